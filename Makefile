@@ -1,0 +1,39 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# One torch thread per test worker: two workers fill a 2-core machine.
+WORKERS ?= 2
+
+.PHONY: setup demo test test-long lint format clean
+
+setup: $(INSTALLED)
+
+# torch goes first and alone, pinned: a bare "torch" can pull gigabytes of GPU libraries.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/proxylm demo
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+test-long: lint
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --timeout 3600 -m "long or not long"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Benchmarks (`proxylm bench`): each measures ours beside a yardstick in the same run."""

@@ -1,0 +1,63 @@
+"""What every benchmark prints: rows of a measured value beside its own yardstick.
+
+A yardstick is a limit or a reference measured in the same run (a memory copy, the library's
+fastest call, a matrix product), so that results survive a noisy machine as ratios.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow:
+    """One measured case. ``unit`` is a base unit (bytes/s, symbols/s, FLOP/s, bytes).
+
+    ``ratio`` says how good ours is beside the yardstick; higher is always better.
+    """
+
+    case: str
+    value: float
+    unit: str
+    yardstick: float
+    yardstick_is: str
+    lower_is_better: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the yardstick, or the inverse where lower values are better."""
+        if self.lower_is_better:
+            return self.yardstick / self.value
+        return self.value / self.yardstick
+
+    def to_json(self) -> dict[str, Any]:
+        """The row in the form of the benchmark output format."""
+        row = asdict(self)
+        del row["lower_is_better"]
+        return row | {"ratio": self.ratio}
+
+
+def benchmark_report(benchmark: str, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
+    """The object that ``proxylm bench NAME --json`` prints."""
+    return {"benchmark": benchmark, "rows": [row.to_json() for row in rows]}
+
+
+def alternate(
+    ours: Callable[[], Any], yardstick: Callable[[], Any], *, repeats: int
+) -> tuple[float, float]:
+    """Median seconds of two actions run in turn, so that drift of the machine hits both.
+
+    Each runs once before anything counts (compilation, caches).
+    """
+    timings: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 1):
+        for action, seconds in zip((ours, yardstick), timings, strict=True):
+            start = time.perf_counter()
+            action()
+            if repeat:
+                seconds.append(time.perf_counter() - start)
+    return median(timings[0]), median(timings[1])

@@ -1,0 +1,70 @@
+"""``proxylm bench``: measure the fast parts beside their yardsticks, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit, table
+
+if TYPE_CHECKING:
+    from proxylm.bench.report import BenchmarkRow
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def loader(json: JsonOption = False) -> None:
+    """Materializing packed contexts, beside a plain copy of the same bytes.
+
+    Example: proxylm bench loader --json
+    """
+    from proxylm.bench.loader import run_loader_benchmark
+
+    _print("loader", run_loader_benchmark(), as_json=json)
+
+
+@app.command()
+def prepare(json: JsonOption = False) -> None:
+    """Compressing a corpus into a view store, beside the tokenizer library's fastest call.
+
+    Example: proxylm bench prepare --json
+    """
+    from proxylm.bench.prepare import run_prepare_benchmark
+
+    _print("prepare", run_prepare_benchmark(), as_json=json)
+
+
+@app.command()
+def train(json: JsonOption = False) -> None:
+    """Forward and backward of a training step, beside a plain transformer and matrix products.
+
+    Example: proxylm bench train --json
+    """
+    from proxylm.bench.train import run_train_benchmark
+
+    _print("train", run_train_benchmark(), as_json=json)
+
+
+@app.command()
+def generate(json: JsonOption = False) -> None:
+    """Decoding byte by byte through the cache, beside the matrix products it cannot avoid.
+
+    Example: proxylm bench generate --json
+    """
+    from proxylm.bench.generate import run_generate_benchmark
+
+    _print("generate", run_generate_benchmark(), as_json=json)
+
+
+def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:
+    from proxylm.bench.report import benchmark_report
+
+    headers = ["case", "value", "unit", "yardstick", "ratio", "yardstick is"]
+    lines = [
+        [r.case, f"{r.value:.4g}", r.unit, f"{r.yardstick:.4g}", f"{r.ratio:.3f}", r.yardstick_is]
+        for r in rows
+    ]
+    emit(benchmark_report(name, rows), as_json=as_json, text=table(headers, lines))

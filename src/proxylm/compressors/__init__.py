@@ -1,0 +1,1 @@
+"""Proxy compressors behind one contract (method, section 4)."""

@@ -1,0 +1,127 @@
+"""The one contract of all compressors: documents in, symbols out.
+
+A compressor turns a document's bytes ``x`` into symbols ``z = C(x)`` below ``symbol_count``
+(method, section 1). Its state never crosses a document. To add one, subclass ``Compressor``
+and name it in the entry-point group ``proxylm.compressors``; nothing else has to change.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.errors import DataError
+from proxylm.fingerprint import fingerprint_of
+
+ANCHOR_SPACING = 64
+"""Anchors are kept about every this many symbols: enough to cut pieces, cheap to store."""
+
+
+def no_anchors() -> NDArray[np.uint32]:
+    """The anchors of a view that cannot be cut inside a document: shape ``[0, 2]``."""
+    return np.empty((0, 2), dtype=np.uint32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedView:
+    """One document's compressed form.
+
+    Attributes:
+        symbols: uint32 ``[m]``, each below the compressor's ``symbol_count``.
+        anchors: uint32 ``[a, 2]``, rows (byte offset, symbol offset), both strictly increasing
+            and inside the document: ``raw[:byte]`` is what ``symbols[:symbol]`` stands for, so
+            both views can be cut there. About every ``ANCHOR_SPACING`` symbols; none where the
+            format cannot be cut (gzip).
+        segment_lengths: uint32 ``[s]``, bytes per independently compressed segment, or None.
+    """
+
+    symbols: NDArray[np.uint32]
+    anchors: NDArray[np.uint32] = field(default_factory=no_anchors)
+    segment_lengths: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CannotCompress:
+    """The compressor has no exact form for this document; it is rejected and counted."""
+
+    reason: str
+    detail: str = ""
+
+
+class Compressor(ABC):
+    """Base of all compressors.
+
+    Subclasses set ``kind`` (the registered name), ``symbol_count`` and ``settings`` (the plain
+    values that define what they compute) and implement ``encode``; reversible ones also
+    ``decompress``. Compressors with files beside their settings override ``save_files``,
+    ``content_fingerprint`` and ``from_folder``.
+    """
+
+    kind: ClassVar[str]
+    reversible: ClassVar[bool]
+    symbol_count: int
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Plain JSON values that, with the kind and the files, define the output exactly."""
+
+    @abstractmethod
+    def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
+        """Compress each document on its own; one result per document, in order."""
+
+    def compress(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
+        """Compress documents to uint32 arrays ``[m_i]`` of symbols in ``[0, symbol_count)``.
+
+        Raises:
+            DataError: a document has no exact form in this compressor.
+        """
+        return [_symbols_or_raise(index, view) for index, view in enumerate(self.encode(documents))]
+
+    def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
+        """The exact bytes of each symbol sequence (reversible compressors only).
+
+        Raises:
+            DataError: the compressor is lossy, or a sequence is not one it can have written.
+        """
+        raise DataError(f"{self.kind}: this compressor is one-way, its symbols have no bytes")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """128-bit name of everything that determines the symbols; stored with every view."""
+        return fingerprint_of(self.kind, self.settings, self.content_fingerprint())
+
+    def content_fingerprint(self) -> str:
+        """Fingerprint of the files that belong to the compressor; empty if it has none."""
+        return ""
+
+    def save_files(self, folder: Path) -> None:  # noqa: B027 - most compressors have no files
+        """Write the files that belong to the compressor into ``folder``."""
+
+    @classmethod
+    @abstractmethod
+    def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
+        """Rebuild a compressor from its settings and what ``save_files`` wrote."""
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for ``proxylm compressor info``; subclasses add their own."""
+        return {
+            "kind": self.kind,
+            "symbol_count": self.symbol_count,
+            "reversible": self.reversible,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+        }
+
+
+def _symbols_or_raise(index: int, view: CompressedView | CannotCompress) -> NDArray[np.uint32]:
+    if isinstance(view, CannotCompress):
+        raise DataError(f"document {index}: cannot be compressed ({view.reason}) {view.detail}")
+    return view.symbols

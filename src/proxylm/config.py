@@ -1,0 +1,94 @@
+"""Configuration: frozen, keyword-only, strict; YAML plus ``key.sub=value`` overrides.
+
+Every configuration class of the project derives from ``Config`` and is validated where it is
+defined. ``load_config`` reads a YAML file, applies overrides and returns the validated value;
+any mistake is one line that names the key and, for an unknown one, the nearest known key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from proxylm.errors import UsageError
+
+
+class Config(BaseModel):
+    """Base of all configuration: unknown keys, NaN and infinity are refused; values are frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def load_config(
+    config_class: type[ConfigType], path: Path | None = None, overrides: Sequence[str] = ()
+) -> ConfigType:
+    """Read ``path`` (YAML, may be None), apply ``key.sub=value`` overrides, validate.
+
+    Raises:
+        UsageError: the file cannot be read, or a key or value is wrong; the message names it.
+    """
+    try:
+        loaded = OmegaConf.load(path) if path else OmegaConf.create({})
+        merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such configuration file") from None
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
+        first_line = str(error).splitlines()[0]
+        raise UsageError(f"{path or 'overrides'}: cannot be read as YAML ({first_line})") from None
+    return validate_config(config_class, values, origin=str(path or "configuration"))
+
+
+def validate_config(
+    config_class: type[ConfigType], values: Any, *, origin: str = "configuration"
+) -> ConfigType:
+    """Validate plain values; the first mistake becomes a one-line ``UsageError``."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{origin}: expected keys and values, found {type(values).__name__}")
+    try:
+        return config_class.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {_first_mistake(config_class, error)}") from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; ``load_config`` reads it back to an equal value."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _first_mistake(config_class: type[Config], error: ValidationError) -> str:
+    # Unknown keys come first: a typo usually also leaves a required key missing.
+    mistakes = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    first = mistakes[0]
+    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = "" if isinstance(given, Mapping | list | Config) else f" (given: {given!r})"
+    return f"{key}: {message}{shown}"
+
+
+def _suggestion(config_class: type[Config], unknown: str) -> str:
+    near = difflib.get_close_matches(unknown, sorted(_all_keys(config_class)), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _all_keys(config_class: type[BaseModel]) -> set[str]:
+    schema = config_class.model_json_schema()
+    keys = set(schema.get("properties", {}))
+    for definition in schema.get("$defs", {}).values():
+        keys |= set(definition.get("properties", {}))
+    return keys

@@ -1,0 +1,1 @@
+"""`proxylm demo`: the whole way from source files to a byte model, and its report."""

@@ -1,0 +1,32 @@
+"""Errors a user can cause: one clear line each, with the exit status the command line gives.
+
+Everything that bad input, a wrong option or a damaged file can trigger raises a subclass of
+``ProxylmError`` whose message names the file, key or row and what to do. Our own mistakes stay
+``assert`` or ordinary exceptions and keep their traceback.
+"""
+
+from __future__ import annotations
+
+
+class ProxylmError(Exception):
+    """Something outside the program is wrong; the message is one line for the user."""
+
+    exit_status = 1
+
+
+class UsageError(ProxylmError):
+    """A command or a configuration was used wrongly (unknown key, impossible value)."""
+
+    exit_status = 2
+
+
+class DataError(ProxylmError):
+    """A corpus, a view store or a document cannot be used as it is."""
+
+
+class DamagedFileError(DataError):
+    """A file is truncated, altered or of a foreign format; the message names it."""
+
+
+class CheckpointError(ProxylmError):
+    """A checkpoint or a run folder cannot be loaded or continued."""

@@ -1,0 +1,1 @@
+"""Running a trained model on bytes: loading, sampling, decoding (method, section 7)."""

@@ -1,0 +1,1 @@
+"""Byte, token and mixture language models: EvaByte and a Llama-style baseline."""

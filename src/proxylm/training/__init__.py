@@ -1,0 +1,1 @@
+"""Training: configuration, loop, optimizer, checkpoints and metrics (method, section 6)."""

@@ -1,0 +1,1 @@
+"""The view store on disk and the pipeline that fills it (`proxylm prepare`)."""
