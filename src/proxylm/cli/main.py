@@ -39,11 +39,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 1 failed, 2 used wrongly)."""
     try:
         status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        if status == INTERRUPTED_STATUS:  # how typer reports an interrupt
+            return _fail("interrupted; run the same command again to go on", status)
         return status if isinstance(status, int) else 0
     except ProxylmError as error:
         return _fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to go on", INTERRUPTED_STATUS)
     except BrokenPipeError:
         # The reader of our output left (for instance `| head`): nothing more to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
