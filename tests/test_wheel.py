@@ -47,7 +47,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     (tmp_path / "hello.py").write_text("print('hello')\n" * 20)
     proxylm = tmp_path / "env" / "bin" / "proxylm"
     compressed = run(
-        command, "compress", "--compressor", "gzip", "--json", "hello.py", cwd=tmp_path
+        proxylm, "compress", "--compressor", "gzip", "--json", "hello.py", cwd=tmp_path
     )
     assert compressed.returncode == 0, compressed.stderr
     assert json.loads(compressed.stdout)["num_bytes"] == 300
