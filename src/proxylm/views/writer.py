@@ -1,0 +1,208 @@
+"""Writing shards: the rows of one corpus part become one raw file and one file per view.
+
+``ShardRows`` collects rows in order; ``ShardWriter`` checks them, writes the files and returns
+the record that the manifest will hold. ``write_store`` is the plain way to a whole store from
+documents in memory: the reference that the pipeline is compared with, and the tests' tool.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from proxylm.compressors.contract import CompressedView
+from proxylm.config import Config
+from proxylm.corpus.document import Document, Rejection
+from proxylm.errors import DataError
+from proxylm.fingerprint import fingerprint_of
+from proxylm.views.manifest import (
+    CorpusRecord,
+    Manifest,
+    RawShard,
+    ViewRecord,
+    ViewShard,
+    raw_file_name,
+    view_file_name,
+    write_manifest,
+)
+from proxylm.views.shard_files import Header, write_raw_file, write_view_file
+
+
+class ShardRecord(Config):
+    """What was written for one shard; kept beside the work until the manifest takes it over."""
+
+    raw: RawShard | None
+    """None where only views were added to a store that has its raw files."""
+    views: dict[str, ViewShard]
+
+
+@dataclass(slots=True)
+class ShardRows:
+    """The rows of one shard so far, all views row for row, and what was left out."""
+
+    view_names: Sequence[str]
+    ids: list[str] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    held_out: list[bool] = field(default_factory=list)
+    views: dict[str, list[CompressedView]] = field(default_factory=dict)
+    rejected: Counter[str] = field(default_factory=Counter)
+    rejected_examples: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.views = {name: [] for name in self.view_names}
+
+    def add(self, document: Document, held_out: bool, views: dict[str, CompressedView]) -> None:
+        """Append one document with all its views."""
+        self.ids.append(document.id)
+        self.raw.append(document.raw)
+        self.held_out.append(held_out)
+        for name, rows in self.views.items():
+            rows.append(views[name])
+
+    def reject(self, rejection: Rejection) -> None:
+        """Count one document that is left out of the store."""
+        self.rejected[rejection.reason] += 1
+        example = f"{rejection.id}: {rejection.detail}" if rejection.detail else rejection.id
+        self.rejected_examples.setdefault(rejection.reason, example)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardWriter:
+    """Writes shards of one store. ``views`` are the views whose files are written."""
+
+    folder: Path
+    store_fingerprint: str
+    views: dict[str, ViewRecord]
+    with_raw: bool = True
+
+    def write(self, shard: int, rows: ShardRows) -> ShardRecord:
+        """Write one shard's files, each atomically.
+
+        Raises:
+            DataError: a compressor gave symbols, anchors or segments that cannot be right.
+        """
+        for name, record in self.views.items():
+            self._check(name, record, rows)
+        raw = self._write_raw(shard, rows) if self.with_raw else None
+        views = {name: self._write_view(shard, name, rows) for name in self.views}
+        return ShardRecord(raw=raw, views=views)
+
+    def _write_raw(self, shard: int, rows: ShardRows) -> RawShard:
+        header = Header(store=self.store_fingerprint, shard=shard)
+        path = self.folder / raw_file_name(shard)
+        lengths = [len(raw) for raw in rows.raw]
+        return RawShard(
+            file=write_raw_file(path, rows.ids, rows.raw, rows.held_out, header),
+            rows=len(rows.ids),
+            held_out_rows=sum(rows.held_out),
+            num_bytes=sum(lengths),
+            held_out_bytes=_sum_where(lengths, rows.held_out),
+            rejected=dict(sorted(rows.rejected.items())),
+            rejected_examples=dict(sorted(rows.rejected_examples.items())),
+        )
+
+    def _write_view(self, shard: int, name: str, rows: ShardRows) -> ViewShard:
+        record, views = self.views[name], rows.views[name]
+        header = view_header(self.store_fingerprint, shard, name, record)
+        lengths = [len(view.symbols) for view in views]
+        return ViewShard(
+            file=write_view_file(self.folder / view_file_name(name, shard), views, record, header),
+            symbols=sum(lengths),
+            held_out_symbols=_sum_where(lengths, rows.held_out),
+            anchors=sum(len(view.anchors) for view in views),
+        )
+
+    def _check(self, name: str, record: ViewRecord, rows: ShardRows) -> None:
+        mistake = find_mistake(rows.views[name], [len(raw) for raw in rows.raw], record)
+        if mistake:
+            row, message = mistake
+            raise DataError(f"view '{name}', document '{rows.ids[row]}': {message}")
+
+
+def view_header(store: str, shard: int, name: str, record: ViewRecord) -> Header:
+    """The header of one view's file."""
+    return Header(
+        store=store,
+        shard=shard,
+        view=name,
+        compressor_fingerprint=record.compressor_fingerprint,
+        symbol_count=record.symbol_count,
+    )
+
+
+def find_mistake(
+    views: Sequence[CompressedView], num_bytes: Sequence[int], record: ViewRecord
+) -> tuple[int, str] | None:
+    """The first row whose compressed form cannot be right, and why; None if all are well.
+
+    Checked over the whole shard at once: document by document it would cost as much as fast
+    compressors do.
+    """
+    for row, view in enumerate(views):
+        if view.symbols.size and view.symbols.max() >= record.symbol_count:
+            found = int(view.symbols.max())
+            return row, f"symbol {found} is outside the vocabulary of {record.symbol_count}"
+        if (view.segment_lengths is None) != (views[0].segment_lengths is None):
+            return row, "segment lengths are there for some documents only"
+        if view.segment_lengths is not None and view.segment_lengths.sum() != num_bytes[row]:
+            return row, f"segments of {view.segment_lengths.sum()} bytes, not {num_bytes[row]}"
+    return _find_wrong_anchor(views, num_bytes)
+
+
+def _find_wrong_anchor(
+    views: Sequence[CompressedView], num_bytes: Sequence[int]
+) -> tuple[int, str] | None:
+    counts = np.array([len(view.anchors) for view in views], np.int64)
+    if not counts.sum():
+        return None
+    anchors = np.concatenate([view.anchors for view in views]).astype(np.int64)
+    owner = np.repeat(np.arange(len(views)), counts)
+    before = np.zeros_like(anchors)
+    same_document = owner[1:] == owner[:-1]
+    before[1:][same_document] = anchors[:-1][same_document]
+    ends = np.array([num_bytes, [len(view.symbols) for view in views]], np.int64).T
+    wrong = ((anchors <= before) | (anchors >= ends[owner])).any(axis=1)
+    if not wrong.any():
+        return None
+    return int(owner[wrong.argmax()]), "anchors do not rise strictly inside the document"
+
+
+def _sum_where(lengths: Sequence[int], chosen: Sequence[bool]) -> int:
+    return sum(length for length, is_chosen in zip(lengths, chosen, strict=True) if is_chosen)
+
+
+def store_fingerprint(
+    corpus_fingerprint: str, held_out_fraction: float, views: dict[str, ViewRecord]
+) -> str:
+    """Name of a store: the corpus, its split, and the views that can reject documents."""
+    fingerprints = {name: record.compressor_fingerprint for name, record in views.items()}
+    return fingerprint_of(corpus_fingerprint, held_out_fraction, fingerprints)
+
+
+def write_store(
+    folder: Path,
+    shards: Sequence[ShardRows],
+    views: dict[str, ViewRecord],
+    *,
+    corpus: CorpusRecord,
+    held_out_fraction: float,
+) -> Manifest:
+    """Write a whole store from rows in memory, one shard after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = store_fingerprint(corpus.fingerprint, held_out_fraction, views)
+    writer = ShardWriter(folder=folder, store_fingerprint=name, views=views)
+    records = [writer.write(shard, rows) for shard, rows in enumerate(shards)]
+    manifest = Manifest(
+        fingerprint=name,
+        corpus=corpus,
+        held_out_fraction=held_out_fraction,
+        shards=[record.raw for record in records if record.raw is not None],
+        views=views,
+        view_shards={name: [record.views[name] for record in records] for name in views},
+    )
+    write_manifest(folder, manifest)
+    return manifest
