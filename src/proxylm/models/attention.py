@@ -1,0 +1,84 @@
+"""Attention of both architectures over packed contexts, and the one place that picks its form.
+
+Shapes: queries ``[B, N, H, D]``, keys and values ``[B, N, H_kv, D]``, rotation applied. A
+``AttentionForm`` is made once per forward from the documents' layout and shared by all layers.
+``DenseForm`` is the plain reference: one masked softmax over ``M + N`` keys, as the formulas say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from proxylm.models.config import Attention, EvaAttention
+from proxylm.models.layout import causal_mask, chunk_documents, eva_mask, visible_chunk_count
+from proxylm.models.summaries import summarize_chunks
+
+
+class AttentionForm(ABC):
+    """How one forward computes attention; knows windows, chunks and documents."""
+
+    @abstractmethod
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
+    ) -> Tensor:
+        """Attention output ``[B, N, H, D]``; ``mu`` and ``phi`` ``[H, D]`` are EVA's."""
+
+
+class DenseForm(AttentionForm):
+    """The plain reference: scores against every key, masked. Memory ``B H N (M + N)``."""
+
+    def __init__(self, attention: Attention, document_ids: Tensor) -> None:
+        self.attention = attention
+        self.document_ids = document_ids
+        if isinstance(attention, EvaAttention):
+            self.mask = eva_mask(document_ids, attention)
+        else:
+            self.mask = causal_mask(document_ids)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
+    ) -> Tensor:
+        """See the base class."""
+        groups = query.shape[2] // key.shape[2]
+        key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
+        if isinstance(self.attention, EvaAttention):
+            assert mu is not None and phi is not None
+            summaries = document_summaries(
+                self.attention, self.document_ids, key, value, mu=mu, phi=phi
+            )
+            key, value = (
+                torch.cat([summary, x], dim=1)
+                for summary, x in zip(summaries, (key, value), strict=True)
+            )
+        scores = torch.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
+        scores = scores.float().masked_fill(~self.mask[:, None], -torch.inf)
+        return torch.einsum("bhnm,bmhd->bnhd", torch.softmax(scores, -1).to(value.dtype), value)
+
+
+def document_summaries(
+    attention: EvaAttention,
+    document_ids: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    mu: Tensor,
+    phi: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Summary keys and values ``[B, M, H, D]`` of the chunks that a later window can see."""
+    count = visible_chunk_count(key.shape[1], attention)
+    covered = count * attention.chunk
+    batch = key.shape[0]
+    chunked = (batch, count, attention.chunk, *key.shape[2:])
+    documents = document_ids[:, :covered].reshape(batch, count, attention.chunk)
+    kept = documents == chunk_documents(document_ids, attention, count)[..., None]
+    return summarize_chunks(
+        key[:, :covered].reshape(chunked), value[:, :covered].reshape(chunked), mu, phi, kept
+    )
+
+
+def attention_form(attention: Attention, document_ids: Tensor) -> AttentionForm:
+    """The form for these contexts on their device; nothing else chooses one."""
+    return DenseForm(attention, document_ids)

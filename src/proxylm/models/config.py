@@ -1,0 +1,144 @@
+"""What a model is: sizes, kind of attention, heads; validated here, saved with every checkpoint.
+
+The kind of attention is a type with its own fields. Parameter counts follow from the sizes alone,
+so a preset of any size can be described without allocating it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from proxylm.config import Config
+from proxylm.errors import UsageError
+from proxylm.symbols import COMPRESSED_OFFSET
+
+
+class EvaAttention(Config):
+    """EVA: exact attention inside a window, chunk summaries of earlier windows."""
+
+    kind: Literal["eva"] = "eva"
+    window: PositiveInt = 2048
+    chunk: PositiveInt = 8
+
+    @model_validator(mode="after")
+    def _chunks_fill_windows(self) -> EvaAttention:
+        if self.window % self.chunk:
+            raise ValueError(f"window {self.window} must be a multiple of chunk {self.chunk}")
+        return self
+
+    @property
+    def chunks_per_window(self) -> int:
+        """Summaries that one complete window leaves behind."""
+        return self.window // self.chunk
+
+
+class CausalAttention(Config):
+    """Causal softmax attention over the whole document; ``kv_heads`` shared by query groups."""
+
+    kind: Literal["causal"] = "causal"
+    kv_heads: PositiveInt
+
+
+Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind")]
+
+
+class ModelConfig(Config):
+    """Sizes of one language model.
+
+    Attributes:
+        vocabulary_size: rows of the embedding (``proxylm.symbols.vocabulary_size``).
+        width: size of the residual stream; a multiple of ``heads``.
+        ffn: inner size of the gated feed-forward layer.
+        context: symbols per packed training context; a multiple of an EVA window.
+        prediction_heads: ``H1``; head ``k`` predicts the symbol ``k + 1`` ahead, over everything.
+        raw_prediction_heads: ``H2`` further heads over specials and raw bytes alone, trained
+            where all targets are raw or special (method, section 5).
+        softmax: ``full`` normalizes over the vocabulary, ``by_format`` over what can follow.
+    """
+
+    vocabulary_size: PositiveInt
+    layers: PositiveInt
+    width: PositiveInt
+    ffn: PositiveInt
+    heads: PositiveInt
+    attention: Attention
+    context: PositiveInt = 4096
+    rope_theta: PositiveFloat = 100_000.0
+    norm_epsilon: PositiveFloat = 1e-5
+    prediction_heads: PositiveInt = 1
+    raw_prediction_heads: int = Field(default=0, ge=0)
+    softmax: Literal["full", "by_format"] = "full"
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> ModelConfig:
+        if self.width % (2 * self.heads):
+            raise ValueError(
+                f"width {self.width} must be a multiple of twice the heads (2 x {self.heads})"
+            )
+        if isinstance(self.attention, CausalAttention) and self.heads % self.attention.kv_heads:
+            raise ValueError(
+                f"heads {self.heads} must be a multiple of kv_heads {self.attention.kv_heads}"
+            )
+        needs_layout = self.softmax == "by_format" or self.raw_prediction_heads > 0
+        if needs_layout and self.vocabulary_size < COMPRESSED_OFFSET:
+            raise ValueError(
+                "softmax by_format and raw_prediction_heads need a vocabulary_size of at least "
+                f"{COMPRESSED_OFFSET}, not {self.vocabulary_size}"
+            )
+        self._check_context(self.context)
+        return self
+
+    def _check_context(self, context: int) -> None:
+        if isinstance(self.attention, EvaAttention) and context % self.attention.window:
+            raise ValueError(
+                f"context {context} must be a multiple of window {self.attention.window}"
+            )
+
+    def require_context(self, context: int) -> None:
+        """Refuse a training context that this model's windows do not divide.
+
+        Raises:
+            UsageError: naming both numbers.
+        """
+        try:
+            self._check_context(context)
+        except ValueError as error:
+            raise UsageError(f"model: {error}") from None
+
+    @property
+    def head_width(self) -> int:
+        """``D``: width of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads that carry keys and values."""
+        return self.attention.kv_heads if self.attention.kind == "causal" else self.heads
+
+    @property
+    def target_heads(self) -> int:
+        """Targets per position that the loss reads: shared and raw heads together."""
+        return self.prediction_heads + self.raw_prediction_heads
+
+    @property
+    def matrix_parameter_count(self) -> int:
+        """Parameters that take part in a matrix product for every symbol (no embedding)."""
+        attention = 2 * self.width * self.head_width * (self.heads + self.kv_heads)
+        body = self.layers * (attention + 3 * self.width * self.ffn)
+        return body + self.output_parameter_count
+
+    @property
+    def output_parameter_count(self) -> int:
+        """Parameters of the output layers of all heads."""
+        rows = self.prediction_heads * self.vocabulary_size
+        return (rows + self.raw_prediction_heads * COMPRESSED_OFFSET) * self.width
+
+    @property
+    def parameter_count(self) -> int:
+        """All parameters, embedding included."""
+        norms = (2 * self.layers + 1) * self.width
+        summaries = 2 * self.layers * self.width if self.attention.kind == "eva" else 0
+        embedding = self.vocabulary_size * self.width
+        return self.matrix_parameter_count + norms + summaries + embedding

@@ -1,0 +1,51 @@
+"""Initial weights (method, section 6), from a seed and each parameter's name.
+
+Weights are truncated normal with sigma 0.02 (cut at 3 sigma), embeddings sigma 1.0, ``mu`` and
+``phi`` sigma ``D^-1/2`` (cut at 2 sigma); norms start at the identity. A parameter's values depend
+on the seed and its name alone, not on the order or number of other parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+import xxhash
+from torch import Tensor, nn
+
+from proxylm.models.norm import RMSNorm
+
+WEIGHT_SIGMA = 0.02
+EMBEDDING_SIGMA = 1.0
+
+
+def initialize(model: nn.Module, seed: int) -> None:
+    """Fill every parameter of ``model`` in place."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, RMSNorm):
+                module.weight.fill_(0.0 if module.unit_offset else 1.0)
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                fill_weight(parameter, name, seed)
+
+
+def fill_weight(weight: Tensor, name: str, seed: int, *, purpose: str = "initialize") -> None:
+    """Draw one matrix or vector of weights in place; ``name`` decides the distribution."""
+    key = xxhash.xxh3_64_intdigest(f"{purpose}/{name}".encode(), seed=seed & (2**64 - 1))
+    generator = torch.Generator(device="cpu").manual_seed(key >> 1)
+    sigma, cut = _distribution(name, weight.shape[-1])
+    drawn = torch.empty(weight.shape, dtype=torch.float32)
+    if cut is None:
+        drawn.normal_(0.0, sigma, generator=generator)
+    else:
+        limit = cut * sigma
+        nn.init.trunc_normal_(drawn, 0.0, sigma, -limit, limit, generator=generator)
+    with torch.no_grad():
+        weight.copy_(drawn)
+
+
+def _distribution(name: str, last_dimension: int) -> tuple[float, float | None]:
+    if name.endswith("embed_tokens.weight"):
+        return EMBEDDING_SIGMA, None
+    if name.rpartition(".")[2].startswith("adaptive_"):
+        return last_dimension**-0.5, 2.0
+    return WEIGHT_SIGMA, 3.0

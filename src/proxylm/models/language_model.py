@@ -1,0 +1,196 @@
+"""The language model: embedding, blocks, final norm, prediction heads; forward, loss and step.
+
+Shapes: ``B`` contexts, ``N`` positions, ``V`` vocabulary, heads as in ``ModelConfig``. Parameter
+names are those of published checkpoints (EVA, "Block and heads"), so a published state dictionary
+loads as it is. Everything runs on whatever device and autocast the caller set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from proxylm.models.attention import attention_form
+from proxylm.models.blocks import Block
+from proxylm.models.cache import Cache
+from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.formats import can_follow
+from proxylm.models.initialization import fill_weight, initialize
+from proxylm.models.layout import positions_within
+from proxylm.models.loss import LossReport, OutputLayers, heads_loss
+from proxylm.models.norm import RMSNorm
+from proxylm.models.rotary import rotation_of
+from proxylm.symbols import COMPRESSED_OFFSET
+
+
+class Trunk(nn.Module):
+    """Embedding, blocks and final norm (``model.*`` in published names)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        unit_offset = isinstance(config.attention, EvaAttention)
+        self.norm = RMSNorm(config.width, config.norm_epsilon, unit_offset=unit_offset)
+
+    def blocks(self) -> Iterator[Block]:
+        """The layers, in order."""
+        for layer in self.layers:
+            assert isinstance(layer, Block)
+            yield layer
+
+
+class LanguageModel(nn.Module):
+    """A byte, token or mixture model of either architecture.
+
+    Weights are initialized from ``seed`` unless the model is built on the ``meta`` device.
+    """
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        device = torch.get_default_device()
+        with torch.device("meta"):
+            self.model = Trunk(config)
+            rows = config.prediction_heads * config.vocabulary_size
+            self.lm_head = nn.Linear(config.width, rows, bias=False)
+            if config.raw_prediction_heads:
+                raw_rows = config.raw_prediction_heads * COMPRESSED_OFFSET
+                self.raw_multibyte_lm_head = nn.Linear(config.width, raw_rows, bias=False)
+        if device.type != "meta":
+            self.to_empty(device=device)
+            initialize(self, seed)
+
+    def hidden(
+        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Final normalized states ``[B, N, width]`` float32.
+
+        Args:
+            ids: integer ``[B, N]``.
+            document_ids: ``[B, N]``, non-decreasing in each row; None is one document.
+            position_ids: ``[B, N]``; None counts from each document's start.
+        """
+        if document_ids is None:
+            document_ids = torch.zeros_like(ids)
+        if position_ids is None:
+            position_ids = positions_within(document_ids)
+        form = attention_form(self.config.attention, document_ids)
+        rotation = rotation_of(position_ids, self.config.head_width, self.config.rope_theta)
+        x = self.model.embed_tokens(ids).float()
+        for layer in self.model.blocks():
+            x = layer(x, rotation, form)
+        return self.model.norm(x)
+
+    def forward(
+        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """The same as ``logits``."""
+        return self.logits(ids, document_ids, position_ids)
+
+    def logits(
+        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the shared heads, float32 ``[B, N, H1, V]``.
+
+        With ``softmax: by_format`` what cannot follow has minus infinity, so that a softmax over
+        ``V`` gives the trained probabilities.
+        """
+        return self._shared_logits(self.hidden(ids, document_ids, position_ids), ids)
+
+    def raw_logits(
+        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
+        return self.raw_logits_of(self.hidden(ids, document_ids, position_ids))
+
+    def raw_logits_of(self, hidden: Tensor) -> Tensor:
+        """Raw heads' logits ``[B, N, H2, 320]`` from final states ``[B, N, width]``."""
+        flat = self.raw_multibyte_lm_head(hidden).float()
+        return flat.unflatten(-1, (self.config.raw_prediction_heads, COMPRESSED_OFFSET))
+
+    def _shared_logits(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        vocabulary = self.config.vocabulary_size
+        logits = self.lm_head(hidden).float().unflatten(-1, (-1, vocabulary))
+        if self.config.softmax == "by_format":
+            logits = logits.masked_fill(~can_follow(ids, vocabulary)[..., None, :], -torch.inf)
+        return logits
+
+    def loss(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        document_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        normalizer: Tensor | float | None = None,
+    ) -> LossReport:
+        """Training loss of packed contexts.
+
+        Args:
+            ids: ``[B, N]``.
+            targets: ``[B, N, H1 + H2]``, ``IGNORED_TARGET`` where nothing is trained.
+            document_ids, position_ids: as for ``hidden``.
+            normalizer: see ``heads_loss``.
+        """
+        hidden = self.hidden(ids, document_ids, position_ids)
+        return heads_loss(
+            hidden.flatten(0, 1),
+            ids.flatten().long(),
+            targets.flatten(0, 1).long(),
+            self._output_layers(),
+            normalizer=normalizer,
+        )
+
+    def _output_layers(self) -> OutputLayers:
+        width, raw = self.config.width, None
+        if self.config.raw_prediction_heads:
+            raw = self.raw_multibyte_lm_head.weight.view(-1, COMPRESSED_OFFSET, width)
+        return OutputLayers(
+            shared=self.lm_head.weight.view(-1, self.config.vocabulary_size, width),
+            raw=raw,
+            by_format=self.config.softmax == "by_format",
+        )
+
+    def new_cache(self, batch_size: int = 1) -> Cache:
+        """An empty cache for ``batch_size`` rows that all start at position 0."""
+        return Cache(self.config, batch_size)
+
+    @torch.no_grad()
+    def step(self, ids: Tensor, cache: Cache) -> Tensor:
+        """Feed ``n >= 1`` further symbols of every row; logits ``[B, n, H1, V]`` after each."""
+        return self._shared_logits(self.step_hidden(ids, cache), ids)
+
+    @torch.no_grad()
+    def step_hidden(self, ids: Tensor, cache: Cache) -> Tensor:
+        """As ``step``, but the final states ``[B, n, width]``, for reading several heads."""
+        position, count = cache.position, ids.shape[1]
+        positions = torch.arange(position, position + count, device=ids.device)[None]
+        rotation = rotation_of(positions, self.config.head_width, self.config.rope_theta)
+        x = self.model.embed_tokens(ids).float()
+        for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
+            x = layer.step(x, rotation, layer_cache)
+        cache.position = position + count
+        return self.model.norm(x)
+
+    def extend_vocabulary(self, new_size: int, *, seed: int = 0) -> None:
+        """Grow embedding and shared heads to ``new_size`` symbols in place, old rows unchanged.
+
+        New rows are drawn as at initialization. ``config`` changes with it.
+        """
+        old_size = self.config.vocabulary_size
+        assert new_size >= old_size, "a vocabulary only grows"
+        if new_size == old_size:
+            return
+        for name in ("model.embed_tokens", "lm_head"):
+            module = self.get_submodule(name)
+            weight = module.get_parameter("weight").detach()
+            old = weight.unflatten(0, (weight.shape[0] // old_size, old_size))
+            added = old.new_empty(old.shape[0], new_size - old_size, old.shape[2])
+            fill_weight(added, f"{name}.weight", seed, purpose=f"extend from {old_size}")
+            module.weight = nn.Parameter(torch.cat([old, added], dim=1).flatten(0, 1))
+        self.model.embed_tokens.num_embeddings = new_size
+        self.lm_head.out_features = self.lm_head.weight.shape[0]
+        self.config = self.config.model_copy(update={"vocabulary_size": new_size})

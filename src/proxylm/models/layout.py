@@ -1,0 +1,90 @@
+"""Which keys a query may see: the mask rules of packed contexts, written once.
+
+Shapes: ``B`` contexts, ``N`` positions, window ``W``, chunk ``C``, ``M`` chunk summaries that some
+query can see. Documents are attention segments: ``document_ids`` ``[B, N]`` is non-decreasing.
+The rules are plain functions of broadcastable index tensors, so that the dense reference, the
+tests and FlexAttention's ``mask_mod`` evaluate the same code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxylm.models.config import EvaAttention
+
+
+def visible_chunk_count(length: int, attention: EvaAttention) -> int:
+    """``M``: chunks of every window but the last that ``length`` positions touch."""
+    return max(length - 1, 0) // attention.window * attention.chunks_per_window
+
+
+def chunk_documents(document_ids: Tensor, attention: EvaAttention, count: int) -> Tensor:
+    """``[B, M]``: the one document that each of the first ``count`` chunks keeps, its last."""
+    ends = document_ids[:, attention.chunk - 1 :: attention.chunk]
+    return ends[:, :count]
+
+
+def may_see_key(
+    query: Tensor, key: Tensor, query_document: Tensor, key_document: Tensor, window: int
+) -> Tensor:
+    """Exact keys: at or before the query, in its window and in its document."""
+    same_window = query // window == key // window
+    return (key <= query) & same_window & (query_document == key_document)
+
+
+def may_see_summary(
+    query: Tensor,
+    chunk_index: Tensor,
+    query_document: Tensor,
+    chunk_document: Tensor,
+    attention: EvaAttention,
+) -> Tensor:
+    """Summaries: of an earlier window, and kept by the query's document."""
+    earlier = chunk_index // attention.chunks_per_window < query // attention.window
+    return earlier & (query_document == chunk_document)
+
+
+def eva_mask(document_ids: Tensor, attention: EvaAttention) -> Tensor:
+    """Boolean ``[B, N, M + N]``: summaries first, then exact keys; true where visible."""
+    length = document_ids.shape[1]
+    count = visible_chunk_count(length, attention)
+    positions = torch.arange(length, device=document_ids.device)
+    query, query_document = positions[None, :, None], document_ids[:, :, None]
+    exact = may_see_key(
+        query, positions[None, None, :], query_document, document_ids[:, None, :], attention.window
+    )
+    summaries = may_see_summary(
+        query,
+        torch.arange(count, device=document_ids.device)[None, None, :],
+        query_document,
+        chunk_documents(document_ids, attention, count)[:, None, :],
+        attention,
+    )
+    return torch.cat([summaries, exact], dim=-1)
+
+
+def causal_mask(document_ids: Tensor) -> Tensor:
+    """Boolean ``[B, N, N]`` of causal attention inside documents: one window over everything."""
+    length = document_ids.shape[1]
+    positions = torch.arange(length, device=document_ids.device)
+    return may_see_key(
+        positions[None, :, None],
+        positions[None, None, :],
+        document_ids[:, :, None],
+        document_ids[:, None, :],
+        max(length, 1),
+    )
+
+
+def positions_within(document_ids: Tensor) -> Tensor:
+    """``[B, N]`` int64: offset of each position from the start of its document.
+
+    >>> positions_within(torch.tensor([[0, 0, 1, 1, 1]]))
+    tensor([[0, 1, 0, 1, 2]])
+    """
+    positions = torch.arange(document_ids.shape[1], device=document_ids.device)
+    starts = torch.zeros_like(document_ids, dtype=torch.int64)
+    changes = document_ids[:, 1:] != document_ids[:, :-1]
+    starts[:, 1:] = torch.where(changes, positions[1:], 0)
+    return positions - starts.cummax(dim=1).values

@@ -1,0 +1,159 @@
+"""The loss of all prediction heads over one batch (method, section 5).
+
+Each position's loss is the mean over the heads it trains; the batch's loss is the mean over the
+positions that train any. Shared heads read the first ``H1`` targets; raw heads the next ``H2``, and
+only where every target of the position is raw, special or masked, and not all are masked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from proxylm.errors import DataError
+from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
+from proxylm.models.formats import Region, regions, target_formats
+from proxylm.symbols import COMPRESSED_OFFSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossReport:
+    """Loss of one batch, and head 0's part of it by the format of its targets.
+
+    Attributes:
+        loss: scalar, differentiable.
+        positions: scalar int64, positions that train a head (the loss's denominator).
+        nats: float64 ``[3]``, summed negative log-likelihood of head 0 over its special, raw and
+            compressed targets.
+        counts: int64 ``[3]``, how many of each.
+    """
+
+    loss: Tensor
+    positions: Tensor
+    nats: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLayers:
+    """Weights of the heads: ``shared [H1, V, width]`` and, where there are any, ``raw``."""
+
+    shared: Tensor
+    raw: Tensor | None
+    by_format: bool
+
+
+def heads_loss(
+    hidden: Tensor,
+    inputs: Tensor,
+    targets: Tensor,
+    outputs: OutputLayers,
+    *,
+    normalizer: Tensor | float | None = None,
+) -> LossReport:
+    """Loss of every head, and head 0's sums per format.
+
+    Args:
+        hidden: ``[n, width]``, after the final norm.
+        inputs: int64 ``[n]``, the symbols at the positions (they decide what can follow).
+        targets: int64 ``[n, H1 + H2]``; ``IGNORED_TARGET`` trains nothing.
+        outputs: the heads' weights.
+        normalizer: divides the loss instead of the number of training positions; a step whose
+            contexts are processed in slices passes the positions of the whole step.
+
+    Raises:
+        DataError: with ``by_format``, a target of head 0 that cannot follow its input.
+    """
+    trained = _trained_targets(inputs, targets, outputs)
+    heads_per_position = trained.sum(dim=1)
+    positions = (heads_per_position > 0).sum()
+    denominator = positions.clamp(min=1) if normalizer is None else normalizer
+    scales = 1.0 / (heads_per_position.clamp(min=1) * denominator).float()
+    losses, head_nats = [], None
+    for head, weight, ranges_of in _heads(outputs):
+        nats = torch.zeros(len(hidden), device=hidden.device)
+        for rows, ranges in _row_groups(trained[:, head], inputs, ranges_of):
+            part, part_nats = _group_loss(hidden, weight, targets[:, head], scales, rows, ranges)
+            losses.append(part)
+            nats = part_nats if rows is None else nats.index_copy(0, rows, part_nats)
+        head_nats = nats if head_nats is None else head_nats
+    assert head_nats is not None
+    sums, counts = _sums_per_format(head_nats, targets[:, 0], trained[:, 0])
+    loss = torch.stack(losses).sum() if losses else hidden.sum() * 0.0
+    return LossReport(loss=loss, positions=positions, nats=sums, counts=counts)
+
+
+def _trained_targets(inputs: Tensor, targets: Tensor, outputs: OutputLayers) -> Tensor:
+    shared_heads = outputs.shared.shape[0]
+    trained = targets >= 0
+    if outputs.raw is not None:
+        raw_only = (targets < COMPRESSED_OFFSET).all(dim=1)
+        trained[:, shared_heads:] &= raw_only[:, None]
+    if outputs.by_format:
+        trained[:, :shared_heads] &= _can_be_predicted(inputs, targets[:, :shared_heads])
+    return trained
+
+
+def _can_be_predicted(inputs: Tensor, targets: Tensor) -> Tensor:
+    # Heads further ahead may meet a symbol of a format that starts in between: it trains nothing.
+    formats, region = target_formats(targets), regions(inputs)[:, None]
+    possible = (formats <= 0) | (formats == region)
+    impossible = ~possible[:, 0]
+    if bool(impossible.any()):
+        row = int(impossible.nonzero()[0])
+        raise DataError(
+            f"softmax by_format: symbol {int(targets[row, 0])} cannot follow symbol "
+            f"{int(inputs[row])}; it needs contexts with sentinels (mixing.sentinels: true)"
+        )
+    return possible
+
+
+def _heads(outputs: OutputLayers) -> list[tuple[int, Tensor, dict[Region, Ranges] | Ranges]]:
+    shared_heads, vocabulary, _ = outputs.shared.shape
+    ranges: dict[Region, Ranges] | Ranges = [(0, vocabulary)]
+    if outputs.by_format:
+        ranges = {region: region.ranges(vocabulary) for region in Region}
+    heads = [(head, outputs.shared[head], ranges) for head in range(shared_heads)]
+    if outputs.raw is not None:
+        raw_ranges: Ranges = [(0, COMPRESSED_OFFSET)]
+        heads += [(shared_heads + i, weight, raw_ranges) for i, weight in enumerate(outputs.raw)]
+    return heads
+
+
+def _row_groups(
+    trained: Tensor, inputs: Tensor, ranges_of: dict[Region, Ranges] | Ranges
+) -> list[tuple[Tensor | None, Ranges]]:
+    # Rows (None: all) that share the ids their softmax runs over.
+    if not isinstance(ranges_of, dict):
+        if bool(trained.all()):
+            return [(None, ranges_of)]
+        rows = trained.nonzero().squeeze(1)
+        return [(rows, ranges_of)] if len(rows) else []
+    region = regions(inputs)
+    groups = [
+        ((trained & (region == kind)).nonzero().squeeze(1), ranges)
+        for kind, ranges in ranges_of.items()
+    ]
+    return [(rows, ranges) for rows, ranges in groups if len(rows)]
+
+
+def _group_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    scales: Tensor,
+    rows: Tensor | None,
+    ranges: Ranges,
+) -> tuple[Tensor, Tensor]:
+    if rows is not None:
+        hidden, targets, scales = hidden[rows], targets[rows], scales[rows]
+    return chunked_cross_entropy(hidden, weight, targets, scales, ranges)
+
+
+def _sums_per_format(nats: Tensor, targets: Tensor, trained: Tensor) -> tuple[Tensor, Tensor]:
+    formats = target_formats(targets)[trained]
+    sums = torch.zeros(3, dtype=torch.float64, device=nats.device)
+    sums.index_add_(0, formats, nats[trained].double())
+    return sums, torch.bincount(formats, minlength=3)
