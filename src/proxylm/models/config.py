@@ -56,6 +56,8 @@ class ModelConfig(Config):
         raw_prediction_heads: ``H2`` further heads over specials and raw bytes alone, trained
             where all targets are raw or special (method, section 5).
         softmax: ``full`` normalizes over the vocabulary, ``by_format`` over what can follow.
+        sentinels: whether the model's samples carry ``<raw>`` and its kin; decides how a prompt
+            and a scored document begin.
     """
 
     vocabulary_size: PositiveInt
@@ -70,6 +72,7 @@ class ModelConfig(Config):
     prediction_heads: PositiveInt = 1
     raw_prediction_heads: int = Field(default=0, ge=0)
     softmax: Literal["full", "by_format"] = "full"
+    sentinels: bool = True
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:
@@ -87,6 +90,8 @@ class ModelConfig(Config):
                 "softmax by_format and raw_prediction_heads need a vocabulary_size of at least "
                 f"{COMPRESSED_OFFSET}, not {self.vocabulary_size}"
             )
+        if self.softmax == "by_format" and not self.sentinels:
+            raise ValueError("softmax by_format needs sentinels: they tell the formats apart")
         self._check_context(self.context)
         return self
 
