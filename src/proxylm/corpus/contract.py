@@ -1,0 +1,79 @@
+"""The one contract of all corpora: parts, and the documents of each part in a fixed order.
+
+A corpus is divided into parts that depend on its content and options only, never on how many
+workers read it; one part becomes one shard of the view store. Objects pickle cheaply, so that
+a worker can be handed the corpus and one part.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxylm.corpus.document import Document, Rejection
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusPart:
+    """A piece of a corpus that one worker reads on its own; readers add their own locators.
+
+    Attributes:
+        index: position among the corpus's parts, from 0.
+        num_bytes: stored bytes of the part (compressed ones where the source is compressed),
+            for progress only.
+    """
+
+    index: int
+    num_bytes: int
+
+
+class Corpus(ABC):
+    """Base of all corpora.
+
+    Attributes:
+        name: readable, for messages and manifests.
+        given_symbol_count: K, when the documents come with symbols of a foreign compressor.
+    """
+
+    name: str
+    given_symbol_count: int | None = None
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """128-bit name of the content and of the options that decide what is read from it."""
+
+    @abstractmethod
+    def parts(self) -> Sequence[CorpusPart]:
+        """The parts in order; the same on every machine and for any number of workers."""
+
+    @abstractmethod
+    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
+        """What one part holds, in a fixed order.
+
+        Raises:
+            DataError: a file is damaged, or is not what it was when the corpus was opened.
+        """
+
+    def documents(self) -> Iterator[Document]:
+        """All documents of the corpus in order, without the rejected ones."""
+        for part in self.parts():
+            for item in self.read(part):
+                if isinstance(item, Document):
+                    yield item
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for a manifest: plain JSON values; readers add their own."""
+        parts = self.parts()
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "parts": len(parts),
+            "num_bytes": sum(part.num_bytes for part in parts),
+        }
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The files read, in order: ``name``, ``num_bytes`` and ``xxh3_128`` of the content."""
+        return []

@@ -1,0 +1,112 @@
+"""Hugging Face data sets, through the optional extra ``datasets``: ``hf:NAME[:CONFIG]``.
+
+The library downloads and caches; we read the rows of its Arrow table. A worker opens the cached
+table again, so the object that crosses to it holds names only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.parquet import check_columns, read_rows
+from proxylm.corpus.records import RecordFields
+from proxylm.errors import DataError, UsageError
+from proxylm.fingerprint import fingerprint_of
+
+PREFIX = "hf:"
+SPLIT = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsPart(CorpusPart):
+    """Rows ``[first, stop)`` of the table."""
+
+    first: int
+    stop: int
+
+
+class HuggingFaceCorpus(Corpus):
+    """The rows of one data set's ``train`` split.
+
+    Args:
+        name: ``hf:NAME`` or ``hf:NAME:CONFIG``.
+        fields: which columns hold text, id and symbols.
+        part_bytes: rows are grouped into parts of about this many bytes of the table.
+    """
+
+    def __init__(self, *, name: str, fields: RecordFields, part_bytes: int) -> None:
+        self.name = name
+        self.given_symbol_count = fields.symbol_count
+        self._fields = fields
+        self._part_bytes = part_bytes
+        self._opened: tuple[pa.Table, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+    @property
+    def _table(self) -> pa.Table:
+        return self._open()[0]
+
+    def _open(self) -> tuple[pa.Table, str]:
+        if self._opened is None:
+            dataset = _load(_import_datasets(), self.name)
+            # Without the index mapping of a shuffled or filtered view: rows as they are stored.
+            table = dataset.flatten_indices().data.table
+            check_columns(table.schema, self._fields, self.name)
+            self._opened = table, str(dataset._fingerprint)
+        return self._opened
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The library's own fingerprint of the data, and the columns read."""
+        options = asdict(self._fields)
+        return fingerprint_of("hugging face", self.name, self._open()[1], options, self._part_bytes)
+
+    def parts(self) -> Sequence[RowsPart]:
+        """Equal runs of rows, about ``part_bytes`` each."""
+        rows, num_bytes = self._table.num_rows, self._table.nbytes
+        rows_per_part = max(1, rows * self._part_bytes // max(1, num_bytes))
+        return [
+            RowsPart(
+                index=index,
+                num_bytes=num_bytes * (min(first + rows_per_part, rows) - first) // rows,
+                first=first,
+                stop=min(first + rows_per_part, rows),
+            )
+            for index, first in enumerate(range(0, rows, rows_per_part))
+        ]
+
+    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
+        """One item per row of the part, in order."""
+        assert isinstance(part, RowsPart)
+        row = part.first
+        for batch in self._table.slice(part.first, part.stop - part.first).to_batches():
+            yield from read_rows(batch, self.name, row, self._fields)
+            row += batch.num_rows
+
+
+def _import_datasets() -> ModuleType:
+    try:
+        import datasets
+    except ImportError:
+        raise UsageError(
+            "hf: corpora need the extra 'datasets': pip install 'proxylm[datasets]'"
+        ) from None
+    return datasets
+
+
+def _load(datasets: ModuleType, name: str) -> Any:
+    path, _, configuration = name.removeprefix(PREFIX).partition(":")
+    try:
+        return datasets.load_dataset(path, configuration or None, split=SPLIT)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None

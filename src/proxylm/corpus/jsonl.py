@@ -1,0 +1,192 @@
+"""JSON lines, plain or compressed: one object per line, its text field the document.
+
+A plain file is divided at line starts, so that several workers share it; a compressed one is a
+single part. A bad line costs itself only: it is rejected with a reason and the rest is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import xxhash
+
+from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
+from proxylm.corpus.streams import (
+    LongLine,
+    is_compressed,
+    read_decompressed,
+    read_range,
+    split_lines,
+)
+from proxylm.fingerprint import fingerprint_of
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinesPart(CorpusPart):
+    """Bytes ``[start, stop)`` of one file; ``first_line`` counts from 1."""
+
+    file: int
+    start: int
+    stop: int
+    first_line: int
+    content_hash: str
+
+
+class JsonLinesCorpus(Corpus):
+    """Documents in ``*.jsonl``, ``*.jsonl.gz`` and ``*.jsonl.zst`` files.
+
+    Args:
+        name: readable name.
+        files: the files, in order.
+        fields: which fields hold text, id and symbols.
+        part_bytes: a plain file is divided at the first line start after this many bytes.
+    """
+
+    def __init__(
+        self, *, name: str, files: Sequence[FileRecord], fields: RecordFields, part_bytes: int
+    ) -> None:
+        self.name = name
+        self.given_symbol_count = fields.symbol_count
+        self._files = tuple(files)
+        self._fields = fields
+        self._part_bytes = part_bytes
+        self._parts = tuple(self._divide())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names, sizes and hashes of the files, the fields read and where parts end."""
+        return fingerprint_of("json lines", self.listing(), asdict(self._fields), self._part_bytes)
+
+    def parts(self) -> Sequence[LinesPart]:
+        """Byte ranges of plain files, whole compressed files."""
+        return self._parts
+
+    def _divide(self) -> Iterator[LinesPart]:
+        index = 0
+        for number, record in enumerate(self._files):
+            whole = (0, record.num_bytes, 1, record.content_hash)
+            compressed = is_compressed(record.name)
+            ranges = [whole] if compressed else _line_ranges(record, self._part_bytes)
+            for start, stop, first_line, content_hash in ranges:
+                yield LinesPart(
+                    index=index,
+                    num_bytes=stop - start,
+                    file=number,
+                    start=start,
+                    stop=stop,
+                    first_line=first_line,
+                    content_hash=content_hash,
+                )
+                index += 1
+
+    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
+        """One item per line of the part, in order."""
+        assert isinstance(part, LinesPart)
+        record = self._files[part.file]
+        if is_compressed(record.name):
+            blocks = read_decompressed(record)
+        else:
+            blocks = read_range(record, part.start, part.stop, part.content_hash)
+        lines = split_lines(blocks, self._fields.max_document_bytes)
+        for number, line in enumerate(lines, start=part.first_line):
+            yield _parse_line(line, f"{record.name}:{number}", number == 1, self._fields)
+
+    def describe(self) -> dict[str, Any]:
+        """Adds the number of files."""
+        return super().describe() | {"files": len(self._files)}
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every file with its hash."""
+        return [record.to_json() for record in self._files]
+
+
+def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[tuple[int, int, int, str]]:
+    """Divide a file: (start, stop, number of the first line, hash) of consecutive ranges."""
+    start, position, line, lines_before = 0, 0, 1, 0
+    digest = xxhash.xxh3_128()
+    for block in read_range(record, 0, record.num_bytes, record.content_hash):
+        done = 0
+        # The wanted end may lie in an earlier block when a line is longer than a part.
+        while (wanted := max(start + part_bytes - position, done)) < len(block):
+            newline = block.find(b"\n", wanted)
+            if newline < 0:
+                break
+            digest.update(block[done : newline + 1])
+            lines_before += block.count(b"\n", done, newline + 1)
+            done = newline + 1
+            yield start, position + done, line, digest.hexdigest()
+            start, line = position + done, line + lines_before
+            lines_before, digest = 0, xxhash.xxh3_128()
+        digest.update(block[done:])
+        lines_before += block.count(b"\n", done)
+        position += len(block)
+    if position > start:
+        yield start, position, line, digest.hexdigest()
+
+
+class _BadLineError(Exception):
+    """A line without a document, and why."""
+
+    def __init__(self, reason: RejectionReason, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class JsonObject(list[tuple[str, Any]]):
+    """The members of one JSON object in order, duplicates included."""
+
+
+def _parse_line(
+    line: bytes | LongLine, identity: str, is_first: bool, fields: RecordFields
+) -> Document | Rejection:
+    try:
+        record = _parse_object(line, is_first, fields)
+    except _BadLineError as error:
+        return Rejection(id=identity, reason=error.reason, detail=error.detail)
+    return document_from_text(
+        record.get(fields.text),
+        identity=chosen_identity(record.get(fields.id or ""), identity),
+        fields=fields,
+        symbols=record.get(fields.symbols or ""),
+    )
+
+
+def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) -> dict[str, Any]:
+    if isinstance(line, LongLine):
+        raise _BadLineError(RejectionReason.TOO_LONG, f"{line.num_bytes} bytes")
+    try:
+        text = (line.removeprefix(BYTE_ORDER_MARK) if is_first else line).decode()
+        # NaN and infinities outside the fields we read do no harm and are let through.
+        value = json.loads(text, object_pairs_hook=JsonObject) if text.strip() else None
+    except UnicodeDecodeError as error:
+        raise _BadLineError(RejectionReason.INVALID_UTF8, f"byte {error.start}") from None
+    except RecursionError:
+        raise _BadLineError(RejectionReason.TOO_DEEP) from None
+    except ValueError as error:
+        raise _BadLineError(RejectionReason.INVALID_JSON, str(error)) from None
+    if not text.strip():
+        raise _BadLineError(RejectionReason.EMPTY, "blank line")
+    if not isinstance(value, JsonObject):
+        raise _BadLineError(RejectionReason.INVALID_JSON, "not an object")
+    return _without_duplicates(value, fields)
+
+
+def _without_duplicates(value: JsonObject, fields: RecordFields) -> dict[str, Any]:
+    record = dict(value)
+    if len(record) < len(value):
+        keys = [key for key, _ in value]
+        for name in fields.names:
+            if keys.count(name) > 1:
+                raise _BadLineError(RejectionReason.DUPLICATE_KEY, name)
+    return record

@@ -1,0 +1,127 @@
+"""From a path or a name to a corpus: which reader reads what is decided here, by name alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from proxylm.config import Config
+from proxylm.corpus.contract import Corpus
+from proxylm.corpus.document import Rejection
+from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
+from proxylm.corpus.jsonl import JsonLinesCorpus
+from proxylm.corpus.listing import FileRecord, list_folder, record_file
+from proxylm.corpus.parquet import ParquetCorpus
+from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
+from proxylm.corpus.records import RecordFields
+from proxylm.errors import DataError
+
+STANDARD_LIBRARY = "stdlib"
+JSON_LINES_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+PARQUET_ENDING = ".parquet"
+
+MEBIBYTE = 1 << 20
+
+
+class CorpusConfig(Config):
+    """A corpus and how its documents are read.
+
+    Attributes:
+        path: ``stdlib`` (this interpreter's own library), a folder, a file, ``hf:NAME``. Files
+            that end in ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst`` or ``.parquet`` hold one
+            document per record, any other file is one document.
+        pattern: which files of a folder; one of those endings in it makes them record files.
+        text_field: field or column that holds a record's document.
+        id_field: field or column that names it; default ``file:row``.
+        symbols_field: field or column of symbols that come with the documents.
+        symbol_count: K, those symbols are in ``[0, K)``.
+        invalid_utf8: ``keep`` such bytes exactly, or ``reject`` the document (JSON lines are
+            UTF-8 by definition: a line that is not is always rejected).
+        max_document_bytes: longer documents, and longer JSON lines, are rejected and counted.
+        part_bytes: about how many source bytes become one shard.
+    """
+
+    path: str = Field(min_length=1)
+    pattern: str = "*"
+    text_field: str = "text"
+    id_field: str | None = None
+    symbols_field: str | None = None
+    symbol_count: int | None = Field(default=None, ge=1, le=1 << 31)
+    invalid_utf8: Literal["keep", "reject"] = "keep"
+    max_document_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
+    part_bytes: int = Field(default=4 * MEBIBYTE, ge=1)
+
+    @model_validator(mode="after")
+    def _symbols_have_a_count(self) -> Self:
+        if (self.symbols_field is None) != (self.symbol_count is None):
+            raise ValueError("symbols_field and symbol_count go together: give both or neither")
+        return self
+
+    @property
+    def fields(self) -> RecordFields:
+        """The part of the configuration that readers of records need."""
+        return RecordFields(
+            text=self.text_field,
+            id=self.id_field,
+            symbols=self.symbols_field,
+            symbol_count=self.symbol_count,
+            reject_invalid_utf8=self.invalid_utf8 == "reject",
+            max_document_bytes=self.max_document_bytes,
+        )
+
+
+def open_corpus(config: CorpusConfig) -> Corpus:
+    """Open a corpus; its files are read once to record their hashes.
+
+    Raises:
+        DataError: there is nothing at ``path``, or nothing in it that can be read.
+        UsageError: an optional library is missing.
+    """
+    corpus = _open(config)
+    if not corpus.parts():
+        raise DataError(f"{config.path}: holds nothing to read")
+    return corpus
+
+
+def _open(config: CorpusConfig) -> Corpus:
+    if config.path.startswith(PREFIX):
+        return HuggingFaceCorpus(
+            name=config.path, fields=config.fields, part_bytes=config.part_bytes
+        )
+    if config.path == STANDARD_LIBRARY:
+        return _raw_files(config, list_standard_library())
+    path = Path(config.path).expanduser()
+    if path.is_dir():
+        entries = list_folder(path, config.pattern)
+        if not entries:
+            raise DataError(f"{path}: no file matches '{config.pattern}'")
+        return _by_ending(config, config.pattern, entries)
+    if path.is_file():
+        return _by_ending(config, path.name, [record_file(path, path.name)])
+    raise DataError(f"{path}: no such file or folder ('stdlib' names the standard library)")
+
+
+def _by_ending(config: CorpusConfig, name: str, entries: list[FileRecord | Rejection]) -> Corpus:
+    is_lines = name.endswith(JSON_LINES_ENDINGS)
+    if not is_lines and not name.endswith(PARQUET_ENDING):
+        return _raw_files(config, entries)
+    for entry in entries:
+        if isinstance(entry, Rejection):
+            # A whole file of records is too much to lose to a counter.
+            raise DataError(f"{config.path}: {entry.id} is not a file inside it ({entry.reason})")
+    files = [entry for entry in entries if isinstance(entry, FileRecord)]
+    if is_lines:
+        return JsonLinesCorpus(
+            name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes
+        )
+    return ParquetCorpus(name=config.path, files=files, fields=config.fields)
+
+
+def _raw_files(config: CorpusConfig, entries: list[FileRecord | Rejection]) -> RawFilesCorpus:
+    if config.symbols_field is not None:
+        raise DataError(f"{config.path}: symbols_field needs records (JSON lines or Parquet)")
+    return RawFilesCorpus(
+        name=config.path, entries=entries, fields=config.fields, part_bytes=config.part_bytes
+    )

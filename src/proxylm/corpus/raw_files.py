@@ -1,0 +1,105 @@
+"""Files as documents, byte for byte: a folder, a single file, the standard library.
+
+Small files are grouped into parts of about ``part_bytes``. Nothing is decoded: line ends, a byte
+order mark, NULs and invalid UTF-8 reach the model as they are.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.listing import FileRecord, list_folder
+from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.records import RecordFields, document_from_bytes
+from proxylm.corpus.streams import read_whole
+from proxylm.fingerprint import fingerprint_of
+
+NOT_LIBRARY_FOLDERS = frozenset(
+    ("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__")
+)
+"""Folders below the standard library that hold tests or other people's code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesPart(CorpusPart):
+    """Entries ``[first, stop)`` of the corpus's listing."""
+
+    first: int
+    stop: int
+
+
+class RawFilesCorpus(Corpus):
+    """One document per file.
+
+    Args:
+        name: readable name.
+        entries: what the folder holds, in order; links and devices as rejections.
+        fields: only its limits on length and UTF-8 matter here.
+        part_bytes: files are grouped until a part has this many bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        entries: Sequence[FileRecord | Rejection],
+        fields: RecordFields,
+        part_bytes: int,
+    ) -> None:
+        self.name = name
+        self._entries = tuple(entries)
+        self._fields = fields
+        self._part_bytes = part_bytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names, sizes and hashes of the files, and what decides how they are read."""
+        rejected = [item.id for item in self._entries if isinstance(item, Rejection)]
+        limits = [self._fields.reject_invalid_utf8, self._fields.max_document_bytes]
+        return fingerprint_of("raw files", self.listing(), rejected, limits, self._part_bytes)
+
+    def parts(self) -> Sequence[FilesPart]:
+        """Consecutive files, closed as soon as they reach ``part_bytes``."""
+        parts: list[FilesPart] = []
+        first = num_bytes = 0
+        for position, entry in enumerate(self._entries, start=1):
+            num_bytes += entry.num_bytes if isinstance(entry, FileRecord) else 0
+            if num_bytes >= self._part_bytes or position == len(self._entries):
+                part = FilesPart(index=len(parts), num_bytes=num_bytes, first=first, stop=position)
+                parts.append(part)
+                first, num_bytes = position, 0
+        return parts
+
+    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
+        """The part's files in order."""
+        assert isinstance(part, FilesPart)
+        for entry in self._entries[part.first : part.stop]:
+            yield self._read_one(entry) if isinstance(entry, FileRecord) else entry
+
+    def _read_one(self, record: FileRecord) -> Document | Rejection:
+        if record.num_bytes > self._fields.max_document_bytes:
+            return Rejection(id=record.name, reason=RejectionReason.TOO_LONG)
+        return document_from_bytes(read_whole(record), identity=record.name, fields=self._fields)
+
+    def describe(self) -> dict[str, Any]:
+        """Adds the number of files."""
+        return super().describe() | {"files": len(self.listing())}
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every file with its hash."""
+        return [item.to_json() for item in self._entries if isinstance(item, FileRecord)]
+
+
+def list_standard_library() -> list[FileRecord | Rejection]:
+    """The running interpreter's own modules, without their tests and what was installed."""
+    root = Path(sysconfig.get_path("stdlib"))
+    entries = list_folder(root, "*.py", keep_folder=lambda name: name not in NOT_LIBRARY_FOLDERS)
+    # Distributions link single modules to /etc; that is not the library's text.
+    return [entry for entry in entries if isinstance(entry, FileRecord)]

@@ -1,0 +1,105 @@
+"""From one record (a JSON object, a table row) to a document or the reason it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.reasons import RejectionReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFields:
+    """Which fields are read, and what is asked of them.
+
+    Attributes:
+        text: field that holds the document.
+        id: field that names it, or None for ``file:row``.
+        symbols: field of symbols that come with the document, or None.
+        symbol_count: K, all symbols are below it; None without ``symbols``.
+        reject_invalid_utf8: leave out text that is not UTF-8 where the format can hold such.
+        max_document_bytes: longer documents (and longer JSON lines) are left out.
+    """
+
+    text: str
+    id: str | None
+    symbols: str | None
+    symbol_count: int | None
+    reject_invalid_utf8: bool
+    max_document_bytes: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that are read."""
+        return tuple(name for name in (self.text, self.id, self.symbols) if name is not None)
+
+
+def document_from_bytes(
+    raw: bytes, *, identity: str, fields: RecordFields, symbols: Any = None
+) -> Document | Rejection:
+    """Check one document's bytes (and symbols) and wrap them."""
+    reason: RejectionReason | None = None
+    given = None
+    if not raw:
+        reason = RejectionReason.EMPTY
+    elif len(raw) > fields.max_document_bytes:
+        reason = RejectionReason.TOO_LONG
+    elif fields.reject_invalid_utf8 and not is_utf8(raw):
+        reason = RejectionReason.INVALID_UTF8
+    elif fields.symbol_count is not None:
+        given = _checked_symbols(symbols, fields.symbol_count)
+        reason = RejectionReason.BAD_SYMBOLS if given is None else None
+    if reason is not None:
+        return Rejection(id=identity, reason=reason)
+    return Document(id=identity, raw=raw, symbols=given)
+
+
+def document_from_text(
+    text: object, *, identity: str, fields: RecordFields, symbols: Any = None
+) -> Document | Rejection:
+    """Check one record's text value and wrap its UTF-8 bytes."""
+    if text is None:
+        return Rejection(id=identity, reason=RejectionReason.MISSING_TEXT)
+    if not isinstance(text, str):
+        detail = f"found {type(text).__name__}"
+        return Rejection(id=identity, reason=RejectionReason.WRONG_TEXT_TYPE, detail=detail)
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        return Rejection(id=identity, reason=RejectionReason.LONE_SURROGATE)
+    return document_from_bytes(raw, identity=identity, fields=fields, symbols=symbols)
+
+
+def chosen_identity(value: object, otherwise: str) -> str:
+    """A record's own id where it has a usable one (text or a number), else ``otherwise``."""
+    identity = str(value) if isinstance(value, str | int) else ""
+    return identity if identity and is_utf8(identity.encode(errors="surrogatepass")) else otherwise
+
+
+def is_utf8(raw: bytes) -> bool:
+    """Whether bytes are valid UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _checked_symbols(values: Any, symbol_count: int) -> NDArray[np.uint32] | None:
+    """Values as uint32 in ``[0, symbol_count)``, or None if they are anything else."""
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
+        return None
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return None
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        return None
+    if int(array.min()) < 0 or int(array.max()) >= symbol_count:
+        return None
+    return array.astype(np.uint32)
