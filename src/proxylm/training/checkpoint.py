@@ -1,0 +1,339 @@
+"""Checkpoints: written whole or not at all, verified before they are trusted.
+
+``checkpoints/step-00000100`` holds the state after 100 updates: ``model.safetensors``,
+``optimizer.safetensors``, ``model.json`` (the model's configuration), ``state.json`` (counters)
+and, written last, ``manifest.json`` with the length and SHA-256 of each of them and the names of
+the configuration and the data that the run used. The folder is built beside its place, flushed
+and renamed, so a killed writer leaves nothing that could be mistaken for a checkpoint. A flipped
+bit in a safetensors file loads silently: hence the checksums.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from proxylm.config import Config, validate_config
+from proxylm.errors import CheckpointError, DamagedFileError, DataError, ProxylmError, UsageError
+from proxylm.files import (
+    TEMPORARY_PREFIX,
+    atomic_folder,
+    read_json,
+    sha256_of,
+    sync_path,
+    write_json,
+)
+from proxylm.fingerprint import fingerprint_of
+
+if TYPE_CHECKING:
+    from proxylm.models.config import ModelConfig
+    from proxylm.models.language_model import LanguageModel
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS_FOLDER = "checkpoints"
+MODEL_TENSORS = "model.safetensors"
+OPTIMIZER_TENSORS = "optimizer.safetensors"
+MODEL_CONFIG = "model.json"
+STATE = "state.json"
+MANIFEST = "manifest.json"
+NAME_PATTERN = re.compile(r"step-([0-9]{8})")
+DAMAGED_PREFIX = "damaged-"
+
+StoredType = TypeVar("StoredType", bound=Config)
+
+
+class TrainingState(Config):
+    """What a run has used up after ``step`` updates; with the tensors, all that resuming needs.
+
+    Attributes:
+        step: updates made.
+        symbols: input positions trained on.
+        raw_bytes: raw bytes of the documents' stretches shown so far.
+        documents: documents started.
+        training_flops: floating-point operations of forward and backward passes.
+        seconds: wall time spent in training steps, over all starts of the run.
+        loss: loss of the last update, nats per symbol.
+        held_out: last held-out bits per byte, by the view they were read in.
+        threads: torch's intra-op threads; the bits of a run are promised for one number of them.
+        torch_version: release of torch that wrote the state.
+    """
+
+    step: NonNegativeInt = 0
+    symbols: NonNegativeInt = 0
+    raw_bytes: NonNegativeInt = 0
+    documents: NonNegativeInt = 0
+    training_flops: NonNegativeFloat = 0.0
+    seconds: NonNegativeFloat = 0.0
+    loss: float | None = None
+    held_out: dict[str, float] = Field(default_factory=dict)
+    threads: PositiveInt = 1
+    torch_version: str = ""
+
+
+class StoredFile(Config):
+    """Length in bytes and SHA-256 of one file of a checkpoint."""
+
+    num_bytes: NonNegativeInt
+    sha256: str
+
+
+class CheckpointManifest(Config):
+    """Contents of a checkpoint, and what it was made from; ``checksum`` covers all the rest."""
+
+    format_version: Literal[1] = 1
+    step: NonNegativeInt
+    configuration_hash: str
+    data_fingerprint: str
+    compressor_fingerprint: str | None
+    files: dict[str, StoredFile]
+    checksum: str = ""
+
+    def expected_checksum(self) -> str:
+        """Fingerprint of everything but the checksum."""
+        return fingerprint_of(self.model_dump(mode="json", exclude={"checksum"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a checkpoint was made from: hashes of configuration, data and compressor."""
+
+    configuration_hash: str
+    data_fingerprint: str
+    compressor_fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A verified checkpoint folder; its tensors are read when they are asked for."""
+
+    path: Path
+    manifest: CheckpointManifest
+    state: TrainingState
+
+    def model_tensors(self) -> dict[str, Tensor]:
+        """Weights by parameter name."""
+        return _load_tensors(self.path / MODEL_TENSORS)
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """Optimizer state, as ``training.optimizer.optimizer_tensors`` names it."""
+        return _load_tensors(self.path / OPTIMIZER_TENSORS)
+
+    def model_config(self) -> ModelConfig:
+        """Configuration of the model."""
+        from proxylm.models.config import ModelConfig
+
+        return _read_stored(ModelConfig, self.path / MODEL_CONFIG)
+
+
+def checkpoint_name(step: int) -> str:
+    """Folder name of the state after ``step`` updates.
+
+    >>> checkpoint_name(100)
+    'step-00000100'
+    """
+    return f"step-{step:08d}"
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    model_tensors: Mapping[str, Tensor],
+    optimizer_tensors: Mapping[str, Tensor],
+    model_config: Config,
+    state: TrainingState,
+    origin: Origin,
+) -> Path:
+    """Write ``folder/step-<step>`` durably; returns its path.
+
+    Nothing under that name exists until everything in it is on the disk.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written; older checkpoints are untouched.
+    """
+    target = folder / checkpoint_name(state.step)
+    try:
+        with atomic_folder(target) as temporary:
+            _write_tensors(temporary / MODEL_TENSORS, model_tensors)
+            _write_tensors(temporary / OPTIMIZER_TENSORS, optimizer_tensors)
+            write_json(temporary / MODEL_CONFIG, model_config.model_dump(mode="json"))
+            write_json(temporary / STATE, state.model_dump(mode="json"))
+            _write_manifest(temporary, state.step, origin)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{target}: cannot be written ({reason}); earlier checkpoints are intact, "
+            "free some space and run the same command again"
+        ) from None
+    return target
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """All folders named as checkpoints, newest first; names are matched whole."""
+    if not folder.is_dir():
+        return []
+    named = [path for path in folder.iterdir() if NAME_PATTERN.fullmatch(path.name)]
+    return sorted(named, key=lambda path: path.name, reverse=True)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Verify every file of a checkpoint against its manifest and open it.
+
+    Raises:
+        DamagedFileError: a file is missing, truncated, altered or of a foreign format.
+    """
+    manifest = _read_stored(CheckpointManifest, path / MANIFEST)
+    if manifest.checksum != manifest.expected_checksum():
+        raise DamagedFileError(f"{path / MANIFEST}: its checksum does not fit its content")
+    for required in (MODEL_TENSORS, OPTIMIZER_TENSORS, MODEL_CONFIG, STATE):
+        if required not in manifest.files:
+            raise DamagedFileError(f"{path / MANIFEST}: does not list {required}")
+    for name, stored in manifest.files.items():
+        _verify(path / name, stored)
+    if path.name != checkpoint_name(manifest.step) and NAME_PATTERN.fullmatch(path.name):
+        raise DamagedFileError(f"{path}: holds step {manifest.step}, not what its name says")
+    return Checkpoint(path=path, manifest=manifest, state=_read_stored(TrainingState, path / STATE))
+
+
+def newest_valid(run: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run folder that verifies; None if the run has none yet.
+
+    A damaged one is passed over with a warning that names the file.
+
+    Raises:
+        CheckpointError: there are checkpoints and none of them can be loaded.
+    """
+    folders = checkpoint_folders(run / CHECKPOINTS_FOLDER)
+    first_damage: ProxylmError | None = None
+    for path in folders:
+        try:
+            return open_checkpoint(path)
+        except DataError as damage:
+            logger.warning("%s; trying the checkpoint before it", damage)
+            first_damage = first_damage or damage
+    if first_damage is None:
+        return None
+    raise CheckpointError(
+        f"{run}: none of its {len(folders)} checkpoints can be loaded (newest: {first_damage}); "
+        "restore one from a copy, or start a new run in another folder"
+    )
+
+
+def load_model(path: Path) -> LanguageModel:
+    """The model of a checkpoint folder, with its weights, on the CPU.
+
+    Raises:
+        DataError: the checkpoint is damaged.
+        CheckpointError: its weights do not fit its model configuration.
+    """
+    from proxylm.models.language_model import LanguageModel
+
+    checkpoint = open_checkpoint(path)
+    model = LanguageModel(checkpoint.model_config())
+    copy_weights(model, checkpoint)
+    return model
+
+
+def copy_weights(model: LanguageModel, checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint's weights into a model of the same configuration.
+
+    Raises:
+        CheckpointError: names or shapes differ; the first difference is shown.
+    """
+    stored = checkpoint.model_tensors()
+    wanted = model.state_dict()
+    for name in sorted(stored.keys() | wanted.keys()):
+        here, there = _shape(wanted.get(name)), _shape(stored.get(name))
+        if here != there:
+            file = checkpoint.path / MODEL_TENSORS
+            raise CheckpointError(f"{file}: '{name}' is {there}, the model has {here}")
+    model.load_state_dict(stored)
+
+
+def prune(folder: Path, keep_last: int) -> None:
+    """Remove all but the newest ``keep_last`` checkpoints."""
+    for path in checkpoint_folders(folder)[keep_last:]:
+        # Renamed first: what a kill leaves of it cannot pass for a checkpoint.
+        doomed = path.with_name(TEMPORARY_PREFIX + path.name)
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def set_aside_after(folder: Path, step: int) -> None:
+    """Rename checkpoints newer than ``step`` (those passed over as damaged) out of the way.
+
+    They stay for whoever wants to look at them; the run will write its own under these names.
+    """
+    for path in checkpoint_folders(folder):
+        if path.name > checkpoint_name(step):
+            aside = path.with_name(DAMAGED_PREFIX + path.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(on_cpu, path)
+    sync_path(path)
+
+
+def _write_manifest(folder: Path, step: int, origin: Origin) -> None:
+    files = {
+        path.name: StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.iterdir())
+    }
+    manifest = CheckpointManifest(
+        step=step,
+        configuration_hash=origin.configuration_hash,
+        data_fingerprint=origin.data_fingerprint,
+        compressor_fingerprint=origin.compressor_fingerprint,
+        files=files,
+    )
+    signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})
+    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+
+
+def _verify(path: Path, stored: StoredFile) -> None:
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes != stored.num_bytes:
+            raise DamagedFileError(
+                f"{path}: has {num_bytes} bytes, its manifest says {stored.num_bytes}"
+            )
+        if sha256_of(path) != stored.sha256:
+            raise DamagedFileError(f"{path}: its content is not what its manifest says (SHA-256)")
+    except OSError as error:
+        raise DamagedFileError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read_stored(config_class: type[StoredType], path: Path) -> StoredType:
+    value: Any
+    try:
+        value = read_json(path)
+    except OSError as error:
+        raise DamagedFileError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return validate_config(config_class, value, origin=str(path))
+    except UsageError as error:
+        raise DamagedFileError(str(error)) from None
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DamagedFileError(f"{path}: cannot be read ({error})") from None
+
+
+def _shape(tensor: Tensor | None) -> list[int] | str:
+    return "missing" if tensor is None else list(tensor.shape)

@@ -1,0 +1,185 @@
+"""What a training run is: one frozen configuration, read from YAML, saved with the run.
+
+Sizes that follow from others are not asked for: the vocabulary comes from the data's compressor,
+contexts per step from symbols per step. The defaults are the paper's (method, section 6).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from proxylm.config import Config, validate_config
+from proxylm.errors import UsageError
+from proxylm.fingerprint import fingerprint_of
+from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.models.config import ModelConfig
+from proxylm.models.presets import preset
+from proxylm.symbols import vocabulary_size
+from proxylm.training.optimizer import AdamWConfig
+from proxylm.training.schedule import CosineRate, LearningRate
+
+DERIVED_KEY = "vocabulary_size"
+
+
+class PresetModel(Config):
+    """A named size (``proxylm.models.presets``), some of its fields replaced."""
+
+    kind: Literal["preset"] = "preset"
+    name: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    def build(self, vocabulary: int) -> ModelConfig:
+        """The model's configuration for a vocabulary of that size."""
+        _refuse_vocabulary(self.overrides)
+        return preset(self.name, **self.overrides, vocabulary_size=vocabulary)
+
+
+class ExplicitModel(Config):
+    """All sizes spelled out: the fields of ``ModelConfig`` but ``vocabulary_size``."""
+
+    kind: Literal["explicit"] = "explicit"
+    sizes: dict[str, Any]
+
+    def build(self, vocabulary: int) -> ModelConfig:
+        """The model's configuration for a vocabulary of that size."""
+        _refuse_vocabulary(self.sizes)
+        values = self.sizes | {DERIVED_KEY: vocabulary}
+        return validate_config(ModelConfig, values, origin="model.sizes")
+
+
+ModelChoice = Annotated[PresetModel | ExplicitModel, Field(discriminator="kind")]
+
+
+class StepCount(Config):
+    """A run of so many updates."""
+
+    kind: Literal["steps"] = "steps"
+    steps: PositiveInt
+
+    def total_steps(self, symbols_per_step: int) -> int:
+        """Updates in the run."""
+        return self.steps
+
+
+class SymbolCount(Config):
+    """A run over so many symbols, rounded up to whole updates."""
+
+    kind: Literal["symbols"] = "symbols"
+    symbols: PositiveInt
+
+    def total_steps(self, symbols_per_step: int) -> int:
+        """Updates in the run."""
+        return -(-self.symbols // symbols_per_step)
+
+
+RunLength = Annotated[StepCount | SymbolCount, Field(discriminator="kind")]
+
+
+class CheckpointConfig(Config):
+    """How often the state is saved, and how many checkpoints stay; the last step always is."""
+
+    every_steps: PositiveInt = 1000
+    keep_last: PositiveInt = 3
+
+
+class HeldOutConfig(Config):
+    """Held-out bits per byte on the way: every so many steps and at the end.
+
+    Attributes:
+        every_steps: updates between evaluations.
+        max_bytes: raw bytes of held-out documents read (whole documents, at least one a source).
+        stride_fraction: a document longer than a context is read in steps of this share of it.
+    """
+
+    every_steps: PositiveInt = 1000
+    max_bytes: PositiveInt = 1_000_000
+    stride_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class TrainingConfig(Config):
+    """One run.
+
+    Attributes:
+        data: view stores and the views shown from them.
+        mixing: how raw and compressed views are mixed and packed.
+        model: the model's sizes; ``vocabulary_size`` follows from the data, the context is its.
+        length: updates, or symbols, in the run.
+        symbols_per_step: symbols in one update; a multiple of the model's context.
+        micro_batch_symbols: symbols in one forward pass (at least one context); gradients of the
+            passes of a step are added, weighted by their trained positions.
+        learning_rate: warm-up and schedule.
+        seed: of initialization, mixing and order.
+        device: ``auto`` takes a GPU where there is one.
+        precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
+        held_out: evaluation on the way; None for none.
+        init_from: a run, a checkpoint or a published folder whose weights are the start.
+    """
+
+    data: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
+    mixing: MixingConfig = MixingConfig()
+    model: ModelChoice
+    length: RunLength
+    symbols_per_step: PositiveInt
+    micro_batch_symbols: PositiveInt = 16_384
+    optimizer: AdamWConfig = AdamWConfig()
+    learning_rate: LearningRate = CosineRate()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    held_out: HeldOutConfig | None = HeldOutConfig()
+    init_from: str | None = None
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.symbols_per_step % self.context:
+            raise ValueError(
+                f"symbols_per_step {self.symbols_per_step} must be a multiple of the model's "
+                f"context {self.context}"
+            )
+        if self.learning_rate.warmup_steps > self.total_steps:
+            raise ValueError(
+                f"learning_rate.warmup_steps {self.learning_rate.warmup_steps} exceed the run's "
+                f"{self.total_steps} steps"
+            )
+        return self
+
+    def model_for(self, compressed_symbol_count: int) -> ModelConfig:
+        """The model for data whose compressor has that many symbols (0: bytes alone)."""
+        return self.model.build(vocabulary_size(compressed_symbol_count))
+
+    @property
+    def context(self) -> int:
+        """Symbols per packed context."""
+        return self.model_for(0).context
+
+    @property
+    def contexts_per_step(self) -> int:
+        """Packed contexts in one update."""
+        return self.symbols_per_step // self.context
+
+    @property
+    def contexts_per_pass(self) -> int:
+        """Packed contexts in one forward pass, at least one."""
+        return min(self.contexts_per_step, max(1, self.micro_batch_symbols // self.context))
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the run, as far as the data lasts."""
+        return self.length.total_steps(self.symbols_per_step)
+
+    def resolved(self) -> Self:
+        """The same run with the preset's sizes spelled out, as it is saved in the run folder."""
+        sizes = self.model_for(0).model_dump(mode="json", exclude={DERIVED_KEY})
+        return self.model_copy(update={"model": ExplicitModel(sizes=sizes)})
+
+    def hash(self) -> str:
+        """Names everything that is configured; kept in every checkpoint."""
+        return fingerprint_of(self.resolved().model_dump(mode="json"))
+
+
+def _refuse_vocabulary(values: dict[str, Any]) -> None:
+    if DERIVED_KEY in values:
+        raise UsageError(f"model: {DERIVED_KEY} follows from the data's compressor; leave it out")

@@ -1,0 +1,46 @@
+"""Where a run computes and in which precision: the one place that decides it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.errors import UsageError
+from proxylm.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A device, and whether forward passes run under bfloat16 autocast there."""
+
+    device: torch.device
+    autocast: bool
+
+    def precision(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        if self.autocast:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def integers(self, values: NDArray[np.int32]) -> Tensor:
+        """A batch's ids on the device, as int64, the type torch indexes with."""
+        return torch.from_numpy(values).to(self.device, non_blocking=True).long()
+
+
+def place_for(config: TrainingConfig) -> Place:
+    """The device and precision that a configuration asks for.
+
+    Raises:
+        UsageError: ``device: cuda`` on a machine without a GPU that torch can use.
+    """
+    has_gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not has_gpu:
+        raise UsageError("device: cuda, but torch finds no GPU here; use device=cpu or auto")
+    on_gpu = has_gpu and config.device != "cpu"
+    autocast = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)
+    return Place(device=torch.device("cuda" if on_gpu else "cpu"), autocast=autocast)

@@ -1,0 +1,160 @@
+"""One update: the contexts of a step in passes that fit, gradients added exactly, clip, AdamW.
+
+A step is a pure function of the model, the optimizer and the step's number: nothing else is
+carried, so a run that stops and goes on makes the same updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from proxylm.errors import ProxylmError
+from proxylm.mixing.batch import Batch
+from proxylm.models.formats import Region
+from proxylm.models.language_model import LanguageModel
+from proxylm.models.loss import LossReport
+from proxylm.symbols import IGNORED_TARGET
+from proxylm.training.config import TrainingConfig
+from proxylm.training.device import Place
+from proxylm.training.optimizer import set_learning_rate
+
+
+class TrainingDivergedError(ProxylmError):
+    """The loss or the gradient is not a number any more; the last checkpoint is from before."""
+
+
+class BatchSource(Protocol):
+    """What the loop needs of a loader: the contexts of a step, by number."""
+
+    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
+        """Contexts ``[first, first + count)`` of ``step``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What one update did.
+
+    Attributes:
+        loss: mean over the step's trained positions, nats.
+        loss_by_format: mean nats of head 0 over targets of each kind that occurred.
+        grad_norm: norm of the whole gradient before the clip.
+        learning_rate: of this update.
+    """
+
+    loss: float
+    loss_by_format: dict[str, float]
+    grad_norm: float
+    learning_rate: float
+
+
+@dataclass
+class _Sums:
+    """Running sums over the passes of one step; they stay on the device until the step's end."""
+
+    loss: torch.Tensor
+    nats: torch.Tensor
+    counts: torch.Tensor
+
+    @classmethod
+    def zero(cls, device: torch.device) -> _Sums:
+        by_format = torch.zeros(len(Region), dtype=torch.float64, device=device)
+        return cls(
+            loss=torch.zeros((), device=device), nats=by_format, counts=torch.zeros_like(by_format)
+        )
+
+    def add(self, report: LossReport) -> None:
+        self.loss = self.loss + report.loss.detach()
+        self.nats = self.nats + report.nats.detach()
+        self.counts = self.counts + report.counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """The parts of a run that its updates change or read."""
+
+    model: LanguageModel
+    optimizer: torch.optim.Optimizer
+    loader: BatchSource
+    config: TrainingConfig
+    place: Place
+    total_steps: int
+
+    def update(self, step: int) -> Update:
+        """Make update ``step`` (0-based).
+
+        Raises:
+            TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = self._accumulate(self.loader.batch(step))
+        clip_norm = self.config.optimizer.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
+        loss, grad_norm = float(sums.loss), float(norm)
+        _require_finite(step, loss, grad_norm)
+        rate = self.config.learning_rate.rate(step, self.total_steps)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        return Update(
+            loss=loss,
+            loss_by_format=_means(sums),
+            grad_norm=grad_norm,
+            learning_rate=rate,
+        )
+
+    def _accumulate(self, batch: Batch) -> _Sums:
+        sums = _Sums.zero(self.place.device)
+        trained = max(1, trained_positions(batch.targets))
+        for part in _passes(batch, self.config.contexts_per_pass):
+            with self.place.precision():
+                report = self._loss(part, trained)
+            report.loss.backward()
+            sums.add(report)
+        return sums
+
+    def _loss(self, batch: Batch, trained: int) -> LossReport:
+        return self.model.loss(
+            self.place.integers(batch.inputs),
+            self.place.integers(batch.targets),
+            self.place.integers(batch.document_ids),
+            self.place.integers(batch.position_ids),
+            normalizer=trained,
+        )
+
+
+def trained_positions(targets: NDArray[np.int32]) -> int:
+    """Positions of ``targets`` ``[B, N, H]`` that train at least one head."""
+    return int(np.count_nonzero((targets != IGNORED_TARGET).any(axis=-1)))
+
+
+def _passes(batch: Batch, contexts: int) -> Iterator[Batch]:
+    for first in range(0, len(batch.inputs), contexts):
+        part = slice(first, first + contexts)
+        yield Batch(
+            inputs=batch.inputs[part],
+            targets=batch.targets[part],
+            document_ids=batch.document_ids[part],
+            position_ids=batch.position_ids[part],
+            contexts=batch.contexts[part],
+        )
+
+
+def _means(sums: _Sums) -> dict[str, float]:
+    pairs = zip(Region, sums.nats.tolist(), sums.counts.tolist(), strict=True)
+    return {region.name.lower(): nats / count for region, nats, count in pairs if count}
+
+
+def _require_finite(step: int, loss: float, grad_norm: float) -> None:
+    if np.isfinite(loss) and np.isfinite(grad_norm):
+        return
+    raise TrainingDivergedError(
+        f"step {step + 1}: loss is {loss}, gradient norm {grad_norm}; training has diverged and "
+        "stops here, the last checkpoint is intact: start again from it (init_from) with a lower "
+        "learning_rate.peak or a longer warm-up"
+    )

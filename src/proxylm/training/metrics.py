@@ -1,0 +1,90 @@
+"""Metrics of a run: one JSON line per step, and the same numbers for TensorBoard.
+
+``metrics.jsonl`` is appended to, a line at a time. When a run goes on from a checkpoint, lines
+after that step, and a last line that a kill tore, are dropped, so no step is there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+from proxylm.files import atomic_file
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class MetricsLog:
+    """Writes the metrics of one run; ``resumed_step`` is the last step that is kept."""
+
+    def __init__(self, run: Path, *, resumed_step: int) -> None:
+        keep_until(run / METRICS_FILE, resumed_step)
+        self._lines = (run / METRICS_FILE).open("ab")
+        self._board = SummaryWriter(run / TENSORBOARD_FOLDER, purge_step=resumed_step + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one step; ``record["step"]`` counts updates made, from 1."""
+        line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+        self._lines.write(line.encode())
+        self._lines.flush()
+        for name, value in _numbers(record):
+            self._board.add_scalar(name, value, record["step"])
+
+    def sync(self) -> None:
+        """Flush to the disk; called before a checkpoint vouches for the steps so far."""
+        os.fsync(self._lines.fileno())
+        self._board.flush()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a metrics file in order; a torn last line is left out."""
+    return [record for _, record in _whole_lines(path)]
+
+
+def keep_until(path: Path, last_step: int) -> None:
+    """Drop what stands after ``last_step`` in a metrics file, and a torn last line."""
+    if not path.exists():
+        return
+    kept = b"".join(line for line, record in _whole_lines(path) if record["step"] <= last_step)
+    if len(kept) != path.stat().st_size:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(kept)
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield line, json.loads(line)
+            except ValueError:
+                # A kill or a full disk can tear a line only at the end of what was written.
+                return
+
+
+def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "step":
+            yield prefix + name, value

@@ -1,0 +1,132 @@
+"""The run folder: whose it is, one trainer at a time, the configuration it was started with.
+
+A run folder holds ``config.yaml`` (resolved), ``metrics.jsonl``, ``tensorboard/`` and
+``checkpoints/``. Running the same command on it again goes on; anything else is refused in one
+line, so that no run silently changes and nobody's files are touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxylm.config import Config, dump_config
+from proxylm.errors import DamagedFileError, UsageError
+from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries
+from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
+
+CONFIG_FILE = "config.yaml"
+LOCK_FILE = ".lock"
+SHOWN_DIFFERENCES = 5
+
+
+@contextmanager
+def opened_run(run: Path, config: Config) -> Iterator[None]:
+    """Hold ``run`` for this process: create it, or check that it was started with ``config``.
+
+    Raises:
+        UsageError: ``run`` is not a run folder and not empty; another trainer holds it; or it was
+            started with another configuration (the differences are shown, old → new).
+    """
+    _refuse_foreign_folder(run)
+    run.mkdir(parents=True, exist_ok=True)
+    with _locked(run):
+        remove_temporaries(run)
+        remove_temporaries(run / CHECKPOINTS_FOLDER)
+        _write_or_compare_config(run, config)
+        yield
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The plain values of a run's ``config.yaml``.
+
+    Raises:
+        DamagedFileError: it cannot be read as YAML keys and values.
+    """
+    path = run / CONFIG_FILE
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DamagedFileError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise DamagedFileError(f"{path}: holds no configuration")
+    return values
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """``key.sub: old → new`` for every value that differs between two plain configurations.
+
+    >>> differences({"seed": 1, "model": {"width": 8}}, {"seed": 1, "model": {"width": 16}})
+    ['model.width: 8 → 16']
+    """
+    before, after = dict(_flat(old)), dict(_flat(new))
+    keys = list(dict.fromkeys([*after, *before]))
+    return [
+        f"{key}: {before.get(key, '(absent)')} → {after.get(key, '(absent)')}"
+        for key in keys
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def _refuse_foreign_folder(run: Path) -> None:
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"{run}: is a file; --out names the folder of a run")
+    if not run.is_dir() or (run / CONFIG_FILE).is_file():
+        return
+    # A start killed early leaves only its lock and temporary files.
+    others = [
+        path.name
+        for path in sorted(run.iterdir())
+        if path.name != LOCK_FILE and not path.name.startswith(TEMPORARY_PREFIX)
+    ]
+    if others:
+        raise UsageError(
+            f"{run}: is not empty and not a run (it holds {others[0]}, no {CONFIG_FILE}); "
+            "choose another folder"
+        )
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    with (run / LOCK_FILE).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{run}: another trainer is at work in this folder; wait for it or stop it"
+            ) from None
+        # The system frees the lock when the process ends, however it ends.
+        yield
+
+
+def _write_or_compare_config(run: Path, config: Config) -> None:
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        with atomic_file(path) as temporary:
+            temporary.write_text(dump_config(config), encoding="utf-8")
+        return
+    changed = differences(read_run_config(run), yaml.safe_load(dump_config(config)))
+    if changed:
+        shown = "; ".join(changed[:SHOWN_DIFFERENCES])
+        more = len(changed) - SHOWN_DIFFERENCES
+        raise UsageError(
+            f"{run}: was started with another configuration ({shown}"
+            f"{f'; and {more} more' if more > 0 else ''}); restore it to go on, or choose "
+            "another --out (init_from starts a new run from these weights)"
+        )
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from _flat(value, f"{prefix}{key}.")
+    elif isinstance(values, list) and values:
+        for index, value in enumerate(values):
+            yield from _flat(value, f"{prefix}{index}.")
+    else:
+        yield prefix.removesuffix("."), values

@@ -1,0 +1,71 @@
+"""The metrics file: appended, cut back on resume, repaired after a torn line."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from proxylm.training.metrics import MetricsLog, keep_until, read_metrics
+
+
+def written(run: Path, first: int, last: int, *, resumed_step: int) -> Path:
+    with MetricsLog(run, resumed_step=resumed_step) as log:
+        for step in range(first, last + 1):
+            log.write({"step": step, "loss": 10.0 / step, "held_out": {"raw": 0.5}})
+        log.sync()
+    return run / "metrics.jsonl"
+
+
+def steps_of(path: Path) -> list[int]:
+    return [record["step"] for record in read_metrics(path)]
+
+
+def test_lines_are_json_in_order(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 3, resumed_step=0)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert records[1] == {"step": 2, "loss": 5.0, "held_out": {"raw": 0.5}}
+    assert steps_of(path) == [1, 2, 3]
+
+
+def test_resume_drops_steps_after_the_checkpoint(tmp_path: Path) -> None:
+    written(tmp_path, 1, 5, resumed_step=0)
+    path = written(tmp_path, 4, 7, resumed_step=3)
+    assert steps_of(path) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 4, "lo', b'{"step": 4', b"\x00\x00\x00\x00\n", b"{"])
+def test_a_torn_last_line_is_repaired(tmp_path: Path, torn: bytes) -> None:
+    path = written(tmp_path, 1, 3, resumed_step=0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn)
+    assert steps_of(path) == [1, 2, 3]
+    keep_until(path, 10)
+    assert path.read_bytes() == whole
+
+
+def test_an_intact_file_is_not_rewritten(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, 3, resumed_step=0)
+    inode = path.stat().st_ino
+    keep_until(path, 3)
+    assert path.stat().st_ino == inode
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path, resumed_step=0) as log, pytest.raises(ValueError):
+        log.write({"step": 1, "loss": float("nan")})
+
+
+def test_tensorboard_holds_the_same_numbers_once(tmp_path: Path) -> None:
+    written(tmp_path, 1, 5, resumed_step=0)
+    time.sleep(1.1)  # TensorBoard orders event files by the second in their names.
+    written(tmp_path, 4, 6, resumed_step=3)
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    losses = board.Scalars("loss")
+    assert [event.step for event in losses] == [1, 2, 3, 4, 5, 6]
+    assert losses[4].value == pytest.approx(2.0)
+    assert {event.value for event in board.Scalars("held_out/raw")} == {0.5}
