@@ -39,6 +39,10 @@ class LayerCache(ABC):
     def rewind(self, position: int) -> None:
         """Forget every position from ``position`` on."""
 
+    @abstractmethod
+    def keep_rows(self, rows: Tensor) -> None:
+        """Keep only these rows of the batch, int64 ``[b]``, in this order."""
+
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, seen_before: int) -> Tensor:
     # query [B, n, H, D]; key, value [B, H_kv, seen_before + n, D]; causal among the n new ones.
@@ -76,6 +80,11 @@ class CausalLayerCache(LayerCache):
     def rewind(self, position: int) -> None:
         """See the base class."""
         self.length = position
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """See the base class."""
+        if self.buffer is not None:
+            self.buffer = self.buffer.index_select(1, rows)
 
     def _reserve(self, key: Tensor, end: int) -> Tensor:
         capacity = 0 if self.buffer is None else self.buffer.shape[3]
@@ -151,6 +160,13 @@ class EvaLayerCache(LayerCache):
             self.buffer[:, :, :, self.capacity :] = self.previous_window
         self.length = position
 
+    def keep_rows(self, rows: Tensor) -> None:
+        """See the base class."""
+        if self.buffer is not None:
+            self.buffer = self.buffer.index_select(1, rows)
+        if self.previous_window is not None:
+            self.previous_window = self.previous_window.index_select(1, rows)
+
     def _reserve(self, key: Tensor) -> Tensor:
         if self.buffer is None:
             batch, _, heads, width = key.shape
@@ -185,6 +201,12 @@ class Cache:
         for layer in self.layers:
             layer.rewind(position)
         self.position = position
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Keep only these rows of the batch, int64 ``[b]``, in this order (the others are done)."""
+        for layer in self.layers:
+            layer.keep_rows(rows)
+        self.batch_size = len(rows)
 
 
 def _layer_cache(config: ModelConfig) -> LayerCache:

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from proxylm.config import Config
 from proxylm.errors import UsageError
-from proxylm.symbols import COMPRESSED_OFFSET
+from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
 
 
 class EvaAttention(Config):
@@ -111,6 +111,18 @@ class ModelConfig(Config):
             self._check_context(context)
         except ValueError as error:
             raise UsageError(f"model: {error}") from None
+
+    def require_raw_bytes(self) -> None:
+        """Refuse to read or write bytes with a vocabulary that does not hold them.
+
+        Raises:
+            UsageError: naming the vocabulary's size.
+        """
+        if self.vocabulary_size < COMPRESSED_OFFSET:
+            raise UsageError(
+                f"this model has a vocabulary of {self.vocabulary_size} symbols, without the raw "
+                f"bytes (ids {RAW_OFFSET} to {COMPRESSED_OFFSET - 1}); only its logits can be used"
+            )
 
     @property
     def head_width(self) -> int:
