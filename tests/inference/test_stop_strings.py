@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ def plain_cut(text: bytes, stops: Sequence[bytes]) -> bytes:
 
 def cut_into(text: bytes, places: list[int]) -> list[bytes]:
     borders = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    return [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(borders)]
 
 
 @given(few_letters, stop_lists, st.lists(st.integers(0, 100), max_size=6))

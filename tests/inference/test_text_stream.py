@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ mixed_bytes = st.lists(st.one_of(st.binary(max_size=4), st.text(max_size=4).map(
 def test_pieces_join_to_the_whole_decoding(data: bytes, places: list[int]) -> None:
     borders = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
     stream = TextStream()
-    pieces = [stream.feed(data[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+    pieces = [stream.feed(data[a:b]) for a, b in pairwise(borders)]
     assert "".join(pieces) + stream.finish() == data.decode("utf-8", "replace")
 
 

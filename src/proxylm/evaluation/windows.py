@@ -50,7 +50,8 @@ Window(start=6, first_scored=9, end=10)]
     span = window_span(context, prefix_length)
     if not 1 <= stride <= span:
         raise UsageError(
-            f"stride: must be between 1 and {span} (what a context of {context} spans), not {stride}"
+            f"stride: must be between 1 and {span} (a context of {context} spans that many), "
+            f"not {stride}"
         )
     windows = []
     start = scored = 0

@@ -57,7 +57,7 @@ def nucleus(
 
 
 def draw(logits: NDArray[np.float32], temperature: float, top_p: float, number: float) -> int:
-    """Index of ``logits [C]`` drawn from the nucleus by inverting its distribution at ``number``."""
+    """Index of ``logits [C]``, drawn from the nucleus by inverting its distribution."""
     order, cumulative = nucleus(logits, temperature, top_p)
     place = int(np.searchsorted(cumulative, number * cumulative[-1], side="right"))
     return int(order[min(place, len(order) - 1)])

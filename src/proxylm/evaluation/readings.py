@@ -1,0 +1,62 @@
+"""How a document is read when it is scored: as its bytes, or as a compressor's symbols."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import UsageError
+from proxylm.symbols import Format
+
+Content = NDArray[np.integer]
+"""Content symbols of one document ``[m]``: bytes, or a compressor's symbols, without offset."""
+
+
+class Reading(ABC):
+    """One way to read documents; ``symbol_count`` bounds the content's symbols."""
+
+    format: Format
+    symbol_count: int
+
+    @abstractmethod
+    def contents(self, documents: Sequence[bytes]) -> list[Content]:
+        """The content symbols of each document, in order."""
+
+
+class RawView(Reading):
+    """Documents read as their bytes: ``<bos> <raw> bytes``."""
+
+    format = Format.RAW
+    symbol_count = 256
+
+    def contents(self, documents: Sequence[bytes]) -> list[Content]:
+        """See the base class."""
+        return [np.frombuffer(document, dtype=np.uint8) for document in documents]
+
+
+class CompressedReading(Reading):
+    """Documents read as a reversible compressor's symbols: ``<bos> <compressed> symbols``.
+
+    Raises:
+        UsageError: the compressor is lossy: many documents share its symbols, so their
+            probability is not that of the document.
+    """
+
+    format = Format.COMPRESSED
+
+    def __init__(self, compressor: Compressor) -> None:
+        if not compressor.reversible:
+            raise UsageError(
+                f"bits per byte is not defined for '{compressor.kind}': it is lossy, "
+                "its symbols do not determine the bytes"
+            )
+        self.compressor = compressor
+        self.symbol_count = compressor.symbol_count
+
+    def contents(self, documents: Sequence[bytes]) -> list[Content]:
+        """See the base class."""
+        return list(self.compressor.compress(documents))

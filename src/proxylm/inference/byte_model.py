@@ -1,0 +1,233 @@
+"""``ByteModel``: a trained model as its users see it, bytes in and bytes out.
+
+It wraps a ``LanguageModel`` without owning any method of its own: decoding, scoring and logits
+are the library's, called with the model in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.errors import UsageError
+from proxylm.evaluation.bits_per_byte import bits_per_byte
+from proxylm.evaluation.readings import RawView
+from proxylm.inference.decoding import Completion, Piece, complete, decode
+from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions, generation_options
+from proxylm.models.config import ModelConfig
+from proxylm.models.language_model import LanguageModel
+
+ROWS_TOGETHER = 32
+"""Most prompts that ``generate_batch`` decodes at once; results do not depend on it."""
+
+IntegerArray = Tensor | NDArray[np.integer]
+
+
+class ByteModel:
+    """A model that continues, and scores, raw bytes.
+
+    Attributes:
+        module: the ``LanguageModel`` itself (``torch.nn.Module``), in evaluation mode.
+        config: its ``ModelConfig``.
+    """
+
+    def __init__(self, module: LanguageModel) -> None:
+        self.module = module.eval().requires_grad_(False)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes and kind of the model."""
+        return self.module.config
+
+    def generate(
+        self,
+        prompt: bytes,
+        *,
+        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[bytes] = (),
+    ) -> bytes:
+        """The bytes that the model continues ``prompt`` with.
+
+        The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
+        bytes until it closes the text, a stop string is complete, or the limit is reached.
+        ``GenerationOptions`` says what each option means.
+
+        Returns:
+            The new bytes alone, without the prompt and without the stop string.
+
+        Raises:
+            UsageError: an option is out of its range, the prompt is no ``bytes``, or the model's
+                vocabulary has no bytes.
+        """
+        return b"".join(
+            self.stream(
+                prompt,
+                max_new_bytes=max_new_bytes,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+                stop=stop,
+            )
+        )
+
+    def stream(
+        self,
+        prompt: bytes,
+        *,
+        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[bytes] = (),
+    ) -> Iterator[bytes]:
+        """As ``generate``, in non-empty pieces as soon as they are certain.
+
+        A piece never holds part of a stop string that is later cut; it may end inside a UTF-8
+        character (``inference.text_stream`` shows text).
+        """
+        options = generation_options(
+            max_new_bytes=max_new_bytes,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
+        )
+        return (piece.data for piece in self.pieces(prompt, options) if piece.data)
+
+    def pieces(self, prompt: bytes, options: GenerationOptions) -> Iterator[Piece]:
+        """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
+        return decode(self.module, _checked_prompts([prompt]), options, samples=[0])
+
+    def generate_batch(
+        self,
+        prompts: Sequence[bytes],
+        *,
+        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[bytes] = (),
+    ) -> list[bytes]:
+        """Continue many prompts together; lengths may differ.
+
+        Row ``i`` draws with the sample number ``i`` (row 0 draws what ``generate`` draws), so
+        equal prompts give different samples. Greedy rows are what ``generate`` gives, up to
+        rounding: matrix products over many rows may round differently in the last bit.
+
+        Returns:
+            The new bytes of each prompt, in order.
+        """
+        options = generation_options(
+            max_new_bytes=max_new_bytes,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
+        )
+        return [completion.data for completion in self.complete(prompts, options)]
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        options: GenerationOptions,
+        *,
+        samples: Sequence[int] | None = None,
+    ) -> list[Completion]:
+        """As ``generate_batch``, with the reason of each end.
+
+        Args:
+            prompts: raw bytes.
+            options: the same for all.
+            samples: per prompt, the number its randomness depends on beside the seed and the
+                position; by default its index.
+        """
+        numbers = list(range(len(prompts)) if samples is None else samples)
+        checked = _checked_prompts(prompts)
+        if len(numbers) != len(checked):
+            raise UsageError(f"{len(numbers)} sample numbers for {len(checked)} prompts")
+        # Prompts of like length together: fewer steps in which some rows only read.
+        order = sorted(range(len(checked)), key=lambda index: len(checked[index]))
+        results: dict[int, Completion] = {}
+        for start in range(0, len(order), ROWS_TOGETHER):
+            chosen = order[start : start + ROWS_TOGETHER]
+            rows, row_numbers = [checked[i] for i in chosen], [numbers[i] for i in chosen]
+            completions = complete(self.module, rows, options, row_numbers)
+            results |= dict(zip(chosen, completions, strict=True))
+        return [results[index] for index in range(len(checked))]
+
+    def logits(
+        self,
+        ids: IntegerArray,
+        document_ids: IntegerArray | None = None,
+        position_ids: IntegerArray | None = None,
+    ) -> Tensor:
+        """The model's logits for packed contexts.
+
+        Args:
+            ids: integers ``[B, N]`` of the shared vocabulary.
+            document_ids: integers ``[B, N]``; attention never crosses a change. None: one
+                document per row.
+            position_ids: integers ``[B, N]``. None: counted from each document's start.
+
+        Returns:
+            float32 ``[B, N, heads, V]``; head ``k`` is about the symbol at ``i + 1 + k``.
+
+        Raises:
+            UsageError: an array is not of shape ``[B, N]``, or an id is outside the vocabulary.
+        """
+        device = next(self.module.parameters()).device
+        symbols = _integer_tensor("ids", ids, device)
+        size = self.config.vocabulary_size
+        if symbols.numel() and (int(symbols.min()) < 0 or int(symbols.max()) >= size):
+            raise UsageError(f"ids: must be between 0 and {size - 1}, the model's vocabulary")
+        others = [
+            None if values is None else _integer_tensor(name, values, device, symbols.shape)
+            for name, values in (("document_ids", document_ids), ("position_ids", position_ids))
+        ]
+        with torch.inference_mode():
+            return self.module.logits(symbols, *others)
+
+    def bits_per_byte(
+        self,
+        documents: Sequence[bytes],
+        *,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[float]:
+        """Bits per byte of each document read as bytes (method, section 8).
+
+        ``evaluation.bits_per_byte`` has the definition; ``context`` defaults to the model's
+        training context and ``stride`` to half of it.
+
+        Raises:
+            UsageError: a document is empty (nothing to divide by), or the model has no bytes.
+        """
+        return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
+
+
+def _checked_prompts(prompts: Sequence[bytes]) -> list[bytes]:
+    for prompt in prompts:
+        if not isinstance(prompt, bytes | bytearray | memoryview):
+            raise UsageError(f"a prompt is bytes, not {type(prompt).__name__}; encode text first")
+    return [bytes(prompt) for prompt in prompts]
+
+
+def _integer_tensor(
+    name: str, values: IntegerArray, device: torch.device, shape: torch.Size | None = None
+) -> Tensor:
+    tensor = torch.as_tensor(values)
+    if tensor.is_floating_point() or tensor.dtype == torch.bool or tensor.dim() != 2:
+        raise UsageError(
+            f"{name}: expected integers of shape [B, N], got {tensor.dtype} "
+            f"of shape {list(tensor.shape)}"
+        )
+    if shape is not None and tensor.shape != shape:
+        raise UsageError(f"{name}: shape {list(tensor.shape)} differs from ids {list(shape)}")
+    return tensor.to(device=device, dtype=torch.int64)

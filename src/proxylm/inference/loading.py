@@ -1,0 +1,97 @@
+"""``proxylm.load``: from a folder to a model that reads and writes bytes.
+
+A run folder gives its newest checkpoint that verifies, a checkpoint folder itself, and a folder
+in the published EvaByte layout its weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxylm.errors import CheckpointError, UsageError
+from proxylm.inference.byte_model import ByteModel
+from proxylm.interchange.evabyte_folder import CONFIG_FILE, load_published
+from proxylm.models.language_model import LanguageModel
+from proxylm.training.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    MODEL_CONFIG,
+    STATE,
+    load_model,
+    newest_valid,
+)
+
+EXPECTED = (
+    f"expected a run folder (with {CHECKPOINTS_FOLDER}/), a checkpoint (with {MODEL_CONFIG}) or a "
+    f"published EvaByte folder (with {CONFIG_FILE})"
+)
+
+
+def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
+    """Load a model for inference.
+
+    Args:
+        path: a run folder, a checkpoint folder, or a published EvaByte folder.
+        device: where it runs; ``auto`` takes the GPU if there is one.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder is missing, foreign, or its weights do not fit.
+        DamagedFileError: a file in it is missing, truncated or altered; the message names it.
+    """
+    folder = Path(path)
+    with _unreadable_as_checkpoint_error(folder):
+        model = _load_language_model(folder)
+    return ByteModel(model.to(resolve_device(device)))
+
+
+def resolve_device(name: str) -> str:
+    """``auto`` as ``cuda`` or ``cpu``, other names as they are.
+
+    Raises:
+        UsageError: ``cuda`` was asked for and is not there, or the name is unknown.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if available else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UsageError(f"device: must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not available:
+        raise UsageError("device: cuda was asked for, and there is no usable GPU; use auto or cpu")
+    return name
+
+
+def _load_language_model(folder: Path) -> LanguageModel:
+    if not folder.exists():
+        raise CheckpointError(f"{folder}: no such folder; {EXPECTED}")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; {EXPECTED}")
+    if (folder / MODEL_CONFIG).exists() or (folder / STATE).exists():
+        return load_model(folder)
+    if (folder / CHECKPOINTS_FOLDER).is_dir():
+        return _load_newest(folder)
+    if (folder / CONFIG_FILE).exists():
+        return load_published(folder)
+    raise CheckpointError(f"{folder}: nothing to load in it; {EXPECTED}")
+
+
+def _load_newest(run: Path) -> LanguageModel:
+    newest = newest_valid(run)
+    if newest is None:
+        raise CheckpointError(f"{run}: this run has no checkpoint yet; train it further first")
+    return load_model(newest.path)
+
+
+@contextmanager
+def _unreadable_as_checkpoint_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror or error})") from None

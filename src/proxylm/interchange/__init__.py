@@ -1,0 +1,1 @@
+"""Checkpoints in other programs' layouts: published EvaByte folders."""

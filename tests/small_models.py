@@ -1,0 +1,27 @@
+"""Small random models for the tests of inference and evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import vocabulary_size
+
+COMPRESSED_SYMBOLS = 256
+SMALL = {"layers": 2, "width": 32, "ffn": 48, "heads": 2, "context": 64}
+ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=1)}
+
+
+def small_model(*, seed: int = 0, sharpness: float = 60.0, **overrides: Any) -> LanguageModel:
+    """Two layers, windows of 16; the output layer is scaled up so that choices are distinct."""
+    values = {
+        "vocabulary_size": vocabulary_size(COMPRESSED_SYMBOLS),
+        "attention": ATTENTIONS["eva"],
+        "prediction_heads": 2,
+        **SMALL,
+        **overrides,
+    }
+    model = LanguageModel(ModelConfig.model_validate(values), seed=seed).eval()
+    model.lm_head.weight.data.mul_(sharpness)
+    return model
