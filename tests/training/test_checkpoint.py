@@ -57,7 +57,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert checkpoint.state == TrainingState(
         step=100, symbols=1000, held_out={"raw": 2.5}, threads=2
     )
-    assert checkpoint.manifest.compressor_fingerprint == "f0"
+    assert checkpoint.manifest.origin.compressor_fingerprint == "f0"
     assert torch.equal(checkpoint.model_tensors()["w"], torch.arange(16.0) + 100)
     assert checkpoint.model_tensors()["transposed"].shape == (4, 4)
     assert checkpoint.optimizer_tensors()["step.w"] == 100

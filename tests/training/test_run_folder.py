@@ -10,7 +10,7 @@ import pytest
 
 from proxylm.config import Config
 from proxylm.errors import DamagedFileError, UsageError
-from proxylm.training.run_folder import differences, opened_run, read_run_config
+from proxylm.training.run_folder import differences, opened_run, read_run_config, record_config
 
 
 class Inner(Config):
@@ -23,6 +23,11 @@ class Sample(Config):
     names: tuple[str, ...] = ("a",)
 
 
+def start(run: Path, config: Sample) -> None:
+    with opened_run(run, config):
+        record_config(run, config)
+
+
 def hold(run: Path, pipe: Connection) -> None:
     with opened_run(run, Sample()):
         pipe.send("held")
@@ -32,18 +37,25 @@ def hold(run: Path, pipe: Connection) -> None:
 def test_a_new_run_gets_its_configuration(tmp_path: Path) -> None:
     run = tmp_path / "deep" / "run"
     with opened_run(run, Sample(seed=3)):
+        assert [path.name for path in run.iterdir()] == [".lock"]
+        record_config(run, Sample(seed=3))
         assert read_run_config(run) == {"seed": 3, "inner": {"width": 8}, "names": ["a"]}
+
+
+def test_a_start_that_fails_binds_nobody(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), opened_run(tmp_path, Sample()):
+        raise RuntimeError
+    start(tmp_path, Sample(seed=9))
+    assert read_run_config(tmp_path)["seed"] == 9
 
 
 def test_the_same_configuration_goes_on(tmp_path: Path) -> None:
     for _ in range(2):
-        with opened_run(tmp_path, Sample()):
-            pass
+        start(tmp_path, Sample())
 
 
 def test_changed_values_are_shown_old_to_new(tmp_path: Path) -> None:
-    with opened_run(tmp_path, Sample()):
-        pass
+    start(tmp_path, Sample())
     changed = Sample(seed=5, inner=Inner(width=16), names=("a", "b"))
     with pytest.raises(UsageError) as caught, opened_run(tmp_path, changed):
         pass

@@ -88,29 +88,26 @@ class StoredFile(Config):
     sha256: str
 
 
+class Origin(Config):
+    """What a checkpoint was made from: hashes of configuration, data and compressor."""
+
+    configuration_hash: str
+    data_fingerprint: str
+    compressor_fingerprint: str | None
+
+
 class CheckpointManifest(Config):
     """Contents of a checkpoint, and what it was made from; ``checksum`` covers all the rest."""
 
     format_version: Literal[1] = 1
     step: NonNegativeInt
-    configuration_hash: str
-    data_fingerprint: str
-    compressor_fingerprint: str | None
+    origin: Origin
     files: dict[str, StoredFile]
     checksum: str = ""
 
     def expected_checksum(self) -> str:
         """Fingerprint of everything but the checksum."""
         return fingerprint_of(self.model_dump(mode="json", exclude={"checksum"}))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What a checkpoint was made from: hashes of configuration, data and compressor."""
-
-    configuration_hash: str
-    data_fingerprint: str
-    compressor_fingerprint: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +226,17 @@ def newest_valid(run: Path) -> Checkpoint | None:
     )
 
 
+def compressor_fingerprint_of(path: Path) -> str | None:
+    """The compressor that a run's newest checkpoint, or one checkpoint folder, was trained with.
+
+    None where it was bytes alone, or where the folder is not one of ours.
+    """
+    for folder in [path, *checkpoint_folders(path / CHECKPOINTS_FOLDER)]:
+        if (folder / MANIFEST).is_file():
+            return _read_stored(CheckpointManifest, folder / MANIFEST).origin.compressor_fingerprint
+    return None
+
+
 def load_model(path: Path) -> LanguageModel:
     """The model of a checkpoint folder, with its weights, on the CPU.
 
@@ -294,9 +302,7 @@ def _write_manifest(folder: Path, step: int, origin: Origin) -> None:
     }
     manifest = CheckpointManifest(
         step=step,
-        configuration_hash=origin.configuration_hash,
-        data_fingerprint=origin.data_fingerprint,
-        compressor_fingerprint=origin.compressor_fingerprint,
+        origin=origin,
         files=files,
     )
     signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})

@@ -20,7 +20,8 @@ from proxylm.symbols import vocabulary_size
 from proxylm.training.optimizer import AdamWConfig
 from proxylm.training.schedule import CosineRate, LearningRate
 
-DERIVED_KEY = "vocabulary_size"
+DERIVED_KEYS = ("vocabulary_size", "sentinels")
+"""Fields of the model that follow from the data and its mixing, and are not configured again."""
 
 
 class PresetModel(Config):
@@ -30,23 +31,22 @@ class PresetModel(Config):
     name: str
     overrides: dict[str, Any] = Field(default_factory=dict)
 
-    def build(self, vocabulary: int) -> ModelConfig:
-        """The model's configuration for a vocabulary of that size."""
-        _refuse_vocabulary(self.overrides)
-        return preset(self.name, **self.overrides, vocabulary_size=vocabulary)
+    def build(self, derived: dict[str, Any]) -> ModelConfig:
+        """The model's configuration, with values for ``DERIVED_KEYS``."""
+        _refuse_derived(self.overrides)
+        return preset(self.name, **self.overrides, **derived)
 
 
 class ExplicitModel(Config):
-    """All sizes spelled out: the fields of ``ModelConfig`` but ``vocabulary_size``."""
+    """All sizes spelled out: the fields of ``ModelConfig`` but ``DERIVED_KEYS``."""
 
     kind: Literal["explicit"] = "explicit"
     sizes: dict[str, Any]
 
-    def build(self, vocabulary: int) -> ModelConfig:
-        """The model's configuration for a vocabulary of that size."""
-        _refuse_vocabulary(self.sizes)
-        values = self.sizes | {DERIVED_KEY: vocabulary}
-        return validate_config(ModelConfig, values, origin="model.sizes")
+    def build(self, derived: dict[str, Any]) -> ModelConfig:
+        """The model's configuration, with values for ``DERIVED_KEYS``."""
+        _refuse_derived(self.sizes)
+        return validate_config(ModelConfig, self.sizes | derived, origin="model.sizes")
 
 
 ModelChoice = Annotated[PresetModel | ExplicitModel, Field(discriminator="kind")]
@@ -102,9 +102,10 @@ class TrainingConfig(Config):
     """One run.
 
     Attributes:
-        data: view stores and the views shown from them.
+        data: view stores and the views shown from them; at least one.
         mixing: how raw and compressed views are mixed and packed.
-        model: the model's sizes; ``vocabulary_size`` follows from the data, the context is its.
+        model: the model's sizes; vocabulary and sentinels follow from data and mixing; the
+            context is the model's.
         length: updates, or symbols, in the run.
         symbols_per_step: symbols in one update; a multiple of the model's context.
         micro_batch_symbols: symbols in one forward pass (at least one context); gradients of the
@@ -117,7 +118,7 @@ class TrainingConfig(Config):
         init_from: a run, a checkpoint or a published folder whose weights are the start.
     """
 
-    data: Annotated[tuple[SourceConfig, ...], Field(min_length=1)]
+    data: tuple[SourceConfig, ...]
     mixing: MixingConfig = MixingConfig()
     model: ModelChoice
     length: RunLength
@@ -134,6 +135,7 @@ class TrainingConfig(Config):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
+        check_sources(self.data)
         if self.symbols_per_step % self.context:
             raise ValueError(
                 f"symbols_per_step {self.symbols_per_step} must be a multiple of the model's "
@@ -148,7 +150,8 @@ class TrainingConfig(Config):
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:
         """The model for data whose compressor has that many symbols (0: bytes alone)."""
-        return self.model.build(vocabulary_size(compressed_symbol_count))
+        vocabulary = vocabulary_size(compressed_symbol_count)
+        return self.model.build({"vocabulary_size": vocabulary, "sentinels": self.mixing.sentinels})
 
     @property
     def context(self) -> int:
@@ -172,7 +175,7 @@ class TrainingConfig(Config):
 
     def resolved(self) -> Self:
         """The same run with the preset's sizes spelled out, as it is saved in the run folder."""
-        sizes = self.model_for(0).model_dump(mode="json", exclude={DERIVED_KEY})
+        sizes = self.model_for(0).model_dump(mode="json", exclude=set(DERIVED_KEYS))
         return self.model_copy(update={"model": ExplicitModel(sizes=sizes)})
 
     def hash(self) -> str:
@@ -180,6 +183,7 @@ class TrainingConfig(Config):
         return fingerprint_of(self.resolved().model_dump(mode="json"))
 
 
-def _refuse_vocabulary(values: dict[str, Any]) -> None:
-    if DERIVED_KEY in values:
-        raise UsageError(f"model: {DERIVED_KEY} follows from the data's compressor; leave it out")
+def _refuse_derived(values: dict[str, Any]) -> None:
+    for key in DERIVED_KEYS:
+        if key in values:
+            raise UsageError(f"model: {key} follows from the data and its mixing; leave it out")

@@ -29,17 +29,52 @@ SHOWN_DIFFERENCES = 5
 def opened_run(run: Path, config: Config) -> Iterator[None]:
     """Hold ``run`` for this process: create it, or check that it was started with ``config``.
 
+    A new run's configuration is not written yet (``record_config``), so that a start that fails
+    binds nobody to it.
+
     Raises:
         UsageError: ``run`` is not a run folder and not empty; another trainer holds it; or it was
             started with another configuration (the differences are shown, old → new).
     """
-    _refuse_foreign_folder(run)
+    require_run_folder(run)
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
         remove_temporaries(run)
         remove_temporaries(run / CHECKPOINTS_FOLDER)
-        _write_or_compare_config(run, config)
+        if (run / CONFIG_FILE).is_file():
+            _require_same_config(run, config)
         yield
+
+
+def record_config(run: Path, config: Config) -> None:
+    """Write a run's configuration, unless it is there; from here on the run is bound to it."""
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        with atomic_file(path) as temporary:
+            temporary.write_text(dump_config(config), encoding="utf-8")
+
+
+def require_run_folder(run: Path) -> None:
+    """Refuse a path that is neither free, nor empty, nor a run.
+
+    Raises:
+        UsageError: naming what stands there.
+    """
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"{run}: is a file; --out names the folder of a run")
+    if not run.is_dir() or (run / CONFIG_FILE).is_file():
+        return
+    # A start killed early leaves only its lock and temporary files.
+    others = [
+        path.name
+        for path in sorted(run.iterdir())
+        if path.name != LOCK_FILE and not path.name.startswith(TEMPORARY_PREFIX)
+    ]
+    if others:
+        raise UsageError(
+            f"{run}: is not empty and not a run (it holds {others[0]}, no {CONFIG_FILE}); "
+            "choose another folder"
+        )
 
 
 def read_run_config(run: Path) -> dict[str, Any]:
@@ -73,24 +108,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _refuse_foreign_folder(run: Path) -> None:
-    if run.exists() and not run.is_dir():
-        raise UsageError(f"{run}: is a file; --out names the folder of a run")
-    if not run.is_dir() or (run / CONFIG_FILE).is_file():
-        return
-    # A start killed early leaves only its lock and temporary files.
-    others = [
-        path.name
-        for path in sorted(run.iterdir())
-        if path.name != LOCK_FILE and not path.name.startswith(TEMPORARY_PREFIX)
-    ]
-    if others:
-        raise UsageError(
-            f"{run}: is not empty and not a run (it holds {others[0]}, no {CONFIG_FILE}); "
-            "choose another folder"
-        )
-
-
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
     with (run / LOCK_FILE).open("ab") as lock:
@@ -104,12 +121,7 @@ def _locked(run: Path) -> Iterator[None]:
         yield
 
 
-def _write_or_compare_config(run: Path, config: Config) -> None:
-    path = run / CONFIG_FILE
-    if not path.is_file():
-        with atomic_file(path) as temporary:
-            temporary.write_text(dump_config(config), encoding="utf-8")
-        return
+def _require_same_config(run: Path, config: Config) -> None:
     changed = differences(read_run_config(run), yaml.safe_load(dump_config(config)))
     if changed:
         shown = "; ".join(changed[:SHOWN_DIFFERENCES])

@@ -1,0 +1,51 @@
+"""``proxylm train``: train a model, or go on with a run that stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit
+
+if TYPE_CHECKING:
+    from proxylm.training.run import TrainResult
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to replace, as key.sub=value.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")
+    ] = ...,  # type: ignore[assignment]
+    json: JsonOption = False,
+) -> None:
+    """Train a model; the same command goes on where a stopped run was.
+
+    Example: proxylm train configs/tiny.yaml seed=1 --out runs/tiny
+    """
+    from proxylm.config import load_config
+    from proxylm.training.config import TrainingConfig
+    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.run import train as run_training
+
+    run_config = load_config(TrainingConfig, config, overrides or [])
+    with reported_on_stderr() as progress:
+        result = run_training(run_config, out, progress=progress)
+    emit(result.as_json(), as_json=json, text=_summary(result))
+
+
+def _summary(result: TrainResult) -> str:
+    lines = [
+        f"{result.run}: {result.steps} steps, {result.symbols:,} symbols in "
+        f"{result.seconds:.1f} s ({result.symbols_per_second:,.0f} symbols/s)",
+        f"last loss {result.loss:.4f} nats per symbol; {result.parameters:,} parameters; "
+        f"{result.training_flops:.3g} FLOPs",
+        f"shown: {result.raw_bytes:,} raw bytes of {result.documents:,} documents",
+    ]
+    for name, bits in result.held_out.items():
+        lines.append(f"held out, read as {name}: {bits:.4f} bits per byte")
+    return "\n".join(lines)

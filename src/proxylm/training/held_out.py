@@ -1,0 +1,114 @@
+"""Held-out bits per byte on the way: the same documents for every run on the same stores.
+
+Documents come from the stores' held-out part, with the symbols stored there, and are read in the
+formats that the mixture shows: as bytes, and as compressed symbols where the view is reversible.
+The number is total bits over total raw bytes (method, section 8).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.evaluation.bits_per_byte import content_bits
+from proxylm.evaluation.readings import Content
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import Format
+from proxylm.training.config import HeldOutConfig, TrainingConfig
+from proxylm.training.device import Place
+from proxylm.views.store import ViewStore
+
+logger = logging.getLogger(__name__)
+
+SELECTION_SEED = 0
+"""Of the order in which held-out documents are taken; fixed, so that runs can be compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutDocuments:
+    """Documents that are read on the way, and how.
+
+    Attributes:
+        raw_bytes: of the documents together; what bits are divided by.
+        contents: per format that the model is read in, the symbols of every document.
+    """
+
+    config: HeldOutConfig
+    raw_bytes: int = 0
+    contents: dict[Format, list[Content]] = field(default_factory=dict)
+
+    def bits_per_byte(self, model: LanguageModel, place: Place) -> dict[str, float]:
+        """Total bits ÷ total raw bytes by name of the format; empty without documents."""
+        context = model.config.context
+        stride = max(1, int(context * self.config.stride_fraction) - 1)
+        with place.precision():
+            return {
+                content_format.name.lower(): float(
+                    content_bits(model, symbols, content_format, stride=stride).sum()
+                )
+                / self.raw_bytes
+                for content_format, symbols in self.contents.items()
+            }
+
+    def due(self, step: int, total_steps: int) -> bool:
+        """Whether they are read after ``step`` updates: regularly, and at the end."""
+        return bool(self.contents) and (step % self.config.every_steps == 0 or step == total_steps)
+
+
+def choose_held_out(config: TrainingConfig) -> HeldOutDocuments | None:
+    """The held-out documents of a run's sources; None if the run asks for none."""
+    if config.held_out is None:
+        return None
+    formats = _formats_read(config)
+    contents: dict[Format, list[Content]] = {content_format: [] for content_format in formats}
+    raw_bytes = 0
+    share = config.held_out.max_bytes // len(config.data)
+    for source in config.data:
+        store = ViewStore.open(Path(source.store))
+        for ordinal in _chosen(store, share):
+            raw_bytes += int(store.raw_lengths[ordinal])
+            for content_format in formats:
+                contents[content_format].append(
+                    _content(store, source.view, ordinal, content_format)
+                )
+    if not raw_bytes:
+        logger.warning("the sources hold no held-out documents: bits per byte are not measured")
+        contents = {}
+    return HeldOutDocuments(config=config.held_out, raw_bytes=raw_bytes, contents=contents)
+
+
+def _content(store: ViewStore, view: str | None, ordinal: int, content_format: Format) -> Content:
+    if content_format is Format.RAW:
+        return store.raw(ordinal)
+    assert view is not None, "compressed symbols are read only where every source has a view"
+    return store.view(view).symbols(ordinal)
+
+
+def _formats_read(config: TrainingConfig) -> list[Format]:
+    """Formats that the mixture shows and whose symbols determine the bytes."""
+    rates = config.mixing.rate.rates(config.total_steps)
+    formats = [Format.RAW] if rates.min() < 1 else []
+    if rates.max() > 0 and all(_is_reversible(source.store, source.view) for source in config.data):
+        formats.append(Format.COMPRESSED)
+    return formats
+
+
+def _is_reversible(store: str, view: str | None) -> bool:
+    return view is not None and ViewStore.open(Path(store)).view(view).reversible
+
+
+def _chosen(store: ViewStore, max_bytes: int) -> Iterator[int]:
+    """Ordinals in a fixed random order until ``max_bytes`` is reached, at least one."""
+    ordinals: NDArray[np.int64] = store.ordinals(held_out=True)
+    taken = 0
+    for ordinal in np.random.default_rng(SELECTION_SEED).permutation(ordinals):
+        num_bytes = int(store.raw_lengths[ordinal])
+        if taken and taken + num_bytes > max_bytes:
+            return
+        taken += num_bytes
+        yield int(ordinal)

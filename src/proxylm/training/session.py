@@ -1,0 +1,242 @@
+"""A run in the making: its parts put together, advanced step by step, saved and restored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from proxylm.errors import CheckpointError
+from proxylm.fingerprint import fingerprint_of
+from proxylm.mixing.loader import Loader, build_loader
+from proxylm.models.flops import training_flops_per_symbol
+from proxylm.models.language_model import LanguageModel
+from proxylm.training.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    Origin,
+    TrainingState,
+    copy_weights,
+    newest_valid,
+    prune,
+    save_checkpoint,
+    set_aside_after,
+)
+from proxylm.training.config import TrainingConfig
+from proxylm.training.device import Place, place_for
+from proxylm.training.held_out import HeldOutDocuments, choose_held_out
+from proxylm.training.loop import Trainer
+from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from proxylm.training.starting_weights import starting_model
+from proxylm.views.store import ViewStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run reads, opened before its folder is touched, so that mistakes leave no trace."""
+
+    config: TrainingConfig
+    place: Place
+    loader: Loader
+    held_out: HeldOutDocuments | None
+    origin: Origin
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the run: as many as asked for, or as the data gives."""
+        return min(self.config.total_steps, self.loader.steps)
+
+
+def open_inputs(config: TrainingConfig) -> Inputs:
+    """Open what ``config`` names.
+
+    Raises:
+        ProxylmError: no such device, store or view; a context that the data or model cannot have.
+    """
+    place = place_for(config)
+    shape = config.model_for(0)
+    loader = build_loader(
+        config.data,
+        config.mixing,
+        context=config.context,
+        contexts_per_step=config.contexts_per_step,
+        total_steps=config.total_steps,
+        heads=shape.target_heads,
+        seed=config.seed,
+    )
+    return Inputs(
+        config=config,
+        place=place,
+        loader=loader,
+        held_out=choose_held_out(config),
+        origin=_origin_of(config),
+    )
+
+
+def _origin_of(config: TrainingConfig) -> Origin:
+    compressor: str | None = None
+    parts: list[str] = []
+    for source in config.data:
+        store = ViewStore.open(Path(source.store))
+        parts.append(store.manifest.fingerprint)
+        if source.view is not None:
+            compressor = store.view(source.view).compressor_fingerprint
+            parts.append(compressor)
+    return Origin(
+        configuration_hash=config.hash(),
+        data_fingerprint=fingerprint_of(*parts),
+        compressor_fingerprint=compressor,
+    )
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The changing side of a run; ``state`` tells how far it is, ``saved_step`` what is safe."""
+
+    folder: Path
+    inputs: Inputs
+    trainer: Trainer
+    state: TrainingState
+    saved_step: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether all updates are made."""
+        return self.state.step >= self.inputs.total_steps
+
+    def advance(self) -> dict[str, Any]:
+        """Make one update, read held-out documents if they are due; the step's metrics."""
+        started = time.perf_counter()
+        step = self.state.step
+        update = self.trainer.update(step)
+        shown = self.inputs.loader.statistics(step)
+        seconds = time.perf_counter() - started
+        symbols = self.inputs.config.symbols_per_step
+        flops = symbols * self._flops_per_symbol()
+        held_out = self._held_out(step + 1)
+        self.state = self.state.model_copy(
+            update={
+                "step": step + 1,
+                "symbols": self.state.symbols + symbols,
+                "raw_bytes": self.state.raw_bytes + shown.raw_bytes,
+                "documents": self.state.documents + shown.documents,
+                "training_flops": self.state.training_flops + flops,
+                "seconds": self.state.seconds + seconds,
+                "loss": update.loss,
+                "held_out": held_out or self.state.held_out,
+            }
+        )
+        return {
+            **self.state.model_dump(exclude={"held_out", "threads", "torch_version"}),
+            "loss_by_format": update.loss_by_format,
+            "grad_norm": update.grad_norm,
+            "learning_rate": update.learning_rate,
+            "symbols_per_second": symbols / seconds,
+            "flops_per_second": flops / seconds,
+            **_mixture(shown),
+            **({"held_out": held_out} if held_out else {}),
+        }
+
+    def save(self) -> Path:
+        """Write a checkpoint of the present step and remove the oldest beyond those kept."""
+        folder = self.folder / CHECKPOINTS_FOLDER
+        model = self.trainer.model
+        path = save_checkpoint(
+            folder,
+            model_tensors=model.state_dict(),
+            optimizer_tensors=optimizer_tensors(model, self.trainer.optimizer),
+            model_config=model.config,
+            state=self.state,
+            origin=self.inputs.origin,
+        )
+        self.saved_step = self.state.step
+        prune(folder, self.inputs.config.checkpoints.keep_last)
+        return path
+
+    def save_is_due(self) -> bool:
+        """Whether a checkpoint belongs here: regularly, and after the last update."""
+        regular = self.state.step % self.inputs.config.checkpoints.every_steps == 0
+        return (regular or self.finished) and self.state.step > self.saved_step
+
+    def _held_out(self, step: int) -> dict[str, float]:
+        documents = self.inputs.held_out
+        if documents is None or not documents.due(step, self.inputs.total_steps):
+            return {}
+        return documents.bits_per_byte(self.trainer.model, self.inputs.place)
+
+    def _flops_per_symbol(self) -> float:
+        return training_flops_per_symbol(self.trainer.model.config)
+
+
+def start_or_resume(folder: Path, inputs: Inputs) -> Session:
+    """The session of a run folder that is held: from its newest valid checkpoint, or fresh.
+
+    Raises:
+        CheckpointError: checkpoints are there and none loads, or the data has changed since.
+    """
+    checkpoint = newest_valid(folder)
+    if checkpoint is None:
+        model = starting_model(
+            inputs.config, inputs.loader.symbol_count, inputs.origin.compressor_fingerprint
+        )
+    else:
+        _require_same_origin(folder, checkpoint.manifest.origin, inputs.origin)
+        model = LanguageModel(checkpoint.model_config(), seed=inputs.config.seed)
+        copy_weights(model, checkpoint)
+    trainer = _trainer(model, inputs)
+    state = TrainingState()
+    if checkpoint is not None:
+        restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
+        state = checkpoint.state
+        set_aside_after(folder / CHECKPOINTS_FOLDER, state.step)
+        _warn_about_other_threads(folder, state)
+    here = {"threads": torch.get_num_threads(), "torch_version": torch.__version__}
+    return Session(
+        folder=folder,
+        inputs=inputs,
+        trainer=trainer,
+        state=state.model_copy(update=here),
+        saved_step=state.step,
+    )
+
+
+def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
+    model = model.to(inputs.place.device)
+    return Trainer(
+        model=model,
+        optimizer=build_optimizer(model, inputs.config.optimizer),
+        loader=inputs.loader,
+        config=inputs.config,
+        place=inputs.place,
+        total_steps=inputs.total_steps,
+    )
+
+
+def _require_same_origin(run: Path, there: Origin, here: Origin) -> None:
+    for what, then, now in (
+        ("configuration", there.configuration_hash, here.configuration_hash),
+        ("compressor", there.compressor_fingerprint, here.compressor_fingerprint),
+        ("data", there.data_fingerprint, here.data_fingerprint),
+    ):
+        if then != now:
+            raise CheckpointError(
+                f"{run}: its {what} has changed since its newest checkpoint ({then} → {now}); "
+                "restore it to go on, or choose another --out"
+            )
+
+
+def _warn_about_other_threads(run: Path, state: TrainingState) -> None:
+    threads = torch.get_num_threads()
+    if threads != state.threads:
+        logger.warning(
+            "%s: goes on with %d threads instead of %d: its numbers may differ in the last bits "
+            "from those of an uninterrupted run",
+            run,
+            threads,
+            state.threads,
+        )
