@@ -22,6 +22,8 @@ from proxylm.files import atomic_file
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 COMPRESSORS_FOLDER = "compressors"
+LISTING_NAME = "corpus.json"
+"""The files that the corpus was read from, with their hashes."""
 GIVEN_KIND = "given"
 """The kind of a view whose symbols came with the documents: no compressor of ours wrote them."""
 
@@ -82,6 +84,8 @@ class CorpusRecord(Config):
     name: str
     fingerprint: str
     description: dict[str, Any] = Field(default_factory=dict)
+    listing: FileRecord | None = None
+    """The list of the corpus's files, kept beside the manifest."""
 
 
 class Manifest(Config):
@@ -97,9 +101,10 @@ class Manifest(Config):
     view_shards: dict[str, list[ViewShard]]
 
     def files(self) -> list[FileRecord]:
-        """Every data file of the store."""
+        """Every file of the store that the manifest answers for."""
+        listing = [self.corpus.listing] if self.corpus.listing else []
         views = [shard.file for shards in self.view_shards.values() for shard in shards]
-        return [shard.file for shard in self.shards] + views
+        return [*listing, *(shard.file for shard in self.shards), *views]
 
 
 def raw_file_name(shard: int) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
 from proxylm.corpus.document import Document, Rejection
-from proxylm.errors import DataError
+from proxylm.errors import DamagedFileError, DataError
+from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.views.manifest import (
     CorpusRecord,
@@ -38,6 +39,24 @@ class ShardRecord(Config):
     raw: RawShard | None
     """None where only views were added to a store that has its raw files."""
     views: dict[str, ViewShard]
+
+
+def write_record(path: Path, record: ShardRecord) -> None:
+    """Write a shard's record, atomically and with its own checksum."""
+    values = record.model_dump(mode="json")
+    write_json(path, {"record": values, "checksum": fingerprint_of(values)})
+
+
+def read_record(path: Path) -> ShardRecord:
+    """Read a shard's record; a damaged one is a ``DamagedFileError``."""
+    stored = read_json(path)
+    try:
+        record = ShardRecord.model_validate(stored["record"])
+        if stored["checksum"] == fingerprint_of(stored["record"]):
+            return record
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise DamagedFileError(f"{path}: damaged, not the record of a shard")
 
 
 @dataclass(slots=True)
@@ -83,8 +102,15 @@ class ShardWriter:
         """Write one shard's files, each atomically.
 
         Raises:
-            DataError: a compressor gave symbols, anchors or segments that cannot be right.
+            DataError: a compressor gave symbols, anchors or segments that cannot be right, or
+                has none for a document that stands in the raw files already.
         """
+        if not self.with_raw and rows.rejected:
+            example = next(iter(rows.rejected_examples.values()))
+            raise DataError(
+                f"{self.folder}: this view cannot be added, the store holds a document that it "
+                f"cannot represent ({example}); prepare it together with the others in a new folder"
+            )
         for name, record in self.views.items():
             self._check(name, record, rows)
         raw = self._write_raw(shard, rows) if self.with_raw else None

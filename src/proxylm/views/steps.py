@@ -1,0 +1,230 @@
+"""The pipeline of ``prepare``: three datatrove steps, from a corpus part to a shard.
+
+``ReadBlocks`` → ``CompressBlocks`` → ``WriteShard``. What passes between them are blocks of about
+a megabyte: a pipeline hop per document would cost more than compressing a small one does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datatrove.pipeline.base import PipelineStep
+
+from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
+from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.split import is_held_out
+from proxylm.views.manifest import Manifest
+from proxylm.views.shard_files import Header, map_batch
+from proxylm.views.writer import ShardRows, ShardWriter, write_record
+
+BLOCK_BYTES = 1 << 20
+"""A block is passed on when its documents reach this size."""
+
+CANNOT_COMPRESS = "cannot_compress"
+"""Reason of documents that one of the views has no exact form for."""
+
+
+class DocumentSource(ABC):
+    """Where a shard's documents come from; pickles cheaply."""
+
+    @property
+    @abstractmethod
+    def part_bytes(self) -> Sequence[int]:
+        """Bytes of each part, for progress."""
+
+    @abstractmethod
+    def read(self, rank: int) -> Iterator[Document | Rejection]:
+        """What part ``rank`` holds, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSource(DocumentSource):
+    """Documents of a corpus."""
+
+    corpus: Corpus
+    parts: Sequence[CorpusPart]
+
+    @property
+    def part_bytes(self) -> Sequence[int]:
+        """Stored bytes of each part."""
+        return [part.num_bytes for part in self.parts]
+
+    def read(self, rank: int) -> Iterator[Document | Rejection]:
+        """Read one part of the corpus."""
+        return self.corpus.read(self.parts[rank])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSource(DocumentSource):
+    """Documents of a finished store: its raw files, for one more view beside them."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def part_bytes(self) -> Sequence[int]:
+        """Raw bytes of each shard."""
+        return [shard.num_bytes for shard in self.manifest.shards]
+
+    def read(self, rank: int) -> Iterator[Document | Rejection]:
+        """Read one raw file."""
+        shard = self.manifest.shards[rank]
+        header = Header(store=self.manifest.fingerprint, shard=rank)
+        batch = map_batch(self.folder, shard.file, header, shard.rows)
+        for row in range(batch.num_rows):
+            yield Document(id=batch.column(0)[row].as_py(), raw=batch.column(1)[row].as_py())
+
+
+class ViewSource(ABC):
+    """How one view's symbols are obtained for documents."""
+
+    @abstractmethod
+    def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
+        """One compressed view, or the reason why there is none, per document."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompressorSource(ViewSource):
+    """A view computed by a compressor."""
+
+    compressor: Compressor
+
+    def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
+        """Compress each document on its own."""
+        return self.compressor.encode([document.raw for document in documents])
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSource(ViewSource):
+    """A view whose symbols came with the documents."""
+
+    symbol_count: int
+
+    def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
+        """Take the symbols as they are; absent or too large ones leave the document out."""
+        return [self._take(document) for document in documents]
+
+    def _take(self, document: Document) -> CompressedView | CannotCompress:
+        symbols = document.symbols
+        if symbols is None:
+            return CannotCompress(reason=RejectionReason.BAD_SYMBOLS, detail="no symbols given")
+        if symbols.size and symbols.max() >= self.symbol_count:
+            return CannotCompress(
+                reason=RejectionReason.BAD_SYMBOLS,
+                detail=f"symbol {symbols.max()} is not below {self.symbol_count}",
+            )
+        return CompressedView(symbols=symbols)
+
+
+@dataclass(slots=True)
+class Block:
+    """Documents on their way, with what was left out among them."""
+
+    documents: list[Document] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    views: dict[str, list[CompressedView]] = field(default_factory=dict)
+
+
+class ReadBlocks(PipelineStep):
+    """Reads one part and passes its documents on in blocks."""
+
+    name, type = "documents", "reader"
+
+    def __init__(self, source: DocumentSource):
+        super().__init__()
+        self.source = source
+
+    def run(
+        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Block]:
+        """Yield the blocks of part ``rank``."""
+        block, num_bytes = Block(), 0
+        for item in self.source.read(rank):
+            if isinstance(item, Rejection):
+                block.rejections.append(item)
+                continue
+            block.documents.append(item)
+            num_bytes += len(item.raw)
+            if num_bytes >= BLOCK_BYTES:
+                yield block
+                block, num_bytes = Block(), 0
+        yield block
+
+
+class CompressBlocks(PipelineStep):
+    """Adds every view to each block; documents that a view cannot represent are left out."""
+
+    name, type = "views", "compressor"
+
+    def __init__(self, sources: dict[str, ViewSource]):
+        super().__init__()
+        self.sources = sources
+
+    def run(
+        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Block]:
+        """Yield each block with its views, row for row."""
+        for block in data or ():
+            encoded = {
+                name: source.encode(block.documents) for name, source in self.sources.items()
+            }
+            complete = Block(rejections=block.rejections, views={name: [] for name in encoded})
+            for row, document in enumerate(block.documents):
+                results = {name: views[row] for name, views in encoded.items()}
+                rejection = _first_rejection(document, results)
+                if rejection:
+                    complete.rejections.append(rejection)
+                    continue
+                complete.documents.append(document)
+                for name, view in results.items():
+                    assert isinstance(view, CompressedView)
+                    complete.views[name].append(view)
+            yield complete
+
+
+class WriteShard(PipelineStep):
+    """Collects one part's blocks, writes its files, then the record that they are complete."""
+
+    name, type = "shard", "writer"
+
+    def __init__(self, writer: ShardWriter, records: Path, held_out_fraction: float):
+        super().__init__()
+        self.writer = writer
+        self.records = records
+        self.held_out_fraction = held_out_fraction
+
+    def run(
+        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Block]:
+        """Write shard ``rank``; passes nothing on."""
+        rows = ShardRows(list(self.writer.views))
+        for block in data or ():
+            for rejection in block.rejections:
+                rows.reject(rejection)
+            for row, document in enumerate(block.documents):
+                views = {name: column[row] for name, column in block.views.items()}
+                rows.add(document, is_held_out(document.raw, self.held_out_fraction), views)
+        write_record(record_path(self.records, rank), self.writer.write(rank, rows))
+        yield from ()
+
+
+def record_path(records: Path, rank: int) -> Path:
+    """Where the record of a finished shard lies while the store is unfinished."""
+    return records / f"{rank:05d}.json"
+
+
+def _first_rejection(
+    document: Document, results: dict[str, CompressedView | CannotCompress]
+) -> Rejection | None:
+    for name, result in results.items():
+        if isinstance(result, CannotCompress):
+            given = result.reason == RejectionReason.BAD_SYMBOLS
+            detail = f"view '{name}', {result.reason} {result.detail}".rstrip()
+            reason = str(result.reason) if given else CANNOT_COMPRESS
+            return Rejection(id=document.id, reason=reason, detail=detail)
+    return None

@@ -1,0 +1,194 @@
+"""Running a job's shards: datatrove's executor contract over the standard process pool.
+
+datatrove brings the steps, the run of one rank and its completion markers. Its own local
+executor is not used: it starts a manager process that outlives a killed run, waits for ever for
+a worker that the system killed, and pickles the whole pipeline, compressors included, for every
+task. Here workers load the compressors once, a lost worker is an error, and workers end with
+the run that started them, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import DupFd
+from typing import Any
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from loguru import logger
+
+from proxylm.errors import DataError
+from proxylm.views.job import Job
+from proxylm.views.steps import ViewSource
+
+_ONE_THREAD = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAYON_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+"""Workers share the cores among themselves; threads inside them would only compete."""
+
+
+class ShardExecutor(PipelineExecutor):
+    """Runs the shards of a job in this process, one after the other."""
+
+    def __init__(self, job: Job, sources: dict[str, ViewSource]):
+        super().__init__(pipeline=[], logging_dir=str(job.work))
+        self.job = job
+        self.sources = sources
+
+    @property
+    def world_size(self) -> int:
+        """Number of shards."""
+        return len(self.job.source.part_bytes)
+
+    def run(self) -> None:
+        """Run every shard that has no completion marker."""
+        for rank in self.get_incomplete_ranks():
+            self.run_shard(rank)
+
+    def run_shard(self, rank: int) -> int:
+        """Read, compress and write one shard, mark it completed; returns ``rank``."""
+        # Errors reach the caller as exceptions; datatrove's own log would go to stderr as well.
+        logger.disable("datatrove")
+        self.pipeline = list(self.job.pipeline(self.sources))
+        self._run_for_rank(rank)
+        return rank
+
+    def mark_exactly(self, finished: set[int]) -> None:
+        """Make the completion markers say exactly that these shards are finished."""
+        for rank in range(self.world_size):
+            if rank in finished and not self.is_rank_completed(rank):
+                self.mark_rank_as_completed(rank)
+            elif rank not in finished and self.is_rank_completed(rank):
+                self.logging_dir.rm(f"completions/{rank:05d}")
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+        """datatrove's description of a run on this machine alone."""
+        return DistributedEnvVars(
+            datatrove_node_ips="localhost",
+            datatrove_cpus_per_task="1",
+            datatrove_mem_per_cpu="-1",
+            datatrove_gpus_on_node="0",
+            datatrove_executor="LOCAL",
+        )
+
+
+def run_shards(
+    executor: ShardExecutor, workers: int, lock_descriptor: int, on_done: Callable[[int], None]
+) -> None:
+    """Run all incomplete shards of a job; ``on_done(rank)`` is called after each.
+
+    With one worker, or one shard left, everything happens in this process. The workers share
+    the open store lock, so that it is held until the last of them is gone.
+
+    Raises:
+        DataError: a shard cannot be done, or a worker was killed.
+    """
+    ranks = executor.get_incomplete_ranks()
+    workers = min(workers, len(ranks))
+    with _one_thread_each():
+        if workers <= 1:
+            for rank in ranks:
+                on_done(executor.run_shard(rank))
+        else:
+            _run_in_pool(executor.job, ranks, workers, lock_descriptor, on_done)
+
+
+def _run_in_pool(
+    job: Job, ranks: list[int], workers: int, lock_descriptor: int, on_done: Callable[[int], None]
+) -> None:
+    context = _server_context()
+    lifeline, our_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(
+        workers, context, _start_worker, (job, lifeline, _LockShare(lock_descriptor))
+    )
+    try:
+        for future in as_completed([pool.submit(_run_shard, rank) for rank in ranks]):
+            on_done(future.result())
+    except BrokenProcessPool:
+        raise DataError(
+            f"{job.folder}: a worker was killed (out of memory?); "
+            "run the same command again to go on, with fewer --workers if memory is short"
+        ) from None
+    except BaseException:
+        # Ctrl-C, or a shard that failed: let go of the workers at once, they lose one shard each.
+        our_end.close()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        our_end.close()
+        lifeline.close()
+
+
+class _LockShare:
+    """The store's lock on its way into a worker: as long as one lives, the lock is held."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any]]:
+        return _receive_lock, (DupFd(self.descriptor),)
+
+
+def _receive_lock(shared: Any) -> _LockShare:
+    return _LockShare(shared.detach())
+
+
+_worker_state: dict[str, Any] = {}
+
+
+def _start_worker(job: Job, lifeline: Connection, lock: _LockShare) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
+    os.environ.update(_ONE_THREAD)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    _worker_state["lock"] = lock
+    _worker_state["executor"] = ShardExecutor(job, job.load_sources())
+
+
+def _end_with(lifeline: Connection) -> None:
+    # Readable only when the other end is closed: the main process stopped us, or is gone.
+    lifeline.poll(None)
+    os._exit(1)
+
+
+def _run_shard(rank: int) -> int:
+    return _worker_state["executor"].run_shard(rank)
+
+
+def _server_context() -> ForkServerContext:
+    """Workers are forked from a clean helper process: fast, and safe whatever threads run here."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "proxylm.compressors.registry"])
+    if threading.current_thread() is threading.main_thread():
+        # Workers inherit this: Ctrl-C while they start must not print their tracebacks.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+    return context
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
