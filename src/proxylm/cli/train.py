@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Values to replace, as key.sub=value.")
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")
-    ] = ...,  # type: ignore[assignment]
     json: JsonOption = False,
 ) -> None:
     """Train a model; the same command goes on where a stopped run was.

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from proxylm.config import Config, validate_config
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
-from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.mixing.config import MixingConfig, SourceConfig, check_sources
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
 from proxylm.symbols import vocabulary_size

@@ -1,0 +1,128 @@
+"""The run's configuration: published recipes, derived sizes, and mistakes in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxylm.config import dump_config, load_config, validate_config
+from proxylm.errors import UsageError
+from proxylm.mixing.config import WarmUpPairs
+from proxylm.training.config import TrainingConfig
+from proxylm.training.schedule import ConstantRate
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+SMALL: dict[str, Any] = {
+    "data": [{"store": "views", "view": "bpe"}],
+    "model": {"kind": "preset", "name": "demo"},
+    "length": {"kind": "steps", "steps": 20},
+    "symbols_per_step": 2048,
+    "learning_rate": {"kind": "cosine", "peak": 1e-3, "warmup_steps": 2},
+}
+
+
+def small(**changes: Any) -> TrainingConfig:
+    return validate_config(TrainingConfig, SMALL | changes)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_are_valid_and_survive_being_saved(path: Path, tmp_path: Path) -> None:
+    config = load_config(TrainingConfig, path)
+    resolved = config.resolved()
+    (tmp_path / "config.yaml").write_text(dump_config(resolved))
+    again = load_config(TrainingConfig, tmp_path / "config.yaml")
+    assert again == resolved
+    assert again.hash() == config.hash()
+    assert again.model_for(7) == config.model_for(7)
+
+
+def test_the_python_subset_is_the_papers() -> None:
+    config = load_config(TrainingConfig, CONFIGS / "python-subset-1.5b.yaml")
+    model = config.model_for(96_640)
+    assert (model.layers, model.width, model.ffn, model.heads) == (20, 2048, 8192, 16)
+    assert (config.context, model.vocabulary_size) == (16_384, 96_960)
+    assert (config.total_steps, config.contexts_per_step) == (50_000, 128)
+    rates = [config.learning_rate.rate(step, 50_000) for step in (0, 499, 49_999)]
+    assert rates == pytest.approx([9e-4 / 500, 9e-4, 9e-5])
+    assert config.optimizer.epsilon == 1e-15
+    assert (config.optimizer.beta1, config.optimizer.beta2) == (0.9, 0.95)
+    assert (config.optimizer.weight_decay, config.optimizer.clip_norm) == (0.1, 1.0)
+    mixed = config.mixing.rate.rates(50_000)
+    assert mixed[[0, 5_000, 10_000, 49_999]] == pytest.approx([0.4, 0.65, 0.9, 0.9])
+    assert config.mixing.granularity.kind == "document"
+    assert config.mixing.granularity.pairing == WarmUpPairs(order="random", fraction=0.2)
+
+
+def test_the_full_corpus_is_the_papers() -> None:
+    config = load_config(TrainingConfig, CONFIGS / "full-corpus-7b.yaml")
+    assert (config.total_steps, config.symbols_per_step) == (80_000, 4 * 2**20)
+    assert config.learning_rate == ConstantRate(peak=5e-4, warmup_steps=2000)
+    assert config.model_for(96_640).target_heads == 8
+
+
+@pytest.mark.parametrize("name", ["tiny.yaml", "python-subset-1.5b.yaml"])
+def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
+    overrides = re.findall(r"(?<=[ ])mixing\S+=\S+", (CONFIGS / name).read_text())
+    assert len(overrides) == 4
+    config = load_config(TrainingConfig, CONFIGS / name, overrides)
+    assert config.mixing.rate.rates(5).tolist() == [0.0] * 5
+    assert config.mixing.steps_with_pairs(100) == 0
+
+
+def test_symbols_are_rounded_up_to_whole_steps() -> None:
+    assert small(length={"kind": "symbols", "symbols": 2048 * 20}).total_steps == 20
+    assert small(length={"kind": "symbols", "symbols": 2048 * 20 + 1}).total_steps == 21
+
+
+@pytest.mark.parametrize(("symbols", "contexts"), [(1, 1), (512, 1), (1100, 2), (10**9, 4)])
+def test_passes_hold_whole_contexts(symbols: int, contexts: int) -> None:
+    assert small(micro_batch_symbols=symbols).contexts_per_pass == contexts
+
+
+def test_explicit_sizes_are_what_a_preset_resolves_to() -> None:
+    resolved = small().resolved()
+    assert resolved.model.kind == "explicit"
+    assert resolved.model_for(100) == small().model_for(100)
+    assert resolved.hash() == small().hash()
+    assert small(seed=1).hash() != small().hash()
+
+
+def test_a_mixture_without_sentinels_makes_a_model_without() -> None:
+    assert not small(mixing={"sentinels": False}).model_for(9).sentinels
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"symbols_per_step": 2000}, "multiple of the model's context 512"),
+        ({"learning_rate": {"kind": "cosine", "warmup_steps": 21}}, "warmup_steps 21 exceed"),
+        ({"lenght": 3}, "did you mean 'length'"),
+        ({"data": []}, "no source"),
+        ({"data": [{"store": "v", "weight": 0}]}, "all weights are 0"),
+        ({"data": [{"store": "v", "weight": -1}]}, "weight"),
+        ({"data": [{"store": "v", "weight": float("nan")}]}, "weight"),
+        ({"model": {"kind": "preset", "name": "huge"}}, "unknown model preset 'huge'"),
+        ({"model": {"kind": "preset", "name": "demo", "overrides": {"contxt": 1}}}, "'context'"),
+        (
+            {"model": {"kind": "preset", "name": "demo", "overrides": {"context": 200}}},
+            "context 200 must be a multiple of window 128",
+        ),
+        (
+            {"model": {"kind": "preset", "name": "demo", "overrides": {"vocabulary_size": 9}}},
+            "vocabulary_size follows from the data",
+        ),
+        ({"model": {"kind": "explicit", "sizes": {"layers": 2}}}, "model.sizes"),
+        ({"length": {"kind": "steps", "steps": 0}}, "length.steps.steps"),
+        ({"seed": -1}, "seed"),
+        ({"device": "tpu"}, "device"),
+    ],
+)
+def test_mistakes_are_one_clear_line(changes: dict[str, Any], shown: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        small(**changes)
+    assert shown in str(caught.value)
+    assert "\n" not in str(caught.value)
