@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from proxylm.cli import bench, generate, prepare
+from proxylm.cli import bench, demo, generate, prepare, report
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
@@ -35,6 +35,8 @@ def _root() -> None:
 app.add_typer(bench.app, name="bench")
 app.command("prepare")(prepare.prepare)
 app.command("generate")(generate.generate)
+app.command("report")(report.report)
+app.command("demo")(demo.demo)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

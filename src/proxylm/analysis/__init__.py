@@ -1,0 +1,1 @@
+"""Looking at runs: histories, curves and reports."""

@@ -1,0 +1,57 @@
+"""Line charts as SVG text, one look for every report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Okabe and Ito's palette: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a chart; ``colour`` numbers its run, so that a run looks the same everywhere."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: int
+
+
+def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str) -> str:
+    """Draw curves into one SVG element; each line carries its label and its last value."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # A fixed hash salt makes equal charts equal files; text stays text.
+    with rc_context({"svg.hashsalt": "proxylm", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        axes = figure.add_subplot()
+        for curve in curves:
+            label = f"{curve.label} ({curve.y[-1]:.2f})"
+            colour = COLOURS[curve.colour % len(COLOURS)]
+            axes.plot(curve.x, curve.y, color=colour, linewidth=1.6, label=label)
+        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def smoothed(values: Sequence[float], window: int) -> NDArray[np.float64]:
+    """Mean over the last ``window`` values (fewer at the start), as long as the input.
+
+    >>> smoothed([1.0, 3.0, 5.0], 2).tolist()
+    [1.0, 2.0, 4.0]
+    """
+    sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)

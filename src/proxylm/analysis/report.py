@@ -1,0 +1,143 @@
+"""An HTML report of runs: their curves side by side, in one file that needs nothing else.
+
+Curves come from the runs' own ``metrics.jsonl``; the page carries its charts as SVG text.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxylm.analysis.charts import Curve, line_chart, smoothed
+from proxylm.errors import DataError
+from proxylm.files import atomic_file
+from proxylm.training.metrics import METRICS_FILE, read_metrics
+
+SMOOTHED_SHARE = 0.02
+"""The loss curves show the mean over this share of a run's steps."""
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1b1b1b; background: #fff; }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; }
+.charts svg { width: 100%; height: auto; }
+pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; white-space: pre-wrap; }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHistory:
+    """The metrics of one run under the name that the report gives it."""
+
+    name: str
+    records: Sequence[dict[str, Any]]
+
+    @classmethod
+    def read(cls, run: Path) -> RunHistory:
+        """Read a run folder.
+
+        Raises:
+            DataError: the folder holds no metrics.
+        """
+        path = run / METRICS_FILE
+        if not path.is_file():
+            raise DataError(f"{run}: no {METRICS_FILE} there; give the folder of a training run")
+        return cls(name=run.name, records=read_metrics(path))
+
+    def evaluations(self, view: str) -> list[tuple[float, float, float]]:
+        """(symbols, training FLOPs, bits per byte) each time the view was evaluated."""
+        return [
+            (record["symbols"], record["training_flops"], record["held_out"][view])
+            for record in self.records
+            if view in record.get("held_out", {})
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page after the curves; ``body`` is HTML."""
+
+    title: str
+    body: str
+
+
+def write_report(
+    runs: Sequence[RunHistory], out: Path, *, title: str, sections: Sequence[Section] = ()
+) -> None:
+    """Write the curves of ``runs`` and further sections to the HTML file ``out``."""
+    charts = "\n".join(f"<figure>{chart}</figure>" for chart in _charts(runs))
+    parts = [
+        *(f"<h2>{html.escape(section.title)}</h2>\n{section.body}" for section in sections),
+        f'<h2>Curves</h2>\n<div class="charts">\n{charts}\n</div>',
+    ]
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><h1>{html.escape(title)}</h1>\n{chr(10).join(parts)}\n</body></html>\n"
+    )
+    with atomic_file(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; every cell is escaped."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(headers, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+def _charts(runs: Sequence[RunHistory]) -> list[str]:
+    views = dict.fromkeys(
+        view for run in runs for record in run.records for view in record.get("held_out", {})
+    )
+    return [
+        _loss_chart(runs),
+        *(_evaluation_chart(runs, view, over_flops=False) for view in views),
+        *(_evaluation_chart(runs, view, over_flops=True) for view in views),
+    ]
+
+
+def _loss_chart(runs: Sequence[RunHistory]) -> str:
+    curves = [
+        Curve(
+            label=run.name,
+            x=[record["symbols"] for record in run.records],
+            y=smoothed(
+                [record["loss"] for record in run.records],
+                max(1, round(SMOOTHED_SHARE * len(run.records))),
+            ).tolist(),
+            colour=number,
+        )
+        for number, run in enumerate(runs)
+        if run.records
+    ]
+    return line_chart(
+        curves, title="Training loss", x_label="symbols", y_label="nats per symbol (smoothed)"
+    )
+
+
+def _evaluation_chart(runs: Sequence[RunHistory], view: str, *, over_flops: bool) -> str:
+    curves = []
+    for number, run in enumerate(runs):
+        points = run.evaluations(view)
+        if points:
+            symbols, flops, bits = zip(*points, strict=True)
+            x = flops if over_flops else symbols
+            curves.append(Curve(label=run.name, x=x, y=bits, colour=number))
+    return line_chart(
+        curves,
+        title=f"Held-out bits per byte, read as {view}",
+        x_label="training FLOPs" if over_flops else "symbols",
+        y_label="bits per raw byte",
+    )

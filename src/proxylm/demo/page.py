@@ -1,0 +1,42 @@
+"""The demo's HTML report: its table, what to make of it, a completion, and the curves."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxylm.analysis.report import RunHistory, Section, html_table, write_report
+from proxylm.demo.explanation import EXPLANATION
+from proxylm.demo.results import HEADERS, DemoResult
+
+
+def write_demo_page(result: DemoResult, runs: Sequence[Path]) -> None:
+    """Write ``result.report``."""
+    sections = [
+        Section(title="Four models, the same number of symbols", body=_numbers(result)),
+        Section(title="A completion, byte by byte", body=_completion(result)),
+    ]
+    histories = [RunHistory.read(run) for run in runs]
+    write_report(histories, Path(result.report), title="proxylm demo", sections=sections)
+
+
+def _numbers(result: DemoResult) -> str:
+    corpus = result.corpus
+    intro = (
+        f"<p>Corpus {html.escape(corpus['name'])}: {corpus['documents']:,} documents, "
+        f"{corpus['num_bytes']:,} bytes, fingerprint <code>{corpus['fingerprint']}</code>; "
+        f"{result.bytes_per_symbol:.2f} bytes per token. "
+        f"Bits per byte over {result.held_out_bytes:,} held-out bytes.</p>"
+    )
+    paragraphs = [
+        f"<p>{html.escape(' '.join(paragraph.split()))}</p>"
+        for paragraph in EXPLANATION.split("\n\n")
+    ]
+    return "\n".join(
+        [intro, html_table(HEADERS, [row.cells() for row in result.rows]), *paragraphs]
+    )
+
+
+def _completion(result: DemoResult) -> str:
+    return f"<pre>{html.escape(result.prompt)}<b>{html.escape(result.completion)}</b></pre>"

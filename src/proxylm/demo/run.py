@@ -1,0 +1,149 @@
+"""The demo's stages: corpus, tokenizer, views, four models, scores, a completion, a report.
+
+Every stage keeps its result in the demo's folder and is skipped when it is there; training goes
+on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxylm.compressors.contract import Compressor
+from proxylm.compressors.registry import load_compressor, save_compressor
+from proxylm.compressors.tokenizer.training import TokenizerTraining, train_tokenizer
+from proxylm.corpus.contract import Corpus
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.demo.page import write_demo_page
+from proxylm.demo.results import DemoResult, ModelRow
+from proxylm.demo.settings import DESCRIPTIONS, MIXTURES, PAPER_PROXY, VIEW, DemoSettings
+from proxylm.files import read_json, write_json
+from proxylm.inference.loading import load
+from proxylm.training.config import HeldOutConfig, TrainingConfig
+from proxylm.training.device import place_for
+from proxylm.training.held_out import choose_held_out
+from proxylm.training.progress import ProgressReport
+from proxylm.training.run import TrainResult, train
+from proxylm.views.prepare import prepare
+from proxylm.views.store import ViewStore
+from proxylm.views.summary import PrepareSummary
+
+PROMPT_LINES = 6
+COMPLETION_BYTES = 200
+ALL_BYTES = 1 << 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrator:
+    """Where the demo tells what it does: a line per stage, the steps of a training, new bytes."""
+
+    say: Callable[[str], None]
+    training: Callable[[], AbstractContextManager[ProgressReport | None]] = nullcontext
+    write: Callable[[bytes], None] = lambda _: None
+
+
+def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResult:
+    """Run every stage that is not done yet, in ``out``.
+
+    Raises:
+        ProxylmError: ``out`` holds something else, or a demo with other settings.
+    """
+    started = time.perf_counter()
+    corpus = open_corpus(CorpusConfig(path="stdlib"))
+    compressor = _compressor(corpus, out / "compressors" / VIEW, settings, narrator)
+    summary = _views(corpus, compressor, out / "store", narrator)
+    rows = [
+        _row(name, settings.training(mixture, out / "store"), out, narrator)
+        for name, mixture in MIXTURES.items()
+    ]
+    prompt, completion = _complete(out, narrator)
+    rate = summary.views[VIEW].bytes_per_symbol
+    assert rate is not None, "the standard library is not empty"
+    result = DemoResult(
+        folder=str(out),
+        corpus={
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            "documents": summary.documents_written,
+            "num_bytes": summary.num_bytes,
+        },
+        bytes_per_symbol=rate,
+        rows=rows,
+        held_out_bytes=summary.held_out_bytes,
+        prompt=prompt,
+        completion=completion,
+        report=str(out / "report.html"),
+        seconds=time.perf_counter() - started,
+    )
+    write_demo_page(result, [out / name for name in MIXTURES])
+    write_json(out / "demo.json", result.to_json())
+    return result
+
+
+def _compressor(
+    corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
+) -> Compressor:
+    if not folder.exists():
+        size = settings.vocabulary_size
+        narrator.say(f"training a BPE tokenizer with {size} tokens on {corpus.name}")
+        training = TokenizerTraining(vocabulary_size=size)
+        save_compressor(train_tokenizer(corpus, training), folder)
+    return load_compressor(folder)
+
+
+def _views(
+    corpus: Corpus, compressor: Compressor, store: Path, narrator: Narrator
+) -> PrepareSummary:
+    narrator.say("preparing the views: every document as bytes and as tokens")
+    summary = prepare(corpus, {VIEW: compressor}, store)
+    narrator.say(
+        f"{summary.documents_written} documents, {summary.num_bytes / 1e6:.1f} MB, "
+        f"{summary.views[VIEW].bytes_per_symbol:.2f} bytes per token; "
+        f"{summary.held_out_documents} documents are held out"
+    )
+    return summary
+
+
+def _row(name: str, config: TrainingConfig, out: Path, narrator: Narrator) -> ModelRow:
+    narrator.say(f"training '{name}': {DESCRIPTIONS[name]}")
+    with narrator.training() as progress:
+        result = train(config, out / name, progress=progress)
+    return ModelRow.of(name, result, _held_out(name, config, result, out))
+
+
+def _held_out(
+    name: str, config: TrainingConfig, result: TrainResult, out: Path
+) -> dict[str, float]:
+    """Bits per byte over all held-out documents, kept beside the runs for the next call."""
+    path = out / "held-out" / f"{name}.json"
+    key = {"configuration": config.hash(), "steps": result.steps}
+    if path.exists() and (kept := read_json(path))["of"] == key:
+        return kept["bits_per_byte"]
+    documents = choose_held_out(
+        config.model_copy(update={"held_out": HeldOutConfig(max_bytes=ALL_BYTES)})
+    )
+    assert documents is not None
+    model = load(out / name)
+    scores = documents.bits_per_byte(model.module, place_for(config))
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, {"of": key, "bits_per_byte": scores})
+    return scores
+
+
+def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
+    """Let the paper's proxy model go on with the start of a held-out document, byte by byte."""
+    store = ViewStore.open(out / "store")
+    ordinal = int(store.ordinals(held_out=True)[0])
+    document = store.raw(ordinal).tobytes()
+    prompt = b"".join(document.splitlines(keepends=True)[:PROMPT_LINES])
+    narrator.say(f"completing {store.document_id(ordinal)} with '{PAPER_PROXY}', byte by byte:")
+    narrator.write(prompt)
+    completion = bytearray()
+    for piece in load(out / PAPER_PROXY).stream(prompt, max_new_bytes=COMPLETION_BYTES):
+        completion += piece
+        narrator.write(piece)
+    narrator.write(b"\n")
+    return prompt.decode(errors="replace"), completion.decode(errors="replace")

@@ -1,0 +1,82 @@
+"""What the demo compares: four models of one size on the same number of symbols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from proxylm.config import Config
+from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.training.config import (
+    CheckpointConfig,
+    HeldOutConfig,
+    PresetModel,
+    SymbolCount,
+    TrainingConfig,
+)
+from proxylm.training.schedule import CosineRate
+
+VIEW = "bpe"
+PAPER_PROXY = "proxy"
+
+MIXTURES: dict[str, MixingConfig] = {
+    "bytes": MixingConfig.bytes_only(),
+    "tokens": MixingConfig.compressed_only(),
+    PAPER_PROXY: MixingConfig.paper(),
+    "proxy-pieces": MixingConfig.pieces(),
+}
+"""The models by name: raw bytes, tokens, the paper's schedule, mixing inside documents."""
+
+DESCRIPTIONS = {
+    "bytes": "raw bytes alone",
+    "tokens": "tokens alone",
+    PAPER_PROXY: "the paper's mixture: 40 to 90 % compressed, pairs in the first fifth",
+    "proxy-pieces": "pieces of each document, 85 % of them compressed",
+}
+
+SYMBOLS_PER_MINUTE = 1_000_000 / 9
+"""Symbols of each model per minute of training: the four fit in 9 minutes on 2 cores."""
+
+
+class DemoSettings(Config):
+    """How large the demo is.
+
+    Attributes:
+        minutes: training time aimed at on 2 cores, all four models together.
+        vocabulary_size: tokens of the BPE tokenizer.
+        seed: of everything that is drawn.
+    """
+
+    minutes: Annotated[float, Field(gt=0, le=10_000)] = 9.0
+    vocabulary_size: Annotated[int, Field(ge=300)] = 4096
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def symbols(self) -> int:
+        """Symbols that each model is trained on, in whole steps."""
+        return max(1, round(self.minutes * SYMBOLS_PER_MINUTE / self.symbols_per_step)) * (
+            self.symbols_per_step
+        )
+
+    @property
+    def symbols_per_step(self) -> int:
+        """Symbols of one update: 8 contexts of 512."""
+        return 8 * 512
+
+    def training(self, mixture: MixingConfig, store: Path) -> TrainingConfig:
+        """The run of one of the four models."""
+        steps = self.symbols // self.symbols_per_step
+        return TrainingConfig(
+            data=(SourceConfig(store=str(store), view=VIEW),),
+            mixing=mixture,
+            model=PresetModel(name="demo"),
+            length=SymbolCount(symbols=self.symbols),
+            symbols_per_step=self.symbols_per_step,
+            learning_rate=CosineRate(peak=2e-3, warmup_steps=min(50, steps // 4)),
+            seed=self.seed,
+            device="cpu",
+            checkpoints=CheckpointConfig(every_steps=100, keep_last=1),
+            held_out=HeldOutConfig(every_steps=max(1, steps // 8), max_bytes=40_000),
+        )

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from proxylm.analysis.charts import Curve, line_chart, smoothed
+from proxylm.analysis.report import RunHistory, html_table, write_report
+from proxylm.cli.main import run as run_command
+
+
+def record(step: int, **more) -> dict:
+    return {"step": step, "symbols": 10 * step, "training_flops": 1e6 * step, "loss": 5 / step} | more
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    records = [record(1), record(2, held_out={"raw": 3.25}), record(3, held_out={"raw": 2.75})]
+    lines = "".join(json.dumps(line) + "\n" for line in records)
+    (folder / "metrics.jsonl").write_text(lines + '{"step": 4, "sym')
+    return folder
+
+
+def test_history_reads_whole_lines_and_evaluations(run):
+    history = RunHistory.read(run)
+    assert [line["step"] for line in history.records] == [1, 2, 3]
+    assert history.evaluations("raw") == [(20, 2e6, 3.25), (30, 3e6, 2.75)]
+    assert history.evaluations("compressed") == []
+
+
+def test_report_holds_every_curve_and_escapes_text(run, tmp_path):
+    out = tmp_path / "report.html"
+    write_report([RunHistory.read(run)], out, title="a <b> & c")
+    page = out.read_text()
+    assert "<title>a &lt;b&gt; &amp; c</title>" in page
+    assert page.count("<svg") == 3  # the loss, and one view over symbols and over FLOPs
+    assert "proxy (2.75)" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "")
+
+
+def test_chart_is_well_formed_and_reproducible():
+    curves = [Curve(label="a < b", x=[1, 2], y=[3.0, 2.0], colour=0)]
+    labels = {"title": "t", "x_label": "x", "y_label": "y"}
+    chart = line_chart(curves, **labels)
+    assert ElementTree.fromstring(chart).tag.endswith("svg")
+    assert chart == line_chart(curves, **labels)
+
+
+def test_smoothing_is_a_trailing_mean():
+    assert smoothed([1.0, 3.0, 5.0, 9.0], 3).tolist() == pytest.approx([1, 2, 3, 17 / 3])
+    assert smoothed([], 3).tolist() == []
+
+
+def test_table_cells_are_escaped():
+    assert "<td>&lt;bos&gt;</td>" in html_table(["x"], [["<bos>"]])
+
+
+def test_command_writes_the_file_and_names_a_folder_without_metrics(run, tmp_path, capsys):
+    out = tmp_path / "r.html"
+    assert run_command(["report", str(run), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": str(out), "runs": ["proxy"]}
+    assert out.exists()
+    assert run_command(["report", str(tmp_path), "--out", str(out)]) == 1
+    assert "no metrics.jsonl there" in capsys.readouterr().err
