@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 
 ANCHOR_SPACING = 64
@@ -60,8 +60,8 @@ class Compressor(ABC):
 
     Subclasses set ``kind`` (the registered name), ``symbol_count`` and ``settings`` (the plain
     values that define what they compute) and implement ``encode``; reversible ones also
-    ``decompress``. Compressors with files beside their settings override ``save_files``,
-    ``content_fingerprint`` and ``from_folder``.
+    ``decompress``. Those that need no files implement ``from_settings``; those with files
+    beside their settings override ``save_files``, ``content_fingerprint`` and ``from_folder``.
     """
 
     kind: ClassVar[str]
@@ -106,9 +106,18 @@ class Compressor(ABC):
         """Write the files that belong to the compressor into ``folder``."""
 
     @classmethod
-    @abstractmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """Build a compressor that needs no files; missing settings take their defaults.
+
+        Raises:
+            UsageError: a setting is wrong, or this kind is nothing without its files.
+        """
+        raise UsageError(f"{cls.kind}: has no ready-made form; give the folder of a saved one")
+
+    @classmethod
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
         """Rebuild a compressor from its settings and what ``save_files`` wrote."""
+        return cls.from_settings(settings)
 
     def describe(self) -> dict[str, Any]:
         """Facts for ``proxylm compressor info``; subclasses add their own."""

@@ -1,0 +1,135 @@
+"""Finding, saving and loading compressors by kind; other packages add kinds by entry point.
+
+A saved compressor is a folder with ``compressor.json`` (format version, kind, settings, K,
+fingerprint) and the kind's own files. Loading computes the fingerprint again: a folder that was
+altered, or that a newer library reads differently, is refused instead of giving other symbols.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import DamagedFileError, UsageError
+from proxylm.files import atomic_folder, read_json, write_json
+
+ENTRY_POINT_GROUP = "proxylm.compressors"
+DESCRIPTION_FILE = "compressor.json"
+TOKENIZER_FILE = "tokenizer.json"
+FORMAT_VERSION = 1
+
+
+def registered_kinds() -> list[str]:
+    """The names of all installed compressors, ours and other packages'."""
+    return sorted(_entry_points())
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def compressor_class(kind: str) -> type[Compressor]:
+    """The class that is registered under a name.
+
+    Raises:
+        UsageError: no installed package has it, or its class cannot be imported.
+    """
+    points = _entry_points()
+    if kind not in points:
+        raise UsageError(f"no compressor '{kind}'; there are: {', '.join(sorted(points))}")
+    try:
+        loaded = points[kind].load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"compressor '{kind}' cannot be imported ({error})") from None
+    if not (isinstance(loaded, type) and issubclass(loaded, Compressor)):
+        raise UsageError(f"compressor '{kind}': {points[kind].value} is not a Compressor")
+    return loaded
+
+
+def load_compressor(path_or_name: str | Path) -> Compressor:
+    """Load a saved compressor, a ``tokenizer.json``, or one that needs no files.
+
+    Args:
+        path_or_name: a folder with ``compressor.json`` or ``tokenizer.json``, a tokenizer file,
+            or a name with settings such as ``gzip`` or ``units:bits=4``.
+
+    Raises:
+        UsageError: there is no such folder or name, or a setting is wrong.
+        DamagedFileError: a saved compressor is not what it was when it was saved.
+    """
+    path = Path(path_or_name)
+    if (path / DESCRIPTION_FILE).is_file():
+        return _load_folder(path)
+    if (path / TOKENIZER_FILE).is_file():
+        return compressor_class("tokenizer").from_folder(path, {})
+    if path.is_file():
+        from proxylm.compressors.tokenizer import TokenizerCompressor
+
+        return TokenizerCompressor.from_file(path)
+    if path.is_dir():
+        raise UsageError(f"{path}: has neither {DESCRIPTION_FILE} nor {TOKENIZER_FILE}")
+    return _from_name(str(path_or_name))
+
+
+def _load_folder(folder: Path) -> Compressor:
+    description = read_json(folder / DESCRIPTION_FILE)
+    try:
+        version, kind = description["format_version"], description["kind"]
+        settings, expected = description["settings"], description["fingerprint"]
+    except (KeyError, TypeError):
+        raise DamagedFileError(f"{folder / DESCRIPTION_FILE}: not a compressor's") from None
+    if version != FORMAT_VERSION:
+        raise DamagedFileError(
+            f"{folder / DESCRIPTION_FILE}: format {version}, this version reads {FORMAT_VERSION}"
+        )
+    compressor = compressor_class(kind).from_folder(folder, settings)
+    if compressor.fingerprint != expected:
+        raise DamagedFileError(
+            f"{folder}: its files have fingerprint {compressor.fingerprint}, "
+            f"{DESCRIPTION_FILE} says {expected}; train or save it again"
+        )
+    return compressor
+
+
+def _from_name(name: str) -> Compressor:
+    kind, _, listed = name.partition(":")
+    if kind not in _entry_points():
+        raise UsageError(
+            f"{name}: no such folder or file, and no compressor of that name; "
+            f"there are: {', '.join(registered_kinds())}"
+        )
+    settings: dict[str, Any] = {}
+    for item in filter(None, listed.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"{name}: '{item}' is not key=value (as in units:bits=4)")
+        settings[key] = _plain_value(value)
+    return compressor_class(kind).from_settings(settings)
+
+
+def _plain_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def save_compressor(compressor: Compressor, folder: Path) -> None:
+    """Save a compressor as a new folder, all of it or nothing.
+
+    Raises:
+        UsageError: the folder exists.
+    """
+    with atomic_folder(folder) as temporary:
+        compressor.save_files(temporary)
+        description = {
+            "format_version": FORMAT_VERSION,
+            "kind": compressor.kind,
+            "settings": compressor.settings,
+            "symbol_count": compressor.symbol_count,
+            "fingerprint": compressor.fingerprint,
+        }
+        write_json(temporary / DESCRIPTION_FILE, description)

@@ -1,0 +1,286 @@
+"""Two engines for the same ids: the tokenizer library, and tiktoken where that is proved equal.
+
+tiktoken runs byte-level BPE about four times as fast, but it decides merges otherwise: it joins
+any two neighbours whose bytes are a token, lowest rank first, where the library joins listed
+pairs only. Both give the same ids if
+
+1. every merge makes its token from parts that exist before it, and the merges of one token
+   stand together in the list;
+2. every token, encoded alone by the library's merges, gives itself back.
+
+Why: let both agree on all merges before rank t. Whether two neighbours l, r can stand side by
+side at that point depends on their bytes only (merges respect the borders on both sides, so what
+happens inside is what happens to the bytes alone); hence one pair at most can ever meet and form
+the token of rank t. By 2 the library has just that pair in its list, so both merge it. By
+induction they agree on all.
+
+Texts are cut by a regular expression before that, and the two libraries use different regular
+expression engines. Only constructs that mean the same in both are accepted, and texts with
+characters that were not in Unicode 3.2 already, whose classes the two might know from different
+versions of Unicode, go to the library. A probe text is compared in any case.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import tiktoken
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+
+from proxylm.compressors.tokenizer.specification import (
+    ALPHABET,
+    TokenizerSpecification,
+    components,
+)
+from proxylm.errors import DamagedFileError
+
+BYTE_LEVEL_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""What the library's ``ByteLevel`` cuts with when ``use_regex`` is set."""
+
+SAME_IN_BOTH = re.compile(
+    r"""(?: \\p\{(?:L|Lu|Ll|Lt|Lm|Lo|N|P|S|M)\}    # general categories
+          | \\[sSrnt] | \\[^\w\s]                  # white space, escaped punctuation
+          | \[\^?(?: \\p\{(?:L|Lu|Ll|Lt|Lm|Lo|N|P|S|M)\} | \\[sSrnt] | \\[^\w\s]
+                   | (?!&&)[^\\\[\]^] )+\]         # one flat class
+          | \(\?(?:[:!=]|i:) | [()|]               # groups and look-ahead
+          | [?*+] | \{\d+(?:,\d*)?\}(?!\+)         # '}+' repeats in one, is possessive in the other
+          | [^\\.^$\[\](){}?*+|] )+""",
+    re.VERBOSE,
+)
+
+NEVER_MATCHED = "\U0010fffe<no text has this>"
+"""tiktoken searches slowly if it has no special token at all; this one is never allowed."""
+
+PROBE = (
+    "def f(x):\n\treturn x**2  # it's 12345\r\n\r\n\n   'ſ 'S 'LL ''re I'LL you're we’ve\n"
+    '    if a!=b:   \n        print("%s" % name)  \u00a0\u3000x\u2028y\u0085z\n'
+    "äöüß Ελλάδα Привет 漢字かな 한국어 עברית عربي हिन्दी ½ ² Ⅷ ١٢٣ e\u0301\n"
+    "\u200d\u200b\x00\x1c\x1f\x7f\u212a \u00df\u0130\u0131\n"
+    "aaaaaaaaaaaaaaaaaaaaaaaa        \n\n\n----====____....((((([[[[{{{{\n"
+    "_snake_case CamelCase lower UPPER 0x1f 1_000_000 3.14e-10 <|endoftext|> </s> \t \n \t\n end "
+)
+
+
+class Engine(Protocol):
+    """Turns valid texts into token ids."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """Ids of each text, uint32 ``[t]``."""
+        ...
+
+
+class LibraryEngine:
+    """The tokenizer library's fastest call; special tokens in the text stay text.
+
+    Raises:
+        DamagedFileError: the library cannot read the tokenizer; names its origin.
+    """
+
+    name = "tokenizers"
+
+    def __init__(self, specification: TokenizerSpecification) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_str(specification.for_encoding())
+        except Exception as error:  # the library raises nothing more specific
+            message = f"{specification.origin}: not a tokenizer ({error})"
+            raise DamagedFileError(message) from None
+        self._tokenizer.encode_special_tokens = True
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """One call for all texts; the library spreads it over its own threads."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
+
+
+class RankEngine:
+    """The same merges in tiktoken; texts it is not proved for go to the library.
+
+    Args:
+        encoding: merges in order of rank, and the pattern.
+        ids: uint32, rank -> id, or None where they are equal.
+        matched: added tokens that the library matches in the text.
+        library: for texts with characters that are not in Unicode 3.2.
+    """
+
+    name = "tiktoken"
+
+    def __init__(
+        self,
+        encoding: tiktoken.Encoding,
+        ids: NDArray[np.uint32] | None,
+        matched: frozenset[str],
+        library: LibraryEngine,
+    ) -> None:
+        self._core = encoding._core_bpe
+        self._ids = ids
+        self._matched = set(matched)
+        self._library = library
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """Each text on its own, on this thread."""
+        return [self._encode_one(text) for text in texts]
+
+    def _encode_one(self, text: str) -> NDArray[np.uint32]:
+        if not text.isascii() and _newer_characters().search(text):
+            return self._library.encode([text])[0]
+        buffer = self._core.encode_to_tiktoken_buffer(text, self._matched)
+        ranks = np.frombuffer(buffer, dtype=np.uint32)
+        return ranks if self._ids is None else self._ids[ranks]
+
+
+@cache
+def _newer_characters() -> re.Pattern[str]:
+    """Matches a character that Unicode 3.2 (2002) lacked, or classed otherwise; astral ones too."""
+    old = unicodedata.ucd_3_2_0
+    is_old = [
+        old.category(character) == unicodedata.category(character) != "Cn"
+        for character in map(chr, range(0x10000))
+    ]
+    borders = [i for i in range(1, 0x10000) if is_old[i] != is_old[i - 1]]
+    edges = [0, *borders, 0x10000]
+    ranges = [
+        f"\\U{start:08x}-\\U{stop - 1:08x}" for start, stop in pairwise(edges) if is_old[start]
+    ]
+    return re.compile(f"[^{''.join(ranges)}]")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The engine that runs, and why not the faster one (empty if it is)."""
+
+    engine: Engine
+    reason: str = ""
+
+
+class _NotProvedError(Exception):
+    """The faster engine might give other ids; the message says why."""
+
+
+def choose_engine(specification: TokenizerSpecification) -> EngineChoice:
+    """tiktoken if it provably gives the library's ids for this tokenizer, else the library."""
+    library = LibraryEngine(specification)
+    try:
+        engine = _rank_engine(specification, library)
+    except _NotProvedError as error:
+        return EngineChoice(library, str(error))
+    if not np.array_equal(engine.encode([PROBE])[0], library.encode([PROBE])[0]):
+        return EngineChoice(library, "the probe text gets other ids")
+    return EngineChoice(engine)
+
+
+def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) -> RankEngine:
+    pattern = pattern_for_both(specification)
+    ids_by_rank = _ids_by_rank(specification)
+    matched = _matched_tokens(specification)
+    bytes_of = specification.token_bytes()
+    try:
+        encoding = tiktoken.Encoding(
+            "proxylm",
+            pat_str=pattern,
+            mergeable_ranks={bytes_of[index]: rank for rank, index in enumerate(ids_by_rank)},
+            special_tokens={
+                token: len(ids_by_rank) + number
+                for number, token in enumerate((*matched, NEVER_MATCHED))
+            },
+        )
+    except ValueError as error:
+        raise _NotProvedError(f"tiktoken refuses it ({error})") from None
+    ids = np.array((*ids_by_rank, *matched.values()), dtype=np.uint32)
+    equal = np.array_equal(ids, np.arange(len(ids)))
+    return RankEngine(encoding, None if equal else ids, frozenset(matched), library)
+
+
+def pattern_for_both(specification: TokenizerSpecification) -> str:
+    """The regular expression that cuts the text, for an engine that encodes matches only."""
+    if any(part["type"] != "Sequence" for part in components(specification.data.get("normalizer"))):
+        raise _NotProvedError("it normalizes the text")
+    parts = [
+        part
+        for part in components(specification.data.get("pre_tokenizer"))
+        if part["type"] != "Sequence"
+    ]
+    *splits, last = parts or [{"type": "nothing"}]
+    if last["type"] != "ByteLevel" or last.get("add_prefix_space") or len(splits) > 1:
+        raise _NotProvedError("its pre-tokenizer is not one split and byte-level")
+    if bool(splits) == bool(last.get("use_regex", True)):
+        raise _NotProvedError("its pre-tokenizer cuts twice, or not at all")
+    pattern = _split_pattern(splits[0]) if splits else BYTE_LEVEL_PATTERN
+    if not SAME_IN_BOTH.fullmatch(pattern):
+        raise _NotProvedError("its pattern may mean something else to another engine")
+    # The library keeps what no match covers as a piece; tiktoken would drop it.
+    return rf"{pattern}|(?:(?!{pattern})[\s\S])+"
+
+
+def _split_pattern(split: dict[str, Any]) -> str:
+    isolated = split.get("behavior") == "Isolated" and not split.get("invert")
+    pattern = split.get("pattern", {}).get("Regex")
+    if split["type"] != "Split" or not isolated or not pattern:
+        raise _NotProvedError("its pre-tokenizer is not a plain split by a pattern")
+    return pattern
+
+
+def _ids_by_rank(specification: TokenizerSpecification) -> list[int]:
+    """Ids in the order in which tokens come into being: 256 bytes, then the merges' tokens."""
+    model = specification.model
+    if model.get("type") != "BPE":
+        raise _NotProvedError("it is not BPE")
+    affixes = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    if any(model.get(affix) for affix in affixes):
+        raise _NotProvedError("its model is not plain byte-level BPE")
+    vocabulary = model["vocab"]
+    if not ALPHABET.keys() <= vocabulary.keys():
+        raise _NotProvedError("it lacks byte tokens")
+    order = dict.fromkeys(sorted(ALPHABET, key=ALPHABET.__getitem__))
+    newest = ""
+    for left, right in map(_merge_parts, model["merges"]):
+        token = left + right
+        if left not in order or right not in order or (token in order and token != newest):
+            raise _NotProvedError("its merges are not in order")
+        order[token] = None
+        newest = token
+    _check_tokens_encode_to_themselves(model, order)
+    return [vocabulary[token] for token in order]
+
+
+def _merge_parts(merge: str | list[str]) -> tuple[str, str]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _check_tokens_encode_to_themselves(model: dict[str, Any], order: dict[str, None]) -> None:
+    if not ALPHABET.keys() >= set("".join(order)):
+        raise _NotProvedError("a token is not written in the byte alphabet")
+    merges = [_merge_parts(merge) for merge in model["merges"]]
+    bare = BPE(vocab=model["vocab"], merges=merges)
+    for token in order:
+        pieces = bare.tokenize(token)
+        if len(pieces) != 1 or pieces[0].id != model["vocab"][token]:
+            raise _NotProvedError("a token does not encode to itself")
+    others = model["vocab"].keys() - order.keys()
+    if model.get("ignore_merges") and others:
+        raise _NotProvedError("it has tokens without merges")
+
+
+def _matched_tokens(specification: TokenizerSpecification) -> dict[str, int]:
+    """Added tokens that are matched in text: content -> id."""
+    added = [token for token in specification.added_tokens if not token["special"]]
+    contents = [token["content"] for token in added]
+    flags = ("single_word", "lstrip", "rstrip")
+    if any(token.get(flag) for token in added for flag in flags):
+        raise _NotProvedError("an added token depends on what stands beside it")
+    if len({bool(token.get("normalized")) for token in added}) > 1 or any(
+        a != b and a in b for a in contents for b in contents
+    ):
+        raise _NotProvedError("its added tokens overlap")
+    return {token["content"]: token["id"] for token in added}

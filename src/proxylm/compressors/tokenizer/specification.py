@@ -1,0 +1,176 @@
+"""What a ``tokenizer.json`` says: the bytes of every token, and whether it loses anything.
+
+The library works on text; a compressor must account for bytes. Three ways of writing bytes as
+token strings exist: the byte-level alphabet (one printable character per byte), ``<0xNN>``
+fallback tokens, and plain text with a stand-in for the space.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from proxylm.errors import DamagedFileError
+from proxylm.symbols import BYTE_COUNT
+
+SPACE_STAND_IN = "▁"
+BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+KEEPS_TEXT = frozenset(
+    ("ByteLevel", "Sequence", "Digits", "Punctuation", "UnicodeScripts", "Split")
+)
+
+
+def byte_alphabet() -> dict[str, int]:
+    """The byte-level alphabet: character -> byte. Printable bytes stand for themselves.
+
+    The other 68, in order, are the characters from U+0100 on.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(BYTE_COUNT) if byte not in set(printable)]
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + index): byte for index, byte in enumerate(others)
+    }
+
+
+ALPHABET = byte_alphabet()
+CHARACTER_OF_BYTE = {byte: character for character, byte in ALPHABET.items()}
+
+
+def spell(data: bytes) -> str:
+    """Bytes in the byte-level alphabet, as token strings are written.
+
+    >>> spell(b" a")
+    'Ġa'
+    """
+    return "".join(CHARACTER_OF_BYTE[byte] for byte in data)
+
+
+@dataclass(frozen=True)
+class TokenizerSpecification:
+    """A parsed ``tokenizer.json``; ``origin`` is where it came from, for messages."""
+
+    data: dict[str, Any]
+    origin: str
+
+    @classmethod
+    def parse(cls, text: bytes, origin: str) -> TokenizerSpecification:
+        """Parse a file's bytes.
+
+        Raises:
+            DamagedFileError: it is no tokenizer; names ``origin``.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DamagedFileError(f"{origin}: not readable as JSON ({error})") from None
+        if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
+            raise DamagedFileError(f"{origin}: not a tokenizer (no 'model')")
+        return cls(data, origin)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The part that holds vocabulary and merges."""
+        return self.data["model"]
+
+    @property
+    def added_tokens(self) -> list[dict[str, Any]]:
+        """Tokens that are matched in the text before the model sees it."""
+        return self.data.get("added_tokens") or []
+
+    def for_encoding(self) -> str:
+        """The tokenizer without what would change or add to a document: JSON text.
+
+        Truncation, padding and the post-processor (which adds special tokens) go, and dropout,
+        which would make the symbols random.
+        """
+        changes = {"truncation": None, "padding": None, "post_processor": None}
+        return json.dumps(self.data | changes | {"model": self.model | {"dropout": None}})
+
+    def model_vocabulary(self) -> dict[str, int]:
+        """Token string -> id of the model, without added tokens."""
+        vocabulary = self.model.get("vocab", {})
+        if isinstance(vocabulary, list):
+            return {piece: index for index, (piece, _) in enumerate(vocabulary)}
+        return vocabulary
+
+    @cached_property
+    def is_byte_level(self) -> bool:
+        """Whether token strings are written in the byte-level alphabet."""
+        return "ByteLevel" in self._kinds("pre_tokenizer") | self._kinds("normalizer")
+
+    def _kinds(self, stage: str) -> set[str]:
+        return {component["type"] for component in components(self.data.get(stage))}
+
+    def _stands_in_for_space(self) -> bool:
+        replaces = any(
+            component["type"] == "Replace" and component.get("content") == SPACE_STAND_IN
+            for component in components(self.data.get("normalizer"))
+        )
+        return replaces or "Metaspace" in self._kinds("pre_tokenizer") | self._kinds("decoder")
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of every id in ``[0, K)``; empty for an id that no token has."""
+        spelled = self._byte_level_bytes if self.is_byte_level else self._text_bytes
+        bytes_of = {index: spelled(token) for token, index in self.model_vocabulary().items()}
+        # An added token is matched as text, whatever alphabet the model uses.
+        bytes_of |= {token["id"]: token["content"].encode() for token in self.added_tokens}
+        return [bytes_of.get(index, b"") for index in range(max(bytes_of, default=-1) + 1)]
+
+    @staticmethod
+    def _byte_level_bytes(token: str) -> bytes:
+        try:
+            return bytes([ALPHABET[character] for character in token])
+        except KeyError:
+            return token.encode(errors="replace")
+
+    @cached_property
+    def _text_bytes(self) -> Any:
+        has_fallback = bool(self.model.get("byte_fallback"))
+        stands_in = self._stands_in_for_space()
+
+        def text_bytes(token: str) -> bytes:
+            byte = BYTE_TOKEN.fullmatch(token) if has_fallback else None
+            if byte:
+                return bytes([int(byte[1], 16)])
+            return (token.replace(SPACE_STAND_IN, " ") if stands_in else token).encode()
+
+        return text_bytes
+
+    def loses_nothing(self) -> bool:
+        """Whether every text can be shown to come back exactly, from the file alone.
+
+        True for byte-level tokenizers that only cut the text, with all 256 byte tokens and no
+        added token that swallows the space beside it. False means: compare each document.
+        """
+        affixes = ("continuing_subword_prefix", "end_of_word_suffix")
+        return (
+            self.model.get("type") in ("BPE", "Unigram")
+            and self.is_byte_level
+            and not any(self.model.get(affix) for affix in affixes)
+            and ALPHABET.keys() <= self.model_vocabulary().keys()
+            and self._kinds("normalizer") <= {"Sequence", "ByteLevel"}
+            and all(map(_keeps_text, components(self.data.get("pre_tokenizer"))))
+            and not any(token.get("lstrip") or token.get("rstrip") for token in self.added_tokens)
+        )
+
+
+def components(stage: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """A stage of the pipeline (or None) and, for sequences, the parts it is made of."""
+    if stage is None:
+        return
+    yield stage
+    for key in ("pretokenizers", "normalizers", "decoders"):
+        for part in stage.get(key, ()):
+            yield from components(part)
+
+
+def _keeps_text(component: dict[str, Any]) -> bool:
+    return (
+        component["type"] in KEEPS_TEXT
+        and not component.get("add_prefix_space")
+        and component.get("behavior") != "Removed"
+    )
