@@ -1,0 +1,136 @@
+"""One update: passes add up to the whole step, the clip, the rate, and divergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import CONTEXT, SYMBOL_COUNT, tiny_config
+
+from proxylm.mixing.batch import Batch
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import IGNORED_TARGET, vocabulary_size
+from proxylm.training.device import place_for
+from proxylm.training.loop import Trainer, TrainingDivergedError, trained_positions
+from proxylm.training.optimizer import build_optimizer
+
+
+@dataclass
+class RandomBatches:
+    """Four contexts a step, of two documents each; masked unevenly, one context wholly."""
+
+    heads: int = 1
+    asked: list[int] = field(default_factory=list)
+
+    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
+        self.asked.append(step)
+        generator = np.random.default_rng(step)
+        shape = (4, CONTEXT)
+        inputs = generator.integers(0, vocabulary_size(SYMBOL_COUNT), shape, dtype=np.int32)
+        targets = np.repeat(np.roll(inputs, -1, axis=1)[..., None], self.heads, axis=2)
+        targets[generator.random(targets.shape) < np.array([0, 0.3, 0.9, 1])[:, None, None]] = (
+            IGNORED_TARGET
+        )
+        documents = np.tile(np.arange(CONTEXT, dtype=np.int32) // 40, (4, 1))
+        positions = np.tile(np.arange(CONTEXT, dtype=np.int32) % 40, (4, 1))
+        return Batch(
+            inputs=inputs,
+            targets=targets,
+            document_ids=documents,
+            position_ids=positions,
+            contexts=np.arange(4, dtype=np.int64) + 4 * step,
+        )
+
+
+def trainer(contexts_per_pass: int = 4, **changes: Any) -> Trainer:
+    config = tiny_config(
+        Path("unused"), micro_batch_symbols=contexts_per_pass * CONTEXT, **changes
+    )
+    model = LanguageModel(config.model_for(SYMBOL_COUNT), seed=5)
+    return Trainer(
+        model=model,
+        optimizer=build_optimizer(model, config.optimizer),
+        loader=RandomBatches(),
+        config=config,
+        place=place_for(config),
+        total_steps=config.total_steps,
+    )
+
+
+def gradient(made: Trainer) -> torch.Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in made.model.parameters()])
+
+
+@pytest.mark.parametrize("contexts_per_pass", [1, 2, 3])
+def test_passes_add_up_to_the_whole_step(contexts_per_pass: int) -> None:
+    whole, parts = trainer(4), trainer(contexts_per_pass)
+    expected, found = whole.update(0), parts.update(0)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
+    assert found.loss_by_format == pytest.approx(expected.loss_by_format, rel=1e-6)
+    torch.testing.assert_close(gradient(parts), gradient(whole), rtol=1e-3, atol=1e-6)
+
+
+def test_the_loss_is_the_mean_over_trained_positions() -> None:
+    made = trainer()
+    batch = made.loader.batch(0)
+    with torch.no_grad():
+        logits = made.model.logits(
+            torch.from_numpy(batch.inputs).long(),
+            torch.from_numpy(batch.document_ids).long(),
+            torch.from_numpy(batch.position_ids).long(),
+        )[:, :, 0]
+    targets = torch.from_numpy(batch.targets[..., 0]).long()
+    kept = targets != IGNORED_TARGET
+    expected = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
+    assert trained_positions(batch.targets) == int(kept.sum())
+    assert made.update(0).loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_gradient_is_clipped_and_the_rate_set() -> None:
+    made = trainer(optimizer={"clip_norm": 0.05})
+    update = made.update(0)
+    assert update.grad_norm > 0.05
+    assert float(gradient(made).norm()) == pytest.approx(0.05, rel=1e-3)
+    assert update.learning_rate == pytest.approx(5e-3)
+    assert {group["lr"] for group in made.optimizer.param_groups} == {update.learning_rate}
+
+
+def test_losses_fall_on_what_is_seen_again() -> None:
+    made = trainer(learning_rate={"kind": "constant", "peak": 0.02, "warmup_steps": 0})
+    losses = [made.update(0).loss for _ in range(30)]
+    assert losses[-1] < losses[0] - 1
+
+
+def test_divergence_stops_before_anything_changes() -> None:
+    made = trainer()
+    with torch.no_grad():
+        made.model.lm_head.weight[3, 0] = float("nan")
+    before = {name: value.clone() for name, value in made.model.state_dict().items()}
+    with pytest.raises(TrainingDivergedError, match=r"^step 3: loss is nan") as caught:
+        made.update(2)
+    assert "\n" not in str(caught.value)
+    assert not made.optimizer.state
+    for name, value in made.model.state_dict().items():
+        torch.testing.assert_close(value, before[name], equal_nan=True, rtol=0, atol=0)
+
+
+def test_bfloat16_autocast_is_close_to_float32() -> None:
+    exact, rounded = trainer(), trainer(precision="bfloat16")
+    assert rounded.place.autocast
+    assert not exact.place.autocast
+    expected, found = exact.update(0), rounded.update(0)
+    assert found.loss == pytest.approx(expected.loss, rel=0.02)
+    assert found.loss != expected.loss
+
+
+def test_the_same_step_gives_the_same_bits() -> None:
+    first, second = trainer(), trainer()
+    for step in range(3):
+        assert first.update(step) == second.update(step)
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name])
