@@ -55,6 +55,9 @@ def prepare(
     max_document_bytes: Annotated[
         int | None, typer.Option(help="Longer documents are left out and counted.")
     ] = None,
+    part_bytes: Annotated[
+        int | None, typer.Option(help="About how many source bytes become one shard.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share kept out of training; default 0.02.")
@@ -76,6 +79,7 @@ def prepare(
         "pattern": pattern,
         "invalid_utf8": invalid_utf8,
         "max_document_bytes": max_document_bytes,
+        "part_bytes": part_bytes,
     }
     with _progress() as progress:
         summary = fill_store(

@@ -105,6 +105,7 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
             if reader.num_record_batches != 1:
                 raise DamagedFileError(f"{path}: {reader.num_record_batches} batches, expected 1")
             batch = reader.get_batch(0)
+        batch.validate()
         metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         first_line = str(error).splitlines()[0] if str(error) else "no header"
@@ -134,21 +135,44 @@ def bytes_column(path: Path, batch: pa.RecordBatch) -> Column:
 def list_column(path: Path, batch: pa.RecordBatch, name: str, dtype: np.dtype[Any]) -> Column:
     """A column of lists of unsigned integers."""
     array = _array(path, batch, name, pa.large_list(pa.from_numpy_dtype(dtype)))
-    return _checked(path, array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy())
+    values = _without_nulls(path, array.values).to_numpy(zero_copy_only=True)
+    return _checked(path, values, array.offsets.to_numpy())
 
 
 def anchor_column(path: Path, batch: pa.RecordBatch) -> Column:
     """The ``anchors`` column: values ``[n, 2]``."""
     array = _array(path, batch, "anchors", pa.large_list(_PAIR))
-    values = array.values.values.to_numpy(zero_copy_only=True).reshape(-1, 2)
+    pairs = _without_nulls(path, array.values)
+    values = _without_nulls(path, pairs.values).to_numpy(zero_copy_only=True).reshape(-1, 2)
     return _checked(path, values, array.offsets.to_numpy())
+
+
+def bool_column(path: Path, batch: pa.RecordBatch, name: str) -> NDArray[np.bool_]:
+    """A column of flags, bool ``[rows]`` (unpacked: Arrow stores bits)."""
+    return _array(path, batch, name, pa.bool_()).to_numpy(zero_copy_only=False)
+
+
+def text_at(path: Path, batch: pa.RecordBatch, name: str, row: int) -> str:
+    """One row of a column of strings."""
+    one = _array(path, batch, name, pa.string()).slice(row, 1)
+    try:
+        one.validate(full=True)
+    except pa.ArrowException:
+        raise DamagedFileError(f"{path}: column '{name}', row {row} is damaged") from None
+    return one[0].as_py()
 
 
 def _array(path: Path, batch: pa.RecordBatch, name: str, expected: pa.DataType) -> pa.Array:
     found = batch.schema.get_field_index(name)
     if found < 0 or batch.schema.field(found).type != expected:
         raise DamagedFileError(f"{path}: no column '{name}' of type {expected}")
-    return batch.column(found)
+    return _without_nulls(path, batch.column(found))
+
+
+def _without_nulls(path: Path, array: pa.Array) -> pa.Array:
+    if array.null_count:
+        raise DamagedFileError(f"{path}: damaged, it says that values are missing")
+    return array
 
 
 def _checked(path: Path, values: NDArray[Any], offsets: NDArray[np.int64]) -> Column:

@@ -19,7 +19,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.split import is_held_out
 from proxylm.views.manifest import Manifest
-from proxylm.views.shard_files import Header, map_batch
+from proxylm.views.shard_files import Header, bytes_column, map_batch, text_at
 from proxylm.views.writer import ShardRows, ShardWriter, write_record
 
 BLOCK_BYTES = 1 << 20
@@ -76,8 +76,10 @@ class StoredSource(DocumentSource):
         shard = self.manifest.shards[rank]
         header = Header(store=self.manifest.fingerprint, shard=rank)
         batch = map_batch(self.folder, shard.file, header, shard.rows)
+        path = self.folder / shard.file.name
+        column = bytes_column(path, batch)
         for row in range(batch.num_rows):
-            yield Document(id=batch.column(0)[row].as_py(), raw=batch.column(1)[row].as_py())
+            yield Document(id=text_at(path, batch, "id", row), raw=column.row(row).tobytes())
 
 
 class ViewSource(ABC):

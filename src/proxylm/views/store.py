@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from proxylm.errors import DamagedFileError, DataError
@@ -22,9 +21,11 @@ from proxylm.views.shard_files import (
     Column,
     Header,
     anchor_column,
+    bool_column,
     bytes_column,
     list_column,
     map_batch,
+    text_at,
 )
 from proxylm.views.writer import view_header
 
@@ -117,7 +118,8 @@ class ViewStore:
         ]
         self.raw_lengths = _all_lengths(self.raw_columns)
         flags = [
-            batch.column("held_out").to_numpy(zero_copy_only=False) for batch in self._raw_batches
+            bool_column(path, batch, "held_out")
+            for path, batch in zip(paths, self._raw_batches, strict=True)
         ]
         self.held_out = np.concatenate([np.empty(0, bool), *flags])
         self._views: dict[str, StoredView] = {}
@@ -187,16 +189,13 @@ class ViewStore:
     def document_id(self, ordinal: int) -> str:
         """Where a document came from."""
         shard, row = self.locate(ordinal)
-        return self._raw_batches[shard].column("id")[row].as_py()
+        path = self.folder / self.manifest.shards[shard].file.name
+        return text_at(path, self._raw_batches[shard], "id", row)
 
     def raw(self, ordinal: int) -> NDArray[np.uint8]:
         """Bytes of one document, ``[n]``, a slice of the memory map."""
         shard, row = self.locate(ordinal)
         return self.raw_columns[shard].row(row)
-
-    def raw_batch(self, shard: int) -> pa.RecordBatch:
-        """A shard's raw file as an Arrow batch (``id``, ``raw``, ``held_out``)."""
-        return self._raw_batches[shard]
 
 
 def check_all_files(folder: Path, manifest: Manifest) -> None:
