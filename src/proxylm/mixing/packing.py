@@ -1,0 +1,489 @@
+"""The packing kernel: documents, one after the other, become spans of contexts.
+
+A *span* is a run of one format inside one context, with the special symbols around it. The kernel
+reads lengths and anchors only, never content, and is a pure function of where it starts: it can
+be sent over any window of contexts from any earlier state, and writes the window's spans.
+
+Documents are laid at a cursor that walks through the contexts. A document's *attention segment*
+starts at its ``<bos>``; at a context's end the rest goes on as the overflow policy says. A new
+document is not begun where fewer than ``MINIMUM_CONTENT`` symbols of it would fit: that room is
+padding, a segment of its own that trains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.mixing.compiled import Int64, Uint64, compiled
+from proxylm.mixing.counter import Purpose, absorb, permuted, uniform
+from proxylm.mixing.tables import Shards, anchors_of
+from proxylm.symbols import Format
+
+MINIMUM_CONTENT = 4
+
+SPAN_DTYPE = np.dtype(
+    [
+        ("context", "i8"),  # number of the context, in packing order
+        ("ordinal", "i8"),  # document in its store
+        ("start", "i8"),  # first byte, or symbol, of the document's view
+        ("draw", "i8"),  # how many documents its source had given before
+        ("offset", "i4"),  # where the span starts in the context, specials included
+        ("length", "i4"),  # bytes or symbols of content (padding: pads)
+        ("num_bytes", "i4"),  # raw bytes that it is the first to show, in whatever view
+        ("position", "i4"),  # position id of its first symbol
+        ("segment", "i4"),  # attention segment inside the context, from 0
+        ("views", "i4"),  # views (of documents, or pieces) that begin here
+        ("source", "i2"),
+        ("format", "u1"),  # Format.RAW, Format.COMPRESSED or PADDING
+        ("marks", "u1"),  # the flags below
+    ],
+    align=True,
+)
+
+PADDING = 2
+"""In ``format``: neither view."""
+
+# Bits of ``marks``. The first four are symbols that stand in the span.
+HAS_BOS, HAS_OPEN, HAS_CLOSE, HAS_EOS = 1, 2, 4, 8
+SECOND_VIEW = 16
+"""The other view of this pair stands before it in the same segment."""
+STARTS_DOCUMENT, STARTS_PAIR, PAIR_MEETS = 32, 64, 128
+"""``PAIR_MEETS``: both views of the pair (or of this part of it) stand in one context."""
+
+# The cursor: one int64 array, so that a state of the packer can be kept as it is.
+SAMPLE, CONTEXT, OFFSET, SEGMENT, POSITION, SPAN_COUNT, TAKEN = range(7)
+
+RAW, COMPRESSED = int(Format.RAW), int(Format.COMPRESSED)
+_DOCUMENT_ORDER, _DOCUMENT_VIEW = int(Purpose.DOCUMENT_ORDER), int(Purpose.DOCUMENT_VIEW)
+_PAIR_ORDER, _SOURCE = int(Purpose.PAIR_ORDER), int(Purpose.SOURCE)
+_PIECE_LENGTH, _PIECE_FORMAT = int(Purpose.PIECE_LENGTH), int(Purpose.PIECE_FORMAT)
+
+
+class Rules(NamedTuple):
+    """A mixture as the kernel sees it; ``mixing.plan`` derives it from the configuration.
+
+    Attributes:
+        keys: uint64 ``[purposes, sources]``, where each purpose's draws start.
+        context: symbols in a context.
+        contexts_per_step: contexts in a training step.
+        sentinels: whether sentinels surround the views.
+        rewraps: after a context's end, ``<bos>`` and the sentinel come again.
+        truncates: what does not fit is dropped.
+        stops: the data ends where a source has no further document.
+        splits_pairs: pairs are cut at anchors into parts that fit into a context.
+        compressed_first: probability that a pair shows the compressed view first.
+        piece_min, piece_max: bounds of a piece in symbols; both 0 for whole documents.
+        source_below: float64 ``[sources]``, cumulative probabilities of the sources.
+        compressed_below: float64 ``[steps]``; a draw below it shows the compressed view.
+        pair_below: float64 ``[steps]``; a draw from there to here shows a pair.
+    """
+
+    keys: NDArray[np.uint64]
+    context: int
+    contexts_per_step: int
+    sentinels: bool
+    rewraps: bool
+    truncates: bool
+    stops: bool
+    splits_pairs: bool
+    compressed_first: float
+    piece_min: int
+    piece_max: int
+    source_below: NDArray[np.float64]
+    compressed_below: NDArray[np.float64]
+    pair_below: NDArray[np.float64]
+
+
+class Page(NamedTuple):
+    """Where spans go: those of contexts in [first, end) are written, the others only counted out.
+
+    Attributes:
+        first, end: the window of contexts, in packing order.
+        cursor: int64 ``[TAKEN + sources]``, the packer's state.
+        spans: ``SPAN_DTYPE``; if it is too short, ``cursor[SPAN_COUNT]`` says what was needed.
+    """
+
+    first: int
+    end: int
+    cursor: NDArray[np.int64]
+    spans: NDArray[np.void]
+
+
+class Sample(NamedTuple):
+    """One document drawn from one source; ``draw`` counts the source's documents over epochs."""
+
+    source: int
+    ordinal: int
+    draw: int
+    epoch: int
+    num_bytes: int
+    num_symbols: int
+
+
+class Stretch(NamedTuple):
+    """A run of one format of a document, before it is known where contexts end.
+
+    Attributes:
+        format: RAW or COMPRESSED.
+        start, end: range in that view.
+        new_bytes: raw bytes that no earlier stretch of the sample has shown.
+        opens, ends: whether the document's ``<bos>`` stands before it, its ``<eos>`` after it.
+        views, marks: what the stretch's first span carries.
+    """
+
+    format: int
+    start: int
+    end: int
+    new_bytes: int
+    opens: bool
+    ends: bool
+    views: int
+    marks: int
+
+
+@compiled
+def pack(
+    rules: Rules,
+    documents: NDArray[np.void],
+    first_document: NDArray[np.int64],
+    shards: Shards,
+    page: Page,
+) -> bool:
+    """Lay documents until the window's end; True if the data ended before it.
+
+    Afterwards the cursor stands where packing has to go on for the next window: at the start of
+    the document that crosses the window's end, which is then laid again from its beginning.
+    """
+    cursor = page.cursor
+    start_room = 1 + rules.sentinels + MINIMUM_CONTENT
+    while cursor[CONTEXT] < page.end:
+        if (rules.rewraps or rules.truncates) and rules.context - cursor[OFFSET] < start_room:
+            pad(rules, page)
+            continue
+        source = draw_source(rules, cursor[SAMPLE])
+        count = first_document[source + 1] - first_document[source]
+        draw = cursor[TAKEN + source]
+        if rules.stops and draw >= count:
+            if cursor[OFFSET] > 0:
+                pad(rules, page)
+            return True
+        context, offset, segment = cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT]
+        epoch = draw // count
+        order = absorb(rules.keys[_DOCUMENT_ORDER, source], np.uint64(epoch))
+        document = documents[first_document[source] + permuted(draw - epoch * count, count, order)]
+        sample = Sample(
+            source, document.ordinal, draw, epoch, document.num_bytes, document.num_symbols
+        )
+        lay_document(rules, shards, page, sample)
+        if cursor[CONTEXT] >= page.end:
+            cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT] = context, offset, segment
+            break
+        cursor[SAMPLE] += 1
+        cursor[TAKEN + source] += 1
+    return False
+
+
+@compiled
+def draw_source(rules: Rules, sample: int) -> int:
+    """The source of a sample, by the sources' probabilities."""
+    last = len(rules.source_below) - 1
+    if last == 0:
+        return 0
+    value = uniform(absorb(rules.keys[_SOURCE, 0], np.uint64(sample)))
+    source = 0
+    while source < last and value >= rules.source_below[source]:
+        source += 1
+    return source
+
+
+@compiled
+def draw_for(rules: Rules, purpose: int, sample: Sample) -> Uint64:
+    """The state of a document's draws of one purpose (uint64)."""
+    state = absorb(rules.keys[purpose, sample.source], np.uint64(sample.epoch))
+    return absorb(state, np.uint64(sample.ordinal))
+
+
+@compiled
+def lay_document(rules: Rules, shards: Shards, page: Page, sample: Sample) -> None:
+    """Choose the view, or views, of a document at the rate of the cursor's step, and lay it."""
+    last_step = len(rules.compressed_below) - 1
+    step = min(page.cursor[CONTEXT] // rules.contexts_per_step, last_step)
+    if rules.piece_max > 0:
+        lay_pieces(rules, shards, page, sample, rules.compressed_below[step])
+        return
+    value = uniform(draw_for(rules, _DOCUMENT_VIEW, sample))
+    if value < rules.compressed_below[step]:
+        whole = Stretch(
+            COMPRESSED, 0, sample.num_symbols, sample.num_bytes, True, True, 1, STARTS_DOCUMENT
+        )
+        lay(rules, page, sample, whole)
+    elif value < rules.pair_below[step]:
+        lay_pair(rules, shards, page, sample)
+    else:
+        whole = Stretch(RAW, 0, sample.num_bytes, sample.num_bytes, True, True, 1, STARTS_DOCUMENT)
+        lay(rules, page, sample, whole)
+
+
+@compiled
+def lay_pair(rules: Rules, shards: Shards, page: Page, sample: Sample) -> None:
+    """Lay both views of a document, whole or in parts that each fit into one context."""
+    order = uniform(draw_for(rules, _PAIR_ORDER, sample)) < rules.compressed_first
+    first_format = COMPRESSED if order else RAW
+    if not rules.splits_pairs:
+        whole = (0, sample.num_bytes, 0, sample.num_symbols)
+        lay_part(rules, page, sample, first_format, whole, True, True)
+        return
+    anchors = anchors_of(shards, sample.source, sample.ordinal)
+    last = len(anchors) // 2  # this boundary is the document's end
+    boundary, byte, symbol = 0, 0, 0
+    while boundary <= last:
+        reach = furthest_fitting(rules, page, sample, anchors, boundary, byte + symbol)
+        if reach < boundary:
+            if page.cursor[OFFSET] > 0:
+                pad(rules, page)
+                continue
+            # Not even one gap between anchors fits into a context: its end cuts it.
+            reach = boundary
+        end_byte, end_symbol = boundary_at(sample, anchors, reach)
+        part = (byte, end_byte, symbol, end_symbol)
+        if not lay_part(rules, page, sample, first_format, part, boundary == 0, reach == last):
+            return
+        boundary, byte, symbol = reach + 1, end_byte, end_symbol
+
+
+@compiled
+def furthest_fitting(
+    rules: Rules,
+    page: Page,
+    sample: Sample,
+    anchors: NDArray[np.uint32],
+    boundary: int,
+    start: int,
+) -> int:
+    """The last boundary up to which both views fit into the context; ``boundary - 1`` if none.
+
+    ``start`` is the sum of the part's first byte and first symbol.
+    """
+    room = rules.context - page.cursor[OFFSET] - 1 - 4 * rules.sentinels
+    last = len(anchors) // 2
+    if sample.num_bytes + sample.num_symbols - start + 1 <= room:
+        return last
+    reach = boundary
+    while reach < last:
+        byte, symbol = boundary_at(sample, anchors, reach)
+        if byte + symbol - start > room:
+            break
+        reach += 1
+    return reach - 1
+
+
+@compiled
+def boundary_at(sample: Sample, anchors: NDArray[np.uint32], boundary: int) -> tuple[Int64, Int64]:
+    """(byte, symbol) of the anchor with that number; past the last one, the document's end."""
+    if 2 * boundary >= len(anchors):
+        return np.int64(sample.num_bytes), np.int64(sample.num_symbols)
+    return np.int64(anchors[2 * boundary]), np.int64(anchors[2 * boundary + 1])
+
+
+@compiled
+def lay_part(
+    rules: Rules,
+    page: Page,
+    sample: Sample,
+    first_format: int,
+    part: tuple[int, int, int, int],
+    is_first: bool,
+    is_last: bool,
+) -> bool:
+    """Lay the two views of one part (byte range, symbol range); False if it was truncated."""
+    byte, end_byte, symbol, end_symbol = part
+    num_bytes, num_symbols = end_byte - byte, end_symbol - symbol
+    views = 1 if is_first else 0
+    marks = STARTS_PAIR | (STARTS_DOCUMENT if is_first else 0)
+    # Without the last two closing symbols: a context's end may take those.
+    size = 1 + 3 * rules.sentinels + num_bytes + num_symbols
+    if size <= rules.context - page.cursor[OFFSET]:
+        marks |= PAIR_MEETS
+    if first_format == RAW:
+        first = Stretch(RAW, byte, end_byte, num_bytes, True, False, views, marks)
+        second = Stretch(COMPRESSED, symbol, end_symbol, 0, False, is_last, views, SECOND_VIEW)
+    else:
+        first = Stretch(COMPRESSED, symbol, end_symbol, num_bytes, True, False, views, marks)
+        second = Stretch(RAW, byte, end_byte, 0, False, is_last, views, SECOND_VIEW)
+    return lay(rules, page, sample, first) and lay(rules, page, sample, second)
+
+
+@compiled
+def lay_pieces(
+    rules: Rules, shards: Shards, page: Page, sample: Sample, compressed_below: float
+) -> None:
+    """Lay a document cut at anchors into pieces; neighbours of one format join into a stretch."""
+    anchors = anchors_of(shards, sample.source, sample.ordinal)
+    length_key = draw_for(rules, _PIECE_LENGTH, sample)
+    format_key = draw_for(rules, _PIECE_FORMAT, sample)
+    last = len(anchors) // 2
+    spread = rules.piece_max - rules.piece_min + 1
+    boundary, piece, byte, symbol = 0, 0, 0, 0
+    first_byte, first_symbol, views, stretch_format = 0, 0, 0, RAW
+    marks = STARTS_DOCUMENT
+    while boundary <= last:
+        draw = np.uint64(piece)
+        is_compressed = uniform(absorb(format_key, draw)) < compressed_below
+        piece_format = COMPRESSED if is_compressed else RAW
+        if views > 0 and piece_format != stretch_format:
+            part = (first_byte, byte, first_symbol, symbol)
+            stretch = piece_stretch(stretch_format, part, False, views, marks)
+            if not lay(rules, page, sample, stretch):
+                return
+            first_byte, first_symbol, views, marks = byte, symbol, 0, 0
+        length = rules.piece_min + int(uniform(absorb(length_key, draw)) * spread)
+        boundary = nearest_boundary(sample, anchors, boundary, symbol + length)
+        byte, symbol = boundary_at(sample, anchors, boundary)
+        boundary, piece, views, stretch_format = boundary + 1, piece + 1, views + 1, piece_format
+    part = (first_byte, byte, first_symbol, symbol)
+    lay(rules, page, sample, piece_stretch(stretch_format, part, True, views, marks))
+
+
+@compiled
+def nearest_boundary(
+    sample: Sample, anchors: NDArray[np.uint32], boundary: int, wanted_symbol: int
+) -> int:
+    """The boundary, from ``boundary`` on, nearest to a symbol (the document's end is one too)."""
+    last = len(anchors) // 2
+    distance = abs(boundary_at(sample, anchors, boundary)[1] - wanted_symbol)
+    while boundary < last:
+        next_distance = abs(boundary_at(sample, anchors, boundary + 1)[1] - wanted_symbol)
+        if next_distance >= distance:
+            break
+        boundary, distance = boundary + 1, next_distance
+    return boundary
+
+
+@compiled
+def piece_stretch(
+    stretch_format: int, part: tuple[int, int, int, int], ends: bool, views: int, marks: int
+) -> Stretch:
+    """The stretch of one format over a (byte range, symbol range) of a document."""
+    byte, end_byte, symbol, end_symbol = part
+    opens = marks == STARTS_DOCUMENT
+    if stretch_format == RAW:
+        return Stretch(RAW, byte, end_byte, end_byte - byte, opens, ends, views, marks)
+    return Stretch(COMPRESSED, symbol, end_symbol, end_byte - byte, opens, ends, views, marks)
+
+
+@compiled
+def lay(rules: Rules, page: Page, sample: Sample, stretch: Stretch) -> bool:
+    """Lay one stretch at the cursor, over as many contexts as it takes.
+
+    Returns False if the rest of the document is to be dropped (``truncate``).
+    """
+    cursor = page.cursor
+    is_at_start = cursor[OFFSET] == 0
+    if rules.truncates and is_at_start and not stretch.opens:
+        return False
+    symbols_left = HAS_EOS if stretch.ends else 0
+    if rules.sentinels:
+        symbols_left |= HAS_OPEN | HAS_CLOSE
+    if stretch.opens or (rules.rewraps and is_at_start):
+        symbols_left |= HAS_BOS
+    start, views, marks = stretch.start, stretch.views, stretch.marks
+    while True:
+        placed, length = fill(rules.context - cursor[OFFSET], symbols_left, stretch.end - start)
+        write(rules, page, sample, stretch, start, length, placed, views, marks)
+        start, symbols_left = start + length, symbols_left & ~placed
+        if symbols_left == 0 and start == stretch.end:
+            return True
+        if rules.truncates:
+            return False
+        if rules.rewraps:
+            if start == stretch.end:
+                return True  # only closing symbols are left: the cut end is not closed
+            symbols_left |= HAS_BOS | (HAS_OPEN if rules.sentinels else 0)
+        views, marks = 0, 0
+
+
+@compiled
+def fill(room: int, symbols_left: int, content_left: int) -> tuple[Int64, Int64]:
+    """What of a stretch fits into the room: the special symbols (bits) and the content's length."""
+    placed = np.int64(0)
+    for symbol in (HAS_BOS, HAS_OPEN):
+        if symbols_left & symbol and room > 0:
+            placed |= symbol
+            room -= 1
+    length = min(content_left, room)
+    room -= length
+    if length == content_left:
+        for symbol in (HAS_CLOSE, HAS_EOS):
+            if symbols_left & symbol and room > 0:
+                placed |= symbol
+                room -= 1
+    return placed, length
+
+
+@compiled
+def write(
+    rules: Rules,
+    page: Page,
+    sample: Sample,
+    stretch: Stretch,
+    start: int,
+    length: int,
+    placed: int,
+    views: int,
+    marks: int,
+) -> None:
+    """Write one span at the cursor, if it is in the window, and move the cursor behind it."""
+    cursor = page.cursor
+    if placed & HAS_BOS or cursor[OFFSET] == 0:
+        cursor[SEGMENT] += 1
+        cursor[POSITION] = 0
+        # Only a view that stands before it in the same segment makes this one a second view.
+        marks &= ~SECOND_VIEW
+    specials = (placed & 1) + ((placed >> 1) & 1) + ((placed >> 2) & 1) + ((placed >> 3) & 1)
+    if page.first <= cursor[CONTEXT] and cursor[CONTEXT] < page.end:
+        index = cursor[SPAN_COUNT]
+        cursor[SPAN_COUNT] += 1
+        if index < len(page.spans):
+            span = page.spans[index]
+            span.context, span.offset = cursor[CONTEXT], cursor[OFFSET]
+            span.segment, span.position = cursor[SEGMENT], cursor[POSITION]
+            span.source, span.ordinal, span.draw = sample.source, sample.ordinal, sample.draw
+            span.format, span.start, span.length = stretch.format, start, length
+            span.num_bytes = new_bytes_of(stretch, start, length)
+            span.views, span.marks = views, marks | placed
+    advance(rules, cursor, length + specials)
+
+
+@compiled
+def new_bytes_of(stretch: Stretch, start: int, length: int) -> int:
+    """Bytes a part of a stretch stands for: its share, rounded so that the parts add up."""
+    size = stretch.end - stretch.start
+    if length == size:
+        return stretch.new_bytes
+    first = start - stretch.start
+    return (first + length) * stretch.new_bytes // size - first * stretch.new_bytes // size
+
+
+@compiled
+def advance(rules: Rules, cursor: NDArray[np.int64], size: int) -> None:
+    """Move the cursor; at a context's end it stands at the start of the next one."""
+    cursor[OFFSET] += size
+    cursor[POSITION] += size
+    if cursor[OFFSET] == rules.context:
+        cursor[CONTEXT] += 1
+        cursor[OFFSET] = 0
+        cursor[SEGMENT] = -1
+
+
+@compiled
+def pad(rules: Rules, page: Page) -> None:
+    """Fill the rest of the context with padding, a segment of its own."""
+    nothing = Sample(0, -1, -1, 0, 0, 0)
+    room = rules.context - page.cursor[OFFSET]
+    page.cursor[SEGMENT] += 1
+    page.cursor[POSITION] = 0
+    blank = Stretch(PADDING, 0, room, 0, False, False, 0, 0)
+    write(rules, page, nothing, blank, 0, room, 0, 0, 0)
