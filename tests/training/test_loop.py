@@ -47,9 +47,7 @@ class RandomBatches:
 
 
 def trainer(contexts_per_pass: int = 4, **changes: Any) -> Trainer:
-    config = tiny_config(
-        Path("unused"), micro_batch_symbols=contexts_per_pass * CONTEXT, **changes
-    )
+    config = tiny_config(Path("unused"), micro_batch_symbols=contexts_per_pass * CONTEXT, **changes)
     model = LanguageModel(config.model_for(SYMBOL_COUNT), seed=5)
     return Trainer(
         model=model,

@@ -82,9 +82,11 @@ def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 return
 
 
-def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(record: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, list):
+            yield from _numbers(dict(enumerate(value)), f"{prefix}{name}/")
         elif isinstance(value, int | float) and name != "step":
-            yield prefix + name, value
+            yield f"{prefix}{name}", value

@@ -13,6 +13,7 @@ import torch
 from proxylm.errors import CheckpointError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.mixing.loader import Loader, build_loader
+from proxylm.mixing.statistics import StepStatistics
 from proxylm.models.flops import training_flops_per_symbol
 from proxylm.models.language_model import LanguageModel
 from proxylm.training.checkpoint import (
@@ -74,23 +75,16 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         place=place,
         loader=loader,
         held_out=choose_held_out(config),
-        origin=_origin_of(config),
+        origin=_origin_of(config, loader.compressor_fingerprint),
     )
 
 
-def _origin_of(config: TrainingConfig) -> Origin:
-    compressor: str | None = None
-    parts: list[str] = []
-    for source in config.data:
-        store = ViewStore.open(Path(source.store))
-        parts.append(store.manifest.fingerprint)
-        if source.view is not None:
-            compressor = store.view(source.view).compressor_fingerprint
-            parts.append(compressor)
+def _origin_of(config: TrainingConfig, compressor_fingerprint: str | None) -> Origin:
+    stores = [ViewStore.open(Path(source.store)).manifest for source in config.data]
     return Origin(
         configuration_hash=config.hash(),
-        data_fingerprint=fingerprint_of(*parts),
-        compressor_fingerprint=compressor,
+        data_fingerprint=fingerprint_of(*(store.fingerprint for store in stores)),
+        compressor_fingerprint=compressor_fingerprint,
     )
 
 
@@ -124,7 +118,7 @@ class Session:
                 "step": step + 1,
                 "symbols": self.state.symbols + symbols,
                 "raw_bytes": self.state.raw_bytes + shown.raw_bytes,
-                "documents": self.state.documents + shown.documents,
+                "documents": self.state.documents + shown.documents_started,
                 "training_flops": self.state.training_flops + flops,
                 "seconds": self.state.seconds + seconds,
                 "loss": update.loss,
@@ -215,6 +209,12 @@ def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
         place=inputs.place,
         total_steps=inputs.total_steps,
     )
+
+
+def _mixture(shown: StepStatistics) -> dict[str, Any]:
+    values = shown.to_json()
+    # The record has these two as running totals.
+    return {key: values[key] for key in values if key not in ("raw_bytes", "documents_started")}
 
 
 def _require_same_origin(run: Path, there: Origin, here: Origin) -> None:

@@ -1,0 +1,371 @@
+"""Whole runs: what they leave, and that stopping anywhere and going on changes no bit."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_runs import SYMBOL_COUNT, make_store, tiny_config
+
+from proxylm.config import load_config
+from proxylm.errors import CheckpointError, DataError, UsageError
+from proxylm.evaluation.bits_per_byte import bits_per_byte
+from proxylm.evaluation.readings import RawView
+from proxylm.symbols import vocabulary_size
+from proxylm.training import checkpoint as checkpoint_module
+from proxylm.training.checkpoint import checkpoint_folders, load_model
+from proxylm.training.config import TrainingConfig
+from proxylm.training.loop import TrainingDivergedError
+from proxylm.training.metrics import read_metrics
+from proxylm.training.run import TrainResult, train
+from proxylm.views.store import ViewStore
+
+STEPS = 6
+TIMES = {"seconds", "symbols_per_second", "flops_per_second"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("data") / "store")
+
+
+@pytest.fixture(scope="module")
+def config(store: Path) -> TrainingConfig:
+    return tiny_config(store, steps=STEPS, checkpoints={"every_steps": 1, "keep_last": 99})
+
+
+@pytest.fixture(scope="module")
+def whole(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run with a checkpoint after every step."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(config, run)
+    return run
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoint_folders(run / "checkpoints")[0]
+    assert newest.name == f"step-{STEPS:08d}"
+    return load_file(newest / "model.safetensors") | load_file(newest / "optimizer.safetensors")
+
+
+def timeless(run: Path) -> list[dict[str, Any]]:
+    records = read_metrics(run / "metrics.jsonl")
+    return [{key: value for key, value in r.items() if key not in TIMES} for r in records]
+
+
+def require_same_bits(run: Path, whole: Path) -> None:
+    assert timeless(run) == timeless(whole)
+    found, expected = tensors(run), tensors(whole)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def stop_after(step: int) -> Any:
+    def report(record: Mapping[str, Any], total_steps: int) -> None:
+        if record["step"] == step:
+            raise RuntimeError("stopped by the test")
+
+    return report
+
+
+def test_what_a_run_leaves(config: TrainingConfig, whole: Path) -> None:
+    names = {path.name for path in whole.iterdir()}
+    assert names == {".lock", "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert load_config(TrainingConfig, whole / "config.yaml") == config.resolved()
+    model = load_model(checkpoint_folders(whole / "checkpoints")[0])
+    assert model.config == config.model_for(SYMBOL_COUNT)
+    assert any((whole / "tensorboard").iterdir())
+
+
+def test_metrics_have_one_line_per_step(config: TrainingConfig, whole: Path) -> None:
+    records = read_metrics(whole / "metrics.jsonl")
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert [record["symbols"] for record in records] == [256 * step for step in range(1, 7)]
+    assert [step for step, record in enumerate(records, 1) if "held_out" in record] == [3, 6]
+    for record in records:
+        assert record["raw_bytes"] > 0
+        assert record["documents"] > 0
+        assert 0 <= record["rate_shown"] <= 1
+        assert record["rate_asked"] == pytest.approx(0.9 if record["step"] > 1 else 0.4)
+        assert record["pairs_in_one_context"] <= record["pairs"]
+        assert set(record["loss_by_format"]) <= {"special", "raw", "compressed"}
+        assert len(record["epochs"]) == 1
+    flops = [record["training_flops"] for record in records]
+    assert flops[-1] == pytest.approx(6 * flops[0])
+
+
+def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> None:
+    result = train(config, whole)
+    assert isinstance(result, TrainResult)
+    last = read_metrics(whole / "metrics.jsonl")[-1]
+    as_json = json.loads(json.dumps(result.as_json()))
+    for key in ("symbols", "loss", "raw_bytes", "documents", "training_flops", "seconds"):
+        assert as_json[key] == last[key]
+    assert as_json["steps"] == STEPS
+    assert as_json["run"] == str(whole)
+    assert as_json["held_out"] == last["held_out"]
+    assert set(as_json["held_out"]) == {"raw", "compressed"}
+    assert as_json["symbols_per_second"] == pytest.approx(last["symbols"] / last["seconds"])
+    parameters = sum(
+        value.numel()
+        for value in load_model(checkpoint_folders(whole / "checkpoints")[0]).parameters()
+    )
+    assert as_json["parameters"] == parameters
+
+
+def test_held_out_bits_are_total_bits_over_total_bytes(store: Path, whole: Path) -> None:
+    documents = ViewStore.open(store)
+    held_out = [documents.raw(int(i)).tobytes() for i in documents.ordinals(held_out=True)]
+    record = read_metrics(whole / "metrics.jsonl")[-1]
+    model = load_model(checkpoint_folders(whole / "checkpoints")[0])
+    config = tiny_config(store, held_out={"every_steps": 1, "max_bytes": 10**9})
+    from proxylm.training.device import place_for
+    from proxylm.training.held_out import choose_held_out
+
+    chosen = choose_held_out(config)
+    assert chosen is not None
+    assert chosen.raw_bytes == sum(map(len, held_out))
+    scores = bits_per_byte(model, held_out, RawView(), stride=31)
+    expected = sum(s * len(d) for s, d in zip(scores, held_out, strict=True)) / chosen.raw_bytes
+    found = chosen.bits_per_byte(model, place_for(config))
+    assert found["raw"] == pytest.approx(expected, rel=1e-5)
+    assert record["held_out"]["raw"] == pytest.approx(expected, rel=0.5)
+
+
+@pytest.mark.parametrize("split", range(1, STEPS))
+def test_every_split_point_gives_the_same_bits(
+    config: TrainingConfig, whole: Path, tmp_path: Path, split: int
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for path in checkpoint_folders(run / "checkpoints")[: STEPS - split]:
+        shutil.rmtree(path)
+    assert train(config, run).steps == STEPS
+    require_same_bits(run, whole)
+
+
+def test_a_run_that_broke_off_between_checkpoints_goes_on(
+    store: Path, whole: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 2, "keep_last": 2})
+    for step in (1, 3, 4):
+        with pytest.raises(RuntimeError):
+            train(config, tmp_path, progress=stop_after(step))
+    with (tmp_path / "metrics.jsonl").open("ab") as lines:
+        lines.write(b'{"step": 5, "lo')
+    train(config, tmp_path)
+    require_same_bits(tmp_path, whole)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000004", "step-00000006"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    config: TrainingConfig, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    damaged = run / "checkpoints" / f"step-{STEPS:08d}" / "model.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    train(config, run)
+    assert str(damaged) in caplog.text
+    require_same_bits(run, whole)
+    assert (run / "checkpoints" / f"damaged-step-{STEPS:08d}").is_dir()
+
+
+def test_it_never_starts_again_at_zero(config: TrainingConfig, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for path in checkpoint_folders(run / "checkpoints"):
+        (path / "state.json").write_text("{}")
+    before = (run / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="none of its 6 checkpoints"):
+        train(config, run)
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_changed_configuration_is_shown(store: Path, whole: Path) -> None:
+    changed = tiny_config(
+        store, steps=STEPS + 1, checkpoints={"every_steps": 1, "keep_last": 99}, seed=4
+    )
+    with pytest.raises(UsageError) as caught:
+        train(changed, whole)
+    assert "length.steps: 6 → 7; seed: 0 → 4" in str(caught.value).replace("; micro", "")
+
+
+def test_changed_data_is_refused(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store")
+    config = tiny_config(store, steps=2)
+    train(config, tmp_path / "run")
+    shutil.rmtree(store)
+    make_store(store, seed=1)
+    with pytest.raises(CheckpointError, match="its data has changed"):
+        train(config, tmp_path / "run")
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    config: TrainingConfig, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError):
+        train(config, tmp_path, progress=stop_after(3))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module, "save_file", full)
+        with pytest.raises(CheckpointError, match="No space left"):
+            train(config, tmp_path)
+    assert len(checkpoint_folders(tmp_path / "checkpoints")) == 2
+    train(config, tmp_path)
+    require_same_bits(tmp_path, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(
+    store: Path,
+    whole: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 99, "keep_last": 2})
+
+    def interrupt(record: Mapping[str, Any], total_steps: int) -> None:
+        if record["step"] == 3:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, progress=interrupt)
+    assert f"stopped by {number.name} after step 3 of 6" in caplog.text
+    names = [path.name for path in checkpoint_folders(tmp_path / "checkpoints")]
+    assert names == ["step-00000003"]
+    train(config, tmp_path)
+    require_same_bits(tmp_path, whole)
+
+
+def test_divergence_leaves_the_last_checkpoint(store: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        store,
+        checkpoints={"every_steps": 1, "keep_last": 2},
+        learning_rate={"kind": "constant", "peak": 1e30, "warmup_steps": 0},
+    )
+    with pytest.raises(TrainingDivergedError, match="diverged"):
+        train(config, tmp_path)
+    (newest, *_) = checkpoint_folders(tmp_path / "checkpoints")
+    load_model(newest)
+
+
+def test_another_number_of_threads_is_said(
+    config: TrainingConfig, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        train(config, run)
+    finally:
+        torch.set_num_threads(threads)
+    assert f"goes on with {threads + 1} threads instead of {threads}" in caplog.text
+
+
+def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path) -> None:
+    raw = tiny_config(
+        store,
+        steps=2,
+        data=[{"store": str(store)}],
+        mixing={
+            "rate": {"kind": "constant", "rate": 0},
+            "granularity": {"kind": "document", "pairing": {"kind": "none"}},
+        },
+    )
+    result = train(raw, tmp_path / "raw")
+    assert set(result.held_out) == {"raw"}
+    old = load_model(checkpoint_folders(tmp_path / "raw" / "checkpoints")[0])
+    assert old.config.vocabulary_size == vocabulary_size(0)
+
+    unmoved = {"kind": "constant", "peak": 1e-30, "warmup_steps": 0}
+    mixed = tiny_config(store, steps=1, init_from=str(tmp_path / "raw"), learning_rate=unmoved)
+    train(mixed, tmp_path / "mixed")
+    new = load_model(checkpoint_folders(tmp_path / "mixed" / "checkpoints")[0])
+    assert new.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert torch.equal(new.state_dict()[name][: vocabulary_size(0)], old.state_dict()[name])
+    assert torch.equal(new.model.norm.weight, old.model.norm.weight)
+
+    back = tiny_config(
+        store, **raw.model_dump(mode="json", include={"data", "mixing"}), steps=1,
+        init_from=str(checkpoint_folders(tmp_path / "mixed" / "checkpoints")[0]),
+        learning_rate=unmoved,
+    )  # fmt: skip
+    train(back, tmp_path / "back")
+    kept = load_model(checkpoint_folders(tmp_path / "back" / "checkpoints")[0])
+    assert kept.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
+
+
+def test_a_start_from_other_sizes_shows_both_and_binds_nobody(
+    store: Path, whole: Path, tmp_path: Path
+) -> None:
+    sizes = (
+        tiny_config(store)
+        .model_for(0)
+        .model_dump(mode="json", exclude={"vocabulary_size", "sentinels"})
+    )
+    wider = {"kind": "explicit", "sizes": sizes | {"width": 32}}
+    config = tiny_config(store, model=wider, init_from=str(whole))
+    with pytest.raises(UsageError, match="width: 16 → 32"):
+        train(config, tmp_path / "run")
+    train(tiny_config(store, steps=1, learning_rate={"kind": "constant", "warmup_steps": 0}),
+          tmp_path / "run")  # fmt: skip
+
+
+def test_a_start_from_a_published_folder(store: Path, golden: Path, tmp_path: Path) -> None:
+    from proxylm.interchange.evabyte_folder import load_published
+
+    published = load_published(golden / "evabyte")
+    sizes = published.config.model_dump(mode="json", exclude={"vocabulary_size", "sentinels"})
+    sizes["context"] = sizes["attention"]["window"]
+    config = tiny_config(
+        store,
+        steps=1,
+        model={"kind": "explicit", "sizes": sizes},
+        symbols_per_step=sizes["context"],
+        init_from=str(golden / "evabyte"),
+        learning_rate={"kind": "constant", "peak": 1e-30, "warmup_steps": 0},
+        held_out=None,
+    )
+    train(config, tmp_path)
+    model = load_model(checkpoint_folders(tmp_path / "checkpoints")[0])
+    rows = published.config.vocabulary_size
+    assert torch.equal(model.model.embed_tokens.weight[:rows], published.model.embed_tokens.weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"data": [{"store": "nowhere", "view": "halves"}]}, "nowhere"),
+        ({"device": "cuda"}, "no GPU"),
+        ({"init_from": "nowhere"}, "nowhere"),
+    ],
+)
+def test_mistakes_leave_a_folder_that_can_be_used(
+    store: Path, tmp_path: Path, changes: dict[str, Any], shown: str
+) -> None:
+    if shown == "no GPU" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises((UsageError, DataError, CheckpointError), match=shown) as caught:
+        train(tiny_config(store, steps=2, **changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    train(tiny_config(store, steps=2), tmp_path / "run")
