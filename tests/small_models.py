@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import vocabulary_size
+from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
 
 COMPRESSED_SYMBOLS = 256
 SMALL = {"layers": 2, "width": 32, "ffn": 48, "heads": 2, "context": 64}
@@ -25,3 +29,20 @@ def small_model(*, seed: int = 0, sharpness: float = 60.0, **overrides: Any) -> 
     model = LanguageModel(ModelConfig.model_validate(values), seed=seed).eval()
     model.lm_head.weight.data.mul_(sharpness)
     return model
+
+
+def save_small_run(run: Path, *, compressor_fingerprint: str | None = None, **model: Any) -> None:
+    """A run folder whose only checkpoint holds ``small_model(**model)``."""
+    made = small_model(**model)
+    save_checkpoint(
+        run / CHECKPOINTS_FOLDER,
+        model_tensors=made.state_dict(),
+        optimizer_tensors={"moment": torch.zeros(1)},
+        model_config=made.config,
+        state=TrainingState(step=10),
+        origin=Origin(
+            configuration_hash="c",
+            data_fingerprint="d",
+            compressor_fingerprint=compressor_fingerprint,
+        ),
+    )

@@ -9,11 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from small_models import small_model
 
 import proxylm
 from proxylm.errors import UsageError
 from proxylm.inference.byte_model import ByteModel
+from small_models import small_model
 
 DOCUMENT_END = 2
 LARGEST_RELATIVE_ERROR = 1e-5

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_models import ATTENTIONS, small_model
 
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
@@ -15,6 +14,7 @@ from proxylm.inference.decoding import Finish, prompt_symbols
 from proxylm.inference.options import generation_options
 from proxylm.inference.sampling import draw, uniform
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, UNK
+from small_models import ATTENTIONS, small_model
 
 PROMPTS = [b"", b"def area(radius):\n", b"x" * 50, b"\x00\xff", b"the cat sat on the mat " * 3]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import small_model
 
 import proxylm
 from proxylm.errors import CheckpointError, DamagedFileError, ProxylmError, UsageError
 from proxylm.inference.loading import resolve_device
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
+from small_models import small_model
 
 ORIGIN = Origin(configuration_hash="c", data_fingerprint="d", compressor_fingerprint=None)
 IDS = torch.tensor([[1, 12, 70, 80]])
@@ -122,13 +122,13 @@ def test_damaged_files_are_named(published: Path) -> None:
 
 
 def test_folders_of_other_things_are_said_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such folder; expected a run folder"):
+    with pytest.raises(UsageError, match="no such folder; expected a run folder"):
         proxylm.load(tmp_path / "missing")
-    with pytest.raises(CheckpointError, match="nothing to load in it; expected a run folder"):
+    with pytest.raises(UsageError, match="nothing to load in it; expected a run folder"):
         proxylm.load(tmp_path)
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(CheckpointError, match="is a file; expected"):
+    with pytest.raises(UsageError, match="is a file; expected"):
         proxylm.load(file)
     (tmp_path / CHECKPOINTS_FOLDER).mkdir()
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):

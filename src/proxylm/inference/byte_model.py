@@ -33,10 +33,13 @@ class ByteModel:
     Attributes:
         module: the ``LanguageModel`` itself (``torch.nn.Module``), in evaluation mode.
         config: its ``ModelConfig``.
+        compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
+            there was none.
     """
 
-    def __init__(self, module: LanguageModel) -> None:
+    def __init__(self, module: LanguageModel, *, compressor_fingerprint: str | None = None) -> None:
         self.module = module.eval().requires_grad_(False)
+        self.compressor_fingerprint = compressor_fingerprint
 
     @property
     def config(self) -> ModelConfig:

@@ -19,8 +19,10 @@ from proxylm.training.checkpoint import (
     CHECKPOINTS_FOLDER,
     MODEL_CONFIG,
     STATE,
-    load_model,
+    Checkpoint,
+    copy_weights,
     newest_valid,
+    open_checkpoint,
 )
 
 EXPECTED = (
@@ -40,13 +42,16 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
         The model in evaluation mode.
 
     Raises:
-        CheckpointError: the folder is missing, foreign, or its weights do not fit.
+        UsageError: there is no such folder, or nothing in it that can be loaded.
+        CheckpointError: no checkpoint of a run can be loaded, or weights do not fit.
         DamagedFileError: a file in it is missing, truncated or altered; the message names it.
     """
     folder = Path(path)
     with _unreadable_as_checkpoint_error(folder):
-        model = _load_language_model(folder)
-    return ByteModel(model.to(resolve_device(device)))
+        model, compressor_fingerprint = _load_language_model(folder)
+    return ByteModel(
+        model.to(resolve_device(device)), compressor_fingerprint=compressor_fingerprint
+    )
 
 
 def resolve_device(name: str) -> str:
@@ -67,25 +72,32 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def _load_language_model(folder: Path) -> LanguageModel:
+def _load_language_model(folder: Path) -> tuple[LanguageModel, str | None]:
+    """The model, and the fingerprint of the compressor it was trained with where that is known."""
     if not folder.exists():
-        raise CheckpointError(f"{folder}: no such folder; {EXPECTED}")
+        raise UsageError(f"{folder}: no such folder; {EXPECTED}")
     if not folder.is_dir():
-        raise CheckpointError(f"{folder}: is a file; {EXPECTED}")
+        raise UsageError(f"{folder}: is a file; {EXPECTED}")
     if (folder / MODEL_CONFIG).exists() or (folder / STATE).exists():
-        return load_model(folder)
+        return _from_checkpoint(open_checkpoint(folder))
     if (folder / CHECKPOINTS_FOLDER).is_dir():
-        return _load_newest(folder)
+        return _from_checkpoint(_newest(folder))
     if (folder / CONFIG_FILE).exists():
-        return load_published(folder)
-    raise CheckpointError(f"{folder}: nothing to load in it; {EXPECTED}")
+        return load_published(folder), None
+    raise UsageError(f"{folder}: nothing to load in it; {EXPECTED}")
 
 
-def _load_newest(run: Path) -> LanguageModel:
+def _from_checkpoint(checkpoint: Checkpoint) -> tuple[LanguageModel, str | None]:
+    model = LanguageModel(checkpoint.model_config())
+    copy_weights(model, checkpoint)
+    return model, checkpoint.manifest.origin.compressor_fingerprint
+
+
+def _newest(run: Path) -> Checkpoint:
     newest = newest_valid(run)
     if newest is None:
         raise CheckpointError(f"{run}: this run has no checkpoint yet; train it further first")
-    return load_model(newest.path)
+    return newest
 
 
 @contextmanager

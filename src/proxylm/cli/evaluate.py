@@ -1,0 +1,205 @@
+"""``proxylm evaluate``: scores of a trained model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.evaluation.readings import Reading
+    from proxylm.evaluation.scoring import DocumentScore, ReadDocument
+    from proxylm.inference.byte_model import ByteModel
+    from proxylm.symbols import Format
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+BYTES = "bytes"
+
+
+@app.callback()
+def _root() -> None:
+    """Without a callback, typer would promote the single command to the root."""
+
+
+@app.command()
+def bpb(
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
+    ],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files and folders to score.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Score the documents of this view store instead.")
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="With --store: only its held-out documents.")
+    ] = False,
+    read_as: Annotated[
+        str | None,
+        typer.Option(help="bytes (default), a view of --store, or a saved compressor."),
+    ] = None,
+    compressor: Annotated[
+        str | None, typer.Option(help="Read as the symbols of this saved, reversible compressor.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Symbols per further window. [default: half the context]")
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Symbols per window. [default: as in training]")
+    ] = None,
+    limit_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Stop with the document that reaches this many bytes.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Bits per byte of documents: the model's bits for their content per *raw* byte.
+
+    Each file is one document, read alone from its start; a document longer than the context is
+    read in windows. The total is all bits over all raw bytes. Empty files are left out.
+
+    Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
+    """
+    from proxylm.evaluation.scoring import score_documents, until_bytes
+    from proxylm.inference.loading import load
+
+    _check_arguments(paths, store, held_out, read_as, compressor)
+    loaded = load(model, device=device)
+    if store is not None:
+        documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
+    else:
+        documents, content_format = _from_files(loaded, paths or [], read_as or compressor)
+    scores = score_documents(
+        loaded.module,
+        until_bytes(documents, limit_bytes),
+        content_format,
+        context=context,
+        stride=stride,
+    )
+    _report(list(_shown(scores)), read_as or compressor or BYTES, as_json=json)
+
+
+def _check_arguments(
+    paths: list[Path] | None,
+    store: Path | None,
+    held_out: bool,
+    read_as: str | None,
+    compressor: str | None,
+) -> None:
+    if bool(paths) == (store is not None):
+        raise UsageError("give files or folders to score, or --store STORE, and not both")
+    if held_out and store is None:
+        raise UsageError("--held-out needs --store: files have no split")
+    if read_as is not None and compressor is not None:
+        raise UsageError("--read-as and --compressor both say how to read; give one of them")
+
+
+def _from_files(
+    model: ByteModel, paths: list[Path], read_as: str | None
+) -> tuple[Iterator[ReadDocument], Format]:
+    from proxylm.evaluation.scoring import find_files, read_files
+
+    files = find_files(paths)
+    empty = sum(path.stat().st_size == 0 for path in files)
+    if empty:
+        note(f"{empty} empty files left out: they have no bytes to divide by")
+    reading = _reading(model, read_as)
+    return read_files(files, reading), reading.format
+
+
+def _from_store(
+    model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
+) -> tuple[Iterator[ReadDocument], Format]:
+    from proxylm.evaluation.scoring import read_store, read_stored_view, require_compressor
+    from proxylm.symbols import Format
+    from proxylm.views.store import ViewStore
+
+    store = ViewStore.open(folder)
+    ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
+    if view is None or view == BYTES:
+        reading = _reading(model, compressor)
+        return read_store(store, map(int, ordinals), reading), reading.format
+    stored = store.view(view)
+    require_compressor(
+        model.module,
+        model.compressor_fingerprint,
+        stored.symbol_count,
+        stored.compressor_fingerprint,
+    )
+    return read_stored_view(store, map(int, ordinals), view), Format.COMPRESSED
+
+
+def _reading(model: ByteModel, read_as: str | None) -> Reading:
+    from proxylm.compressors.registry import load_compressor
+    from proxylm.evaluation.readings import CompressedReading, RawView
+    from proxylm.evaluation.scoring import require_compressor
+
+    if read_as is None or read_as == BYTES:
+        return RawView()
+    compressor = load_compressor(read_as)
+    reading = CompressedReading(compressor)
+    require_compressor(
+        model.module,
+        model.compressor_fingerprint,
+        compressor.symbol_count,
+        compressor.fingerprint,
+    )
+    return reading
+
+
+def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
+    """Count on a terminal's stderr what has been scored so far."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(
+        track(
+            scores,
+            description="documents scored",
+            console=console,
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+    )
+
+
+def _report(scores: list[DocumentScore], read_as: str, *, as_json: bool) -> None:
+    from proxylm.evaluation.scoring import total_score
+
+    total = total_score(scores)
+    rows = [
+        [
+            score.name,
+            f"{score.num_bytes}",
+            f"{score.num_symbols}",
+            f"{score.bits:.1f}",
+            f"{score.bits_per_byte:.4f}",
+        ]
+        for score in (*scores, total)
+    ]
+    result = {
+        "read_as": read_as,
+        "documents": [_score_object(score) for score in scores],
+        "total": _score_object(total),
+    }
+    headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
+    emit(result, as_json=as_json, text=table(headers, rows))
+
+
+def _score_object(score: DocumentScore) -> dict[str, Any]:
+    return {
+        "name": score.name,
+        "raw_bytes": score.num_bytes,
+        "symbols": score.num_symbols,
+        "bits": score.bits,
+        "bits_per_byte": score.bits_per_byte,
+    }

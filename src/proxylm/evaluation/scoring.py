@@ -1,0 +1,205 @@
+"""Scoring many documents one after the other: files, folders, or the documents of a view store.
+
+Gives ``proxylm evaluate bpb`` its rows. Documents are read as they are needed and computed in
+groups, so that neither a large folder nor a large store has to fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxylm.corpus.document import Rejection
+from proxylm.corpus.listing import list_folder
+from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.bits_per_byte import content_bits
+from proxylm.evaluation.readings import Content, RawView, Reading
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import COMPRESSED_OFFSET, Format
+from proxylm.views.store import ViewStore
+
+GROUP_BYTES = 1 << 20
+"""Raw bytes of the documents that are computed together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDocument:
+    """A document ready to be scored: its name, its raw size and what the model reads of it."""
+
+    name: str
+    num_bytes: int
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentScore:
+    """What one document costs.
+
+    Attributes:
+        name: the file, or the document's id in the store.
+        num_bytes: raw bytes, the denominator.
+        num_symbols: content symbols in the form it was read in.
+        bits: their total.
+    """
+
+    name: str
+    num_bytes: int
+    num_symbols: int
+    bits: float
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits of the content symbols per raw byte."""
+        return self.bits / self.num_bytes
+
+
+def total_score(scores: Sequence[DocumentScore]) -> DocumentScore:
+    """Sum of bits over sum of raw bytes (not a mean of the documents' ratios).
+
+    Raises:
+        DataError: there is no document, so there is nothing to divide by.
+    """
+    if not scores:
+        raise DataError("no document to score: nothing was given, or everything is empty")
+    return DocumentScore(
+        name="total",
+        num_bytes=sum(score.num_bytes for score in scores),
+        num_symbols=sum(score.num_symbols for score in scores),
+        bits=sum(score.bits for score in scores),
+    )
+
+
+def score_documents(
+    model: LanguageModel,
+    documents: Iterable[ReadDocument],
+    content_format: Format,
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+) -> Iterator[DocumentScore]:
+    """Score documents in order; the arguments are those of ``evaluation.bits_per_byte``."""
+    for group in _groups(documents):
+        contents = [document.content for document in group]
+        totals = content_bits(model, contents, content_format, context=context, stride=stride)
+        for document, bits in zip(group, totals, strict=True):
+            yield DocumentScore(
+                name=document.name,
+                num_bytes=document.num_bytes,
+                num_symbols=len(document.content),
+                bits=float(bits),
+            )
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """The files among ``paths`` and below its folders, in a fixed order.
+
+    Below folders, names with a leading dot and links out of the folder are left out.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            records = list_folder(path, "*")
+            files += [Path(item.path) for item in records if not isinstance(item, Rejection)]
+        elif path.exists():
+            files.append(path)
+        else:
+            raise UsageError(f"{path}: no such file or folder")
+    return files
+
+
+def read_files(files: Iterable[Path], reading: Reading) -> Iterator[ReadDocument]:
+    """Each file as one document; empty files are left out (they have no bytes to divide by)."""
+    for path in files:
+        raw = path.read_bytes()
+        if raw:
+            [content] = reading.contents([raw])
+            yield ReadDocument(name=str(path), num_bytes=len(raw), content=content)
+
+
+def read_store(
+    store: ViewStore, ordinals: Iterable[int], reading: Reading
+) -> Iterator[ReadDocument]:
+    """Documents of a store, read from their raw bytes."""
+    for ordinal in ordinals:
+        raw = store.raw(ordinal)
+        content: Content = raw
+        if not isinstance(reading, RawView):
+            [content] = reading.contents([raw.tobytes()])
+        yield ReadDocument(name=store.document_id(ordinal), num_bytes=len(raw), content=content)
+
+
+def read_stored_view(
+    store: ViewStore, ordinals: Iterable[int], view_name: str
+) -> Iterator[ReadDocument]:
+    """Documents of a store as the symbols that one of its views holds.
+
+    Raises:
+        UsageError: the view is lossy, so bits per byte is not defined for it.
+    """
+    view = store.view(view_name)
+    if not view.reversible:
+        raise UsageError(
+            f"bits per byte is not defined for view '{view_name}' of {store.folder}: it is lossy, "
+            "its symbols do not determine the bytes"
+        )
+    lengths = store.raw_lengths
+    for ordinal in ordinals:
+        yield ReadDocument(
+            name=store.document_id(ordinal),
+            num_bytes=int(lengths[ordinal]),
+            content=view.symbols(ordinal),
+        )
+
+
+def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterator[ReadDocument]:
+    """Whole documents until ``limit`` raw bytes are reached (at least one); None is no limit."""
+    seen = 0
+    for document in documents:
+        yield document
+        seen += document.num_bytes
+        if limit is not None and seen >= limit:
+            return
+
+
+def require_compressor(
+    model: LanguageModel, trained_on: str | None, symbol_count: int, fingerprint: str
+) -> None:
+    """Refuse to score a model on a view that it cannot know.
+
+    Args:
+        model: the model.
+        trained_on: fingerprint of the compressor it was trained with, None if that is unknown.
+        symbol_count: symbols of the view's compressor.
+        fingerprint: its fingerprint.
+
+    Raises:
+        UsageError: the vocabulary is too small, or the compressor is another one (both shown).
+    """
+    room = max(0, model.config.vocabulary_size - COMPRESSED_OFFSET)
+    if symbol_count > room:
+        raise UsageError(
+            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
+            "use the compressor that the model was trained with"
+        )
+    if trained_on is not None and trained_on != fingerprint:
+        raise UsageError(
+            f"the model was trained with compressor {trained_on} and this one is {fingerprint}; "
+            "use the one it was trained with"
+        )
+
+
+def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:
+    group: list[ReadDocument] = []
+    size = 0
+    for document in documents:
+        group.append(document)
+        size += document.num_bytes
+        if size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

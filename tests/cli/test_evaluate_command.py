@@ -1,0 +1,119 @@
+"""``proxylm evaluate bpb`` on files, folders and stores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import proxylm
+from proxylm.cli.main import run as run_command
+from proxylm.compressors.registry import load_compressor
+from proxylm.evaluation.bits_per_byte import bits_per_byte
+from proxylm.evaluation.readings import CompressedReading
+from small_models import save_small_run
+
+TEXTS = {"a.txt": b"first file\n", "b.txt": b"\xff\xfe" * 40}
+UNITS = "units:bits=8"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    save_small_run(
+        folder, seed=6, sharpness=8, compressor_fingerprint=load_compressor(UNITS).fingerprint
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_bytes(text)
+    return tmp_path
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict:
+    assert run_command(["evaluate", "bpb", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_files_and_their_total(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = evaluate(capsys, run, folder)
+    expected = proxylm.load(run).bits_per_byte(list(TEXTS.values()))
+    rows = result["documents"]
+    assert [row["bits_per_byte"] for row in rows] == pytest.approx(expected, rel=1e-6)
+    assert [row["raw_bytes"] for row in rows] == [len(text) for text in TEXTS.values()]
+    total = result["total"]
+    assert total["bits"] == pytest.approx(sum(row["bits"] for row in rows))
+    assert total["bits_per_byte"] == pytest.approx(total["bits"] / total["raw_bytes"])
+    assert result["read_as"] == "bytes"
+
+
+def test_windows_and_limits_are_passed_on(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows = {"context": 16, "stride": 5}
+    [expected] = proxylm.load(run).bits_per_byte([TEXTS["b.txt"]], **windows)
+    options = ["--context", "16", "--stride", "5"]
+    result = evaluate(capsys, run, folder / "b.txt", *options)
+    assert result["total"]["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
+    assert len(evaluate(capsys, run, folder, "--limit-bytes", "3")["documents"]) == 1
+
+
+def test_reading_as_a_compressor(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = CompressedReading(load_compressor(UNITS))
+    expected = bits_per_byte(proxylm.load(run).module, [TEXTS["a.txt"]], reading)
+    for option in ("--compressor", "--read-as"):
+        result = evaluate(capsys, run, folder / "a.txt", option, UNITS)
+        assert result["total"]["bits_per_byte"] == pytest.approx(expected[0], rel=1e-6)
+
+
+def test_the_table_names_every_file(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "empty").touch()
+    assert run_command(["evaluate", "bpb", str(run), str(folder)]) == 0
+    output = capsys.readouterr()
+    assert all(name in output.out for name in (*TEXTS, "total", "bits per byte"))
+    assert "1 empty files left out" in output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give files or folders"),
+        (["no-such-file"], "no such file or folder"),
+        (["{folder}", "--store", "{folder}"], "and not both"),
+        (["{folder}", "--held-out"], "--held-out needs --store"),
+        (["{folder}", "--read-as", "bytes", "--compressor", "gzip"], "give one of them"),
+        (["{folder}", "--stride", "0"], "stride: must be between"),
+        (["{folder}", "--compressor", "units:bits=4"], "and this one is"),
+        (["{folder}", "--compressor", "units:bits=16"], "has room for 256"),
+        (["{folder}", "--compressor", "no-such-compressor"], "no-such-compressor"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    run: Path,
+    folder: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled = [argument.format(folder=folder) for argument in arguments]
+    assert run_command(["evaluate", "bpb", str(run), *filled]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_nothing_but_empty_files_is_an_error(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").touch()
+    assert run_command(["evaluate", "bpb", str(run), str(tmp_path / "empty")]) == 1
+    assert "no document to score" in capsys.readouterr().err

@@ -1,0 +1,154 @@
+"""``proxylm generate``: exact bytes out, text on a terminal, one object with --json."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import proxylm
+from proxylm.cli.main import run as run_command
+from proxylm.inference.byte_model import ByteModel
+from small_models import save_small_run
+
+PROMPT = b"def area(radius):\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    save_small_run(folder, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> ByteModel:
+    return proxylm.load(run)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_into_a_pipe_go_the_exact_bytes(
+    run: Path, model: ByteModel, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
+    assert run_command(arguments) == 0
+    expected = model.generate(PROMPT, max_new_bytes=30)
+    assert capfdbinary.readouterr().out == expected
+    assert expected.decode("utf-8", "replace").encode() != expected, "should hold invalid UTF-8"
+
+
+def test_a_terminal_shows_text(
+    run: Path, model: ByteModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert run_command(["generate", str(run), "--prompt", "x", "--max-new-bytes", "30"]) == 0
+    expected = model.generate(b"x", max_new_bytes=30).decode("utf-8", "replace")
+    assert screen.getvalue() == expected + "\n"
+    assert "bytes/s" in capsys.readouterr().err
+
+
+def test_json_carries_text_and_exact_bytes(
+    run: Path, model: ByteModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = b"\xff\x00 not text"
+    (tmp_path / "prompt").write_bytes(prompt)
+    arguments = ["generate", str(run), "--prompt-file", str(tmp_path / "prompt"), "--json"]
+    options = ["--max-new-bytes", "20", "--temperature", "0.8", "--top-p", "0.9", "--seed", "4"]
+    assert run_command(arguments + options) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = model.generate(prompt, max_new_bytes=20, temperature=0.8, top_p=0.9, seed=4)
+    assert base64.b64decode(result["bytes_base64"]) == expected
+    assert result["text"] == expected.decode("utf-8", "replace")
+    assert result["new_bytes"] == len(expected)
+    assert result["prompt_bytes"] == len(prompt)
+    assert result["finish"] in ("limit", "end")
+
+
+def test_stop_strings_may_be_given_repeatedly(
+    run: Path, model: ByteModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = model.generate(PROMPT, max_new_bytes=60)
+    place = next(i for i, value in enumerate(whole) if i > 2 and 33 <= value < 127)
+    stop = chr(whole[place])
+    arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "60"]
+    assert run_command([*arguments, "--stop", "never there", "--stop", stop, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["finish"] == "stop"
+    assert base64.b64decode(result["bytes_base64"]) == whole[: whole.index(stop.encode())]
+
+
+def test_the_prompt_can_be_piped_in(
+    run: Path,
+    model: ByteModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xffabc")))
+    assert run_command(["generate", str(run), "--max-new-bytes", "9"]) == 0
+    assert capfdbinary.readouterr().out == model.generate(b"\xffabc", max_new_bytes=9)
+
+
+def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
+    run: Path, model: ByteModel
+) -> None:
+    script = "from proxylm.cli.main import main; main()"
+    options = ["--max-new-bytes", "9", "--prompt"]
+    command = [sys.executable, "-c", script, "generate", str(run), *options]
+    raw_command = [*map(os.fsencode, command), b"\xffabc"]
+    result = subprocess.run(raw_command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    assert result.stdout == model.generate(b"\xffabc", max_new_bytes=9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature", "-1"], "temperature"),
+        (["--temperature", "nan"], "temperature"),
+        (["--top-p", "0"], "top_p"),
+        (["--top-p", "1.5"], "top_p"),
+        (["--top-p", "nan"], "top_p"),
+        (["--max-new-bytes", "-1"], "max_new_bytes"),
+        (["--stop", ""], "stop"),
+        (["--device", "tpu"], "device"),
+        (["--prompt-file", "no-such-file"], "no-such-file"),
+        (["--temperature", "warm"], "temperature"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt = [] if "--prompt-file" in arguments else ["--prompt", "a"]
+    assert run_command(["generate", str(run), *prompt, *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_a_run_that_is_not_there_is_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["generate", str(tmp_path / "none"), "--prompt", "a"]) == 2
+    assert "none: no such folder; expected a run folder" in capsys.readouterr().err
+
+
+def test_two_prompts_or_none_are_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["generate", str(run), "--prompt", "a", "--prompt-file", "b"]
+    assert run_command(both) == 2
+    assert "not both" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert run_command(["generate", str(run)]) == 2
+    assert "no prompt" in capsys.readouterr().err

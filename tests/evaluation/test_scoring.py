@@ -1,0 +1,164 @@
+"""Scoring files, folders and stores: the same numbers as one call, whatever the grouping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proxylm.compressors.contract import CompressedView
+from proxylm.compressors.units import UnitsCompressor
+from proxylm.corpus.document import Document
+from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.bits_per_byte import bits_per_byte
+from proxylm.evaluation.readings import CompressedReading, RawView
+from proxylm.evaluation.scoring import (
+    DocumentScore,
+    find_files,
+    read_files,
+    read_store,
+    read_stored_view,
+    require_compressor,
+    score_documents,
+    total_score,
+    until_bytes,
+)
+from proxylm.symbols import Format
+from proxylm.views.manifest import CorpusRecord, ViewRecord
+from proxylm.views.store import ViewStore
+from proxylm.views.writer import ShardRows, write_store
+from small_models import COMPRESSED_SYMBOLS, small_model
+
+DOCUMENTS = [b"one\n", b"\xff\x00second document" * 5, b"3"]
+MODEL = small_model(seed=6, sharpness=8)
+
+
+def units(bits: int) -> UnitsCompressor:
+    return UnitsCompressor.from_settings({"bits": bits})
+
+
+def write_units_store(folder: Path) -> ViewStore:
+    """Two views: units of 8 bits, and the same called lossy. The last document is held out."""
+    compressor = units(8)
+    record = ViewRecord(
+        kind="units",
+        compressor_fingerprint=compressor.fingerprint,
+        symbol_count=compressor.symbol_count,
+        reversible=True,
+        compressor_folder=None,
+    )
+    rows = ShardRows(["units", "lossy"])
+    for index, raw in enumerate(DOCUMENTS):
+        view = CompressedView(symbols=compressor.compress([raw])[0])
+        document = Document(id=f"d{index}", raw=raw)
+        rows.add(document, index == 2, {"units": view, "lossy": view})
+    write_store(
+        folder,
+        [rows],
+        {"units": record, "lossy": record.model_copy(update={"reversible": False})},
+        corpus=CorpusRecord(name="few", fingerprint="c" * 32),
+        held_out_fraction=0.3,
+    )
+    return ViewStore.open(folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ViewStore:
+    return write_units_store(tmp_path / "store")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "texts" / "deeper").mkdir(parents=True)
+    (tmp_path / "texts" / "b.txt").write_bytes(DOCUMENTS[1])
+    (tmp_path / "texts" / "a.txt").write_bytes(DOCUMENTS[0])
+    (tmp_path / "texts" / "deeper" / "c.txt").write_bytes(DOCUMENTS[2])
+    (tmp_path / "texts" / "empty.txt").touch()
+    return tmp_path / "texts"
+
+
+def test_files_and_folders_in_a_fixed_order(folder: Path) -> None:
+    files = find_files([folder / "b.txt", folder])
+    names = [path.relative_to(folder).as_posix() for path in files]
+    assert names == ["b.txt", "a.txt", "b.txt", "deeper/c.txt", "empty.txt"]
+    with pytest.raises(UsageError, match="missing: no such file or folder"):
+        find_files([folder / "missing"])
+
+
+def test_files_score_as_their_bytes_and_empty_ones_are_left_out(folder: Path) -> None:
+    scores = list(score_documents(MODEL, read_files(find_files([folder]), RawView()), Format.RAW))
+    assert [Path(score.name).name for score in scores] == ["a.txt", "b.txt", "c.txt"]
+    expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
+    assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
+
+
+def test_grouping_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scores() -> list[float]:
+        documents = read_files(find_files([folder]), RawView())
+        return [score.bits for score in score_documents(MODEL, documents, Format.RAW)]
+
+    together = scores()
+    monkeypatch.setattr("proxylm.evaluation.scoring.GROUP_BYTES", 1)
+    assert scores() == pytest.approx(together, rel=1e-6)
+
+
+def test_the_total_is_bits_over_bytes_not_a_mean_of_ratios() -> None:
+    scores = [
+        DocumentScore(name="a", num_bytes=1, num_symbols=1, bits=8.0),
+        DocumentScore(name="b", num_bytes=9, num_symbols=3, bits=2.0),
+    ]
+    total = total_score(scores)
+    assert (total.num_bytes, total.num_symbols, total.bits_per_byte) == (10, 4, 1.0)
+    with pytest.raises(DataError, match="no document to score"):
+        total_score([])
+
+
+def test_stores_read_as_bytes_and_as_symbols(store: ViewStore) -> None:
+    ordinals = list(range(store.document_count))
+    raw = list(score_documents(MODEL, read_store(store, ordinals, RawView()), Format.RAW))
+    assert [score.name for score in raw] == ["d0", "d1", "d2"]
+    expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
+    assert [score.bits_per_byte for score in raw] == pytest.approx(expected, rel=1e-6)
+
+    reading = CompressedReading(units(8))
+    expected = bits_per_byte(MODEL, DOCUMENTS, reading)
+    for documents in (
+        read_store(store, ordinals, reading),
+        read_stored_view(store, ordinals, "units"),
+    ):
+        scores = list(score_documents(MODEL, documents, Format.COMPRESSED))
+        assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
+
+
+def test_units_of_half_a_byte_have_twice_the_symbols_and_the_same_bytes(folder: Path) -> None:
+    documents = read_files([folder / "b.txt"], CompressedReading(units(4)))
+    [score] = score_documents(MODEL, documents, Format.COMPRESSED)
+    assert score.num_symbols == 2 * score.num_bytes == 2 * len(DOCUMENTS[1])
+
+
+def test_a_lossy_stored_view_is_refused(store: ViewStore) -> None:
+    with pytest.raises(UsageError, match="not defined for view 'lossy'"):
+        list(read_stored_view(store, [0], "lossy"))
+
+
+def test_a_limit_takes_whole_documents_and_at_least_one(store: ViewStore) -> None:
+    documents = list(read_store(store, range(3), RawView()))
+    for limit, count in [(1, 1), (4, 1), (5, 2), (10_000, 3), (None, 3)]:
+        assert len(list(until_bytes(documents, limit))) == count
+
+
+def test_another_compressor_is_refused_and_both_are_shown() -> None:
+    require_compressor(MODEL, None, COMPRESSED_SYMBOLS, "a")
+    require_compressor(MODEL, "a", COMPRESSED_SYMBOLS, "a")
+    with pytest.raises(UsageError, match="compressor a and this one is b"):
+        require_compressor(MODEL, "a", COMPRESSED_SYMBOLS, "b")
+    with pytest.raises(UsageError, match="257 symbols and the model has room for 256"):
+        require_compressor(MODEL, None, COMPRESSED_SYMBOLS + 1, "a")
+
+
+def test_contents_are_what_the_model_reads() -> None:
+    [content] = RawView().contents([b"\x00\xff"])
+    assert content.tolist() == [0, 255]
+    [symbols] = CompressedReading(units(1)).contents([b"\x81"])
+    assert np.asarray(symbols).tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
