@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from proxylm.cli import bench, demo, evaluate, generate, prepare, report
+from proxylm.cli import bench, demo, evaluate, generate, prepare, report, train
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
@@ -35,6 +35,7 @@ def _root() -> None:
 app.add_typer(bench.app, name="bench")
 app.add_typer(evaluate.app, name="evaluate")
 app.command("prepare")(prepare.prepare)
+app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
