@@ -60,7 +60,7 @@ class StoredView:
             batch = map_batch(store.folder, stored.file, header, rows)
             self.columns.append(list_column(path, batch, "symbols", record.dtype))
             self.anchor_columns.append(anchor_column(path, batch))
-            has_segments = "segment_lengths" in batch.schema.names
+            has_segments = batch.schema.get_field_index("segment_lengths") >= 0
             self._segment_columns.append(
                 list_column(path, batch, "segment_lengths", np.dtype(np.uint32))
                 if has_segments
