@@ -1,6 +1,6 @@
-"""Attention of both architectures over packed contexts, and the one place that picks its form.
+"""Attention of both architectures over packed contexts, as one masked softmax.
 
-Shapes: queries ``[B, N, H, D]``, keys and values ``[B, N, H_kv, D]``, rotation applied. A
+Shapes: queries ``[B, N, H, D]``, keys and values ``[B, N, H_kv, D]``, rotation applied. An
 ``AttentionForm`` is made once per forward from the documents' layout and shared by all layers.
 ``DenseForm`` is the plain reference: one masked softmax over ``M + N`` keys, as the formulas say.
 """
@@ -77,8 +77,3 @@ def document_summaries(
     return summarize_chunks(
         key[:, :covered].reshape(chunked), value[:, :covered].reshape(chunked), mu, phi, kept
     )
-
-
-def attention_form(attention: Attention, document_ids: Tensor) -> AttentionForm:
-    """The form for these contexts on their device; nothing else chooses one."""
-    return DenseForm(attention, document_ids)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from proxylm.models.attention import attention_form
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.execution import execution_for
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
 from proxylm.models.layout import positions_within
@@ -77,11 +77,10 @@ class LanguageModel(nn.Module):
             document_ids = torch.zeros_like(ids)
         if position_ids is None:
             position_ids = positions_within(document_ids)
-        form = attention_form(self.config.attention, document_ids)
-        rotation = rotation_of(position_ids, self.config.head_width, self.config.rope_theta)
+        execution = execution_for(self.config, document_ids, position_ids, self.lm_head.weight)
         x = self.model.embed_tokens(ids).float()
-        for layer in self.model.blocks():
-            x = layer(x, rotation, form)
+        for block in self.model.blocks():
+            x = execution.run(block, x)
         return self.model.norm(x)
 
     def forward(

@@ -1,0 +1,85 @@
+"""Second half of a block: ``y = x + W_down(silu(W_gate n) * W_up n)`` with ``n = norm(x)``.
+
+Saved for backward are ``x``, the inverse norms and ``[gate | up]``; ``n`` and the activation are
+computed again from them, which costs less than keeping them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from proxylm.models.cpu.norm import inverse_rms, normalize, normalize_backward
+from proxylm.models.cpu.rows import ROWS_PER_BLOCK, row_blocks
+
+
+class FeedForwardSaved(NamedTuple):
+    """What backward needs: ``x [R, width]``, ``inverse [R, 1]``, ``gate_up [R, 2 ffn]``."""
+
+    x: Tensor
+    inverse: Tensor
+    gate_up: Tensor
+
+
+def feed_forward(
+    x: Tensor, norm_weight: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float
+) -> tuple[Tensor, FeedForwardSaved]:
+    """``y [R, width]`` and what backward needs; ``gate_up_weight`` is ``[2 ffn, width]``."""
+    rows, width = x.shape
+    ffn = down_weight.shape[1]
+    inverse = x.new_empty(rows, 1)
+    gate_up = x.new_empty(rows, 2 * ffn)
+    y = torch.empty_like(x)
+    scratch = x.new_empty(min(rows, ROWS_PER_BLOCK), width)
+    for block in row_blocks(rows):
+        inverse[block] = inverse_rms(x[block], epsilon)
+        n = normalize(x[block], inverse[block], norm_weight, scratch[: block.stop - block.start])
+        torch.mm(n, gate_up_weight.t(), out=gate_up[block])
+        activation = F.silu(gate_up[block, :ffn]).mul_(gate_up[block, ffn:])
+        torch.addmm(x[block], activation, down_weight.t(), out=y[block])
+    return y, FeedForwardSaved(x, inverse, gate_up)
+
+
+class FeedForwardGrads(NamedTuple):
+    """Gradients in the order of ``feed_forward``'s tensors."""
+
+    x: Tensor
+    norm_weight: Tensor
+    gate_up_weight: Tensor
+    down_weight: Tensor
+
+
+def feed_forward_backward(
+    grad_y: Tensor,
+    saved: FeedForwardSaved,
+    norm_weight: Tensor,
+    gate_up_weight: Tensor,
+    down_weight: Tensor,
+) -> FeedForwardGrads:
+    """Gradients of everything, given ``grad_y [R, width]``. Overwrites ``saved.gate_up``."""
+    x, inverse, gate_up = saved
+    ffn = down_weight.shape[1]
+    grads = FeedForwardGrads(
+        grad_y.clone(), *map(torch.zeros_like, (norm_weight, gate_up_weight, down_weight))
+    )
+    scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
+    for block in row_blocks(x.shape[0]):
+        grad_out = grad_y[block]
+        gate, up = gate_up[block, :ffn], gate_up[block, ffn:]
+        grad_activation = torch.mm(grad_out, down_weight)
+        silu = F.silu(gate)
+        grads.down_weight.addmm_(grad_out.t(), silu * up)
+        grad_silu = grad_activation * up
+        # gate and up are not needed any more: their gradients take their place.
+        torch.mul(grad_activation, silu, out=up)
+        torch.ops.aten.silu_backward.grad_input(grad_silu, gate, grad_input=gate)
+        n = normalize(x[block], inverse[block], norm_weight, scratch[: grad_out.shape[0]])
+        grads.gate_up_weight.addmm_(gate_up[block].t(), n)
+        grad_n = torch.mm(gate_up[block], gate_up_weight)
+        normalize_backward(
+            grad_n, x[block], inverse[block], norm_weight, grads.norm_weight, grads.x[block]
+        )
+    return grads

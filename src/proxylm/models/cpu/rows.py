@@ -1,0 +1,13 @@
+"""Blocks of rows: the unit in which elementwise work and matrix products alternate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+ROWS_PER_BLOCK = 512
+
+
+def row_blocks(row_count: int) -> Iterator[slice]:
+    """Slices that cover ``row_count`` rows in order."""
+    for start in range(0, row_count, ROWS_PER_BLOCK):
+        yield slice(start, min(start + ROWS_PER_BLOCK, row_count))

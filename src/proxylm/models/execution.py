@@ -1,0 +1,87 @@
+"""How a forward runs its blocks: the one place that looks at the device.
+
+``CpuExecution`` uses the hand-written halves of ``proxylm.models.cpu``; ``ModuleExecution`` runs
+the plain modules with a form of attention (FlexAttention on a GPU, the dense reference elsewhere).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from proxylm.models.attention import AttentionForm, DenseForm
+from proxylm.models.blocks import Block
+from proxylm.models.config import ModelConfig
+from proxylm.models.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
+from proxylm.models.cpu.runs import plan_runs
+from proxylm.models.rotary import Rotation, rotation_of
+
+
+class Execution(ABC):
+    """Made once per forward from the documents' layout, applied to every block."""
+
+    @abstractmethod
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """One block: ``[B, N, width]`` float32 in and out."""
+
+
+class ModuleExecution(Execution):
+    """The block's own modules, attention in the given form."""
+
+    def __init__(self, rotation: Rotation, form: AttentionForm) -> None:
+        self.rotation = rotation
+        self.form = form
+
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """See the base class."""
+        return block(x, self.rotation, self.form)
+
+
+class CpuExecution(Execution):
+    """The hand-written halves: no masked work, blocks of rows that stay in cache."""
+
+    def __init__(self, config: ModelConfig, rotation: Rotation, document_ids: Tensor) -> None:
+        batch = document_ids.shape[0]
+        cos, sin = (x.expand(batch, -1, -1, -1).flatten(0, 1) for x in rotation)
+        self.settings = HalfSettings(
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            epsilon=config.norm_epsilon,
+            rotation=Rotation(cos, sin),
+            plan=plan_runs(document_ids.numpy(), config.attention),
+        )
+
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """See the base class."""
+        attention, mlp = block.self_attn, block.mlp
+        rows = x.flatten(0, 1)
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        rows = AttentionHalf.apply(
+            rows,
+            block.input_layernorm.scale(),
+            torch.cat([projection.weight for projection in projections]),
+            attention.o_proj.weight,
+            *attention.summary_vectors(),
+            self.settings,
+        )
+        rows = FeedForwardHalf.apply(
+            rows,
+            block.post_attention_layernorm.scale(),
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+            mlp.down_proj.weight,
+            self.settings.epsilon,
+        )
+        return rows.view_as(x)
+
+
+def execution_for(
+    config: ModelConfig, document_ids: Tensor, position_ids: Tensor, weight: Tensor
+) -> Execution:
+    """The execution for contexts whose weights look like ``weight``; nothing else chooses."""
+    rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
+    on_cpu = weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if on_cpu and weight.dtype == torch.float32:
+        return CpuExecution(config, rotation, document_ids)
+    return ModuleExecution(rotation, DenseForm(config.attention, document_ids))
