@@ -9,7 +9,7 @@ import numpy as np
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.errors import DataError, UsageError
 from proxylm.mixing.config import DocumentGranularity, MixingConfig, PieceGranularity, SourceConfig
-from proxylm.mixing.tables import Tables, ViewLike
+from proxylm.mixing.tables import SourceTables, ViewLike
 from proxylm.views.store import StoredView
 
 MINIMUM_CONTEXT = 16
@@ -82,7 +82,7 @@ def check_pair_cuts(
             )
 
 
-def check_data(sources: Sequence[SourceConfig], tables: Tables, context: int) -> None:
+def check_data(sources: Sequence[SourceConfig], tables: SourceTables, context: int) -> None:
     """There are training documents, and enough of them for one context."""
     if context < MINIMUM_CONTEXT:
         raise UsageError(f"context {context} is too short; use at least {MINIMUM_CONTEXT} symbols")

@@ -45,12 +45,21 @@ def compiled(function: Kernel) -> Kernel:
     Where nothing can be written (no home folder, a read-only installation), every process
     compiles anew.
     """
+    return _compile(function, forceinline=False)
+
+
+def inlined(function: Kernel) -> Kernel:
+    """Compile a small step of a kernel, which becomes part of its caller."""
+    return _compile(function, forceinline=True)
+
+
+def _compile(function: Kernel, *, forceinline: bool) -> Kernel:
     before = _numba_config.CACHE_DIR
     parent = Path(before) if before else _here / "__pycache__"
     _numba_config.CACHE_DIR = str(parent / f"kernels-{_sources[:16]}")
     try:
-        return cast(Kernel, numba.njit(cache=True, nogil=True)(function))
+        return cast(Kernel, numba.njit(cache=True, nogil=True, forceinline=forceinline)(function))
     except RuntimeError:
-        return cast(Kernel, numba.njit(nogil=True)(function))
+        return cast(Kernel, numba.njit(nogil=True, forceinline=forceinline)(function))
     finally:
         _numba_config.CACHE_DIR = before

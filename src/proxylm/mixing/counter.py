@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.mixing.compiled import Int64, Uint64, compiled
+from proxylm.mixing.compiled import Int64, Uint64, compiled, inlined
 
 WORD = np.uint64
 _GOLDEN = WORD(0x9E3779B97F4A7C15)
@@ -41,7 +41,7 @@ class Purpose(IntEnum):
     CONTEXT_ORDER = 7
 
 
-@compiled
+@inlined
 def absorb(state: Uint64, word: Uint64) -> Uint64:
     """Mix one word into a state (uint64, uint64 -> uint64)."""
     value = (WORD(state) ^ WORD(word)) + _GOLDEN
@@ -56,7 +56,7 @@ def purpose_key(seed: Uint64, purpose: int, source: int) -> Uint64:
     return absorb(absorb(absorb(WORD(0), WORD(seed)), WORD(purpose)), WORD(source))
 
 
-@compiled
+@inlined
 def uniform(state: Uint64) -> float:
     """A state as a float64 in [0, 1), of 53 bits."""
     return np.float64(WORD(state) >> _SHIFTS[3]) * _UNIT

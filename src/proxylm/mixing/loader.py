@@ -77,7 +77,7 @@ class Loader:
             block.spans,
             block.first_span,
             block.contexts_of(step)[first : first + count],
-            self.plan.tables.shards,
+            self.plan.tables.tables,
             batch.inputs,
             batch.targets,
             batch.document_ids,

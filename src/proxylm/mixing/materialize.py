@@ -25,8 +25,8 @@ from proxylm.mixing.packing import (
     RAW,
     SECOND_VIEW,
 )
-from proxylm.mixing.pointers import int64_at, uint8_at, uint16_at, uint32_at
-from proxylm.mixing.tables import Shards, shard_of
+from proxylm.mixing.pointers import borrowed, int64_at, uint8_at, uint16_at, uint32_at
+from proxylm.mixing.tables import Tables, shard_of
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, IGNORED_TARGET, PAD, RAW_OFFSET, Format
 
 _OPEN = np.array([form.open for form in Format], np.int32)
@@ -38,7 +38,7 @@ def materialize(
     spans: NDArray[np.void],
     first_span: NDArray[np.int64],
     contexts: NDArray[np.int64],
-    shards: Shards,
+    tables: Tables,
     inputs: NDArray[np.int32],
     targets: NDArray[np.int32],
     document_ids: NDArray[np.int32],
@@ -48,13 +48,14 @@ def materialize(
 
     The outputs are ``[B, N]``, the targets ``[B, N, H]``; every element is written.
     """
+    tables = borrowed(tables)
     heads = targets.shape[2]
     for row in range(len(contexts)):
         first, end = first_span[contexts[row]], first_span[contexts[row] + 1]
         segment_start = 0
         for index in range(first, end):
             span = spans[index]
-            size = write_inputs(shards, span, inputs[row])
+            size = write_inputs(tables, span, inputs[row])
             number(
                 span.segment, span.position, span.offset, size, document_ids[row], position_ids[row]
             )
@@ -69,7 +70,7 @@ def materialize(
 
 
 @compiled
-def write_inputs(shards: Shards, span: Record, inputs: NDArray[np.int32]) -> Int64:
+def write_inputs(tables: Tables, span: Record, inputs: NDArray[np.int32]) -> Int64:
     """Write one span's symbols; returns how many there are, specials included."""
     at = np.int64(span.offset)
     if span.format == PADDING:
@@ -81,7 +82,7 @@ def write_inputs(shards: Shards, span: Record, inputs: NDArray[np.int32]) -> Int
     if span.marks & HAS_OPEN:
         inputs[at] = _OPEN[span.format]
         at += 1
-    copy_content(shards, span, inputs[at : at + span.length])
+    copy_content(tables, span, inputs[at : at + span.length])
     at += span.length
     if span.marks & HAS_CLOSE:
         inputs[at] = _CLOSE[span.format]
@@ -93,24 +94,24 @@ def write_inputs(shards: Shards, span: Record, inputs: NDArray[np.int32]) -> Int
 
 
 @compiled
-def copy_content(shards: Shards, span: Record, output: NDArray[np.int32]) -> None:
+def copy_content(tables: Tables, span: Record, output: NDArray[np.int32]) -> None:
     """Copy a span's bytes or symbols out of its shard, moved to their place in the vocabulary."""
     length = int(span.length)
-    shard = shard_of(shards, span.source, span.ordinal)
-    row = span.ordinal - shards.first_ordinal[shard]
+    shard = shard_of(tables, span.source, span.ordinal)
+    row = span.ordinal - shard.first_ordinal
     if span.format == RAW:
-        start = int64_at(shards.raw_offsets[shard] + 8 * row, 1)[0] + span.start
-        raw = uint8_at(shards.raw_values[shard] + start, length)
+        start = int64_at(shard.raw_offsets + 8 * row, 1)[0] + span.start
+        raw = uint8_at(shard.raw_values + start, length)
         for index in range(length):
             output[index] = np.int32(raw[index]) + np.int32(RAW_OFFSET)
         return
-    start = int64_at(shards.symbol_offsets[shard] + 8 * row, 1)[0] + span.start
-    if shards.symbol_width[shard] == 2:
-        narrow = uint16_at(shards.symbol_values[shard] + 2 * start, length)
+    start = int64_at(shard.symbol_offsets + 8 * row, 1)[0] + span.start
+    if shard.symbol_width == 2:
+        narrow = uint16_at(shard.symbol_values + 2 * start, length)
         for index in range(length):
             output[index] = np.int32(narrow[index]) + np.int32(COMPRESSED_OFFSET)
     else:
-        wide = uint32_at(shards.symbol_values[shard] + 4 * start, length)
+        wide = uint32_at(shard.symbol_values + 4 * start, length)
         for index in range(length):
             output[index] = np.int32(wide[index]) + np.int32(COMPRESSED_OFFSET)
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.mixing.compiled import Int64, Uint64, compiled
+from proxylm.mixing.compiled import Int64, Uint64, compiled, inlined
 from proxylm.mixing.counter import Purpose, absorb, permuted, uniform
-from proxylm.mixing.tables import Shards, anchors_of
+from proxylm.mixing.pointers import borrowed
+from proxylm.mixing.tables import Tables, anchors_of
 from proxylm.symbols import Format
 
 MINIMUM_CONTENT = 4
@@ -63,10 +64,9 @@ _PIECE_LENGTH, _PIECE_FORMAT = int(Purpose.PIECE_LENGTH), int(Purpose.PIECE_FORM
 
 
 class Rules(NamedTuple):
-    """A mixture as the kernel sees it; ``mixing.plan`` derives it from the configuration.
+    """A mixture's numbers as the kernel sees them; ``mixing.plan`` derives them.
 
     Attributes:
-        keys: uint64 ``[purposes, sources]``, where each purpose's draws start.
         context: symbols in a context.
         contexts_per_step: contexts in a training step.
         sentinels: whether sentinels surround the views.
@@ -76,12 +76,8 @@ class Rules(NamedTuple):
         splits_pairs: pairs are cut at anchors into parts that fit into a context.
         compressed_first: probability that a pair shows the compressed view first.
         piece_min, piece_max: bounds of a piece in symbols; both 0 for whole documents.
-        source_below: float64 ``[sources]``, cumulative probabilities of the sources.
-        compressed_below: float64 ``[steps]``; a draw below it shows the compressed view.
-        pair_below: float64 ``[steps]``; a draw from there to here shows a pair.
     """
 
-    keys: NDArray[np.uint64]
     context: int
     contexts_per_step: int
     sentinels: bool
@@ -92,6 +88,19 @@ class Rules(NamedTuple):
     compressed_first: float
     piece_min: int
     piece_max: int
+
+
+class Draws(NamedTuple):
+    """What random draws start from, and what they are compared with.
+
+    Attributes:
+        keys: uint64 ``[purposes, sources]``, the state where each purpose's draws start.
+        source_below: float64 ``[sources]``, cumulative probabilities of the sources.
+        compressed_below: float64 ``[steps]``; a draw below it shows the compressed view.
+        pair_below: float64 ``[steps]``; a draw from there to here shows a pair.
+    """
+
+    keys: NDArray[np.uint64]
     source_below: NDArray[np.float64]
     compressed_below: NDArray[np.float64]
     pair_below: NDArray[np.float64]
@@ -123,6 +132,14 @@ class Sample(NamedTuple):
     num_symbols: int
 
 
+class PieceDraws(NamedTuple):
+    """Where the draws of one document's pieces start, and the rate of its step."""
+
+    lengths: Uint64
+    formats: Uint64
+    compressed_below: float
+
+
 class Stretch(NamedTuple):
     """A run of one format of a document, before it is known where contexts end.
 
@@ -145,39 +162,27 @@ class Stretch(NamedTuple):
 
 
 @compiled
-def pack(
-    rules: Rules,
-    documents: NDArray[np.void],
-    first_document: NDArray[np.int64],
-    shards: Shards,
-    page: Page,
-) -> bool:
+def pack(rules: Rules, draws: Draws, tables: Tables, page: Page) -> bool:
     """Lay documents until the window's end; True if the data ended before it.
 
     Afterwards the cursor stands where packing has to go on for the next window: at the start of
     the document that crosses the window's end, which is then laid again from its beginning.
     """
+    draws, tables, page = borrowed(draws), borrowed(tables), borrowed(page)
     cursor = page.cursor
     start_room = 1 + rules.sentinels + MINIMUM_CONTENT
     while cursor[CONTEXT] < page.end:
         if (rules.rewraps or rules.truncates) and rules.context - cursor[OFFSET] < start_room:
             pad(rules, page)
             continue
-        source = draw_source(rules, cursor[SAMPLE])
-        count = first_document[source + 1] - first_document[source]
+        source = draw_source(draws, cursor[SAMPLE])
         draw = cursor[TAKEN + source]
-        if rules.stops and draw >= count:
+        if rules.stops and draw >= tables.sources[source].num_documents:
             if cursor[OFFSET] > 0:
                 pad(rules, page)
             return True
         context, offset, segment = cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT]
-        epoch = draw // count
-        order = absorb(rules.keys[_DOCUMENT_ORDER, source], np.uint64(epoch))
-        document = documents[first_document[source] + permuted(draw - epoch * count, count, order)]
-        sample = Sample(
-            source, document.ordinal, draw, epoch, document.num_bytes, document.num_symbols
-        )
-        lay_document(rules, shards, page, sample)
+        lay_document(rules, draws, tables, page, draw_document(draws, tables, source, draw))
         if cursor[CONTEXT] >= page.end:
             cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT] = context, offset, segment
             break
@@ -186,57 +191,73 @@ def pack(
     return False
 
 
-@compiled
-def draw_source(rules: Rules, sample: int) -> int:
+@inlined
+def draw_source(draws: Draws, sample: int) -> int:
     """The source of a sample, by the sources' probabilities."""
-    last = len(rules.source_below) - 1
+    last = len(draws.source_below) - 1
     if last == 0:
         return 0
-    value = uniform(absorb(rules.keys[_SOURCE, 0], np.uint64(sample)))
+    value = uniform(absorb(draws.keys[_SOURCE, 0], np.uint64(sample)))
     source = 0
-    while source < last and value >= rules.source_below[source]:
+    while source < last and value >= draws.source_below[source]:
         source += 1
     return source
 
 
-@compiled
-def draw_for(rules: Rules, purpose: int, sample: Sample) -> Uint64:
-    """The state of a document's draws of one purpose (uint64)."""
-    state = absorb(rules.keys[purpose, sample.source], np.uint64(sample.epoch))
+@inlined
+def draw_document(draws: Draws, tables: Tables, source: int, draw: int) -> Sample:
+    """The document that a source gives after ``draw`` others: its epoch's permutation says."""
+    entry = tables.sources[source]
+    epoch = draw // entry.num_documents
+    order = absorb(draws.keys[_DOCUMENT_ORDER, source], np.uint64(epoch))
+    place = permuted(draw - epoch * entry.num_documents, entry.num_documents, order)
+    document = tables.documents[entry.first_document + place]
+    return Sample(source, document.ordinal, draw, epoch, document.num_bytes, document.num_symbols)
+
+
+@inlined
+def draw_for(draws: Draws, purpose: int, sample: Sample) -> Uint64:
+    """The state of a document's draws of one purpose."""
+    state = absorb(draws.keys[purpose, sample.source], np.uint64(sample.epoch))
     return absorb(state, np.uint64(sample.ordinal))
 
 
-@compiled
-def lay_document(rules: Rules, shards: Shards, page: Page, sample: Sample) -> None:
+@inlined
+def lay_document(rules: Rules, draws: Draws, tables: Tables, page: Page, sample: Sample) -> None:
     """Choose the view, or views, of a document at the rate of the cursor's step, and lay it."""
-    last_step = len(rules.compressed_below) - 1
+    last_step = len(draws.compressed_below) - 1
     step = min(page.cursor[CONTEXT] // rules.contexts_per_step, last_step)
+    below = draws.compressed_below[step]
     if rules.piece_max > 0:
-        lay_pieces(rules, shards, page, sample, rules.compressed_below[step])
-        return
-    value = uniform(draw_for(rules, _DOCUMENT_VIEW, sample))
-    if value < rules.compressed_below[step]:
-        whole = Stretch(
-            COMPRESSED, 0, sample.num_symbols, sample.num_bytes, True, True, 1, STARTS_DOCUMENT
+        lengths, formats = (
+            draw_for(draws, _PIECE_LENGTH, sample),
+            draw_for(draws, _PIECE_FORMAT, sample),
         )
-        lay(rules, page, sample, whole)
-    elif value < rules.pair_below[step]:
-        lay_pair(rules, shards, page, sample)
-    else:
-        whole = Stretch(RAW, 0, sample.num_bytes, sample.num_bytes, True, True, 1, STARTS_DOCUMENT)
-        lay(rules, page, sample, whole)
+        lay_pieces(rules, tables, page, sample, PieceDraws(lengths, formats, below))
+        return
+    value = uniform(draw_for(draws, _DOCUMENT_VIEW, sample))
+    if value >= below and value < draws.pair_below[step]:
+        order = uniform(draw_for(draws, _PAIR_ORDER, sample))
+        lay_pair(rules, tables, page, sample, COMPRESSED if order < rules.compressed_first else RAW)
+        return
+    view = COMPRESSED if value < below else RAW
+    length = sample.num_symbols if value < below else sample.num_bytes
+    lay(
+        rules,
+        page,
+        sample,
+        Stretch(view, 0, length, sample.num_bytes, True, True, 1, STARTS_DOCUMENT),
+    )
 
 
 @compiled
-def lay_pair(rules: Rules, shards: Shards, page: Page, sample: Sample) -> None:
+def lay_pair(rules: Rules, tables: Tables, page: Page, sample: Sample, first_format: int) -> None:
     """Lay both views of a document, whole or in parts that each fit into one context."""
-    order = uniform(draw_for(rules, _PAIR_ORDER, sample)) < rules.compressed_first
-    first_format = COMPRESSED if order else RAW
     if not rules.splits_pairs:
         whole = (0, sample.num_bytes, 0, sample.num_symbols)
         lay_part(rules, page, sample, first_format, whole, True, True)
         return
-    anchors = anchors_of(shards, sample.source, sample.ordinal)
+    anchors = anchors_of(tables, sample.source, sample.ordinal)
     last = len(anchors) // 2  # this boundary is the document's end
     boundary, byte, symbol = 0, 0, 0
     while boundary <= last:
@@ -280,7 +301,7 @@ def furthest_fitting(
     return reach - 1
 
 
-@compiled
+@inlined
 def boundary_at(sample: Sample, anchors: NDArray[np.uint32], boundary: int) -> tuple[Int64, Int64]:
     """(byte, symbol) of the anchor with that number; past the last one, the document's end."""
     if 2 * boundary >= len(anchors):
@@ -317,21 +338,17 @@ def lay_part(
 
 
 @compiled
-def lay_pieces(
-    rules: Rules, shards: Shards, page: Page, sample: Sample, compressed_below: float
-) -> None:
+def lay_pieces(rules: Rules, tables: Tables, page: Page, sample: Sample, draws: PieceDraws) -> None:
     """Lay a document cut at anchors into pieces; neighbours of one format join into a stretch."""
-    anchors = anchors_of(shards, sample.source, sample.ordinal)
-    length_key = draw_for(rules, _PIECE_LENGTH, sample)
-    format_key = draw_for(rules, _PIECE_FORMAT, sample)
+    anchors = anchors_of(tables, sample.source, sample.ordinal)
     last = len(anchors) // 2
     spread = rules.piece_max - rules.piece_min + 1
     boundary, piece, byte, symbol = 0, 0, 0, 0
     first_byte, first_symbol, views, stretch_format = 0, 0, 0, RAW
     marks = STARTS_DOCUMENT
     while boundary <= last:
-        draw = np.uint64(piece)
-        is_compressed = uniform(absorb(format_key, draw)) < compressed_below
+        number = np.uint64(piece)
+        is_compressed = uniform(absorb(draws.formats, number)) < draws.compressed_below
         piece_format = COMPRESSED if is_compressed else RAW
         if views > 0 and piece_format != stretch_format:
             part = (first_byte, byte, first_symbol, symbol)
@@ -339,7 +356,7 @@ def lay_pieces(
             if not lay(rules, page, sample, stretch):
                 return
             first_byte, first_symbol, views, marks = byte, symbol, 0, 0
-        length = rules.piece_min + int(uniform(absorb(length_key, draw)) * spread)
+        length = rules.piece_min + int(uniform(absorb(draws.lengths, number)) * spread)
         boundary = nearest_boundary(sample, anchors, boundary, symbol + length)
         byte, symbol = boundary_at(sample, anchors, boundary)
         boundary, piece, views, stretch_format = boundary + 1, piece + 1, views + 1, piece_format
@@ -362,7 +379,7 @@ def nearest_boundary(
     return boundary
 
 
-@compiled
+@inlined
 def piece_stretch(
     stretch_format: int, part: tuple[int, int, int, int], ends: bool, views: int, marks: int
 ) -> Stretch:
@@ -405,7 +422,7 @@ def lay(rules: Rules, page: Page, sample: Sample, stretch: Stretch) -> bool:
         views, marks = 0, 0
 
 
-@compiled
+@inlined
 def fill(room: int, symbols_left: int, content_left: int) -> tuple[Int64, Int64]:
     """What of a stretch fits into the room: the special symbols (bits) and the content's length."""
     placed = np.int64(0)
@@ -423,7 +440,7 @@ def fill(room: int, symbols_left: int, content_left: int) -> tuple[Int64, Int64]
     return placed, length
 
 
-@compiled
+@inlined
 def write(
     rules: Rules,
     page: Page,
@@ -457,7 +474,7 @@ def write(
     advance(rules, cursor, length + specials)
 
 
-@compiled
+@inlined
 def new_bytes_of(stretch: Stretch, start: int, length: int) -> int:
     """Bytes a part of a stretch stands for: its share, rounded so that the parts add up."""
     size = stretch.end - stretch.start
@@ -467,7 +484,7 @@ def new_bytes_of(stretch: Stretch, start: int, length: int) -> int:
     return (first + length) * stretch.new_bytes // size - first * stretch.new_bytes // size
 
 
-@compiled
+@inlined
 def advance(rules: Rules, cursor: NDArray[np.int64], size: int) -> None:
     """Move the cursor; at a context's end it stands at the start of the next one."""
     cursor[OFFSET] += size

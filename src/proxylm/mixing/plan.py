@@ -20,11 +20,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.mixing.config import (
-    DocumentGranularity,
-    MixingConfig,
-    PieceGranularity,
-)
+from proxylm.mixing.config import MixingConfig, PieceGranularity
 from proxylm.mixing.counter import WORD, Purpose, absorb, permutation, purpose_key
 from proxylm.mixing.packing import (
     CONTEXT,
@@ -32,12 +28,13 @@ from proxylm.mixing.packing import (
     SPAN_COUNT,
     SPAN_DTYPE,
     TAKEN,
+    Draws,
     Page,
     Rules,
     pack,
 )
 from proxylm.mixing.rates import view_shares
-from proxylm.mixing.tables import Tables
+from proxylm.mixing.tables import SourceTables
 
 BLOCKS_KEPT = 2
 """Planned blocks in memory: the one in use and its neighbour, for readers that run ahead."""
@@ -91,7 +88,7 @@ class Plan:
 
     def __init__(
         self,
-        tables: Tables,
+        tables: SourceTables,
         mixing: MixingConfig,
         weights: Sequence[float],
         *,
@@ -108,9 +105,8 @@ class Plan:
         self._edges = block_edges(total_steps, mixing)
         self._order_key = WORD(purpose_key(WORD(seed), int(Purpose.CONTEXT_ORDER), 0))
         probabilities = source_probabilities(tables, weights, mixing)
-        self._rules = make_rules(
-            mixing, probabilities, self.rates, context, contexts_per_step, seed
-        )
+        self._rules = make_rules(mixing, context, contexts_per_step)
+        self._draws = make_draws(mixing, probabilities, total_steps, seed)
         self._start = np.zeros(TAKEN + len(weights), np.int64)
         self._start[SEGMENT] = -1
         self._states = [self._start]
@@ -174,8 +170,7 @@ class Plan:
         while True:
             spans = np.empty(self._span_capacity if emit else 0, SPAN_DTYPE)
             page = Page(first if emit else end, end, cursor, spans)
-            tables = self.tables
-            pack(self._rules, tables.documents, tables.first_document, tables.shards, page)
+            pack(self._rules, self._draws, self.tables.tables, page)
             needed = int(cursor[SPAN_COUNT])
             if needed <= len(spans):
                 return spans[:needed]
@@ -202,7 +197,7 @@ def block_edges(total_steps: int, mixing: MixingConfig) -> NDArray[np.int64]:
 
 
 def source_probabilities(
-    tables: Tables, weights: Sequence[float], mixing: MixingConfig
+    tables: SourceTables, weights: Sequence[float], mixing: MixingConfig
 ) -> NDArray[np.float64]:
     """Probability that a sample comes from each source: float64 ``[sources]``, sum 1."""
     shares = np.asarray(weights, np.float64)
@@ -212,28 +207,16 @@ def source_probabilities(
     return shares / shares.sum()
 
 
-def make_rules(
-    mixing: MixingConfig,
-    probabilities: NDArray[np.float64],
-    rates: NDArray[np.float64],
-    context: int,
-    contexts_per_step: int,
-    seed: int,
-) -> Rules:
-    """The mixture as the packing kernel sees it; configuration words are read nowhere else."""
-    granularity, total_steps = mixing.granularity, len(rates)
-    compressed_below = pair_below = rates
+def make_rules(mixing: MixingConfig, context: int, contexts_per_step: int) -> Rules:
+    """The mixture's numbers; words of the configuration are read here and nowhere else."""
+    granularity = mixing.granularity
     splits_pairs, compressed_first, pieces = False, 0.0, (0, 0)
     if isinstance(granularity, PieceGranularity):
         pieces = (granularity.min_symbols, granularity.max_symbols)
-    elif isinstance(granularity, DocumentGranularity):
+    else:
         splits_pairs = granularity.pair_overflow == "split"
         compressed_first = granularity.pairing.compressed_first_probability
-        has_pairs = np.arange(total_steps) < mixing.steps_with_pairs(total_steps)
-        shares = view_shares(rates, has_pairs)
-        compressed_below, pair_below = shares.compressed, shares.compressed + shares.pair
     return Rules(
-        keys=_purpose_keys(seed, len(probabilities)),
         context=context,
         contexts_per_step=contexts_per_step,
         sentinels=mixing.sentinels,
@@ -244,9 +227,20 @@ def make_rules(
         compressed_first=compressed_first,
         piece_min=pieces[0],
         piece_max=pieces[1],
+    )
+
+
+def make_draws(
+    mixing: MixingConfig, probabilities: NDArray[np.float64], total_steps: int, seed: int
+) -> Draws:
+    """Where draws start, and the thresholds that the schedule gives at every step."""
+    has_pairs = np.arange(total_steps) < mixing.steps_with_pairs(total_steps)
+    shares = view_shares(mixing.rate.rates(total_steps), has_pairs)
+    return Draws(
+        keys=_purpose_keys(seed, len(probabilities)),
         source_below=_thresholds(probabilities),
-        compressed_below=compressed_below,
-        pair_below=pair_below,
+        compressed_below=shares.compressed,
+        pair_below=shares.compressed + shares.pair,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.mixing.compiled import compiled
+from proxylm.mixing.compiled import Record, compiled
 from proxylm.mixing.pointers import int64_at, uint32_at
 
 DOCUMENT_DTYPE = np.dtype([("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")])
@@ -61,60 +61,72 @@ class _Column:
 _NO_COLUMN = _Column(np.empty(0, np.uint16), np.zeros(1, np.int64))
 
 
-class Shards(NamedTuple):
-    """Columns of all shards of all sources, as addresses (int64).
+SHARD_DTYPE = np.dtype(
+    [
+        ("first_ordinal", "i8"),  # of its first document, in its store
+        ("raw_values", "i8"),  # address of the raw bytes (uint8) ...
+        ("raw_offsets", "i8"),  # ... and of where each row starts (int64)
+        ("symbol_values", "i8"),  # the same for the view's symbols ...
+        ("symbol_offsets", "i8"),
+        ("symbol_width", "i8"),  # ... of 2 or 4 bytes each
+        ("anchor_values", "i8"),  # the same for its anchors (uint32 pairs)
+        ("anchor_offsets", "i8"),
+    ]
+)
+"""One shard's columns, as addresses."""
 
-    Attributes:
-        first_shard: ``[sources + 1]``; shards of source ``s`` are ``first_shard[s]`` up to
-            ``first_shard[s + 1]``.
-        first_ordinal: ``[shards]``, ordinal of each shard's first document in its store.
-        raw_values, raw_offsets: of the raw bytes (uint8) and their rows (int64).
-        symbol_values, symbol_offsets, symbol_width: of the view's symbols, of 2 or 4 bytes each.
-        anchor_values, anchor_offsets: of its anchors (uint32 pairs) and their rows.
-    """
-
-    first_shard: NDArray[np.int64]
-    first_ordinal: NDArray[np.int64]
-    raw_values: NDArray[np.int64]
-    raw_offsets: NDArray[np.int64]
-    symbol_values: NDArray[np.int64]
-    symbol_offsets: NDArray[np.int64]
-    symbol_width: NDArray[np.int64]
-    anchor_values: NDArray[np.int64]
-    anchor_offsets: NDArray[np.int64]
+SOURCE_DTYPE = np.dtype(
+    [
+        ("first_document", "i8"),  # among the documents of all sources
+        ("num_documents", "i8"),
+        ("first_shard", "i8"),  # among the shards of all sources
+        ("num_shards", "i8"),
+    ]
+)
+"""One source: where its documents and shards stand in the tables."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tables:
-    """Everything that planning and copying read of the sources.
+class Tables(NamedTuple):
+    """Everything that the kernels read of the sources, structured arrays each.
 
     Attributes:
         documents: training documents of all sources, one after the other (``DOCUMENT_DTYPE``).
-        first_document: int64 ``[sources + 1]``, where each source's documents start.
-        shards: addresses of the columns.
-        keep_alive: the arrays that those addresses point into.
+        sources: ``SOURCE_DTYPE``.
+        shards: shards of all sources, one after the other (``SHARD_DTYPE``).
     """
 
     documents: NDArray[np.void]
-    first_document: NDArray[np.int64]
-    shards: Shards
+    sources: NDArray[np.void]
+    shards: NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTables:
+    """The tables, and the arrays that their addresses point into, which must stay alive."""
+
+    tables: Tables
     keep_alive: list[NDArray[Any]]
 
     def documents_of(self, source: int) -> NDArray[np.void]:
         """The training documents of one source, in the store's order."""
-        return self.documents[self.first_document[source] : self.first_document[source + 1]]
+        entry = self.tables.sources[source]
+        first = entry["first_document"]
+        return self.tables.documents[first : first + entry["num_documents"]]
 
 
-def source_tables(sources: Sequence[tuple[StoreLike, ViewLike | None]]) -> Tables:
+def source_tables(sources: Sequence[tuple[StoreLike, ViewLike | None]]) -> SourceTables:
     """Flatten (store, view) pairs; held-out documents are left out."""
+    keep_alive: list[NDArray[Any]] = []
     documents = [_training_documents(store, view) for store, view in sources]
-    shards, keep_alive = _shards(sources)
-    return Tables(
-        documents=np.concatenate(documents),
-        first_document=np.cumsum([0, *map(len, documents)], dtype=np.int64),
-        shards=shards,
-        keep_alive=keep_alive,
-    )
+    shards = [_shards(store, view, keep_alive) for store, view in sources]
+    entries = np.zeros(len(sources), SOURCE_DTYPE)
+    entries["num_documents"] = [len(part) for part in documents]
+    entries["num_shards"] = [len(part) for part in shards]
+    for kind in ("document", "shard"):
+        counts = entries[f"num_{kind}s"]
+        entries[f"first_{kind}"] = np.cumsum(counts) - counts
+    tables = Tables(np.concatenate(documents), entries, np.concatenate(shards))
+    return SourceTables(tables=tables, keep_alive=keep_alive)
 
 
 def _training_documents(store: StoreLike, view: ViewLike | None) -> NDArray[np.void]:
@@ -128,22 +140,18 @@ def _training_documents(store: StoreLike, view: ViewLike | None) -> NDArray[np.v
 
 
 def _shards(
-    sources: Sequence[tuple[StoreLike, ViewLike | None]],
-) -> tuple[Shards, list[NDArray[Any]]]:
-    keep_alive: list[NDArray[Any]] = []
+    store: StoreLike, view: ViewLike | None, keep_alive: list[NDArray[Any]]
+) -> NDArray[np.void]:
     rows = []
-    for store, view in sources:
-        first_ordinal = 0
-        for shard, raw in enumerate(store.raw_columns):
-            symbols = view.columns[shard] if view else _NO_COLUMN
-            anchors = view.anchor_columns[shard] if view else _NO_COLUMN
-            addresses = [_addresses(column, keep_alive) for column in (raw, symbols, anchors)]
-            width = symbols.values.itemsize
-            rows.append([first_ordinal, *addresses[0], *addresses[1], width, *addresses[2]])
-            first_ordinal += len(raw.offsets) - 1
-    counts = [len(store.raw_columns) for store, _ in sources]
-    columns = np.array(rows, np.int64).reshape(-1, len(Shards._fields) - 1).T.copy()
-    return Shards(np.cumsum([0, *counts], dtype=np.int64), *columns), keep_alive
+    first_ordinal = 0
+    for shard, raw in enumerate(store.raw_columns):
+        symbols = view.columns[shard] if view else _NO_COLUMN
+        anchors = view.anchor_columns[shard] if view else _NO_COLUMN
+        addresses = [_addresses(column, keep_alive) for column in (raw, symbols, anchors)]
+        width = symbols.values.itemsize
+        rows.append((first_ordinal, *addresses[0], *addresses[1], width, *addresses[2]))
+        first_ordinal += len(raw.offsets) - 1
+    return np.array(rows, SHARD_DTYPE)
 
 
 def _addresses(column: ColumnLike, keep_alive: list[NDArray[Any]]) -> tuple[int, int]:
@@ -154,23 +162,22 @@ def _addresses(column: ColumnLike, keep_alive: list[NDArray[Any]]) -> tuple[int,
 
 
 @compiled
-def shard_of(shards: Shards, source: int, ordinal: int) -> int:
+def shard_of(tables: Tables, source: int, ordinal: int) -> Record:
     """The shard that holds a document (binary search over its source's shards)."""
-    low, high = shards.first_shard[source], shards.first_shard[source + 1]
+    low = tables.sources[source].first_shard
+    high = low + tables.sources[source].num_shards
     while high - low > 1:
         middle = (low + high) // 2
-        if shards.first_ordinal[middle] <= ordinal:
+        if tables.shards[middle].first_ordinal <= ordinal:
             low = middle
         else:
             high = middle
-    return low
+    return tables.shards[low]
 
 
 @compiled
-def anchors_of(shards: Shards, source: int, ordinal: int) -> Any:
+def anchors_of(tables: Tables, source: int, ordinal: int) -> Any:
     """A document's anchors: uint32 ``[2 a]``, byte and symbol offsets in turn."""
-    shard = shard_of(shards, source, ordinal)
-    row = ordinal - shards.first_ordinal[shard]
-    offsets = int64_at(shards.anchor_offsets[shard] + 8 * row, 2)
-    start = shards.anchor_values[shard] + 8 * offsets[0]
-    return uint32_at(start, 2 * (offsets[1] - offsets[0]))
+    shard = shard_of(tables, source, ordinal)
+    offsets = int64_at(shard.anchor_offsets + 8 * (ordinal - shard.first_ordinal), 2)
+    return uint32_at(shard.anchor_values + 8 * offsets[0], 2 * (offsets[1] - offsets[0]))
