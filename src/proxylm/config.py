@@ -41,8 +41,13 @@ def load_config(
     """
     try:
         loaded = OmegaConf.load(path) if path else OmegaConf.create({})
-        merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not key or not equals:
+                raise UsageError(f"override '{override}': expected key.sub=value")
+            # Replaced, not merged: a choice given whole takes no field of the one before.
+            OmegaConf.update(loaded, key, yaml.safe_load(value), merge=False)
+        values = OmegaConf.to_container(loaded, resolve=True)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such configuration file") from None
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:

@@ -64,6 +64,20 @@ def test_the_full_corpus_is_the_papers() -> None:
     assert config.model_for(96_640).target_heads == 8
 
 
+def test_overrides_reach_lists_and_replace_whole_choices() -> None:
+    overrides = ["data.0.view=gzip", "learning_rate={kind: constant, peak: 1e-4}"]
+    config = load_config(TrainingConfig, CONFIGS / "python-subset-1.5b.yaml", overrides)
+    assert config.data[0].view == "gzip"
+    assert config.learning_rate == ConstantRate(peak=1e-4)
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "data.7.view=x", "data.x=1", "seed=[1"])
+def test_overrides_that_cannot_be_read_are_one_line(override: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(TrainingConfig, CONFIGS / "tiny.yaml", [override])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["tiny.yaml", "python-subset-1.5b.yaml"])
 def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
     overrides = re.findall(r"(?<=[ ])mixing\S+=\S+", (CONFIGS / name).read_text())
