@@ -11,14 +11,18 @@ import typer
 from proxylm.cli.output import JsonOption, emit, note, table
 
 DEFAULT_MINUTES = 9.0
+STANDARD_LIBRARY = "stdlib"
 
 
 def demo(
     minutes: Annotated[
         float, typer.Option(help="Training time aimed at on 2 cores, all four models together.")
     ] = DEFAULT_MINUTES,
+    corpus: Annotated[
+        str, typer.Option(help="What to train on: stdlib, a folder or a file.")
+    ] = STANDARD_LIBRARY,
     out: Annotated[
-        Path | None, typer.Option(help="The demo's folder; default: one per size, under runs/.")
+        Path | None, typer.Option(help="The demo's folder; default: runs/demo and the options.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
     json: JsonOption = False,
@@ -37,17 +41,20 @@ def demo(
     from proxylm.demo.settings import DemoSettings
     from proxylm.training.progress import reported_on_stderr
 
-    settings = validate_config(DemoSettings, {"minutes": minutes, "seed": seed}, origin="demo")
+    values = {"minutes": minutes, "corpus": corpus, "seed": seed}
+    settings = validate_config(DemoSettings, values, origin="demo")
     narrator = Narrator(say=note, training=reported_on_stderr, write=_write_bytes)
-    result = run_demo(out or _default_folder(minutes, seed), settings, narrator)
+    result = run_demo(out or _default_folder(minutes, corpus, seed), settings, narrator)
     rows = [row.cells() for row in result.rows]
     text = f"\n{table(HEADERS, rows)}\n\n{EXPLANATION}\n\nCurves: {result.report}"
     emit(result.to_json(), as_json=json, text=text)
 
 
-def _default_folder(minutes: float, seed: int) -> Path:
-    """Another size or seed is another demo: each has a folder of its own."""
+def _default_folder(minutes: float, corpus: str, seed: int) -> Path:
+    """Another size, corpus or seed is another demo: each has a folder of its own."""
     name = "demo"
+    if corpus != STANDARD_LIBRARY:
+        name += f"-{Path(corpus).resolve().name}"
     if minutes != DEFAULT_MINUTES:
         name += f"-{minutes:g}-minutes"
     if seed:

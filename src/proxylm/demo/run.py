@@ -14,9 +14,11 @@ from pathlib import Path
 
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor, save_compressor
-from proxylm.compressors.tokenizer.training import TokenizerTraining, train_tokenizer
+from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.compressors.tokenizer.training import BpeTraining, texts_of
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.split import split_documents
 from proxylm.demo.page import write_demo_page
 from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, MIXTURES, PAPER_PROXY, VIEW, DemoSettings
@@ -52,7 +54,7 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
         ProxylmError: ``out`` holds something else, or a demo with other settings.
     """
     started = time.perf_counter()
-    corpus = open_corpus(CorpusConfig(path="stdlib"))
+    corpus = open_corpus(CorpusConfig(path=settings.corpus))
     compressor = _compressor(corpus, out / "compressors" / VIEW, settings, narrator)
     summary = _views(corpus, compressor, out / "store", narrator)
     rows = [
@@ -61,7 +63,7 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     ]
     prompt, completion = _complete(out, narrator)
     rate = summary.views[VIEW].bytes_per_symbol
-    assert rate is not None, "the standard library is not empty"
+    assert rate is not None, "the models were trained on something"
     result = DemoResult(
         folder=str(out),
         corpus={
@@ -89,8 +91,10 @@ def _compressor(
     if not folder.exists():
         size = settings.vocabulary_size
         narrator.say(f"training a BPE tokenizer with {size} tokens on {corpus.name}")
-        training = TokenizerTraining(vocabulary_size=size)
-        save_compressor(train_tokenizer(corpus, training), folder)
+        documents = split_documents(corpus, held_out=False)
+        texts = texts_of(document.raw for document in documents)
+        trained = BpeTraining(vocabulary_size=size).train(texts)
+        save_compressor(TokenizerCompressor(trained), folder)
     return load_compressor(folder)
 
 

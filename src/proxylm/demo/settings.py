@@ -45,11 +45,13 @@ class DemoSettings(Config):
 
     Attributes:
         minutes: training time aimed at on 2 cores, all four models together.
+        corpus: what it is trained on: ``stdlib``, a folder or a file.
         vocabulary_size: tokens of the BPE tokenizer.
         seed: of everything that is drawn.
     """
 
     minutes: Annotated[float, Field(gt=0, le=10_000)] = 9.0
+    corpus: str = "stdlib"
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
     seed: Annotated[int, Field(ge=0)] = 0
 

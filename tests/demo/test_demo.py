@@ -1,0 +1,87 @@
+"""The demo end to end on a small corpus: every stage runs, and a second call reuses all of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import proxylm
+from proxylm.cli.main import run as run_command
+from proxylm.demo.results import HEADERS
+from proxylm.demo.settings import MIXTURES, DemoSettings
+
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Path:
+    """Real source files: this package's own, enough of them that some are held out."""
+    folder = tmp_path_factory.mktemp("sources")
+    package = Path(proxylm.__file__).parent
+    for number, path in enumerate(sorted(package.rglob("*.py"))):
+        (folder / f"{number:03}.py").write_bytes(path.read_bytes())
+    return folder
+
+
+def arguments(sources: Path, out: Path) -> list[str]:
+    minutes = STEPS * DemoSettings().symbols_per_step * 9 / 1_000_000
+    return ["demo", "--minutes", str(minutes), "--corpus", str(sources), "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def finished(sources, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    assert run_command(arguments(sources, out)) == 0
+    return out
+
+
+def test_four_models_saw_the_same_number_of_symbols(finished):
+    result = json.loads((finished / "demo.json").read_text())
+    rows = {row["model"]: row for row in result["rows"]}
+    assert list(rows) == list(MIXTURES)
+    assert {row["symbols"] for row in rows.values()} == {STEPS * DemoSettings().symbols_per_step}
+    assert rows["bytes"]["bits_per_byte_as_tokens"] is None
+    assert rows["tokens"]["bits_per_byte_as_bytes"] is None
+    for name in ("proxy", "proxy-pieces"):
+        assert 0 < rows[name]["bits_per_byte_as_tokens"] < 9
+        assert 0 < rows[name]["bits_per_byte_as_bytes"] < 9
+    # A token stands for several bytes: the tokens model saw the most text, the byte model least.
+    shown = [rows[name]["raw_bytes"] for name in ("bytes", "proxy", "tokens")]
+    assert shown == sorted(shown)
+    assert rows["bytes"]["parameters"] < rows["proxy"]["parameters"]
+
+
+def test_the_report_shows_every_model_and_the_table(finished):
+    page = (finished / "report.html").read_text()
+    for name in [*MIXTURES, *HEADERS]:
+        assert name in page
+    assert page.count("<svg") == 5
+    assert not re.search(r'(src|href)="http', page)
+
+
+def test_the_prompt_is_a_held_out_document(finished, sources):
+    result = json.loads((finished / "demo.json").read_text())
+    documents = [path.read_text() for path in sources.iterdir()]
+    assert any(document.startswith(result["prompt"]) for document in documents)
+    assert 0 < len(result["completion"]) <= 200
+
+
+def test_again_reuses_what_is_there(finished, sources, capsys):
+    checkpoints = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    first = json.loads((finished / "demo.json").read_text())
+    assert run_command([*arguments(sources, finished), "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")} == (
+        checkpoints
+    )
+    assert second["rows"] == first["rows"]
+    assert second["completion"] == first["completion"]
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_impossible_minutes_are_refused(tmp_path, capsys, minutes):
+    assert run_command(["demo", "--minutes", minutes, "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("proxylm: demo: minutes: ")
