@@ -12,7 +12,17 @@ from collections.abc import Sequence
 
 import typer
 
-from proxylm.cli import bench, demo, evaluate, generate, prepare, report, train
+from proxylm.cli import (
+    bench,
+    compress,
+    compressor,
+    demo,
+    evaluate,
+    generate,
+    prepare,
+    report,
+    train,
+)
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
@@ -33,7 +43,9 @@ def _root() -> None:
 
 
 app.add_typer(bench.app, name="bench")
+app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
+app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)

@@ -56,6 +56,11 @@ class TokenBytesSettings(Config):
     encoding: Literal["fixed", "gray", "huffman"] = "fixed"
     double_byte: bool = False
 
+    @property
+    def needs_frequencies(self) -> bool:
+        """Whether tokens have to be counted first."""
+        return self.encoding == "huffman"
+
 
 class TokenCode:
     """A prefix code over bytes: one code word per token.
@@ -236,7 +241,7 @@ class TokenBytesCompressor(Compressor):
         """Read tokenizer and frequencies."""
         checked = validate_config(TokenBytesSettings, settings, origin=str(folder))
         frequencies = None
-        if checked.encoding == "huffman":
+        if checked.needs_frequencies:
             frequencies = _load_frequencies(folder / FREQUENCIES_FILE)
         return cls(TokenizerCompressor.from_folder(folder, {}), checked, frequencies)
 

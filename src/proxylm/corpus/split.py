@@ -6,7 +6,7 @@ never leak a held-out document, and adding files moves no document across.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import xxhash
 
@@ -15,6 +15,9 @@ from proxylm.corpus.document import Document
 
 HELD_OUT_FRACTION = 0.02
 """Default share of documents kept for evaluation."""
+
+
+SAMPLE_SEED = 1
 
 
 def is_held_out(raw: bytes, fraction: float = HELD_OUT_FRACTION) -> bool:
@@ -35,3 +38,17 @@ def split_documents(
         for document in corpus.documents()
         if is_held_out(document.raw, fraction) == held_out
     )
+
+
+def sample(
+    documents: Iterable[Document], *, total_bytes: int, wanted_bytes: int
+) -> Iterator[Document]:
+    """About ``wanted_bytes`` of documents, spread evenly over a corpus of ``total_bytes``.
+
+    Which ones is decided by their hash, with another seed than the split's, so that a sample of
+    training documents is not taken from one end of the hash range.
+    """
+    share = wanted_bytes / max(1, total_bytes)
+    for document in documents:
+        if xxhash.xxh3_64_intdigest(document.raw, seed=SAMPLE_SEED) / 2**64 < share:
+            yield document

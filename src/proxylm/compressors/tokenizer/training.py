@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from proxylm.compressors.tokenizer.specification import CHARACTER_OF_BYTE
-from proxylm.config import Config
+from proxylm.config import Config, validate_config
 from proxylm.errors import DataError
 from proxylm.symbols import BYTE_COUNT
 
@@ -34,6 +34,8 @@ No word reaches beyond the end of a line, so words divide the lines of ``LINE_PA
 
 LINE_PATTERN = r"[^\r\n]+[\r\n]*|[\r\n]+"
 """A line with the line ends after it."""
+
+MEBIBYTE = 1 << 20
 
 VocabularySize = Annotated[int, Field(ge=BYTE_COUNT + 1, le=1 << 20)]
 
@@ -72,11 +74,21 @@ class SuperWords(Config):
 
 
 class BpeTraining(Config):
-    """Byte pair encoding with ``vocabulary_size`` tokens, 256 byte tokens included."""
+    """Byte pair encoding with ``vocabulary_size`` tokens, 256 byte tokens included.
+
+    The same texts give the same file.
+    """
 
     algorithm: Literal["bpe"] = "bpe"
-    vocabulary_size: VocabularySize = 4096
+    vocabulary_size: MEBIBYTE = 1 << 20
+
+VocabularySize = 4096
     pre_tokenization: Annotated[Words | Lines | SuperWords, Field(discriminator="kind")] = Words()
+
+    @property
+    def sample_bytes(self) -> int:
+        """How much text is worth training on: the library holds its words in memory."""
+        return 256 * MEBIBYTE
 
     def train(self, texts: Iterable[str]) -> bytes:
         """Learn the merges; returns the ``tokenizer.json``."""
@@ -90,11 +102,22 @@ class BpeTraining(Config):
 
 
 class UnigramTraining(Config):
-    """A unigram language model over pieces; 256 byte pieces are always among them."""
+    """A unigram language model over pieces; 256 byte pieces are always among them.
+
+    The library adds its sums in no fixed order, so training twice gives slightly different
+    files; what a saved file computes is fixed as ever.
+    """
 
     algorithm: Literal["unigram"] = "unigram"
-    vocabulary_size: VocabularySize = 4096
+    vocabulary_size: MEBIBYTE = 1 << 20
+
+VocabularySize = 4096
     pre_tokenization: Annotated[Words | Lines, Field(discriminator="kind")] = Words()
+
+    @property
+    def sample_bytes(self) -> int:
+        """How much text is worth training on: over lines the library takes a minute per MB."""
+        return MEBIBYTE if isinstance(self.pre_tokenization, Lines) else 64 * MEBIBYTE
 
     def train(self, texts: Iterable[str]) -> bytes:
         """Learn pieces and their probabilities; returns the ``tokenizer.json``."""
@@ -109,6 +132,21 @@ class UnigramTraining(Config):
 
 
 TokenizerTraining = Annotated[BpeTraining | UnigramTraining, Field(discriminator="algorithm")]
+
+
+class _Training(Config):
+    """Lets one field choose between the algorithms."""
+
+    training: TokenizerTraining
+
+
+def tokenizer_training(values: dict[str, Any]) -> BpeTraining | UnigramTraining:
+    """Validate plain values (``algorithm``, ``vocabulary_size``, ``pre_tokenization``).
+
+    Raises:
+        UsageError: one of them is wrong; the message names it.
+    """
+    return validate_config(_Training, {"training": values}, origin="tokenizer").training
 
 
 def texts_of(documents: Iterable[bytes]) -> Iterator[str]:

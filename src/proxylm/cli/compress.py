@@ -1,0 +1,40 @@
+"""``proxylm compress``: the symbols of one file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit
+
+
+def compress(
+    file: Annotated[Path, typer.Argument(help="The file; - reads standard input.")],
+    compressor: Annotated[
+        str,
+        typer.Option(
+            "--compressor", help="A folder, a tokenizer.json or a name (gzip, units:bits=4)."
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Compress a file as one document and print its symbols, one a line.
+
+    Example: proxylm compress --compressor units:bits=4 README.md
+    """
+    from proxylm.compressors.registry import load_compressor
+
+    loaded = load_compressor(compressor)
+    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    symbols = loaded.compress([raw])[0].tolist()
+    result = {
+        "symbols": symbols,
+        "num_bytes": len(raw),
+        "bytes_per_symbol": len(raw) / len(symbols) if symbols else None,
+        "symbol_count": loaded.symbol_count,
+        "fingerprint": loaded.fingerprint,
+    }
+    emit(result, as_json=json, text="\n".join(map(str, symbols)))

@@ -1,0 +1,215 @@
+"""``proxylm compressor``: train compressors, and say what one is and what it does to a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
+    from proxylm.corpus.contract import Corpus
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+train = typer.Typer(no_args_is_help=True, help="Train a compressor on a corpus's training part.")
+app.add_typer(train, name="train")
+
+CorpusOption = Annotated[
+    str | None,
+    typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME."),
+]
+PatternOption = Annotated[str, typer.Option(help="Which files of a folder to read.")]
+TextFieldOption = Annotated[str, typer.Option(help="Field that holds a record's text.")]
+HeldOutOption = Annotated[
+    float, typer.Option(help="Share of documents kept out of training, chosen by hash.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="A new folder for the compressor.")]
+SampleOption = Annotated[
+    int | None,
+    typer.Option(help="Train on about this many bytes, spread over the corpus.", min=1),
+]
+
+BATCH_DOCUMENTS = 64
+DEFAULT_HELD_OUT = 0.02
+DEFAULT_COUNTED_BYTES = 64 << 20
+
+
+@train.command("tokenizer")
+def train_tokenizer(
+    corpus: Annotated[str, typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME.")],
+    out: OutOption,
+    algorithm: Annotated[str, typer.Option(help="bpe or unigram.")] = "bpe",
+    pre_tokenization: Annotated[
+        str, typer.Option(help="default (words), line, or superbpe (bpe only).")
+    ] = "default",
+    vocabulary_size: Annotated[int, typer.Option(help="Number of tokens.")] = 4096,
+    sample_bytes: SampleOption = None,
+    pattern: PatternOption = "*",
+    text_field: TextFieldOption = "text",
+    held_out: HeldOutOption = DEFAULT_HELD_OUT,
+    json: JsonOption = False,
+) -> None:
+    """Train a byte-level tokenizer; its tokens become the symbols.
+
+    Example: proxylm compressor train tokenizer --corpus stdlib --vocabulary-size 4096 --out bpe
+    """
+    from proxylm.compressors.tokenizer import TokenizerCompressor
+    from proxylm.compressors.tokenizer.training import texts_of, tokenizer_training
+
+    _refuse_existing(out)
+    training = tokenizer_training(
+        {
+            "algorithm": algorithm,
+            "vocabulary_size": vocabulary_size,
+            "pre_tokenization": {"kind": pre_tokenization},
+        }
+    )
+    opened = _open_corpus(corpus, pattern, text_field)
+    wanted = sample_bytes or training.sample_bytes
+    note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
+    documents = _training_documents(opened, held_out, wanted)
+    _save(TokenizerCompressor(training.train(texts_of(documents))), out, as_json=json)
+
+
+@train.command("token-bytes")
+def train_token_bytes(
+    tokenizer: Annotated[str, typer.Option(help="A tokenizer's folder or tokenizer.json.")],
+    out: OutOption,
+    encoding: Annotated[str, typer.Option(help="fixed, gray or huffman.")] = "fixed",
+    double_byte: Annotated[
+        bool, typer.Option("--double-byte", help="Two bytes as one of 65536 symbols.")
+    ] = False,
+    corpus: CorpusOption = None,
+    sample_bytes: SampleOption = None,
+    pattern: PatternOption = "*",
+    text_field: TextFieldOption = "text",
+    held_out: HeldOutOption = DEFAULT_HELD_OUT,
+    json: JsonOption = False,
+) -> None:
+    """Write a tokenizer's tokens as bytes; huffman counts tokens in a corpus.
+
+    Example: proxylm compressor train token-bytes --tokenizer bpe --encoding gray --out gray
+    """
+    from proxylm.compressors.registry import load_compressor
+    from proxylm.compressors.token_bytes import (
+        TokenBytesCompressor,
+        TokenBytesSettings,
+        count_tokens,
+    )
+    from proxylm.compressors.tokenizer import TokenizerCompressor
+    from proxylm.config import validate_config
+
+    _refuse_existing(out)
+    values = {"encoding": encoding, "double_byte": double_byte}
+    settings = validate_config(TokenBytesSettings, values, origin="token-bytes")
+    inner = load_compressor(tokenizer)
+    if not isinstance(inner, TokenizerCompressor):
+        raise UsageError(f"{tokenizer}: is a {inner.kind} compressor, not a tokenizer")
+    frequencies = None
+    if settings.needs_frequencies:
+        if corpus is None:
+            raise UsageError("--encoding huffman counts tokens: give a --corpus")
+        opened = _open_corpus(corpus, pattern, text_field)
+        note(f"counting tokens of {opened.name}")
+        wanted = sample_bytes or DEFAULT_COUNTED_BYTES
+        frequencies = count_tokens(inner, _training_documents(opened, held_out, wanted))
+    _save(TokenBytesCompressor(inner, settings, frequencies), out, as_json=json)
+
+
+@app.command()
+def info(
+    compressor: Annotated[
+        str, typer.Argument(help="A folder, a tokenizer.json or a name (gzip, units:bits=4).")
+    ],
+    corpus: CorpusOption = None,
+    pattern: PatternOption = "*",
+    text_field: TextFieldOption = "text",
+    held_out: HeldOutOption = DEFAULT_HELD_OUT,
+    json: JsonOption = False,
+) -> None:
+    """Say what a compressor is and, with a corpus, its rate on the held-out documents.
+
+    Example: proxylm compressor info gzip --corpus stdlib --held-out 0.1
+    """
+    from proxylm.compressors.registry import load_compressor
+
+    loaded = load_compressor(compressor)
+    facts: dict[str, Any] = loaded.describe()
+    if corpus is not None:
+        opened = _open_corpus(corpus, pattern, text_field)
+        facts["corpus"] = _measure(loaded, opened, held_out)
+    emit(facts, as_json=json, text=_as_table(facts))
+
+
+def _refuse_existing(out: Path) -> None:
+    # Before the work, not after it.
+    if out.exists():
+        raise UsageError(f"{out}: exists already; choose another folder or remove it")
+
+
+def _open_corpus(path: str, pattern: str, text_field: str) -> Corpus:
+    from proxylm.config import validate_config
+    from proxylm.corpus.opening import CorpusConfig, open_corpus
+
+    values = {"path": path, "pattern": pattern, "text_field": text_field}
+    return open_corpus(validate_config(CorpusConfig, values, origin="corpus"))
+
+
+def _training_documents(corpus: Corpus, held_out: float, wanted_bytes: int) -> Iterator[bytes]:
+    from proxylm.corpus.split import sample, split_documents
+
+    documents = split_documents(corpus, held_out=False, fraction=held_out)
+    total = sum(part.num_bytes for part in corpus.parts())
+    return (
+        document.raw for document in sample(documents, total_bytes=total, wanted_bytes=wanted_bytes)
+    )
+
+
+def _save(compressor: Compressor, out: Path, *, as_json: bool) -> None:
+    from proxylm.compressors.registry import save_compressor
+
+    save_compressor(compressor, out)
+    facts = {"path": str(out)} | compressor.describe()
+    emit(facts, as_json=as_json, text=_as_table(facts))
+
+
+def _measure(compressor: Compressor, corpus: Corpus, held_out: float) -> dict[str, Any]:
+    """Documents, bytes, symbols and ρ of a corpus's held-out documents."""
+    from proxylm.compressors.contract import CompressedView
+    from proxylm.corpus.split import split_documents
+
+    counts = {"documents": 0, "rejected": 0, "num_bytes": 0, "symbols": 0}
+    documents = split_documents(corpus, held_out=True, fraction=held_out)
+    raws = (document.raw for document in documents)
+    while batch := list(islice(raws, BATCH_DOCUMENTS)):
+        for raw, view in zip(batch, compressor.encode(batch), strict=True):
+            if not isinstance(view, CompressedView):
+                counts["rejected"] += 1
+                continue
+            counts["documents"] += 1
+            counts["num_bytes"] += len(raw)
+            counts["symbols"] += len(view.symbols)
+    if not counts["documents"]:
+        raise DataError(f"{corpus.name}: no held-out document to measure; raise --held-out")
+    rate = counts["num_bytes"] / counts["symbols"]
+    return {"name": corpus.name, **counts, "bytes_per_symbol": rate}
+
+
+def _as_table(facts: dict[str, Any]) -> str:
+    rows = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += [[f"{key}.{inner}", _shown(one)] for inner, one in value.items()]
+        elif value != "":
+            rows.append([key, _shown(value)])
+    return table(["", "value"], rows)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
