@@ -80,9 +80,7 @@ class BpeTraining(Config):
     """
 
     algorithm: Literal["bpe"] = "bpe"
-    vocabulary_size: MEBIBYTE = 1 << 20
-
-VocabularySize = 4096
+    vocabulary_size: VocabularySize = 4096
     pre_tokenization: Annotated[Words | Lines | SuperWords, Field(discriminator="kind")] = Words()
 
     @property
@@ -109,9 +107,7 @@ class UnigramTraining(Config):
     """
 
     algorithm: Literal["unigram"] = "unigram"
-    vocabulary_size: MEBIBYTE = 1 << 20
-
-VocabularySize = 4096
+    vocabulary_size: VocabularySize = 4096
     pre_tokenization: Annotated[Words | Lines, Field(discriminator="kind")] = Words()
 
     @property
