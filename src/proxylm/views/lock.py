@@ -34,7 +34,7 @@ def store_lock(folder: Path) -> Iterator[int]:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise UsageError(
-                    f"{folder}: another 'proxylm prepare' is writing here; wait for it"
+                    f"{folder}: another prepare is writing here; wait for it"
                 )
             time.sleep(_RETRY_SECONDS)
         yield descriptor

@@ -1,0 +1,247 @@
+"""``proxylm prepare`` as a process: output, errors, Ctrl-C, kills, a full disk, two at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from proxylm.cli.main import run
+from proxylm.views.store import ViewStore
+
+PART_BYTES = 50_000
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """About 1.5 MB in 30 parts: long enough for kills to hit any phase of a run."""
+    numbers = random.Random(3)
+    path = tmp_path_factory.mktemp("corpus") / "lines.jsonl"
+    words = ["def", "return", "é", "for", "in", "range", "\n", "    ", "0x1F", "日本"]
+    with path.open("w") as stream:
+        for _ in range(500):
+            text = " ".join(numbers.choices(words, k=numbers.randrange(1, 1400)))
+            stream.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
+def command(corpus: Path, out: Path, workers: int) -> list[str]:
+    options = f"--compressor gzip --compressor units:bits=4 --part-bytes {PART_BYTES}".split()
+    return [
+        *(str(Path(sys.executable).with_name("proxylm")), "prepare", "--corpus", str(corpus)),
+        *("--out", str(out), "--workers", str(workers), *options),
+    ]
+
+
+def start(corpus: Path, out: Path, workers: int = 2, **options) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command(corpus, out, workers), **pipes, **options)
+
+
+def finish(corpus: Path, out: Path, workers: int) -> None:
+    process = start(corpus, out, workers)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(corpus, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("uninterrupted") / "s"
+    finish(corpus, out, workers=1)
+    return out
+
+
+def committed_files(out: Path) -> set[tuple[str, int]]:
+    """Files of shards whose record is written: work that must not be lost."""
+    files = set()
+    for record in (out / ".prepare").glob("*/records/0*.json"):
+        for path in out.glob(f"*-{record.stem}.arrow"):
+            files.add((path.name, path.stat().st_ino))
+    return files
+
+
+def wait_until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.002)
+
+
+def holders_of_lock(out: Path) -> list[str]:
+    """Processes that still have the store's lock open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if link.readlink() == out / ".lock":
+                found.append(link.parts[2])
+        except OSError:
+            continue
+    return found
+
+
+def kill_many_times(corpus: Path, out: Path, kills: int) -> int:
+    """Kill runs at random moments; returns how many kills hit a run while it wrote shards."""
+    numbers, hits, committed = random.Random(kills), 0, set()
+    for attempt in range(kills):
+        process = start(corpus, out, workers=attempt % 3 + 1)
+        if attempt % 4 != 3:  # most kills fall into the writing of shards, some anywhere else
+            wait_until(lambda: committed_files(out) - committed or process.poll() is not None)  # noqa: B023
+        time.sleep(numbers.uniform(0, 0.04))
+        process.kill()
+        process.communicate(timeout=30)
+        wait_until(lambda: not holders_of_lock(out), seconds=10)
+        now = {(path.name, path.stat().st_ino) for path in out.glob("*.arrow")}
+        assert committed <= now, "a finished shard was written again"
+        committed = committed_files(out)
+        hits += bool(committed) and not (out / "manifest.json").exists()
+    return hits
+
+
+def test_kills_lose_nothing_change_nothing_and_leave_no_worker(corpus, uninterrupted, tmp_path):
+    assert kill_many_times(corpus, tmp_path / "s", kills=3) >= 1
+    finish(corpus, tmp_path / "s", workers=3)
+    assert content(tmp_path / "s") == content(uninterrupted)
+    ViewStore.open(tmp_path / "s", verify=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_a_hundred_kills(corpus, uninterrupted, tmp_path):
+    for number in range(20):
+        out = tmp_path / f"s{number}"
+        kill_many_times(corpus, out, kills=5)
+        finish(corpus, out, workers=number % 3 + 1)
+        assert content(out) == content(uninterrupted)
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_process(corpus, uninterrupted, tmp_path):
+    out = tmp_path / "s"
+    process = start(corpus, out, workers=2, start_new_session=True)
+    wait_until(lambda: list(out.glob("*.arrow")))
+    assert holders_of_lock(out)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it as well
+    started = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == ("proxylm: interrupted; run the same command again to go on")
+    assert "Traceback" not in errors
+    wait_until(lambda: not holders_of_lock(out), seconds=5)
+    assert not list(out.glob(".partial-*"))
+    finish(corpus, out, workers=1)
+    assert content(out) == content(uninterrupted)
+
+
+def test_a_killed_worker_is_an_error_that_can_be_gone_on_from(corpus, uninterrupted, tmp_path):
+    out = tmp_path / "s"
+    process = start(corpus, out, workers=2)
+    wait_until(lambda: len(holders_of_lock(out)) >= 3)
+    worker = next(number for number in holders_of_lock(out) if int(number) != process.pid)
+    os.kill(int(worker), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "a worker was killed" in errors.splitlines()[-1]
+    finish(corpus, out, workers=2)
+    assert content(out) == content(uninterrupted)
+
+
+def test_a_full_disk_stops_with_one_line_and_leaves_the_store_as_it_was(
+    corpus, uninterrupted, tmp_path
+):
+    out = tmp_path / "s"
+    limit = 40_000  # less than one raw shard
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    process = start(corpus, out, workers=2, preexec_fn=small_disk)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "File too large" in errors.splitlines()[-1]
+    assert not list(out.glob("*.arrow")) + list(out.glob(".partial-*"))
+    shutil.copytree(uninterrupted, tmp_path / "finished")
+    add = [*command(corpus, tmp_path / "finished", 2), "--compressor", "bytes=units:bits=8"]
+    process = subprocess.run(add, capture_output=True, text=True, preexec_fn=small_disk, timeout=60)
+    assert process.returncode == 1
+    before, after = content(uninterrupted), content(tmp_path / "finished")
+    assert {name: after[name] for name in before} == before
+
+
+def test_two_at_once_is_refused(corpus, tmp_path):
+    out = tmp_path / "s"
+    first = start(corpus, out, workers=1)
+    wait_until(lambda: list(out.glob("*.arrow")))
+    first.send_signal(signal.SIGSTOP)
+    second = start(corpus, out, workers=1)
+    _, errors = second.communicate(timeout=60)
+    first.kill()
+    first.communicate(timeout=30)
+    assert second.returncode == 2
+    assert "another prepare is writing here" in errors.splitlines()[-1]
+
+
+def test_json_is_alone_on_stdout(uninterrupted, capfd, tmp_path):
+    out = tmp_path / "s"
+    arguments = ["prepare", "--corpus", str(Path(__file__)), "--out", str(out), "--json"]
+    assert run([*arguments, "--compressor", "a=gzip", "--workers", "1"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out.count("\n") == 1
+    result = json.loads(captured.out)
+    assert result["documents_in"] == result["documents_written"] == 1
+    assert result["num_bytes"] == Path(__file__).stat().st_size
+    assert result["views"]["a"]["bytes_per_symbol"] > 1
+    assert "fill: " in captured.err
+
+
+def test_the_readable_summary_accounts_for_every_document(tmp_path, capfd):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"t": "one"}\n{"t": ""}\nnonsense\n')
+    arguments = [
+        "prepare",
+        "--corpus",
+        str(path),
+        "--text-field",
+        "t",
+        "--out",
+        str(tmp_path / "s"),
+    ]
+    assert run([*arguments, "--compressor", "units:bits=8", "--held-out", "1"]) == 0
+    text = capfd.readouterr().out
+    assert "documents in 3 = written 1 + rejected 2" in text
+    assert "1 empty (first: " in text
+    assert "held out: 1 documents" in text
+    assert "units  units  256        3         1.000" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compressor", "nothing"], "no such folder or file"),
+        (["--compressor", "gzip", "--compressor", "gzip=units:bits=4"], "two views are named"),
+        (["--held-out", "2"], "held-out fraction 2.0: give a number from 0 to 1"),
+        (["--workers", "0"], "workers 0: give at least 1"),
+        (["--corpus", "stdlib", "--invalid-utf8", "maybe"], "invalid_utf8"),
+        (["--compressor", "raw=gzip"], "is not 'raw'"),
+    ],
+)
+def test_wrong_use_is_status_2_and_one_line(arguments, message, tmp_path, capfd):
+    assert run(["prepare", "--out", str(tmp_path / "s"), *arguments]) == 2
+    errors = capfd.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "s").exists() or not list((tmp_path / "s").glob("*.json"))
