@@ -17,6 +17,7 @@ from numba.core import config
 from proxylm.fingerprint import fingerprint_of
 
 KERNEL_FILES = (
+    "../symbols.py",
     "compiled.py",
     "counter.py",
     "pointers.py",

@@ -120,8 +120,10 @@ class Plan:
         if not self._stops:
             return self.total_steps
         cursor = self._start.copy()
-        self._run(cursor, self._first_context(len(self._edges) - 1), emit=False)
-        return min(int(cursor[CONTEXT]) // self.contexts_per_step, self.total_steps)
+        is_exhausted = self._forward(cursor, self._first_context(len(self._edges) - 1))
+        if not is_exhausted:
+            return self.total_steps
+        return int(cursor[CONTEXT]) // self.contexts_per_step
 
     def block_of(self, step: int) -> Block:
         """The planned block that holds a step in ``[0, steps)``."""
@@ -136,7 +138,7 @@ class Plan:
     def _state_before(self, block: int) -> NDArray[np.int64]:
         while len(self._states) <= block:
             state = self._states[-1].copy()
-            self._run(state, self._first_context(len(self._states)), emit=False)
+            self._forward(state, self._first_context(len(self._states)))
             self._states.append(state)
         return self._states[block].copy()
 
@@ -146,7 +148,7 @@ class Plan:
         num_contexts = num_steps * self.contexts_per_step
         cursor = self._state_before(block)
         taken_before = cursor[TAKEN:].copy()
-        spans = self._run(cursor, first_context + num_contexts, emit=True, first=first_context)
+        spans = self._pack(cursor, first_context, first_context + num_contexts)
         if len(self._states) == block + 1 and not self._stops:
             cursor[SPAN_COUNT] = 0
             self._states.append(cursor)
@@ -162,15 +164,17 @@ class Plan:
             taken_before=taken_before,
         )
 
-    def _run(
-        self, cursor: NDArray[np.int64], end: int, *, emit: bool, first: int = 0
-    ) -> NDArray[np.void]:
-        """Move the cursor to the window's end; returns the window's spans if they are wanted."""
+    def _forward(self, cursor: NDArray[np.int64], end: int) -> bool:
+        """Move the cursor to a context without planning; True if the data ended before it."""
+        page = Page(end, end, cursor, np.empty(0, SPAN_DTYPE))
+        return pack(self._rules, self._draws, self.tables.tables, page)
+
+    def _pack(self, cursor: NDArray[np.int64], first: int, end: int) -> NDArray[np.void]:
+        """Move the cursor to ``end``; returns the spans of contexts from ``first`` on."""
         start = cursor.copy()
         while True:
-            spans = np.empty(self._span_capacity if emit else 0, SPAN_DTYPE)
-            page = Page(first if emit else end, end, cursor, spans)
-            pack(self._rules, self._draws, self.tables.tables, page)
+            spans = np.empty(self._span_capacity, SPAN_DTYPE)
+            pack(self._rules, self._draws, self.tables.tables, Page(first, end, cursor, spans))
             needed = int(cursor[SPAN_COUNT])
             if needed <= len(spans):
                 return spans[:needed]
