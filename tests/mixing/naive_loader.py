@@ -22,8 +22,8 @@ from proxylm.mixing.config import (
 )
 
 WORD = 1 << 64
-SOURCE, DOCUMENT_ORDER, DOCUMENT_VIEW, PAIR_ORDER, PIECE_LENGTH, PIECE_FORMAT, CONTEXT_ORDER = range(
-    1, 8
+SOURCE, DOCUMENT_ORDER, DOCUMENT_VIEW, PAIR_ORDER, PIECE_LENGTH, PIECE_FORMAT, CONTEXT_ORDER = (
+    range(1, 8)
 )
 RAW, COMPRESSED = symbols.Format.RAW, symbols.Format.COMPRESSED
 
@@ -155,15 +155,11 @@ class NaiveLoader:
         pairing = self.mixing.granularity.pairing
         if isinstance(pairing, NoPairs):
             return False
-        return isinstance(pairing, AlwaysPairs) or step < round(
-            pairing.fraction * self.total_steps
-        )
+        return isinstance(pairing, AlwaysPairs) or step < round(pairing.fraction * self.total_steps)
 
     # --- documents
 
-    def lay_document(
-        self, source: int, epoch: int, ordinal: int, document: MemoryDocument
-    ) -> None:
+    def lay_document(self, source: int, epoch: int, ordinal: int, document: MemoryDocument) -> None:
         step = min((len(self.contexts) - 1) // self.contexts_per_step, self.total_steps - 1)
         rate = self.rate(step)
         identity = (source, epoch, ordinal)
