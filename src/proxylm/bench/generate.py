@@ -1,0 +1,92 @@
+"""``proxylm bench generate``: decoding one byte at a time, beside the products it cannot avoid.
+
+Every new byte needs every weight matrix times one vector; nothing of that can be shared between
+bytes that follow one another. The yardstick does those products and nothing else: no attention,
+no norms, no choice of a byte. Several rows share the reading of the matrices, so a batch has the
+same matrices times as many vectors as its yardstick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.inference.byte_model import ByteModel
+from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import EOS, RAW_CLOSE, vocabulary_size
+
+LAPTOP_SIZE = ModelConfig(
+    vocabulary_size=vocabulary_size(0),
+    layers=6,
+    width=384,
+    ffn=1024,
+    heads=6,
+    attention=EvaAttention(window=512, chunk=8),
+)
+"""The size that the training benchmark uses too: 10.7M parameters."""
+
+PROMPT = b"def area(radius):\n"
+NEW_BYTES = 256
+REPEATS = 5
+BATCH_ROWS = 8
+
+
+def run_generate_benchmark(
+    *, config: ModelConfig = LAPTOP_SIZE, new_bytes: int = NEW_BYTES, repeats: int = REPEATS
+) -> list[BenchmarkRow]:
+    """Greedy decoding through the cache, one row and several; bytes/s beside bare products."""
+    model = endless_model(config)
+    return [
+        _row("generate/one-byte", model, 1, new_bytes, repeats),
+        _row(f"generate/batch-{BATCH_ROWS}", model, BATCH_ROWS, new_bytes, repeats),
+    ]
+
+
+def endless_model(config: ModelConfig) -> ByteModel:
+    """A random model that never ends its text, so that every run makes as many bytes as asked.
+
+    The closing symbols' logits are 0, and the largest of 256 random logits is not below that.
+    """
+    module = LanguageModel(config)
+    with torch.no_grad():
+        module.lm_head.weight[[RAW_CLOSE, EOS]] = 0
+    return ByteModel(module)
+
+
+def _row(case: str, model: ByteModel, rows: int, new_bytes: int, repeats: int) -> BenchmarkRow:
+    def decode() -> None:
+        made = model.generate_batch([PROMPT] * rows, max_new_bytes=new_bytes)
+        assert all(len(data) == new_bytes for data in made)
+
+    seconds, bare_seconds = alternate(
+        decode, bare_products(model.module, rows, new_bytes), repeats=repeats
+    )
+    return BenchmarkRow(
+        case=case,
+        value=rows * new_bytes / seconds,
+        unit="bytes/s",
+        yardstick=rows * new_bytes / bare_seconds,
+        yardstick_is=f"every weight matrix times {rows} vector{'s' * (rows > 1)} per step, alone",
+    )
+
+
+def bare_products(module: LanguageModel, rows: int, steps: int) -> Callable[[], None]:
+    """An action: ``steps`` times each weight matrix but the embedding times ``rows`` vectors."""
+    matrices: list[Tensor] = [
+        weight.detach()
+        for name, weight in module.named_parameters()
+        if weight.dim() == 2 and "embed_tokens" not in name
+    ]
+    vectors = {width: torch.randn(rows, width) for width in {w.shape[1] for w in matrices}}
+
+    def multiply() -> None:
+        with torch.inference_mode():
+            for _ in range(steps):
+                for matrix in matrices:
+                    torch.nn.functional.linear(vectors[matrix.shape[1]], matrix)
+
+    return multiply
