@@ -20,6 +20,7 @@ from proxylm.cli import (
     evaluate,
     generate,
     prepare,
+    rates,
     report,
     train,
 )
@@ -49,6 +50,7 @@ app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
+app.command("rates")(rates.rates)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 
