@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,8 +73,8 @@ class TokenizerCompressor(Compressor):
         return cls.from_file(folder / TOKENIZER_FILE)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Engines do not pickle; a worker builds its own from the file.
-        return type(self), (self._file,)
+        # Engines do not pickle; a worker builds its own from the file, once.
+        return _rebuilt, (type(self), self._file)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -165,6 +165,11 @@ class TokenizerCompressor(Compressor):
         if not spelled.startswith(self._prefix) and symbols.size:
             raise DataError(f"tokenizer: sequence {index} does not start as this tokenizer's do")
         return spelled[len(self._prefix) :]
+
+
+@lru_cache(maxsize=2)
+def _rebuilt(compressor_class: type[TokenizerCompressor], file: bytes) -> TokenizerCompressor:
+    return compressor_class(file)
 
 
 _NOTHING = np.empty(0, dtype=np.uint32)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -134,7 +134,11 @@ class RankEngine:
     def _encode_one(self, text: str) -> NDArray[np.uint32]:
         if not text.isascii() and _newer_characters().search(text):
             return self._library.encode([text])[0]
-        buffer = self._core.encode_to_tiktoken_buffer(text, self._matched)
+        try:
+            buffer = self._core.encode_to_tiktoken_buffer(text, self._matched)
+        except ValueError:
+            # Its regular expressions give up on very long runs (a million spaces).
+            return self._library.encode([text])[0]
         ranks = np.frombuffer(buffer, dtype=np.uint32)
         return ranks if self._ids is None else self._ids[ranks]
 
@@ -181,8 +185,8 @@ def choose_engine(specification: TokenizerSpecification) -> EngineChoice:
 
 def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) -> RankEngine:
     pattern = pattern_for_both(specification)
-    ids_by_rank = _ids_by_rank(specification)
     matched = _matched_tokens(specification)
+    ids_by_rank = _ids_by_rank(specification)
     bytes_of = specification.token_bytes()
     try:
         encoding = tiktoken.Encoding(
@@ -275,12 +279,24 @@ def _check_tokens_encode_to_themselves(model: dict[str, Any], order: dict[str, N
 def _matched_tokens(specification: TokenizerSpecification) -> dict[str, int]:
     """Added tokens that are matched in text: content -> id."""
     added = [token for token in specification.added_tokens if not token["special"]]
-    contents = [token["content"] for token in added]
     flags = ("single_word", "lstrip", "rstrip")
     if any(token.get(flag) for token in added for flag in flags):
         raise _NotProvedError("an added token depends on what stands beside it")
-    if len({bool(token.get("normalized")) for token in added}) > 1 or any(
-        a != b and a in b for a in contents for b in contents
-    ):
-        raise _NotProvedError("its added tokens overlap")
-    return {token["content"]: token["id"] for token in added}
+    matched = {token["content"]: token["id"] for token in added}
+    if _can_overlap(matched.keys()):
+        raise _NotProvedError("its added tokens can overlap")
+    return matched
+
+
+def _can_overlap(contents: Collection[str]) -> bool:
+    """Whether two occurrences could share characters, so that the order of search matters."""
+    starts = {content[:stop] for content in contents for stop in range(1, len(content))}
+    for content in contents:
+        for start in range(1, len(content)):
+            if content[start:] in starts:
+                return True
+            if any(content[start:stop] in contents for stop in range(start + 1, len(content) + 1)):
+                return True
+        if any(content[:stop] in contents for stop in range(1, len(content))):
+            return True
+    return False
