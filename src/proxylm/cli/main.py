@@ -23,6 +23,7 @@ from proxylm.cli import (
     rates,
     report,
     train,
+    views,
 )
 from proxylm.errors import ProxylmError
 
@@ -46,6 +47,7 @@ def _root() -> None:
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)

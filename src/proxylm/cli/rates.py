@@ -34,10 +34,16 @@ class PairPhase(StrEnum):
 
 def rates(
     rho: Annotated[float, typer.Option(help="The compressor's rate: bytes per symbol.")],
-    rate: Annotated[float, typer.Option(help="Share of views shown compressed, r.")] = 0.9,
+    rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of views shown compressed, r.")
+    ] = 0.9,
     schedule: Annotated[Schedule, typer.Option(help="How r is reached.")] = Schedule.WARMUP,
-    start: Annotated[float, typer.Option(help="r at the first step of a warm-up.")] = 0.4,
-    fraction: Annotated[float, typer.Option(help="Share of the steps that is warm-up.")] = 0.2,
+    start: Annotated[
+        float, typer.Option(min=0, max=1, help="r at the first step of a warm-up.")
+    ] = 0.4,
+    fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the steps that is warm-up.")
+    ] = 0.2,
     pairs: Annotated[PairPhase, typer.Option(help=_PAIRING_HELP)] = PairPhase.WARMUP,
     pieces: Annotated[
         tuple[int, int] | None,

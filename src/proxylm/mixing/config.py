@@ -11,7 +11,7 @@ here is plain data; ``mixing.plan`` turns it into the numbers that the packing k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -252,3 +252,12 @@ class MixingConfig(Config):
         if isinstance(self.granularity, PieceGranularity):
             return 0
         return self.granularity.pairing.steps_with_pairs(total_steps)
+
+
+READY_MIXTURES: dict[str, Callable[[], MixingConfig]] = {
+    "paper": MixingConfig.paper,
+    "pieces": MixingConfig.pieces,
+    "bytes": MixingConfig.bytes_only,
+    "compressed": MixingConfig.compressed_only,
+}
+"""Mixtures by name, for command lines and recipes."""
