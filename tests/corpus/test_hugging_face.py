@@ -1,0 +1,64 @@
+"""Hugging Face data sets, with a stand-in for the optional library."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.errors import DataError, UsageError
+
+
+class StoredDataset:
+    """The little of ``datasets.Dataset`` that is used."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.data = SimpleNamespace(table=pa.table({"text": texts}))
+        self._fingerprint = f"{len(texts)} texts"
+
+    def flatten_indices(self) -> StoredDataset:
+        return self
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = ModuleType("datasets")
+    module.asked = []
+
+    def load_dataset(path: str, name: str | None, split: str) -> StoredDataset:
+        module.asked.append((path, name, split))
+        if path == "nobody/nothing":
+            raise FileNotFoundError("Dataset 'nobody/nothing' doesn't exist\nand more")
+        return StoredDataset([f"text {number}" for number in range(10)])
+
+    module.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    return module
+
+
+def test_rows_come_in_parts_and_a_worker_opens_the_table_again(library):
+    corpus = open_corpus(CorpusConfig(path="hf:some/set:python", part_bytes=40))
+    copy = pickle.loads(pickle.dumps(corpus))
+    items = [item for part in corpus.parts() for item in copy.read(part)]
+    assert [item.raw for item in items] == [b"text %d" % number for number in range(10)]
+    assert items[7].id == "hf:some/set:python:7"
+    assert len(corpus.parts()) > 1
+    assert library.asked == [("some/set", "python", "train")] * 2
+
+
+def test_an_unknown_name_or_column_is_one_line(library):
+    with pytest.raises(DataError, match="hf:nobody/nothing: cannot be loaded") as error:
+        open_corpus(CorpusConfig(path="hf:nobody/nothing"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match="no column 'body'"):
+        open_corpus(CorpusConfig(path="hf:some/set", text_field="body"))
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match=r"pip install 'proxylm\[datasets\]'"):
+        open_corpus(CorpusConfig(path="hf:some/set"))
