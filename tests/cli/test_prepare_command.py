@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from proxylm.cli.main import run
+from proxylm.cli.prepare import LineProgress, split_name
+from proxylm.views.prepare import Progress
 from proxylm.views.store import ViewStore
 
 PART_BYTES = 50_000
@@ -245,3 +247,36 @@ def test_wrong_use_is_status_2_and_one_line(arguments, message, tmp_path, capfd)
     assert message in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "s").exists() or not list((tmp_path / "s").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("gzip", ("gzip", "gzip")),
+        ("units:bits=4", ("units", "units:bits=4")),
+        ("small=units:bits=4", ("small", "units:bits=4")),
+        ("runs/bpe", ("bpe", "runs/bpe")),
+        ("runs/bpe/", ("bpe", "runs/bpe/")),
+        ("runs/bpe/tokenizer.json", ("bpe", "runs/bpe/tokenizer.json")),
+        ("mine=runs/bpe", ("mine", "runs/bpe")),
+    ],
+)
+def test_a_view_is_named_after_its_compressor(argument, expected, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "bpe").mkdir(parents=True)
+    (tmp_path / "runs" / "bpe" / "tokenizer.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert split_name(argument) == expected
+
+
+def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
+    times = iter([100.0, 101.0, 104.0, 110.0, 110.1])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    show = LineProgress()
+    for done in (20, 30, 40, 60, 100):
+        show(Progress(job="fill", done_bytes=done * 10**6, total_bytes=10**8))
+    assert capfd.readouterr().err.splitlines() == [
+        "fill: 20.0 of 100.0 MB",
+        "fill: 40.0 of 100.0 MB, about 12 s left",
+        "fill: 60.0 of 100.0 MB, about 10 s left",
+        "fill: 100.0 of 100.0 MB",
+    ]

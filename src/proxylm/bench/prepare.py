@@ -77,9 +77,17 @@ class CopiedCorpus(Corpus):
             yield replace(item, id=f"{part.copy}/{item.id}")
 
 
-def run_prepare_benchmark(copies: int = COPIES, repeats: int = REPEATS) -> list[BenchmarkRow]:
-    """Measure ``prepare`` with one worker per core; takes a few minutes."""
-    corpus = open_corpus(CorpusConfig(path="stdlib"))
+def run_prepare_benchmark(
+    corpus_path: str = "stdlib", *, copies: int = COPIES, repeats: int = REPEATS
+) -> list[BenchmarkRow]:
+    """Measure ``prepare`` with one worker per core; takes two or three minutes.
+
+    Args:
+        corpus_path: what is prepared, ``CorpusConfig.path``.
+        copies: how many times over the steady cases read it; the slow Unigram one, a third.
+        repeats: timings per case, of which the median counts.
+    """
+    corpus = open_corpus(CorpusConfig(path=corpus_path))
     training = [document.raw for document in split_documents(corpus, held_out=False)]
     texts = [document.raw.decode(errors="replace") for document in corpus.documents()]
     bpe = BpeTraining(vocabulary_size=VOCABULARY_SIZE).train(texts_of(training))
@@ -87,7 +95,7 @@ def run_prepare_benchmark(copies: int = COPIES, repeats: int = REPEATS) -> list[
     cases: list[tuple[str, bytes, int]] = [
         ("prepare/bpe", bpe, copies),
         ("prepare/bpe/once", bpe, 1),
-        ("prepare/unigram", unigram, max(1, copies // 2)),
+        ("prepare/unigram", unigram, max(1, copies // 3)),
     ]
     return [
         _measure(case, file, CopiedCorpus(corpus, count), texts, count, repeats)

@@ -107,17 +107,17 @@ def _load_compressors(arguments: list[str]) -> dict[str, Compressor]:
 
     compressors: dict[str, Compressor] = {}
     for argument in arguments:
-        name, location = _split_name(argument)
+        name, location = split_name(argument)
         if name in compressors:
             raise UsageError(f"--compressor: two views are named '{name}'; name them with NAME=…")
         compressors[name] = load_compressor(location)
     return compressors
 
 
-def _split_name(argument: str) -> tuple[str, str]:
+def split_name(argument: str) -> tuple[str, str]:
     """The view's name and where its compressor is.
 
-    >>> _split_name("bpe=runs/tokenizer"), _split_name("runs/bpe/"), _split_name("units:bits=4")
+    >>> split_name("bpe=runs/tokenizer"), split_name("runs/bpe/"), split_name("units:bits=4")
     (('bpe', 'runs/tokenizer'), ('bpe', 'runs/bpe/'), ('units', 'units:bits=4'))
     """
     named = _NAMED.fullmatch(argument)
@@ -144,7 +144,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _LineProgress()
+        yield LineProgress()
         return
     columns = [
         TextColumn("{task.description}"),
@@ -164,7 +164,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-class _LineProgress:
+class LineProgress:
     """Progress for logs: a line at the start, then at most one every few seconds."""
 
     def __init__(self) -> None:
@@ -172,6 +172,7 @@ class _LineProgress:
         self._last = 0.0
 
     def __call__(self, progress: Progress) -> None:
+        """Print a line if one is due."""
         now = time.monotonic()
         started, at_first = self._first.setdefault(progress.job, (now, progress.done_bytes))
         if now - self._last < _SECONDS_BETWEEN_LINES and progress.done_bytes < progress.total_bytes:

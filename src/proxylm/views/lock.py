@@ -33,9 +33,7 @@ def store_lock(folder: Path) -> Iterator[int]:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
-                raise UsageError(
-                    f"{folder}: another prepare is writing here; wait for it"
-                )
+                raise UsageError(f"{folder}: another prepare is writing here; wait for it")
             time.sleep(_RETRY_SECONDS)
         yield descriptor
     finally:

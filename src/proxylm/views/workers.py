@@ -124,6 +124,9 @@ def _run_in_pool(
     pool = ProcessPoolExecutor(
         workers, context, _start_worker, (job, lifeline, _LockShare(lock_descriptor))
     )
+    # Largest first, so that no worker is left with a long part while the others are idle.
+    part_bytes = job.source.part_bytes
+    ranks = sorted(ranks, key=lambda rank: (-part_bytes[rank], rank))
     try:
         for future in as_completed([pool.submit(_run_shard, rank) for rank in ranks]):
             on_done(future.result())
