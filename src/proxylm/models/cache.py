@@ -15,6 +15,7 @@ beside, so that ``rewind`` can take back rejected proposals, across a window's b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,18 @@ from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.summaries import summarize_chunks
 
 _FIRST_CAPACITY = 64
+
+
+class Slot(NamedTuple):
+    """Where one further position goes, and what it sees.
+
+    Keys and values are ``buffer [2, B, H_kv, capacity, D]``; the new position is the last of
+    ``first`` ... ``end - 1``, which are all that its query sees.
+    """
+
+    buffer: Tensor
+    first: int
+    end: int
 
 
 class LayerCache(ABC):
@@ -36,6 +49,14 @@ class LayerCache(ABC):
         """Append ``n`` positions ``[B, n, heads, D]`` and attend from them, ``[B, n, H, D]``."""
 
     @abstractmethod
+    def open_slot(self, key: Tensor) -> Slot:
+        """Room for one position whose keys look like ``key [B, H_kv, D]``; the caller fills it."""
+
+    @abstractmethod
+    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+        """Count the position in, once its slot is filled and its query has attended."""
+
+    @abstractmethod
     def rewind(self, position: int) -> None:
         """Forget every position from ``position`` on."""
 
@@ -44,8 +65,11 @@ class LayerCache(ABC):
         """Keep only these rows of the batch, int64 ``[b]``, in this order."""
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, *, seen_before: int) -> Tensor:
-    # query [B, n, H, D]; key, value [B, H_kv, seen_before + n, D]; causal among the n new ones.
+def attend(query: Tensor, key: Tensor, value: Tensor, *, seen_before: int) -> Tensor:
+    """Attention of ``n`` new positions ``[B, n, H, D]``, causal among themselves.
+
+    ``key`` and ``value`` are ``[B, H_kv, seen_before + n, D]``.
+    """
     count = query.shape[1]
     mask = None
     if count > 1:
@@ -73,9 +97,18 @@ class CausalLayerCache(LayerCache):
         buffer = self._reserve(key, end)
         buffer[0, :, :, self.length : end] = key.transpose(1, 2)
         buffer[1, :, :, self.length : end] = value.transpose(1, 2)
-        out = _attend(query, buffer[0, :, :, :end], buffer[1, :, :, :end], seen_before=self.length)
+        out = attend(query, buffer[0, :, :, :end], buffer[1, :, :, :end], seen_before=self.length)
         self.length = end
         return out
+
+    def open_slot(self, key: Tensor) -> Slot:
+        """See the base class."""
+        end = self.length + 1
+        return Slot(self._reserve(key[:, None], end), 0, end)
+
+    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+        """See the base class."""
+        self.length += 1
 
     def rewind(self, position: int) -> None:
         """See the base class."""
@@ -123,6 +156,20 @@ class EvaLayerCache(LayerCache):
             start = end
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
+    def open_slot(self, key: Tensor) -> Slot:
+        """See the base class."""
+        window = self.attention.window
+        summaries = self.length // window * self.attention.chunks_per_window
+        end = self.capacity + self.length % window + 1
+        return Slot(self._reserve(key[:, None]), self.capacity - summaries, end)
+
+    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+        """See the base class."""
+        assert mu is not None and phi is not None
+        self.length += 1
+        if self.length % self.attention.window == 0:
+            self._seal_window(mu, phi)
+
     def _attend_in_window(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         buffer = self._reserve(key)
         filled = self.length % self.attention.window
@@ -133,7 +180,7 @@ class EvaLayerCache(LayerCache):
         buffer[1, :, :, old_end:end] = value.transpose(1, 2)
         self.length += key.shape[1]
         seen = buffer[:, :, :, first:end]
-        return _attend(query, seen[0], seen[1], seen_before=old_end - first)
+        return attend(query, seen[0], seen[1], seen_before=old_end - first)
 
     def _seal_window(self, mu: Tensor, phi: Tensor) -> None:
         assert self.buffer is not None

@@ -7,16 +7,21 @@ the plain modules with a form of attention (FlexAttention on a GPU, the dense re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from proxylm.models.attention import AttentionForm, DenseForm
 from proxylm.models.blocks import Block
+from proxylm.models.cache import LayerCache
 from proxylm.models.config import ModelConfig
 from proxylm.models.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.cpu.runs import plan_runs
+from proxylm.models.cpu.step import step_block
 from proxylm.models.rotary import Rotation, rotation_of
+
+BlockStep = Callable[[Block, Tensor, Rotation, LayerCache], Tensor]
 
 
 class Execution(ABC):
@@ -81,7 +86,16 @@ def execution_for(
 ) -> Execution:
     """The execution for contexts whose weights look like ``weight``; nothing else chooses."""
     rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
-    on_cpu = weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if on_cpu and weight.dtype == torch.float32:
+    if _by_hand(weight):
         return CpuExecution(config, rotation, document_ids)
     return ModuleExecution(rotation, DenseForm(config.attention, document_ids))
+
+
+def step_for(count: int, weight: Tensor) -> BlockStep:
+    """How ``count`` further positions go through a block and its cache."""
+    return step_block if count == 1 and _by_hand(weight) else Block.step
+
+
+def _by_hand(weight: Tensor) -> bool:
+    autocast = torch.is_autocast_enabled("cpu")
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not autocast

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.execution import execution_for
+from proxylm.models.execution import execution_for, step_for
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
 from proxylm.models.layout import positions_within
@@ -169,8 +169,9 @@ class LanguageModel(nn.Module):
         positions = torch.arange(position, position + count, device=ids.device)[None]
         rotation = rotation_of(positions, self.config.head_width, self.config.rope_theta)
         x = self.model.embed_tokens(ids).float()
+        step = step_for(count, self.lm_head.weight)
         for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
-            x = layer.step(x, rotation, layer_cache)
+            x = step(layer, x, rotation, layer_cache)
         cache.position = position + count
         return self.model.norm(x)
 

@@ -1,0 +1,91 @@
+"""The hand-written step of one position beside ``Block.step``, over windows and rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from proxylm.models.blocks import Block
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
+from proxylm.models.cpu.step import step_block
+from proxylm.models.execution import BlockStep, step_for
+from proxylm.models.language_model import LanguageModel
+
+ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=2)}
+POSITIONS = 70
+
+
+@pytest.fixture(scope="module", params=list(ATTENTIONS))
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    config = ModelConfig(
+        vocabulary_size=320,
+        layers=2,
+        width=32,
+        ffn=48,
+        heads=4,
+        attention=ATTENTIONS[request.param],
+        context=64,
+    )
+    model = LanguageModel(config, seed=1)
+    with torch.no_grad():
+        for block in model.model.blocks():
+            for norm in (block.input_layernorm, block.post_attention_layernorm):
+                norm.weight.add_(0.1 * torch.randn(32, generator=torch.Generator().manual_seed(2)))
+    return model
+
+
+def hidden_by(
+    model: LanguageModel, step: BlockStep, monkeypatch: pytest.MonkeyPatch, ids: Tensor
+) -> Tensor:
+    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step)
+    cache = model.new_cache(len(ids))
+    columns = [model.step_hidden(ids[:, i : i + 1], cache) for i in range(ids.shape[1])]
+    return torch.cat(columns, dim=1)
+
+
+def some_ids(rows: int) -> Tensor:
+    return torch.randint(64, 320, (rows, POSITIONS), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("one_thread_products", [1 << 20, 0])
+def test_the_step_by_hand_equals_the_modules(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
+) -> None:
+    monkeypatch.setattr("proxylm.models.cpu.step.ONE_THREAD_PRODUCTS", one_thread_products)
+    ids = some_ids(rows=3)
+    ours = hidden_by(model, step_block, monkeypatch, ids)
+    reference = hidden_by(model, Block.step, monkeypatch, ids)
+    assert ours.shape == reference.shape == (3, POSITIONS, 32)
+    assert float((ours - reference).norm() / reference.norm()) < 1e-6
+
+
+def test_it_equals_the_whole_forward(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = some_ids(rows=2)
+    with torch.no_grad():
+        reference = model.hidden(ids)
+    ours = hidden_by(model, step_block, monkeypatch, ids)
+    assert float((ours - reference).norm() / reference.norm()) < 1e-5
+
+
+def test_slots_and_whole_stretches_mix(model: LanguageModel) -> None:
+    ids = some_ids(rows=2)
+    cache = model.new_cache(2)
+    stretches = [5, 1, 1, 12, 1, 20, 1, 29]
+    columns, start = [], 0
+    for count in stretches:
+        columns.append(model.step_hidden(ids[:, start : start + count], cache))
+        start += count
+    with torch.no_grad():
+        reference = model.hidden(ids[:, :start])
+    error = (torch.cat(columns, dim=1) - reference).norm() / reference.norm()
+    assert float(error) < 1e-5
+
+
+def test_it_is_chosen_for_one_position_in_float32_on_a_cpu(model: LanguageModel) -> None:
+    weight = model.lm_head.weight
+    assert step_for(1, weight) is step_block
+    assert step_for(2, weight) is Block.step
+    assert step_for(1, weight.bfloat16()) is Block.step
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert step_for(1, weight) is Block.step
