@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,6 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 
 def test_tensorboard_holds_the_same_numbers_once(tmp_path: Path) -> None:
     written(tmp_path, 1, 5, resumed_step=0)
-    time.sleep(1.1)  # TensorBoard orders event files by the second in their names.
     written(tmp_path, 4, 6, resumed_step=3)
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
@@ -69,3 +69,22 @@ def test_tensorboard_holds_the_same_numbers_once(tmp_path: Path) -> None:
     assert [event.step for event in losses] == [1, 2, 3, 4, 5, 6]
     assert losses[4].value == pytest.approx(2.0)
     assert {event.value for event in board.Scalars("held_out/raw")} == {0.5}
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    """A real limit on file sizes, in a process of its own."""
+    body = (
+        "import resource, sys; from pathlib import Path;"
+        "from proxylm.training.metrics import MetricsLog;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "log = MetricsLog(Path(sys.argv[1]), resumed_step=0).__enter__();"
+        "[log.write({'step': step, 'loss': 0.5}) for step in range(1, 1000)]"
+    )
+    command = [sys.executable, "-c", body, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("proxylm.errors.DataError")
+    assert "metrics.jsonl: cannot be written" in last_line
+    assert "thread" not in done.stderr
+    keep_until(tmp_path / "metrics.jsonl", 10**9)
+    assert steps_of(tmp_path / "metrics.jsonl")[:3] == [1, 2, 3]

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch.utils.tensorboard import SummaryWriter
-
+from proxylm.errors import DataError
 from proxylm.files import atomic_file
+from proxylm.training.event_file import EventFile
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -26,8 +26,10 @@ class MetricsLog:
 
     def __init__(self, run: Path, *, resumed_step: int) -> None:
         keep_until(run / METRICS_FILE, resumed_step)
-        self._lines = (run / METRICS_FILE).open("ab")
-        self._board = SummaryWriter(run / TENSORBOARD_FOLDER, purge_step=resumed_step + 1)
+        self._path = run / METRICS_FILE
+        # Unbuffered: after a failed write nothing is left that closing would try again.
+        self._lines = self._path.open("ab", buffering=0)
+        self._board = EventFile(run / TENSORBOARD_FOLDER, kept_step=resumed_step)
 
     def __enter__(self) -> Self:
         return self
@@ -44,15 +46,22 @@ class MetricsLog:
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one step; ``record["step"]`` counts updates made, from 1."""
         line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
-        self._lines.write(line.encode())
-        self._lines.flush()
-        for name, value in _numbers(record):
-            self._board.add_scalar(name, value, record["step"])
+        try:
+            self._append(line.encode())
+            self._board.write(record["step"], _numbers(record))
+        except OSError as error:
+            raise DataError(
+                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint is "
+                "intact, free some space and run the same command again"
+            ) from None
+
+    def _append(self, data: bytes) -> None:
+        while data:
+            data = data[self._lines.write(data) :]
 
     def sync(self) -> None:
         """Flush to the disk; called before a checkpoint vouches for the steps so far."""
         os.fsync(self._lines.fileno())
-        self._board.flush()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
