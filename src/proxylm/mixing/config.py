@@ -11,12 +11,12 @@ here is plain data; ``mixing.plan`` turns it into the numbers that the packing k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from proxylm.config import Config
 from proxylm.errors import UsageError
@@ -58,6 +58,21 @@ def check_sources(sources: Sequence[SourceConfig]) -> None:
         raise UsageError("data: all weights are 0; give at least one source a positive weight")
 
 
+def _kinds(default: str, *others: str) -> Discriminator:
+    """Tells the types of a choice apart by ``kind``; where it is left out, the default is meant."""
+
+    def kind_of(value: Any) -> Any:
+        is_plain = isinstance(value, Mapping)
+        return value.get("kind", default) if is_plain else getattr(value, "kind", None)
+
+    known = ", ".join((default, *others))
+    return Discriminator(
+        kind_of,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"give fields with a 'kind' out of: {known}",
+    )
+
+
 class ConstantRate(Config):
     """The same share of views is shown compressed from the first step to the last."""
 
@@ -93,7 +108,10 @@ class WarmUpRate(Config):
         return [warm_up_steps(self.fraction, total_steps)]
 
 
-RateSchedule = Annotated[ConstantRate | WarmUpRate, Field(discriminator="kind")]
+RateSchedule = Annotated[
+    Annotated[ConstantRate, Tag("constant")] | Annotated[WarmUpRate, Tag("warmup")],
+    _kinds("warmup", "constant"),
+]
 
 PairOrder = Literal["rc", "cr", "random"]
 """Which view of a pair comes first: raw (rc), compressed (cr), or either, half and half."""
@@ -149,7 +167,12 @@ class AlwaysPairs(Config):
         return COMPRESSED_FIRST_PROBABILITY[self.order]
 
 
-Pairing = Annotated[NoPairs | WarmUpPairs | AlwaysPairs, Field(discriminator="kind")]
+Pairing = Annotated[
+    Annotated[NoPairs, Tag("none")]
+    | Annotated[WarmUpPairs, Tag("warmup")]
+    | Annotated[AlwaysPairs, Tag("always")],
+    _kinds("warmup", "none", "always"),
+]
 
 
 class DocumentGranularity(Config):
@@ -192,7 +215,10 @@ class PieceGranularity(Config):
         return self
 
 
-Granularity = Annotated[DocumentGranularity | PieceGranularity, Field(discriminator="kind")]
+Granularity = Annotated[
+    Annotated[DocumentGranularity, Tag("document")] | Annotated[PieceGranularity, Tag("piece")],
+    _kinds("document", "piece"),
+]
 
 
 class MixingConfig(Config):

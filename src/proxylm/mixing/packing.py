@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from proxylm.mixing.compiled import Int64, Uint64, compiled, inlined
 from proxylm.mixing.counter import Purpose, absorb, permuted, uniform
 from proxylm.mixing.pointers import borrowed
-from proxylm.mixing.tables import Tables, anchors_of
+from proxylm.mixing.tables import DOCUMENT_FIELDS, Tables, anchors_of
 from proxylm.symbols import Format
 
 MINIMUM_CONTENT = 4
@@ -43,6 +43,11 @@ SPAN_DTYPE = np.dtype(
     ],
     align=True,
 )
+
+DRAWN_DTYPE = np.dtype([("epoch", "i8"), *DOCUMENT_FIELDS])
+"""A document and the epoch in which it is drawn."""
+
+DRAWN_AHEAD = 32
 
 PADDING = 2
 """In ``format``: neither view."""
@@ -106,6 +111,26 @@ class Draws(NamedTuple):
     pair_below: NDArray[np.float64]
 
 
+class Ahead(NamedTuple):
+    """The next documents of each source, fetched in groups; filled by the kernel itself.
+
+    Documents lie in random places: fetched one by one, each would be waited for alone.
+
+    Attributes:
+        documents: ``DRAWN_DTYPE`` ``[sources, DRAWN_AHEAD]``.
+        group: int64 ``[sources]``, which group of draws that is; -1 for none.
+    """
+
+    documents: NDArray[np.void]
+    group: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, sources: int) -> Ahead:
+        """Nothing fetched yet."""
+        documents = np.empty((sources, DRAWN_AHEAD), DRAWN_DTYPE)
+        return cls(documents, np.full(sources, -1, np.int64))
+
+
 class Page(NamedTuple):
     """Where spans go: those of contexts in [first, end) are written, the others only counted out.
 
@@ -162,13 +187,14 @@ class Stretch(NamedTuple):
 
 
 @compiled
-def pack(rules: Rules, draws: Draws, tables: Tables, page: Page) -> bool:
+def pack(rules: Rules, draws: Draws, tables: Tables, ahead: Ahead, page: Page) -> bool:
     """Lay documents until the window's end; True if the data ended before it.
 
     Afterwards the cursor stands where packing has to go on for the next window: at the start of
     the document that crosses the window's end, which is then laid again from its beginning.
     """
-    draws, tables, page = borrowed(draws), borrowed(tables), borrowed(page)
+    draws, tables = borrowed(draws), borrowed(tables)
+    ahead, page = borrowed(ahead), borrowed(page)
     cursor = page.cursor
     start_room = 1 + rules.sentinels + MINIMUM_CONTENT
     while cursor[CONTEXT] < page.end:
@@ -182,7 +208,8 @@ def pack(rules: Rules, draws: Draws, tables: Tables, page: Page) -> bool:
                 pad(rules, page)
             return True
         context, offset, segment = cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT]
-        lay_document(rules, draws, tables, page, draw_document(draws, tables, source, draw))
+        sample = draw_document(draws, tables, ahead, source, draw)
+        lay_document(rules, draws, tables, page, sample)
         if cursor[CONTEXT] >= page.end:
             cursor[CONTEXT], cursor[OFFSET], cursor[SEGMENT] = context, offset, segment
             break
@@ -205,14 +232,29 @@ def draw_source(draws: Draws, sample: int) -> int:
 
 
 @inlined
-def draw_document(draws: Draws, tables: Tables, source: int, draw: int) -> Sample:
-    """The document that a source gives after ``draw`` others: its epoch's permutation says."""
+def draw_document(draws: Draws, tables: Tables, ahead: Ahead, source: int, draw: int) -> Sample:
+    """The document that a source gives after ``draw`` others."""
+    if ahead.group[source] != draw // DRAWN_AHEAD:
+        draw_ahead(draws, tables, ahead, source, draw // DRAWN_AHEAD)
+    drawn = ahead.documents[source, draw % DRAWN_AHEAD]
+    return Sample(source, drawn.ordinal, draw, drawn.epoch, drawn.num_bytes, drawn.num_symbols)
+
+
+@compiled
+def draw_ahead(draws: Draws, tables: Tables, ahead: Ahead, source: int, group: int) -> None:
+    """Fetch a group of a source's next documents: its epochs' permutations say which."""
     entry = tables.sources[source]
-    epoch = draw // entry.num_documents
-    order = absorb(draws.keys[_DOCUMENT_ORDER, source], np.uint64(epoch))
-    place = permuted(draw - epoch * entry.num_documents, entry.num_documents, order)
-    document = tables.documents[entry.first_document + place]
-    return Sample(source, document.ordinal, draw, epoch, document.num_bytes, document.num_symbols)
+    count = entry.num_documents
+    for index in range(DRAWN_AHEAD):
+        draw = group * DRAWN_AHEAD + index
+        epoch = draw // count
+        order = absorb(draws.keys[_DOCUMENT_ORDER, source], np.uint64(epoch))
+        place = permuted(draw - epoch * count, count, order)
+        document = tables.documents[entry.first_document + place]
+        drawn = ahead.documents[source, index]
+        drawn.ordinal, drawn.epoch = document.ordinal, epoch
+        drawn.num_bytes, drawn.num_symbols = document.num_bytes, document.num_symbols
+    ahead.group[source] = group
 
 
 @inlined

@@ -28,6 +28,7 @@ from proxylm.mixing.packing import (
     SPAN_COUNT,
     SPAN_DTYPE,
     TAKEN,
+    Ahead,
     Draws,
     Page,
     Rules,
@@ -166,21 +167,24 @@ class Plan:
 
     def _forward(self, cursor: NDArray[np.int64], end: int) -> bool:
         """Move the cursor to a context without planning; True if the data ended before it."""
-        page = Page(end, end, cursor, np.empty(0, SPAN_DTYPE))
-        return pack(self._rules, self._draws, self.tables.tables, page)
+        return self._lay(Page(end, end, cursor, np.empty(0, SPAN_DTYPE)))
 
     def _pack(self, cursor: NDArray[np.int64], first: int, end: int) -> NDArray[np.void]:
         """Move the cursor to ``end``; returns the spans of contexts from ``first`` on."""
         start = cursor.copy()
         while True:
             spans = np.empty(self._span_capacity, SPAN_DTYPE)
-            pack(self._rules, self._draws, self.tables.tables, Page(first, end, cursor, spans))
+            self._lay(Page(first, end, cursor, spans))
             needed = int(cursor[SPAN_COUNT])
             if needed <= len(spans):
                 return spans[:needed]
             # Too short a guess: the pass is cheap and pure, so it is simply made again.
             self._span_capacity = needed + needed // 8
             cursor[:] = start
+
+    def _lay(self, page: Page) -> bool:
+        ahead = Ahead.empty(len(self.tables.tables.sources))
+        return pack(self._rules, self._draws, self.tables.tables, ahead, page)
 
 
 def block_edges(total_steps: int, mixing: MixingConfig) -> NDArray[np.int64]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from proxylm.mixing.compiled import Record, compiled
 from proxylm.mixing.pointers import int64_at, uint32_at
 
-DOCUMENT_DTYPE = np.dtype([("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")])
+DOCUMENT_FIELDS = [("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")]
+DOCUMENT_DTYPE = np.dtype(DOCUMENT_FIELDS)
 """One training document: its ordinal in its store and the lengths of its two views."""
 
 
