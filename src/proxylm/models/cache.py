@@ -139,7 +139,8 @@ class EvaLayerCache(LayerCache):
         self.length = 0
         self.capacity = 0  # summaries that fit
         self.buffer: Tensor | None = None  # [2, B, H, capacity + W, D]
-        self.previous_window: Tensor | None = None  # [2, B, H, W, D]
+        self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
+        self.sealed_windows = 0
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
@@ -187,6 +188,7 @@ class EvaLayerCache(LayerCache):
         chunks = self.attention.chunks_per_window
         window_keys = self.buffer[:, :, :, self.capacity :]
         self.previous_window = window_keys.clone()
+        self.sealed_windows = self.length // self.attention.window
         # [2, B, H, W, D] -> [2, B, chunks, C, H, D]
         by_chunk = window_keys.unflatten(3, (chunks, self.attention.chunk)).permute(
             0, 1, 3, 4, 2, 5
@@ -200,10 +202,10 @@ class EvaLayerCache(LayerCache):
     def rewind(self, position: int) -> None:
         """Forget positions from ``position`` on; at most into the window before the current one."""
         window = self.attention.window
-        windows_back = self.length // window - position // window
-        assert 0 <= position <= self.length and windows_back <= 1, "rewind too far"
-        if windows_back:
+        assert 0 <= position <= self.length, "rewind goes back"
+        if position // window < self.length // window:
             assert self.buffer is not None and self.previous_window is not None
+            assert position // window == self.sealed_windows - 1, "rewind by more than a window"
             self.buffer[:, :, :, self.capacity :] = self.previous_window
         self.length = position
 

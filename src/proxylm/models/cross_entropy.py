@@ -24,42 +24,50 @@ def rows_per_chunk(vocabulary_size: int) -> int:
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """``sum_i weight_i * nll_i`` and the single ``nll_i`` (not differentiable)."""
+    """``sum_i scale_i * nll_i`` and the single ``nll_i`` (not differentiable).
+
+    Products run in the type of ``hidden`` and ``weight``, softmax and sums in float32.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, scales: Tensor, ranges: Ranges
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        scales: Tensor,
+        ranges: Ranges,
+        wants_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Loss and per-row nats; gradients are prepared where they will be asked for."""
-        wants_gradient = any(ctx.needs_input_grad[:2])
+        """Loss and per-row nats; ``targets`` are columns of the stacked ranges."""
         nats = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        grad_hidden = torch.empty_like(hidden) if wants_gradient else None
-        grad_weight = torch.zeros_like(weight) if wants_gradient else None
-        columns = sum(end - start for start, end in ranges)
-        step = rows_per_chunk(columns)
+        grads = None
+        if wants_gradient:
+            grads = torch.empty_like(hidden), torch.zeros_like(weight, dtype=torch.float32)
+        step = rows_per_chunk(sum(end - start for start, end in ranges))
         for start in range(0, hidden.shape[0], step):
             rows = slice(start, start + step)
+            wanted, scale = targets[rows, None], scales[rows, None]
             logits = _logits(hidden[rows], weight, ranges)
-            wanted = targets[rows, None]
             largest = logits.amax(dim=-1, keepdim=True)
             wanted_logit = logits.gather(1, wanted) - largest
-            probabilities = logits.sub_(largest).exp_()
-            total = probabilities.sum(dim=-1, keepdim=True)
+            exponentials = logits.sub_(largest).exp_()
+            total = exponentials.sum(dim=-1, keepdim=True)
             nats[rows] = (total.log() - wanted_logit).squeeze(1)
-            if grad_hidden is not None and grad_weight is not None:
-                probabilities.mul_(scales[rows, None] / total)
-                probabilities.scatter_add_(1, wanted, -scales[rows, None].to(logits.dtype))
-                _accumulate(probabilities, hidden, weight, rows, ranges, grad_hidden, grad_weight)
-        if grad_hidden is not None and grad_weight is not None:
-            ctx.save_for_backward(grad_hidden, grad_weight)
+            if grads is not None:
+                grad_logits = exponentials.mul_(scale / total).scatter_add_(1, wanted, -scale)
+                _accumulate(grad_logits, hidden[rows], weight, ranges, grads[0][rows], grads[1])
+        if grads is not None:
+            ctx.save_for_backward(*grads)
         ctx.mark_non_differentiable(nats)
         return (nats * scales).sum(), nats
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the gradients that forward prepared."""
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None
+        scale = grad_outputs[0]
+        return grad_hidden * scale, grad_weight * scale, None, None, None, None
 
 
 def _logits(hidden: Tensor, weight: Tensor, ranges: Ranges) -> Tensor:
@@ -71,21 +79,20 @@ def _accumulate(
     grad_logits: Tensor,
     hidden: Tensor,
     weight: Tensor,
-    rows: slice,
     ranges: Ranges,
     grad_hidden: Tensor,
     grad_weight: Tensor,
 ) -> None:
-    grad_logits = grad_logits.to(hidden.dtype)
-    column = 0
-    for index, (start, end) in enumerate(ranges):
-        part = grad_logits[:, column : column + end - start]
-        column += end - start
-        if index == 0:
-            torch.mm(part, weight[start:end], out=grad_hidden[rows])
+    """Write the gradient of a chunk's ``hidden``, add its part of the weight's."""
+    widths = [end - start for start, end in ranges]
+    parts = grad_logits.to(hidden.dtype).split(widths, dim=1)
+    grad_hidden.zero_()
+    for part, (start, end) in zip(parts, ranges, strict=True):
+        grad_hidden.addmm_(part, weight[start:end])
+        if part.dtype == grad_weight.dtype:
+            grad_weight[start:end].addmm_(part.t(), hidden)
         else:
-            grad_hidden[rows].addmm_(part, weight[start:end])
-        grad_weight[start:end].addmm_(part.t(), hidden[rows])
+            grad_weight[start:end] += part.t() @ hidden
 
 
 def chunked_cross_entropy(
@@ -103,11 +110,18 @@ def chunked_cross_entropy(
     Returns:
         The scalar ``sum_i scale_i * nats_i`` and the detached nats ``[n]``.
     """
+    wants_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     column = torch.zeros_like(targets)
     offset = 0
     for start, end in ranges:
         inside = (targets >= start) & (targets < end)
         column = torch.where(inside, targets - start + offset, column)
         offset += end - start
-    loss, nats = ChunkedCrossEntropy.apply(hidden, weight, column, scales, ranges)
+    device_type = hidden.device.type
+    if torch.is_autocast_enabled(device_type):
+        hidden, weight = (x.to(torch.get_autocast_dtype(device_type)) for x in (hidden, weight))
+    with torch.autocast(device_type, enabled=False):
+        loss, nats = ChunkedCrossEntropy.apply(
+            hidden, weight, column, scales, ranges, wants_gradient
+        )
     return loss, nats

@@ -19,6 +19,7 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.cpu.runs import plan_runs
 from proxylm.models.cpu.step import step_block
+from proxylm.models.flex import FlexForm
 from proxylm.models.rotary import Rotation, rotation_of
 
 BlockStep = Callable[[Block, Tensor, Rotation, LayerCache], Tensor]
@@ -56,6 +57,7 @@ class CpuExecution(Execution):
             epsilon=config.norm_epsilon,
             rotation=Rotation(cos, sin),
             plan=plan_runs(document_ids.numpy(), config.attention),
+            keep_for_backward=torch.is_grad_enabled(),
         )
 
     def run(self, block: Block, x: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ class CpuExecution(Execution):
             block.post_attention_layernorm.scale(),
             torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
             mlp.down_proj.weight,
-            self.settings.epsilon,
+            self.settings,
         )
         return rows.view_as(x)
 
@@ -88,7 +90,8 @@ def execution_for(
     rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
     if _by_hand(weight):
         return CpuExecution(config, rotation, document_ids)
-    return ModuleExecution(rotation, DenseForm(config.attention, document_ids))
+    form = FlexForm if weight.device.type == "cuda" else DenseForm
+    return ModuleExecution(rotation, form(config.attention, document_ids))
 
 
 def step_for(count: int, weight: Tensor) -> BlockStep:

@@ -11,11 +11,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxylm.models.config import EvaAttention
+from proxylm.models.config import Attention, EvaAttention
 
 
-def visible_chunk_count(length: int, attention: EvaAttention) -> int:
-    """``M``: chunks of every window but the last that ``length`` positions touch."""
+def window_of(attention: Attention, length: int) -> int:
+    """``W``; causal attention is one window over all ``length`` positions."""
+    return attention.window if isinstance(attention, EvaAttention) else max(length, 1)
+
+
+def visible_chunk_count(length: int, attention: Attention) -> int:
+    """``M``: chunks of every window but the last that ``length`` positions touch; causal: 0."""
+    if not isinstance(attention, EvaAttention):
+        return 0
     return max(length - 1, 0) // attention.window * attention.chunks_per_window
 
 
@@ -73,7 +80,7 @@ def causal_mask(document_ids: Tensor) -> Tensor:
         positions[None, None, :],
         document_ids[:, :, None],
         document_ids[:, None, :],
-        max(length, 1),
+        window=max(length, 1),
     )
 
 

@@ -31,12 +31,13 @@ class Heads:
     summary_value: Tensor
 
 
-def attend_runs(heads: Heads, plan: RunPlan, out: Tensor) -> list[Tensor]:
-    """Write the attention output to ``out [R, H, D]``; return the softmax weights worth keeping.
+def attend_runs(heads: Heads, plan: RunPlan, out: Tensor, *, keep: bool) -> list[Tensor]:
+    """Write the attention output to ``out [R, H, D]``; return softmax weights for backward.
 
-    The list is empty where keeping the weights would take more than ``KEPT_BYTES_PER_LAYER``.
+    The list is empty unless ``keep``, and where the weights would take more than
+    ``KEPT_BYTES_PER_LAYER``.
     """
-    keep = _probability_bytes(plan, heads.query.shape[1]) <= KEPT_BYTES_PER_LAYER
+    keep = keep and _probability_bytes(plan, heads.query.shape[1]) <= KEPT_BYTES_PER_LAYER
     kept = []
     for runs in _batches(plan, heads.query.shape[1]):
         query, key, value = _gather_all(heads, runs)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,24 @@ class HalfSettings:
     epsilon: float
     rotation: Rotation
     plan: RunPlan
+    keep_for_backward: bool
+
+
+class AttentionSaved(NamedTuple):
+    """What the attention half's backward needs besides its tensor arguments."""
+
+    inverse: Tensor
+    attended: Tensor
+    kept: list[Tensor]
+    heads: Heads
+    chunk_weights: list[ChunkWeights]
+
+
+def _take_saved(ctx: Any) -> Any:
+    # Backward overwrites some of it, so it runs once.
+    saved, ctx.saved = ctx.saved, None
+    assert saved is not None, "a block's backward runs once per forward (no retain_graph)"
+    return saved
 
 
 def _split_heads(qkv: Tensor, settings: HalfSettings) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,9 +87,16 @@ class AttentionHalf(torch.autograd.Function):
             )
         heads = Heads(query, key, value, summary_key, summary_value)
         attended = torch.empty_like(x)
-        kept = attend_runs(heads, settings.plan, attended.unflatten(1, (settings.heads, -1)))
-        ctx.save_for_backward(x, norm_weight, qkv_weight, out_weight, mu, phi)
-        ctx.settings, ctx.saved = settings, (inverse, attended, kept, heads, chunk_weights)
+        kept = attend_runs(
+            heads,
+            settings.plan,
+            attended.unflatten(1, (settings.heads, -1)),
+            keep=settings.keep_for_backward,
+        )
+        if settings.keep_for_backward:
+            ctx.save_for_backward(x, norm_weight, qkv_weight, out_weight, mu, phi)
+            ctx.settings = settings
+            ctx.saved = AttentionSaved(inverse, attended, kept, heads, chunk_weights)
         return torch.addmm(x, attended, out_weight.t())
 
     @staticmethod
@@ -79,7 +104,7 @@ class AttentionHalf(torch.autograd.Function):
         """Gradients of ``x``, weights, ``mu`` and ``phi``."""
         x, norm_weight, qkv_weight, out_weight, mu, phi = ctx.saved_tensors
         settings: HalfSettings = ctx.settings
-        inverse, attended, kept, heads, chunk_weights = ctx.saved
+        inverse, attended, kept, heads, chunk_weights = _take_saved(ctx)
         grad = grad_outputs[0].contiguous()
         grad_attended = torch.mm(grad, out_weight)
         grad_out_weight = torch.mm(grad.t(), attended)
@@ -128,17 +153,21 @@ class FeedForwardHalf(torch.autograd.Function):
         norm_weight: Tensor,
         gate_up_weight: Tensor,
         down_weight: Tensor,
-        epsilon: float,
+        settings: HalfSettings,
     ) -> Tensor:
         """``[R, width]`` to ``[R, width]``."""
-        y, saved = feed_forward(x, norm_weight, gate_up_weight, down_weight, epsilon)
-        ctx.save_for_backward(x, norm_weight, gate_up_weight, down_weight)
-        ctx.saved = saved
+        keep = settings.keep_for_backward
+        y, saved = feed_forward(
+            x, norm_weight, gate_up_weight, down_weight, settings.epsilon, keep=keep
+        )
+        if keep:
+            ctx.save_for_backward(norm_weight, gate_up_weight, down_weight)
+            ctx.saved = saved
         return y
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of ``x`` and weights."""
-        _, *weights = ctx.saved_tensors
-        saved: FeedForwardSaved = ctx.saved
+        weights = ctx.saved_tensors
+        saved: FeedForwardSaved = _take_saved(ctx)
         return (*feed_forward_backward(grad_outputs[0].contiguous(), saved, *weights), None)

@@ -25,22 +25,33 @@ class FeedForwardSaved(NamedTuple):
 
 
 def feed_forward(
-    x: Tensor, norm_weight: Tensor, gate_up_weight: Tensor, down_weight: Tensor, epsilon: float
-) -> tuple[Tensor, FeedForwardSaved]:
-    """``y [R, width]`` and what backward needs; ``gate_up_weight`` is ``[2 ffn, width]``."""
+    x: Tensor,
+    norm_weight: Tensor,
+    gate_up_weight: Tensor,
+    down_weight: Tensor,
+    epsilon: float,
+    *,
+    keep: bool,
+) -> tuple[Tensor, FeedForwardSaved | None]:
+    """``y [R, width]`` and, if ``keep``, what backward needs.
+
+    Args:
+        gate_up_weight: ``[2 ffn, width]``, both weights stacked.
+    """
     rows, width = x.shape
     ffn = down_weight.shape[1]
     inverse = x.new_empty(rows, 1)
-    gate_up = x.new_empty(rows, 2 * ffn)
+    gate_up = x.new_empty(rows if keep else min(rows, ROWS_PER_BLOCK), 2 * ffn)
     y = torch.empty_like(x)
     scratch = x.new_empty(min(rows, ROWS_PER_BLOCK), width)
     for block in row_blocks(rows):
         inverse[block] = inverse_rms(x[block], epsilon)
-        n = normalize(x[block], inverse[block], norm_weight, scratch[: block.stop - block.start])
-        torch.mm(n, gate_up_weight.t(), out=gate_up[block])
-        activation = F.silu(gate_up[block, :ffn]).mul_(gate_up[block, ffn:])
+        n = normalize(x[block], inverse[block], norm_weight, scratch[: x[block].shape[0]])
+        inner = gate_up[block] if keep else gate_up[: n.shape[0]]
+        torch.mm(n, gate_up_weight.t(), out=inner)
+        activation = F.silu(inner[:, :ffn]).mul_(inner[:, ffn:])
         torch.addmm(x[block], activation, down_weight.t(), out=y[block])
-    return y, FeedForwardSaved(x, inverse, gate_up)
+    return y, FeedForwardSaved(x, inverse, gate_up) if keep else None
 
 
 class FeedForwardGrads(NamedTuple):

@@ -21,7 +21,7 @@ from torch import Tensor
 from proxylm.errors import DataError
 from proxylm.models.config import Attention, EvaAttention
 from proxylm.models.cpu.rows import ROWS_PER_BLOCK
-from proxylm.models.layout import visible_chunk_count
+from proxylm.models.layout import visible_chunk_count, window_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +78,28 @@ def plan_runs(document_ids: NDArray[np.integer], attention: Attention) -> RunPla
     """
     if (np.diff(document_ids, axis=1) < 0).any():
         raise DataError("document_ids must not decrease inside a context")
-    eva = attention if isinstance(attention, EvaAttention) else None
     grouped: dict[tuple[int, int], list[Run]] = defaultdict(list)
     passes: list[SummaryPass] = []
     for context, documents in enumerate(document_ids):
-        for run in _runs(context, documents, eva):
+        for run in context_runs(context, documents, attention):
             grouped[run.length, run.summary_count].append(run)
-        if eva:
-            passes += _summary_passes(context, documents, eva)
+        if isinstance(attention, EvaAttention):
+            passes += _summary_passes(context, documents, attention)
     return RunPlan(groups=tuple(map(tuple, grouped.values())), passes=tuple(passes))
 
 
-def _runs(context: int, documents: NDArray[np.integer], eva: EvaAttention | None) -> Iterator[Run]:
+def context_runs(
+    context: int, documents: NDArray[np.integer], attention: Attention
+) -> Iterator[Run]:
+    """The runs of one context, in order; ``documents`` is its ``document_ids`` row ``[N]``."""
     length = len(documents)
-    window = eva.window if eva else max(length, 1)
+    window, chunks = window_of(attention, length), visible_chunk_count(length, attention)
     starts = np.flatnonzero(np.diff(documents)) + 1
     edges = np.union1d(starts, np.arange(0, length + window, window).clip(max=length)).tolist()
-    chunks = visible_chunk_count(length, eva) if eva else 0
-    chunk_documents = documents[eva.chunk - 1 :: eva.chunk][:chunks] if eva else documents[:0]
     for start, end in itertools.pairwise(edges):
         first = last = 0
-        if eva:
-            earlier = chunk_documents[: start // window * eva.chunks_per_window]
+        if isinstance(attention, EvaAttention) and start >= window:
+            earlier = documents[: start // window * window][attention.chunk - 1 :: attention.chunk]
             own = documents[start]
             first = int(np.searchsorted(earlier, own, side="left"))
             last = int(np.searchsorted(earlier, own, side="right"))

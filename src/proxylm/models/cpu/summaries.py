@@ -1,8 +1,8 @@
 """Chunk summaries and their gradients, by formula (see ``proxylm.models.summaries``).
 
-With ``a = softmax(u)``, ``u_j = mu . k_j`` and ``b = softmax(w)``, ``w_j = s (phi . k_j - |k_j|^2/2)``
-over a chunk, summary key ``sum a_j k_j`` with gradient ``g``, summary value ``sum b_j v_j`` with
-gradient ``h``:
+Over a chunk, ``a = softmax(u)`` with ``u_j = mu . k_j``, and ``b = softmax(w)`` with
+``w_j = s (phi . k_j - |k_j|^2 / 2)``. Where the summary key ``sum a_j k_j`` has gradient ``g`` and
+the summary value ``sum b_j v_j`` has gradient ``h``:
 
     du_j = a_j (g . k_j - sum_i a_i g . k_i)        dw_j = b_j (h . v_j - sum_i b_i h . v_i)
     dk_j = a_j g + du_j mu + s dw_j (phi - k_j)     dv_j = b_j h

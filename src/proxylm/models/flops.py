@@ -1,0 +1,62 @@
+"""Floating-point operations that training a model needs, for tables, plots and benchmarks.
+
+Counted are the matrix products (6 operations per parameter and symbol: 2 forward, 4 backward) and
+the attention that is needed: pairs of a query and a key or summary it may see, never masked ones
+(12 operations per pair and channel), and the making of summaries (24 per key and channel).
+Recomputation, elementwise work and the optimizer are not counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.models.config import ModelConfig
+from proxylm.models.cpu.runs import context_runs
+from proxylm.models.layout import visible_chunk_count
+
+_CONTEXTS_AVERAGED = 64
+
+
+def training_flops(config: ModelConfig, document_ids: NDArray[np.integer]) -> int:
+    """Operations of forward and backward over packed contexts, ``document_ids [B, N]``.
+
+    All heads are counted at all positions (raw heads and ``by_format`` may skip some).
+    """
+    batch, length = document_ids.shape
+    summarized = visible_chunk_count(length, config.attention) * _chunk(config)
+    attention = 12 * attention_pairs(config, document_ids) + 24 * batch * summarized
+    products = 6 * batch * length * config.matrix_parameter_count
+    return products + config.layers * config.width * attention
+
+
+def attention_pairs(config: ModelConfig, document_ids: NDArray[np.integer]) -> int:
+    """Pairs of a query and a visible key or summary, in one head of one layer."""
+    return sum(
+        run.length * (run.length + 1) // 2 + run.length * run.summary_count
+        for context, documents in enumerate(document_ids)
+        for run in context_runs(context, documents, config.attention)
+    )
+
+
+def training_flops_per_symbol(
+    config: ModelConfig, *, context: int, document_symbols: float | None = None
+) -> float:
+    """Expected operations per symbol of packed training.
+
+    Args:
+        context: symbols per context.
+        document_symbols: mean length of a document in symbols, wrapping included; None fills
+            each context with one document. Documents of that length are laid end to end over
+            many contexts, so that they start at every offset.
+    """
+    if document_symbols is None:
+        layout = np.zeros((1, context), dtype=np.int64)
+    else:
+        positions = np.arange(_CONTEXTS_AVERAGED * context).reshape(-1, context)
+        layout = (positions / document_symbols).astype(np.int64)
+    return training_flops(config, layout) / layout.size
+
+
+def _chunk(config: ModelConfig) -> int:
+    return config.attention.chunk if config.attention.kind == "eva" else 0
