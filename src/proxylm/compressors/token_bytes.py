@@ -259,12 +259,16 @@ class TokenBytesCompressor(Compressor):
         if len(num_bytes):
             # A space that the tokenizer puts before every text is no byte of the document.
             num_bytes[0] += len(raw) - int(num_bytes.sum())
-        anchors = (
-            anchors_of_tokens(num_bytes, len(symbols) // max(1, len(tokens)))
-            if self._code.is_uniform
-            else anchors_of_uneven_tokens(num_bytes, self._code.lengths[tokens])
-        )
+        if self._code.is_uniform:
+            anchors = anchors_of_tokens(num_bytes, self._symbols_per_token)
+        else:
+            anchors = anchors_of_uneven_tokens(num_bytes, self._code.lengths[tokens])
         return CompressedView(symbols=symbols.astype(np.uint32), anchors=anchors)
+
+    @property
+    def _symbols_per_token(self) -> int:
+        """Where the code is uniform."""
+        return int(self._code.lengths[0]) // (2 if self._settings.double_byte else 1)
 
     def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """Read the code words, then the tokens."""

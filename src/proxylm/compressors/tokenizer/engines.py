@@ -51,8 +51,8 @@ SAME_IN_BOTH = re.compile(
           | \\[sSrnt] | \\[^\w\s]                  # white space, escaped punctuation
           | \[\^?(?: \\p\{(?:L|Lu|Ll|Lt|Lm|Lo|N|P|S|M)\} | \\[sSrnt] | \\[^\w\s]
                    | (?!&&)[^\\\[\]^] )+\]         # one flat class
-          | \(\?(?:[:!=]|i:) | [()|]               # groups and look-ahead
-          | [?*+] | \{\d+(?:,\d*)?\}(?!\+)         # '}+' repeats in one, is possessive in the other
+          | \(\?(?:[:!=]|i:) | \((?!\?) | [)|]     # groups and look-ahead
+          | [?*+] | \{\d+(?:,\d*)?\}(?![+?])       # '}+' and '}?' mean different things
           | [^\\.^$\[\](){}?*+|] )+""",
     re.VERBOSE,
 )
