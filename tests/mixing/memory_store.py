@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from proxylm.mixing.config import MixingConfig
 from proxylm.mixing.loader import Loader
 from proxylm.mixing.plan import Plan
-from proxylm.mixing.tables import source_tables
+from proxylm.mixing.tables import StoreLike, ViewLike, source_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def memory_store(
     """Documents as a store of shards of those sizes (which add up to the documents)."""
     assert sum(shard_sizes) == len(documents)
     ends = np.cumsum([0, *shard_sizes])
-    shards = [documents[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    shards = [documents[a:b] for a, b in pairwise(ends)]
     store = MemoryStore(
         raw_lengths=np.array([len(d.raw) for d in documents], np.int64),
         held_out=np.array([d.held_out for d in documents], bool),
@@ -99,37 +100,8 @@ def random_documents(
     return documents
 
 
-def lengths_only_store(
-    num_bytes: NDArray[np.int64], *, rho: float, spacing: int = 64
-) -> tuple[MemoryStore, MemoryView]:
-    """A store of made-up lengths, with anchors but without content: enough to plan."""
-    num_symbols = np.maximum(1, np.round(num_bytes / rho)).astype(np.int64)
-    counts = (num_symbols - 1) // spacing
-    anchor_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    place = np.arange(anchor_offsets[-1]) - np.repeat(anchor_offsets[:-1], counts) + 1
-    symbol = place * spacing
-    byte = symbol * np.repeat(num_bytes, counts) // np.repeat(num_symbols, counts)
-    empty = np.empty(0, np.uint16)
-
-    def offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-    anchors = np.stack([byte, symbol], axis=1).astype(np.uint32)
-    store = MemoryStore(
-        raw_lengths=num_bytes.astype(np.int64),
-        held_out=np.zeros(len(num_bytes), bool),
-        raw_columns=[MemoryColumn(values=empty.astype(np.uint8), offsets=offsets(num_bytes))],
-    )
-    view = MemoryView(
-        symbol_lengths=num_symbols,
-        columns=[MemoryColumn(values=empty, offsets=offsets(num_symbols))],
-        anchor_columns=[MemoryColumn(values=anchors, offsets=anchor_offsets)],
-    )
-    return store, view
-
-
 def memory_loader(
-    sources: Sequence[tuple[MemoryStore, MemoryView | None]],
+    sources: Sequence[tuple[StoreLike, ViewLike | None]],
     mixing: MixingConfig,
     *,
     context: int,

@@ -49,24 +49,17 @@ def materialize(
     The outputs are ``[B, N]``, the targets ``[B, N, H]``; every element is written.
     """
     tables = borrowed(tables)
-    heads = targets.shape[2]
     for row in range(len(contexts)):
         first, end = first_span[contexts[row]], first_span[contexts[row] + 1]
-        segment_start = 0
+        segment_first = first
         for index in range(first, end):
             span = spans[index]
             size = write_inputs(tables, span, inputs[row])
-            number(
-                span.segment, span.position, span.offset, size, document_ids[row], position_ids[row]
-            )
-            span_end = span.offset + size
+            number(span, size, document_ids[row], position_ids[row])
             if index + 1 == end or spans[index + 1].segment != span.segment:
-                write_next_symbols(
-                    inputs[row], targets[row], segment_start, span_end, span.format == PADDING
-                )
-                segment_start = span_end
-        for head in range(1, heads):
-            write_further_symbols(spans[first:end], inputs[row], targets[row], head)
+                segment = spans[segment_first : index + 1]
+                write_targets(segment, span.offset + size, inputs[row], targets[row])
+                segment_first = index + 1
 
 
 @compiled
@@ -118,55 +111,53 @@ def copy_content(tables: Tables, span: Record, output: NDArray[np.int32]) -> Non
 
 @compiled
 def number(
-    segment: int,
-    position: int,
-    offset: int,
-    size: int,
-    document_ids: NDArray[np.int32],
-    position_ids: NDArray[np.int32],
+    span: Record, size: int, document_ids: NDArray[np.int32], position_ids: NDArray[np.int32]
 ) -> None:
     """Write a span's attention segment and positions."""
-    documents, positions = (
-        document_ids[offset : offset + size],
-        position_ids[offset : offset + size],
-    )
-    first = np.int32(position)
+    documents = document_ids[span.offset : span.offset + size]
+    positions = position_ids[span.offset : span.offset + size]
+    segment, first = span.segment, span.position
     for index in range(size):
         documents[index] = segment
         positions[index] = first + np.int32(index)
 
 
 @compiled
-def write_next_symbols(
-    inputs: NDArray[np.int32], targets: NDArray[np.int32], start: int, end: int, is_padding: bool
+def write_targets(
+    segment: NDArray[np.void], end: int, inputs: NDArray[np.int32], targets: NDArray[np.int32]
 ) -> None:
-    """Targets of head 0 for one attention segment."""
-    if is_padding:
+    """Targets of one attention segment: its spans, and where it ends in the context."""
+    start = segment[0].offset
+    if segment[0].format == PADDING:
         targets[start:end, :] = IGNORED_TARGET
-        return
-    if targets.shape[1] == 1:
+    elif targets.shape[1] == 1:
         # The common case, laid out so that it is one plain copy.
         targets.reshape(-1)[start : end - 1] = inputs[start + 1 : end]
+        targets[end - 1, 0] = IGNORED_TARGET
     else:
-        for position in range(start, end - 1):
-            targets[position, 0] = inputs[position + 1]
-    targets[end - 1, 0] = IGNORED_TARGET
+        for index in range(len(segment)):
+            is_last = index + 1 == len(segment)
+            span_end = end if is_last else segment[index + 1].offset
+            write_further_targets(segment[index], span_end, end, inputs, targets)
 
 
 @compiled
-def write_further_symbols(
-    spans: NDArray[np.void], inputs: NDArray[np.int32], targets: NDArray[np.int32], head: int
+def write_further_targets(
+    span: Record,
+    span_end: int,
+    segment_end: int,
+    inputs: NDArray[np.int32],
+    targets: NDArray[np.int32],
 ) -> None:
-    """Targets of one of the heads from 1 on, for a whole context."""
-    for index in range(len(spans)):
-        span = spans[index]
-        start = np.int64(span.offset)
-        is_last = index + 1 == len(spans)
-        end = len(inputs) if is_last else np.int64(spans[index + 1].offset)
-        # A span ends where its format does, or with its segment: no target lies beyond.
-        is_trained = span.format != PADDING and not span.marks & SECOND_VIEW
-        trained_end = max(start, end - 1 - head) if is_trained else start
-        for position in range(start, trained_end):
-            targets[position, head] = inputs[position + 1 + head]
-        for position in range(trained_end, end):
-            targets[position, head] = IGNORED_TARGET
+    """Targets of all heads for one span of a segment."""
+    heads = targets.shape[1]
+    # A span ends where its format does: the further heads' targets do not lie beyond.
+    limit = 0 if span.marks & SECOND_VIEW else span_end
+    for position in range(span.offset, span_end):
+        # Slices that start at 0 let the inner loops become plain copies.
+        wanted, following = targets[position], inputs[position + 1 : segment_end]
+        known = max(min(1, len(following)), min(heads, limit - position - 1))
+        for head in range(known):
+            wanted[head] = following[head]
+        for head in range(known, heads):
+            wanted[head] = IGNORED_TARGET

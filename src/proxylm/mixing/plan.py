@@ -133,6 +133,12 @@ class Plan:
         with self._lock:
             return self._block(int(np.searchsorted(self._edges, step, side="right")) - 1)
 
+    def forget(self) -> None:
+        """Drop planned blocks and known states; what is asked for next is planned anew."""
+        with self._lock:
+            self._block.cache_clear()
+            del self._states[1:]
+
     def _first_context(self, block: int) -> int:
         return int(self._edges[block]) * self.contexts_per_step
 

@@ -34,7 +34,8 @@ class ColumnLike(Protocol):
 class ViewLike(Protocol):
     """What mixing reads of one compressed view of a store."""
 
-    symbol_lengths: NDArray[np.int64]
+    @property
+    def symbol_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
 
     @property
     def columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
@@ -46,8 +47,11 @@ class ViewLike(Protocol):
 class StoreLike(Protocol):
     """What mixing reads of a view store: ``views.store.ViewStore``, or made-up lengths."""
 
-    raw_lengths: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
+    @property
+    def raw_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]: ...  # noqa: D102
 
     @property
     def raw_columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102

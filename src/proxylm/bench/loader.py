@@ -1,0 +1,131 @@
+"""``proxylm bench loader``: packed contexts per second on one core, beside a plain memory copy.
+
+The store holds the standard library's source and its 16-bit units as the compressed view, in
+several shards, read through the memory map. A case reads a run from its first step, planning
+included, into arrays of its own; the yardstick copies the same output bytes. ``loader/plan`` is
+the plan alone over many short documents, beside fetching their lengths in the same random order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.mixing.batch import Batch
+from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.mixing.lengths import lengths_store
+from proxylm.mixing.loader import Loader, build_loader
+from proxylm.mixing.plan import Plan
+from proxylm.mixing.tables import source_tables
+from proxylm.views.prepare import prepare
+
+CONTEXT = 4096
+CONTEXTS_PER_STEP = 64
+STEPS = 64
+PLANNED_DOCUMENTS = 200_000
+MEAN_BYTES = 2000
+RHO = 3.7
+REPEATS = 7
+
+CASES: list[tuple[str, MixingConfig, int]] = [
+    ("loader/4096", MixingConfig.paper(), 1),
+    ("loader/4096/bytes", MixingConfig.bytes_only(), 1),
+    ("loader/4096/pieces", MixingConfig.pieces(), 1),
+    ("loader/4096/heads-8", MixingConfig.bytes_only(), 8),
+]
+
+
+def run_loader_benchmark(
+    *, steps: int = STEPS, repeats: int = REPEATS, planned_documents: int = PLANNED_DOCUMENTS
+) -> list[BenchmarkRow]:
+    """Build a store in a temporary folder and measure all cases."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        compressor = load_compressor("units:bits=16")
+        corpus = open_corpus(CorpusConfig(path="stdlib", part_bytes=1 << 20))
+        prepare(corpus, {"units": compressor}, store, workers=1)
+        rows = [
+            _loader_row(case, store, mixing, heads, steps, repeats) for case, mixing, heads in CASES
+        ]
+    return [*rows, _plan_row(planned_documents, repeats)]
+
+
+def _loader_row(
+    case: str, store: Path, mixing: MixingConfig, heads: int, steps: int, repeats: int
+) -> BenchmarkRow:
+    loader = build_loader(
+        [SourceConfig(store=str(store), view="units")],
+        mixing,
+        context=CONTEXT,
+        contexts_per_step=CONTEXTS_PER_STEP,
+        total_steps=steps,
+        heads=heads,
+    )
+    out = loader.batch(0)
+    copied = [np.empty_like(array) for array in _arrays(out)]
+
+    def copy() -> None:
+        for _ in range(steps):
+            for target, source in zip(copied, _arrays(out), strict=True):
+                np.copyto(target, source)
+
+    ours, yardstick = alternate(lambda: _read(loader, out), copy, repeats=repeats)
+    symbols = steps * CONTEXTS_PER_STEP * CONTEXT
+    return BenchmarkRow(
+        case=case,
+        value=symbols / ours,
+        unit="symbols/s",
+        yardstick=symbols / yardstick,
+        yardstick_is="copy of the same output bytes in memory",
+    )
+
+
+def _arrays(batch: Batch) -> Sequence[np.ndarray]:
+    return batch.inputs, batch.targets, batch.document_ids, batch.position_ids
+
+
+def _read(loader: Loader, out: Batch) -> None:
+    loader.plan.forget()
+    for step in range(loader.steps):
+        loader.batch(step, out=out)
+
+
+def _plan_row(documents: int, repeats: int) -> BenchmarkRow:
+    generator = np.random.default_rng(0)
+    num_bytes = 1 + generator.exponential(MEAN_BYTES, documents).astype(np.int64)
+    tables = source_tables([lengths_store(num_bytes, rho=RHO)])
+    # About one epoch at the final rate.
+    steps = round(documents * MEAN_BYTES / 2.9 / (CONTEXT * CONTEXTS_PER_STEP))
+    plan = Plan(
+        tables,
+        MixingConfig.samples(rate=0.9),
+        [1.0],
+        context=CONTEXT,
+        contexts_per_step=CONTEXTS_PER_STEP,
+        total_steps=steps,
+        seed=0,
+    )
+    order = generator.permutation(documents)
+
+    def plan_all() -> None:
+        plan.forget()
+        for step in range(0, steps, plan.block_of(0).num_steps):
+            plan.block_of(step)
+
+    ours, yardstick = alternate(
+        plan_all, lambda: tables.tables.documents[order]["num_bytes"].sum(), repeats=repeats
+    )
+    last = plan.block_of(steps - 1).spans["draw"].max() + 1
+    return BenchmarkRow(
+        case="loader/plan",
+        value=float(last) / ours,
+        unit="documents/s",
+        yardstick=documents / yardstick,
+        yardstick_is="fetching the documents' lengths in random order",
+    )
