@@ -154,6 +154,11 @@ def test_a_symbol_outside_the_vocabulary_stops_the_run(lines, tmp_path):
         )
 
 
+def test_workers_need_compressors_that_are_registered(lines, tmp_path):
+    with pytest.raises(UsageError, match="no compressor 'bytes-in-test'"):
+        prepare(open_lines(lines), {"b": ByteCompressor()}, tmp_path / "s", workers=2)
+
+
 def test_running_again_changes_nothing(lines, tmp_path):
     out = tmp_path / "s"
     first = prepare(open_lines(lines), gzip_and_units(), out, workers=1)

@@ -166,8 +166,7 @@ def _start_worker(job: Job, lifeline: Connection, lock: _LockShare) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
     os.environ.update(_ONE_THREAD)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    _worker_state["lock"] = lock
-    _worker_state["executor"] = ShardExecutor(job, job.load_sources())
+    _worker_state.update(lock=lock, job=job)
 
 
 def _end_with(lifeline: Connection) -> None:
@@ -177,6 +176,10 @@ def _end_with(lifeline: Connection) -> None:
 
 
 def _run_shard(rank: int) -> int:
+    # Compressors are loaded by the first shard, not at the start: an error there has no sender.
+    if "executor" not in _worker_state:
+        job = _worker_state["job"]
+        _worker_state["executor"] = ShardExecutor(job, job.load_sources())
     return _worker_state["executor"].run_shard(rank)
 
 
