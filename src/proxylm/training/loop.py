@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from proxylm.errors import ProxylmError
 from proxylm.mixing.batch import Batch
+from proxylm.models.flops import training_flops
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.loss import LossReport
@@ -46,12 +47,14 @@ class Update:
         loss_by_format: mean nats of head 0 over targets of each kind that occurred.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
+        flops: floating-point operations that its forward and backward passes need.
     """
 
     loss: float
     loss_by_format: dict[str, float]
     grad_norm: float
     learning_rate: float
+    flops: int
 
 
 @dataclass
@@ -93,7 +96,8 @@ class Trainer:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        sums = self._accumulate(self.loader.batch(step))
+        batch = self.loader.batch(step)
+        sums = self._accumulate(batch)
         clip_norm = self.config.optimizer.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
         loss, grad_norm = float(sums.loss), float(norm)
@@ -106,6 +110,7 @@ class Trainer:
             loss_by_format=_means(sums),
             grad_norm=grad_norm,
             learning_rate=rate,
+            flops=training_flops(self.model.config, batch.document_ids),
         )
 
     def _accumulate(self, batch: Batch) -> _Sums:

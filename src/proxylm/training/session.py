@@ -14,7 +14,6 @@ from proxylm.errors import CheckpointError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.mixing.loader import Loader, build_loader
 from proxylm.mixing.statistics import StepStatistics
-from proxylm.models.flops import training_flops_per_symbol
 from proxylm.models.language_model import LanguageModel
 from proxylm.training.checkpoint import (
     CHECKPOINTS_FOLDER,
@@ -111,7 +110,6 @@ class Session:
         shown = self.inputs.loader.statistics(step)
         seconds = time.perf_counter() - started
         symbols = self.inputs.config.symbols_per_step
-        flops = symbols * self._flops_per_symbol()
         held_out = self._held_out(step + 1)
         self.state = self.state.model_copy(
             update={
@@ -119,7 +117,7 @@ class Session:
                 "symbols": self.state.symbols + symbols,
                 "raw_bytes": self.state.raw_bytes + shown.raw_bytes,
                 "documents": self.state.documents + shown.documents_started,
-                "training_flops": self.state.training_flops + flops,
+                "training_flops": self.state.training_flops + update.flops,
                 "seconds": self.state.seconds + seconds,
                 "loss": update.loss,
                 "held_out": held_out or self.state.held_out,
@@ -131,7 +129,7 @@ class Session:
             "grad_norm": update.grad_norm,
             "learning_rate": update.learning_rate,
             "symbols_per_second": symbols / seconds,
-            "flops_per_second": flops / seconds,
+            "flops_per_second": update.flops / seconds,
             **_mixture(shown),
             **({"held_out": held_out} if held_out else {}),
         }
@@ -162,9 +160,6 @@ class Session:
         if documents is None or not documents.due(step, self.inputs.total_steps):
             return {}
         return documents.bits_per_byte(self.trainer.model, self.inputs.place)
-
-    def _flops_per_symbol(self) -> float:
-        return training_flops_per_symbol(self.trainer.model.config)
 
 
 def start_or_resume(folder: Path, inputs: Inputs) -> Session:
