@@ -269,6 +269,23 @@ def test_divergence_leaves_the_last_checkpoint(store: Path, tmp_path: Path) -> N
     load_model(newest)
 
 
+def test_a_run_ends_where_its_data_ends(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixing = {"when_exhausted": "stop", "rate": {"kind": "constant", "rate": 0.5}}
+    result = train(tiny_config(store, steps=500, mixing=mixing), tmp_path)
+    assert 5 < result.steps < 100
+    assert result.held_out
+    assert f"the data ends after {result.steps} of 500 steps" in caplog.text
+    assert checkpoint_folders(tmp_path / "checkpoints")[0].name == f"step-{result.steps:08d}"
+
+
+def test_data_that_fills_no_step_is_refused(store: Path, tmp_path: Path) -> None:
+    mixing = {"when_exhausted": "stop"}
+    with pytest.raises(DataError, match="does not fill the contexts of one step"):
+        train(tiny_config(store, mixing=mixing, symbols_per_step=64 * 500), tmp_path)
+
+
 def test_another_number_of_threads_is_said(
     config: TrainingConfig, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

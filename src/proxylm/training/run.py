@@ -13,7 +13,7 @@ from proxylm.training.config import TrainingConfig
 from proxylm.training.metrics import MetricsLog
 from proxylm.training.progress import ProgressReport
 from proxylm.training.run_folder import opened_run, record_config, require_run_folder
-from proxylm.training.session import Session, open_inputs, start_or_resume
+from proxylm.training.session import Inputs, Session, open_inputs, start_or_resume
 from proxylm.training.stopping import StopRequest, stop_on_signal
 
 logger = logging.getLogger(__name__)
@@ -76,14 +76,25 @@ def train(
     run = Path(out)
     require_run_folder(run)
     inputs = open_inputs(config)
-    if inputs.total_steps < 1:
-        raise DataError("data: it does not fill the contexts of one step; use more or smaller ones")
+    _check_length(inputs)
     with opened_run(run, config.resolved()):
         session = start_or_resume(run, inputs)
         record_config(run, config.resolved())
         with MetricsLog(run, resumed_step=session.state.step) as log, stop_on_signal() as stop:
             _to_the_end(session, log, stop, progress)
     return _result(session)
+
+
+def _check_length(inputs: Inputs) -> None:
+    steps, wanted = inputs.total_steps, inputs.config.total_steps
+    if steps < 1:
+        raise DataError("data: it does not fill the contexts of one step; use more or smaller ones")
+    if steps < wanted:
+        logger.warning(
+            "the data ends after %d of %d steps (mixing.when_exhausted: stop): the run ends there",
+            steps,
+            wanted,
+        )
 
 
 def _to_the_end(
