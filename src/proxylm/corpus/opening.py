@@ -40,6 +40,7 @@ class CorpusConfig(Config):
         invalid_utf8: ``keep`` such bytes exactly, or ``reject`` the document (JSON lines are
             UTF-8 by definition: a line that is not is always rejected).
         max_document_bytes: longer documents, and longer JSON lines, are rejected and counted.
+            A tokenizer library needs up to 130 bytes of memory per byte of one document.
         part_bytes: about how many source bytes become one shard.
     """
 
@@ -50,7 +51,7 @@ class CorpusConfig(Config):
     symbols_field: str | None = None
     symbol_count: int | None = Field(default=None, ge=1, le=1 << 31)
     invalid_utf8: Literal["keep", "reject"] = "keep"
-    max_document_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
+    max_document_bytes: int = Field(default=16 * MEBIBYTE, ge=1)
     part_bytes: int = Field(default=4 * MEBIBYTE, ge=1)
 
     @model_validator(mode="after")
