@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from memory_store import MemoryDocument, memory_loader, memory_store
+from memory_store import MemoryDocument, memory_loader, memory_store, random_documents
 from naive_loader import NaiveLoader
 
 from proxylm.mixing.config import (
@@ -124,34 +124,45 @@ def check_statistics(naive: NaiveLoader, statistics: Any, packed: list[int]) -> 
     assert statistics.special_symbols == sum(0 < symbol < 64 for symbol in symbols)
 
 
-@given(
-    sources=st.lists(stores(), min_size=1, max_size=2),
-    mixing=mixtures,
-    context=st.integers(16, 48),
-    contexts_per_step=st.integers(1, 3),
-    total_steps=st.integers(1, 9),
-    heads=st.integers(1, 3),
-    seed=st.integers(0, 2**63 - 1),
-)
-@settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-def test_loader_equals_the_plain_form(
-    sources: Any,
-    mixing: MixingConfig,
-    context: int,
-    contexts_per_step: int,
-    total_steps: int,
-    heads: int,
-    seed: int,
-) -> None:
-    sizes = {
-        "context": context,
-        "contexts_per_step": contexts_per_step,
-        "total_steps": total_steps,
-        "heads": heads,
-        "seed": seed,
-    }
+SMALL_RUNS: dict[str, Any] = {
+    "sources": st.lists(stores(), min_size=1, max_size=2),
+    "mixing": mixtures,
+    "sizes": st.fixed_dictionaries(
+        {
+            "context": st.integers(16, 48),
+            "contexts_per_step": st.integers(1, 3),
+            "total_steps": st.integers(1, 9),
+            "heads": st.integers(1, 3),
+            "seed": st.integers(0, 2**63 - 1),
+        }
+    ),
+}
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@given(**SMALL_RUNS)
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
+def test_loader_equals_the_plain_form(sources: Any, mixing: MixingConfig, sizes: Any) -> None:
     check_equal(sources, mixing, sizes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@given(**SMALL_RUNS)
+@settings(max_examples=5000, deadline=None, suppress_health_check=QUIET)
+def test_loader_equals_the_plain_form_many_times(
+    sources: Any, mixing: MixingConfig, sizes: Any
+) -> None:
+    check_equal(sources, mixing, sizes)
+
+
+@pytest.mark.parametrize("overflow", ["continue", "plain", "truncate"])
+@pytest.mark.parametrize("kind", ["split", "cut", "pieces"])
+def test_larger_runs_equal_the_plain_form(overflow: Any, kind: str) -> None:
+    granularity: Any = PieceGranularity(min_symbols=4, max_symbols=30)
+    if kind != "pieces":
+        granularity = DocumentGranularity(pairing=WarmUpPairs(fraction=0.5), pair_overflow=kind)
+    mixing = MixingConfig(granularity=granularity, overflow=overflow, shuffle_block_steps=3)
+    documents = random_documents(60, mean_bytes=150, seed=4)
+    sizes = {"context": 96, "contexts_per_step": 4, "total_steps": 24, "heads": 2, "seed": 1}
+    check_equal([(documents, [20, 0, 40])], mixing, sizes)
