@@ -15,6 +15,7 @@ beside, so that ``rewind`` can take back rejected proposals, across a window's b
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,9 @@ from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.summaries import summarize_chunks
 
 _FIRST_CAPACITY = 64
+
+SummaryVectors = Callable[[], tuple[Tensor | None, Tensor | None]]
+"""Gives EVA's ``mu`` and ``phi`` ``[H, D]``; asked only when a window is complete."""
 
 
 class Slot(NamedTuple):
@@ -53,7 +57,7 @@ class LayerCache(ABC):
         """Room for one position whose keys look like ``key [B, H_kv, D]``; the caller fills it."""
 
     @abstractmethod
-    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+    def close_slot(self, summary_vectors: SummaryVectors) -> None:
         """Count the position in, once its slot is filled and its query has attended."""
 
     @abstractmethod
@@ -106,7 +110,7 @@ class CausalLayerCache(LayerCache):
         end = self.length + 1
         return Slot(self._reserve(key[:, None], end), 0, end)
 
-    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+    def close_slot(self, summary_vectors: SummaryVectors) -> None:
         """See the base class."""
         self.length += 1
 
@@ -164,11 +168,12 @@ class EvaLayerCache(LayerCache):
         end = self.capacity + self.length % window + 1
         return Slot(self._reserve(key[:, None]), self.capacity - summaries, end)
 
-    def close_slot(self, mu: Tensor | None, phi: Tensor | None) -> None:
+    def close_slot(self, summary_vectors: SummaryVectors) -> None:
         """See the base class."""
-        assert mu is not None and phi is not None
         self.length += 1
         if self.length % self.attention.window == 0:
+            mu, phi = summary_vectors()
+            assert mu is not None and phi is not None
             self._seal_window(mu, phi)
 
     def _attend_in_window(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

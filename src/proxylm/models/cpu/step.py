@@ -40,7 +40,7 @@ def step_block(block: Block, x: Tensor, rotation: Rotation, cache: LayerCache) -
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     mixed = _attend_through(cache, query, key, value, rotation)
-    cache.close_slot(*attention.summary_vectors())
+    cache.close_slot(attention.summary_vectors)
     rows = rows.addmm(mixed.flatten(1), attention.o_proj.weight.t())
     normed = _normalized(rows, block.post_attention_layernorm)
     inner = F.silu(F.linear(normed, mlp.gate_proj.weight), inplace=True)

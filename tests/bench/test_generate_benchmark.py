@@ -1,0 +1,60 @@
+"""The generation benchmark at a tiny size: its rows, and that its model never stops early."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from proxylm.bench.generate import (
+    PROMPT,
+    bare_products,
+    endless_model,
+    one_thread,
+    run_generate_benchmark,
+)
+from proxylm.models.config import EvaAttention, ModelConfig
+
+TINY = ModelConfig(
+    vocabulary_size=320,
+    layers=1,
+    width=32,
+    ffn=48,
+    heads=2,
+    attention=EvaAttention(window=16, chunk=4),
+    context=64,
+)
+
+
+def test_rows_of_the_benchmark() -> None:
+    rows = run_generate_benchmark(config=TINY, new_bytes=20, repeats=1)
+    assert [row.case for row in rows] == ["generate/one-byte", "generate/batch-8"]
+    for row in rows:
+        assert row.unit == "bytes/s"
+        assert row.value > 0
+        assert row.ratio == pytest.approx(row.value / row.yardstick)
+
+
+def test_the_model_makes_as_many_bytes_as_asked() -> None:
+    assert len(endless_model(TINY).generate(PROMPT, max_new_bytes=300)) == 300
+
+
+def test_the_yardstick_multiplies_every_matrix_but_the_embedding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = endless_model(TINY).module
+    products: list[int] = []
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "linear",
+        lambda x, weight: products.append(weight.numel()) or linear(x, weight),
+    )
+    bare_products(module, rows=1, steps=2)()
+    assert sum(products) == 2 * TINY.matrix_parameter_count
+
+
+def test_the_number_of_threads_comes_back() -> None:
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
