@@ -26,7 +26,8 @@ def build():
 
     def make(attention=EVA, **fields):
         sizes = {"vocabulary_size": 400, "layers": 2, "width": 32, "ffn": 48, "heads": 4}
-        config = ModelConfig(attention=attention, context=320, **(sizes | fields))
+        context = 10 * attention.window if isinstance(attention, EvaAttention) else 320
+        config = ModelConfig(attention=attention, context=context, **(sizes | fields))
         model = LanguageModel(config, seed=3)
         generator = torch.Generator().manual_seed(4)
         with torch.no_grad():
