@@ -22,8 +22,8 @@ from proxylm.mixing.config import (
 )
 from proxylm.mixing.lengths import lengths_store
 from proxylm.mixing.loader import Loader
-from proxylm.mixing.packing import COMPRESSED, RAW, STARTS_DOCUMENT
 from proxylm.mixing.plan import BLOCKS_KEPT, block_edges
+from proxylm.mixing.spans import COMPRESSED, RAW, STARTS_DOCUMENT
 
 MIXTURES = {
     "paper": MixingConfig(shuffle_block_steps=4),

@@ -11,8 +11,8 @@ from memory_store import memory_loader
 from proxylm.errors import UsageError
 from proxylm.mixing.config import AlwaysPairs, ConstantRate, DocumentGranularity, MixingConfig
 from proxylm.mixing.lengths import lengths_store
-from proxylm.mixing.packing import STARTS_DOCUMENT
 from proxylm.mixing.prediction import DataSize, documents_per_context
+from proxylm.mixing.spans import STARTS_DOCUMENT
 
 DOCUMENTS = 200_000
 RHO = 3.7

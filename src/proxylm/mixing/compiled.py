@@ -22,6 +22,7 @@ KERNEL_FILES = (
     "counter.py",
     "pointers.py",
     "tables.py",
+    "spans.py",
     "packing.py",
     "materialize.py",
 )

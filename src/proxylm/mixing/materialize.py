@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.mixing.compiled import Int64, Record, compiled
-from proxylm.mixing.packing import (
+from proxylm.mixing.pointers import borrowed, int64_at, uint8_at, uint16_at, uint32_at
+from proxylm.mixing.spans import (
     HAS_BOS,
     HAS_CLOSE,
     HAS_EOS,
@@ -25,7 +26,6 @@ from proxylm.mixing.packing import (
     RAW,
     SECOND_VIEW,
 )
-from proxylm.mixing.pointers import borrowed, int64_at, uint8_at, uint16_at, uint32_at
 from proxylm.mixing.tables import Tables, shard_of
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, IGNORED_TARGET, PAD, RAW_OFFSET, Format
 

@@ -13,7 +13,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.errors import ProxylmError
 from proxylm.mixing.batch import Batch
 from proxylm.mixing.loader import Loader
-from proxylm.mixing.packing import HAS_BOS, HAS_CLOSE, HAS_EOS, HAS_OPEN, PADDING
+from proxylm.mixing.spans import HAS_BOS, HAS_CLOSE, HAS_EOS, HAS_OPEN, PADDING
 from proxylm.symbols import (
     BOS,
     COMPRESSED_OFFSET,

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from proxylm.mixing.config import MixingConfig, PieceGranularity
 from proxylm.mixing.counter import WORD, Purpose, absorb, permutation, purpose_key
-from proxylm.mixing.packing import (
+from proxylm.mixing.packing import pack
+from proxylm.mixing.rates import view_shares
+from proxylm.mixing.spans import (
     CONTEXT,
     SEGMENT,
     SPAN_COUNT,
@@ -32,9 +34,7 @@ from proxylm.mixing.packing import (
     Draws,
     Page,
     Rules,
-    pack,
 )
-from proxylm.mixing.rates import view_shares
 from proxylm.mixing.tables import SourceTables
 
 BLOCKS_KEPT = 2

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.errors import UsageError
 from proxylm.mixing.config import DocumentGranularity, MixingConfig, PieceGranularity
-from proxylm.mixing.packing import MINIMUM_CONTENT
 from proxylm.mixing.rates import view_shares
+from proxylm.mixing.spans import MINIMUM_CONTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.mixing.packing import (
+from proxylm.mixing.plan import Block, Plan
+from proxylm.mixing.spans import (
     COMPRESSED,
     HAS_BOS,
     HAS_CLOSE,
@@ -20,7 +21,6 @@ from proxylm.mixing.packing import (
     STARTS_DOCUMENT,
     STARTS_PAIR,
 )
-from proxylm.mixing.plan import Block, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
