@@ -19,18 +19,12 @@ from torch import Tensor
 
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.inference.byte_model import ByteModel
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import EOS, RAW_CLOSE, vocabulary_size
+from proxylm.models.presets import preset
+from proxylm.symbols import EOS, RAW_CLOSE
 
-LAPTOP_SIZE = ModelConfig(
-    vocabulary_size=vocabulary_size(0),
-    layers=6,
-    width=384,
-    ffn=1024,
-    heads=6,
-    attention=EvaAttention(window=512, chunk=8),
-)
+LAPTOP_SIZE = preset("laptop")
 """The size that the training benchmark uses too: 10.7M parameters."""
 
 PROMPT = b"def area(radius):\n"
