@@ -13,6 +13,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import CompressedReading
 from small_models import save_small_run
+from units_store import DOCUMENTS, write_units_store
 
 TEXTS = {"a.txt": b"first file\n", "b.txt": b"\xff\xfe" * 40}
 UNITS = "units:bits=8"
@@ -80,6 +81,28 @@ def test_the_table_names_every_file(
     output = capsys.readouterr()
     assert all(name in output.out for name in (*TEXTS, "total", "bits per byte"))
     assert "1 empty files left out" in output.err
+
+
+def test_stores_by_split_and_view(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_units_store(tmp_path / "store")
+    arguments = [run, "--store", tmp_path / "store"]
+    model = proxylm.load(run)
+    whole = evaluate(capsys, *arguments)
+    expected = model.bits_per_byte(DOCUMENTS)
+    assert [row["bits_per_byte"] for row in whole["documents"]] == pytest.approx(expected, rel=1e-6)
+    [held_out] = evaluate(capsys, *arguments, "--held-out")["documents"]
+    assert (held_out["name"], held_out["bits"]) == ("d2", pytest.approx(expected[2]))
+
+    expected = bits_per_byte(model.module, DOCUMENTS, CompressedReading(load_compressor(UNITS)))
+    for option in (["--read-as", "units"], ["--compressor", UNITS]):
+        rows = evaluate(capsys, *arguments, *option)["documents"]
+        assert [row["bits_per_byte"] for row in rows] == pytest.approx(expected, rel=1e-6)
+
+    for view, status, message in [("lossy", 2, "it is lossy"), ("none", 1, "no view 'none'")]:
+        assert run_command(["evaluate", "bpb", *map(str, arguments), "--read-as", view]) == status
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxylm.compressors.contract import CompressedView
-from proxylm.compressors.units import UnitsCompressor
-from proxylm.corpus.document import Document
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import CompressedReading, RawView
@@ -25,42 +22,11 @@ from proxylm.evaluation.scoring import (
     until_bytes,
 )
 from proxylm.symbols import Format
-from proxylm.views.manifest import CorpusRecord, ViewRecord
 from proxylm.views.store import ViewStore
-from proxylm.views.writer import ShardRows, write_store
 from small_models import COMPRESSED_SYMBOLS, small_model
+from units_store import DOCUMENTS, units, write_units_store
 
-DOCUMENTS = [b"one\n", b"\xff\x00second document" * 5, b"3"]
 MODEL = small_model(seed=6, sharpness=8)
-
-
-def units(bits: int) -> UnitsCompressor:
-    return UnitsCompressor.from_settings({"bits": bits})
-
-
-def write_units_store(folder: Path) -> ViewStore:
-    """Two views: units of 8 bits, and the same called lossy. The last document is held out."""
-    compressor = units(8)
-    record = ViewRecord(
-        kind="units",
-        compressor_fingerprint=compressor.fingerprint,
-        symbol_count=compressor.symbol_count,
-        reversible=True,
-        compressor_folder=None,
-    )
-    rows = ShardRows(["units", "lossy"])
-    for index, raw in enumerate(DOCUMENTS):
-        view = CompressedView(symbols=compressor.compress([raw])[0])
-        document = Document(id=f"d{index}", raw=raw)
-        rows.add(document, index == 2, {"units": view, "lossy": view})
-    write_store(
-        folder,
-        [rows],
-        {"units": record, "lossy": record.model_copy(update={"reversible": False})},
-        corpus=CorpusRecord(name="few", fingerprint="c" * 32),
-        held_out_fraction=0.3,
-    )
-    return ViewStore.open(folder)
 
 
 @pytest.fixture
