@@ -76,7 +76,7 @@ def committed_files(out: Path) -> set[tuple[str, int]]:
     return files
 
 
-def wait_until(condition, seconds: float = 30) -> None:
+def wait_until(condition, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing happened in time"

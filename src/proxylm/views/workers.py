@@ -38,6 +38,9 @@ _ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
+    # Arrow's allocator: without its background thread the process that workers are forked from
+    # has a single thread, so that no fork can copy a lock that another thread holds.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 """Workers share the cores among themselves; threads inside them would only compete."""
 
