@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 SMALL: dict[str, Any] = {
     "data": [{"store": "views", "view": "bpe"}],
-    "model": {"kind": "preset", "name": "demo"},
+    "model": {"kind": "preset", "name": "demo", "overrides": {"context": 512}},
     "length": {"kind": "steps", "steps": 20},
     "symbols_per_step": 2048,
     "learning_rate": {"kind": "cosine", "peak": 1e-3, "warmup_steps": 2},
