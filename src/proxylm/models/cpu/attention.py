@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -116,9 +117,14 @@ def _probabilities(queries: Tensor, keys: Tensor) -> Tensor:
     batch, count, width = queries.shape
     scores = queries.new_empty(batch, count, keys.shape[1])
     torch.baddbmm(scores, queries, keys.transpose(1, 2), beta=0, alpha=width**-0.5, out=scores)
-    future = torch.full((count, count), -torch.inf, device=queries.device).triu_(1)
-    scores[:, :, keys.shape[1] - count :] += future
+    scores[:, :, keys.shape[1] - count :] += _future(count)
     return torch.softmax(scores, -1, out=scores)
+
+
+@cache
+def _future(count: int) -> Tensor:
+    # Minus infinity above the diagonal: at most QUERIES_PER_BLOCK such masks ever exist.
+    return torch.full((count, count), -torch.inf).triu_(1)
 
 
 def _gather_all(heads: Heads, runs: Sequence[Run]) -> tuple[Tensor, Tensor, Tensor]:

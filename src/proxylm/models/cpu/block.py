@@ -129,15 +129,14 @@ class AttentionHalf(torch.autograd.Function):
                 (grads.summary_key, grads.summary_value),
                 (grads.key, grads.value),
             )
-        grad_x = grad.clone()
-        grad_norm, grad_qkv_weight = project_backward(
+        grad_x, grad_norm, grad_qkv_weight = project_backward(
             grad_qkv,
             x,
             inverse,
             norm_weight,
             qkv_weight,
             settings.rotation,
-            grad_x,
+            grad,
             rotated_heads=settings.heads + settings.kv_heads,
         )
         return grad_x, grad_norm, grad_qkv_weight, grad_out_weight, grad_mu, grad_phi, None

@@ -74,7 +74,8 @@ def feed_forward_backward(
     x, inverse, gate_up = saved
     ffn = down_weight.shape[1]
     grads = FeedForwardGrads(
-        grad_y.clone(), *map(torch.zeros_like, (norm_weight, gate_up_weight, down_weight))
+        torch.empty_like(grad_y),
+        *map(torch.zeros_like, (norm_weight, gate_up_weight, down_weight)),
     )
     scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
     for block in row_blocks(x.shape[0]):
@@ -91,6 +92,12 @@ def feed_forward_backward(
         grads.gate_up_weight.addmm_(gate_up[block].t(), n)
         grad_n = torch.mm(gate_up[block], gate_up_weight)
         normalize_backward(
-            grad_n, x[block], inverse[block], norm_weight, grads.norm_weight, grads.x[block]
+            grad_n,
+            x[block],
+            inverse[block],
+            norm_weight,
+            grad_out,
+            grads.norm_weight,
+            grads.x[block],
         )
     return grads

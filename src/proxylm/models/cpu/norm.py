@@ -21,12 +21,21 @@ def normalize(x: Tensor, inverse: Tensor, weight: Tensor, out: Tensor) -> Tensor
 
 
 def normalize_backward(
-    grad: Tensor, x: Tensor, inverse: Tensor, weight: Tensor, grad_weight: Tensor, grad_x: Tensor
+    grad: Tensor,
+    x: Tensor,
+    inverse: Tensor,
+    weight: Tensor,
+    residual_grad: Tensor,
+    grad_weight: Tensor,
+    grad_x: Tensor,
 ) -> None:
-    """Add to ``grad_x`` and ``grad_weight``; ``grad`` (of ``n``) is used up as scratch."""
+    """Write ``residual_grad + dx`` to ``grad_x``, add to ``grad_weight``; uses ``grad`` up.
+
+    ``grad`` is the gradient of ``n``, ``residual_grad`` that of ``x`` by the way around it.
+    """
     unit = x * inverse
     product = grad * unit
     grad_weight += product.sum(dim=0)
     mean = torch.mv(product, weight).div_(x.shape[-1])
     grad.mul_(weight).addcmul_(unit, mean[:, None], value=-1.0)
-    grad_x.addcmul_(grad, inverse)
+    torch.addcmul(residual_grad, grad, inverse, out=grad_x)

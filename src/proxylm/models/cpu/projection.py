@@ -48,11 +48,15 @@ def project_backward(
     norm_weight: Tensor,
     qkv_weight: Tensor,
     rotation: Rotation,
-    grad_x: Tensor,
+    residual_grad: Tensor,
     *,
     rotated_heads: int,
-) -> tuple[Tensor, Tensor]:
-    """Add to ``grad_x``; gradients of the norm's and the stacked weights. Uses ``grad_qkv`` up."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``x``, of the norm's weight and of the stacked weights. Uses ``grad_qkv`` up.
+
+    ``residual_grad`` is the gradient of ``x`` by the way around attention.
+    """
+    grad_x = torch.empty_like(x)
     grad_norm, grad_weight = torch.zeros_like(norm_weight), torch.zeros_like(qkv_weight)
     scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
     for block in row_blocks(x.shape[0]):
@@ -61,8 +65,16 @@ def project_backward(
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad.shape[0]])
         grad_weight.addmm_(grad.t(), n)
         grad_n = torch.mm(grad, qkv_weight)
-        normalize_backward(grad_n, x[block], inverse[block], norm_weight, grad_norm, grad_x[block])
-    return grad_norm, grad_weight
+        normalize_backward(
+            grad_n,
+            x[block],
+            inverse[block],
+            norm_weight,
+            residual_grad[block],
+            grad_norm,
+            grad_x[block],
+        )
+    return grad_x, grad_norm, grad_weight
 
 
 def _rotate_(rows: Tensor, cos: Tensor, sin: Tensor, rotated_heads: int) -> None:

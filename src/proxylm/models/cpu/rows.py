@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-ROWS_PER_BLOCK = 512
+ROWS_PER_BLOCK = 1024
 
 
 def row_blocks(row_count: int) -> Iterator[slice]:
