@@ -64,8 +64,8 @@ class DemoSettings(Config):
 
     @property
     def symbols_per_step(self) -> int:
-        """Symbols of one update: 8 contexts of 512."""
-        return 8 * 512
+        """Symbols of one update: 4 contexts of 1024."""
+        return 4 * 1024
 
     def training(self, mixture: MixingConfig, store: Path) -> TrainingConfig:
         """The run of one of the four models."""

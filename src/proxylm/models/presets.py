@@ -48,7 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "evabyte-14b": _evabyte(40, 5120, 16_384, 40, **_EIGHT_BYTES),
     "opencoder-1.5b": _opencoder(14, 1e4, layers=24, width=2240, ffn=6144, heads=14),
     "opencoder-8b": _opencoder(8, 5e5, layers=32, width=4096, ffn=14_336, heads=32),
-    "demo": _evabyte(4, 128, 320, 4, attention=_SMALL_WINDOWS, context=512),
+    "demo": _evabyte(4, 128, 320, 4, attention=_SMALL_WINDOWS, context=1024),
     "laptop": _evabyte(6, 384, 1024, 6, attention=_LAPTOP_WINDOWS, context=4096),
     "laptop-causal": _evabyte(
         6, 384, 1024, 6, attention={"kind": "causal", "kv_heads": 6}, context=4096
