@@ -17,11 +17,11 @@ from proxylm.models.cpu.rows import ROWS_PER_BLOCK, row_blocks
 
 
 class FeedForwardSaved(NamedTuple):
-    """What backward needs: ``x [R, width]``, ``inverse [R, 1]``, ``gate_up [R, 2 ffn]``."""
+    """What backward needs: ``x [R, width]``, ``inverse [R, 1]``, ``[rows, 2 ffn]`` per block."""
 
     x: Tensor
     inverse: Tensor
-    gate_up: Tensor
+    gate_up: list[Tensor]
 
 
 def feed_forward(
@@ -41,17 +41,18 @@ def feed_forward(
     rows, width = x.shape
     ffn = down_weight.shape[1]
     inverse = x.new_empty(rows, 1)
-    gate_up = x.new_empty(rows if keep else min(rows, ROWS_PER_BLOCK), 2 * ffn)
+    kept = []
     y = torch.empty_like(x)
     scratch = x.new_empty(min(rows, ROWS_PER_BLOCK), width)
     for block in row_blocks(rows):
         inverse[block] = inverse_rms(x[block], epsilon)
         n = normalize(x[block], inverse[block], norm_weight, scratch[: x[block].shape[0]])
-        inner = gate_up[block] if keep else gate_up[: n.shape[0]]
-        torch.mm(n, gate_up_weight.t(), out=inner)
-        activation = F.silu(inner[:, :ffn]).mul_(inner[:, ffn:])
+        gate_up = torch.mm(n, gate_up_weight.t())
+        activation = F.silu(gate_up[:, :ffn]).mul_(gate_up[:, ffn:])
+        if keep:
+            kept.append(gate_up)
         torch.addmm(x[block], activation, down_weight.t(), out=y[block])
-    return y, FeedForwardSaved(x, inverse, gate_up) if keep else None
+    return y, FeedForwardSaved(x, inverse, kept) if keep else None
 
 
 class FeedForwardGrads(NamedTuple):
@@ -78,9 +79,8 @@ def feed_forward_backward(
         *map(torch.zeros_like, (norm_weight, gate_up_weight, down_weight)),
     )
     scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
-    for block in row_blocks(x.shape[0]):
-        grad_out = grad_y[block]
-        gate, up = gate_up[block, :ffn], gate_up[block, ffn:]
+    for block, inner in zip(row_blocks(x.shape[0]), gate_up, strict=True):
+        grad_out, gate, up = grad_y[block], inner[:, :ffn], inner[:, ffn:]
         grad_activation = torch.mm(grad_out, down_weight)
         silu = F.silu(gate)
         grads.down_weight.addmm_(grad_out.t(), silu * up)
@@ -89,8 +89,8 @@ def feed_forward_backward(
         torch.mul(grad_activation, silu, out=up)
         torch.ops.aten.silu_backward.grad_input(grad_silu, gate, grad_input=gate)
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad_out.shape[0]])
-        grads.gate_up_weight.addmm_(gate_up[block].t(), n)
-        grad_n = torch.mm(gate_up[block], gate_up_weight)
+        grads.gate_up_weight.addmm_(inner.t(), n)
+        grad_n = torch.mm(inner, gate_up_weight)
         normalize_backward(
             grad_n,
             x[block],
