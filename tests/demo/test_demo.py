@@ -46,8 +46,9 @@ def test_four_models_saw_the_same_number_of_symbols(finished):
     assert rows["bytes"]["bits_per_byte_as_tokens"] is None
     assert rows["tokens"]["bits_per_byte_as_bytes"] is None
     for name in ("proxy", "proxy-pieces"):
-        assert 0 < rows[name]["bits_per_byte_as_tokens"] < 9
-        assert 0 < rows[name]["bits_per_byte_as_bytes"] < 9
+        # After four steps hardly better than a guess among all symbols: log2 4416 is 12.1.
+        assert 0 < rows[name]["bits_per_byte_as_tokens"] < 12.1
+        assert 0 < rows[name]["bits_per_byte_as_bytes"] < 12.1
     # A token stands for several bytes: the tokens model saw the most text, the byte model least.
     shown = [rows[name]["raw_bytes"] for name in ("bytes", "proxy", "tokens")]
     assert shown == sorted(shown)
