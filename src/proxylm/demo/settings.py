@@ -70,8 +70,10 @@ class DemoSettings(Config):
     def training(self, mixture: MixingConfig, store: Path) -> TrainingConfig:
         """The run of one of the four models."""
         steps = self.symbols // self.symbols_per_step
+        # The byte model is a byte model: no vocabulary that it never sees.
+        view = VIEW if mixture.rate.rates(steps).any() else None
         return TrainingConfig(
-            data=(SourceConfig(store=str(store), view=VIEW),),
+            data=(SourceConfig(store=str(store), view=view),),
             mixing=mixture,
             model=PresetModel(name="demo"),
             length=SymbolCount(symbols=self.symbols),
