@@ -146,7 +146,11 @@ def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
     narrator.say(f"completing {store.document_id(ordinal)} with '{PAPER_PROXY}', byte by byte:")
     narrator.write(prompt)
     completion = bytearray()
-    for piece in load(out / PAPER_PROXY).stream(prompt, max_new_bytes=COMPLETION_BYTES):
+    # Greedy decoding of a model this small repeats itself (blanks, mostly): draw instead.
+    pieces = load(out / PAPER_PROXY).stream(
+        prompt, max_new_bytes=COMPLETION_BYTES, temperature=0.7, top_p=0.95
+    )
+    for piece in pieces:
         completion += piece
         narrator.write(piece)
     narrator.write(b"\n")
