@@ -43,7 +43,7 @@ def demo(
 
     values = {"minutes": minutes, "corpus": corpus, "seed": seed}
     settings = validate_config(DemoSettings, values, origin="demo")
-    narrator = Narrator(say=note, training=reported_on_stderr, write=_write_bytes)
+    narrator = Narrator(say=note, training=reported_on_stderr, write=_write)
     result = run_demo(out or _default_folder(minutes, corpus, seed), settings, narrator)
     rows = [row.cells() for row in result.rows]
     text = f"\n{table(HEADERS, rows)}\n\n{EXPLANATION}\n\nCurves: {result.report}"
@@ -62,7 +62,6 @@ def _default_folder(minutes: float, corpus: str, seed: int) -> Path:
     return Path("runs") / name
 
 
-def _write_bytes(data: bytes) -> None:
+def _write(text: str) -> None:
+    sys.stderr.write(text)
     sys.stderr.flush()
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()

@@ -24,6 +24,7 @@ from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, MIXTURES, PAPER_PROXY, VIEW, DemoSettings
 from proxylm.files import read_json, write_json
 from proxylm.inference.loading import load
+from proxylm.inference.text_stream import TextStream
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
@@ -40,11 +41,11 @@ ALL_BYTES = 1 << 40
 
 @dataclass(frozen=True, kw_only=True)
 class Narrator:
-    """Where the demo tells what it does: a line per stage, the steps of a training, new bytes."""
+    """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
 
     say: Callable[[str], None]
     training: Callable[[], AbstractContextManager[ProgressReport | None]] = nullcontext
-    write: Callable[[bytes], None] = lambda _: None
+    write: Callable[[str], None] = lambda _: None
 
 
 def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResult:
@@ -144,14 +145,17 @@ def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
     document = store.raw(ordinal).tobytes()
     prompt = b"".join(document.splitlines(keepends=True)[:PROMPT_LINES])
     narrator.say(f"completing {store.document_id(ordinal)} with '{PAPER_PROXY}', byte by byte:")
-    narrator.write(prompt)
-    completion = bytearray()
+    shown = prompt.decode(errors="replace")
+    narrator.write(shown)
     # Greedy decoding of a model this small repeats itself (blanks, mostly): draw instead.
     pieces = load(out / PAPER_PROXY).stream(
         prompt, max_new_bytes=COMPLETION_BYTES, temperature=0.7, top_p=0.95
     )
+    text = TextStream()
+    completion = []
     for piece in pieces:
-        completion += piece
-        narrator.write(piece)
-    narrator.write(b"\n")
-    return prompt.decode(errors="replace"), completion.decode(errors="replace")
+        completion.append(text.feed(piece))
+        narrator.write(completion[-1])
+    completion.append(text.finish())
+    narrator.write(completion[-1] + "\n")
+    return shown, "".join(completion)
