@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.compressors.tokenizer.byte_level import LINE_PATTERN, WORD_PATTERN, bpe_tokenizer
 from proxylm.compressors.tokenizer.engines import (
     PROBE,
     SAME_IN_BOTH,
@@ -23,7 +24,6 @@ from proxylm.compressors.tokenizer.engines import (
     choose_engine,
 )
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
-from proxylm.compressors.tokenizer.training import LINE_PATTERN, WORD_PATTERN, bpe_tokenizer
 
 QWEN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"

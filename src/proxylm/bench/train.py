@@ -9,25 +9,20 @@ needed operations beside the machine's matrix products; a last one is the peak m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from statistics import median
 
-import numpy as np
 import torch
 
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow
 from proxylm.bench.train_memory import peak_training_bytes
+from proxylm.bench.train_step import Step, document_layout, laptop_step, symbols
 from proxylm.models.flops import training_flops
-from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
 
 PEAK_MEMORY_LIMIT_BYTES = 2.9e9
-_DOCUMENT_STARTS = (0.21, 0.55, 0.77)
 _MATRIX_SIZE = 2048
 _REPEATS = 3
-
-Step = Callable[[], object]
 
 
 def run_train_benchmark(*, repeats: int = _REPEATS) -> list[BenchmarkRow]:
@@ -43,25 +38,6 @@ def run_train_benchmark(*, repeats: int = _REPEATS) -> list[BenchmarkRow]:
         lower_is_better=True,
     )
     return [*rows, peak]
-
-
-def laptop_step(name: str, context: int) -> Step:
-    """Forward and backward of a preset over one context of four documents."""
-    model = LanguageModel(preset(name, context=context))
-    ids = _symbols(context)
-    documents = torch.from_numpy(document_layout(context))
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        model.loss(ids, ids.roll(-1, dims=1)[..., None], documents).loss.backward()
-
-    return step
-
-
-def document_layout(context: int) -> np.ndarray:
-    """``document_ids [1, N]`` of four documents of unequal length."""
-    starts = [int(context * fraction) for fraction in _DOCUMENT_STARTS]
-    return np.searchsorted(starts, np.arange(context), side="right")[None]
 
 
 def _rows_at(context: int, cases: dict[str, str], repeats: int) -> list[BenchmarkRow]:
@@ -104,7 +80,7 @@ def _in_turn(steps: dict[str, Step], repeats: int) -> dict[str, float]:
 
 def _plain_step(context: int) -> Step:
     model = PlainTransformer(vocabulary=320, width=384, layers=6, heads=6, ffn=1024)
-    ids = _symbols(context)
+    ids = symbols(context)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
@@ -117,8 +93,3 @@ def _matrix_product_step() -> Step:
     matrix = torch.ones(_MATRIX_SIZE, _MATRIX_SIZE)
     product = torch.empty_like(matrix)
     return lambda: torch.mm(matrix, matrix, out=product)
-
-
-def _symbols(context: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(64, 320, (1, context), generator=generator)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from proxylm.bench.train_step import laptop_step
+
 CONTEXT = 8192
 STEPS = 2
 
@@ -34,8 +36,6 @@ def peak_memory_bytes() -> int:
 
 def main() -> None:
     """Train a few steps, print the peak."""
-    from proxylm.bench.train import laptop_step
-
     step = laptop_step("laptop", CONTEXT)
     for _ in range(STEPS):
         step()

@@ -18,15 +18,15 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from proxylm.compressors.tokenizer.engines import choose_engine
-from proxylm.compressors.tokenizer.specification import CHARACTER_OF_BYTE, TokenizerSpecification
-from proxylm.compressors.tokenizer.training import (
+from proxylm.compressors.tokenizer.byte_level import (
     LINE_PATTERN,
     WORD_PATTERN,
     bpe_tokenizer,
     model_values,
     train_merges,
 )
+from proxylm.compressors.tokenizer.engines import choose_engine
+from proxylm.compressors.tokenizer.specification import CHARACTER_OF_BYTE, TokenizerSpecification
 from proxylm.symbols import BYTE_COUNT
 
 FIRST_CHARACTER = 0x10000

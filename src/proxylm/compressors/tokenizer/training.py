@@ -6,34 +6,26 @@ What may become one token is set by the pre-tokenization (method, section 4.1).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from tokenizers import Regex, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE, Unigram
-from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Split
-from tokenizers.pre_tokenizers import Sequence as PreTokenizers
-from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import UnigramTrainer
 
-from proxylm.compressors.tokenizer.specification import CHARACTER_OF_BYTE
+from proxylm.compressors.tokenizer.byte_level import (
+    LINE_PATTERN,
+    WORD_PATTERN,
+    bpe_tokenizer,
+    byte_level,
+    train_merges,
+)
+from proxylm.compressors.tokenizer.superbpe import train_in_two_stages
 from proxylm.config import Config, validate_config
 from proxylm.errors import DataError
 from proxylm.symbols import BYTE_COUNT
-
-WORD_PATTERN = (
-    r"'(?:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|[^\S\r\n]*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""Words with the sign or space before them, up to three digits, runs of signs, line ends.
-
-No word reaches beyond the end of a line, so words divide the lines of ``LINE_PATTERN``.
-"""
-
-LINE_PATTERN = r"[^\r\n]+[\r\n]*|[\r\n]+"
-"""A line with the line ends after it."""
 
 MEBIBYTE = 1 << 20
 
@@ -91,8 +83,6 @@ class BpeTraining(Config):
     def train(self, texts: Iterable[str]) -> bytes:
         """Learn the merges; returns the ``tokenizer.json``."""
         if isinstance(self.pre_tokenization, SuperWords):
-            from proxylm.compressors.tokenizer.superbpe import train_in_two_stages
-
             first_stage = self.pre_tokenization.first_stage
             return train_in_two_stages(texts, self.vocabulary_size, first_stage)
         merges = train_merges(texts, self.pre_tokenization.pattern, self.vocabulary_size)
@@ -117,7 +107,7 @@ class UnigramTraining(Config):
 
     def train(self, texts: Iterable[str]) -> bytes:
         """Learn pieces and their probabilities; returns the ``tokenizer.json``."""
-        tokenizer = _byte_level(Tokenizer(Unigram()), self.pre_tokenization.pattern)
+        tokenizer = byte_level(Tokenizer(Unigram()), self.pre_tokenization.pattern)
         trainer = UnigramTrainer(
             vocab_size=self.vocabulary_size,
             initial_alphabet=ByteLevel.alphabet(),
@@ -157,40 +147,3 @@ def texts_of(documents: Iterable[bytes]) -> Iterator[str]:
         yield raw.decode(errors="ignore")
     if not found:
         raise DataError("the training part of the corpus has no documents; give a larger corpus")
-
-
-def train_merges(texts: Iterable[str], pattern: str, vocabulary_size: int) -> list[list[str]]:
-    """Learn byte-level merges inside the pieces that ``pattern`` cuts."""
-    tokenizer = _byte_level(Tokenizer(BPE()), pattern)
-    trainer = BpeTrainer(
-        vocab_size=vocabulary_size,
-        initial_alphabet=ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return model_values(tokenizer)["merges"]
-
-
-def model_values(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The model of a library tokenizer as plain values."""
-    return json.loads(tokenizer.to_str())["model"]
-
-
-def bpe_tokenizer(merges: list[list[str]], pattern: str) -> Tokenizer:
-    """A byte-level BPE tokenizer: ids 0–255 are the bytes, then one id per merge, in order."""
-    tokens = [CHARACTER_OF_BYTE[byte] for byte in range(BYTE_COUNT)]
-    tokens += [left + right for left, right in merges]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    assert len(vocabulary) == len(tokens), "two merges make the same token"
-    model = BPE(vocab=vocabulary, merges=[(left, right) for left, right in merges])
-    return _byte_level(Tokenizer(model), pattern)
-
-
-def _byte_level(tokenizer: Tokenizer, pattern: str) -> Tokenizer:
-    cuts: list[PreTokenizer] = [
-        Split(Regex(pattern), "isolated"),
-        ByteLevel(add_prefix_space=False, use_regex=False),
-    ]
-    tokenizer.pre_tokenizer = PreTokenizers(cuts)
-    tokenizer.decoder = ByteLevelDecoder()
-    return tokenizer

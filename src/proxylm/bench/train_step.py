@@ -1,0 +1,41 @@
+"""The step that is measured: forward and backward of a laptop-size model on one packed context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from proxylm.models.language_model import LanguageModel
+from proxylm.models.presets import preset
+from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
+
+_DOCUMENT_STARTS = (0.21, 0.55, 0.77)
+
+Step = Callable[[], object]
+
+
+def laptop_step(name: str, context: int) -> Step:
+    """Forward and backward of a preset over one context of four documents."""
+    model = LanguageModel(preset(name, context=context))
+    ids = symbols(context)
+    documents = torch.from_numpy(document_layout(context))
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        model.loss(ids, ids.roll(-1, dims=1)[..., None], documents).loss.backward()
+
+    return step
+
+
+def document_layout(context: int) -> np.ndarray:
+    """``document_ids [1, N]`` of four documents of unequal length."""
+    starts = [int(context * fraction) for fraction in _DOCUMENT_STARTS]
+    return np.searchsorted(starts, np.arange(context), side="right")[None]
+
+
+def symbols(context: int) -> torch.Tensor:
+    """Random bytes as ids ``[1, N]``; the speed does not depend on them."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(RAW_OFFSET, COMPRESSED_OFFSET, (1, context), generator=generator)
