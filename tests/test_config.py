@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import model_validator
 
 from proxylm.config import Config, dump_config, load_config
 from proxylm.errors import UsageError
@@ -13,6 +14,12 @@ class Inner(Config):
 class Outer(Config):
     steps: int
     inner: Inner = Inner()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Outer:
+        if self.steps > 100:
+            raise ValueError("steps exceed 100")
+        return self
 
 
 def test_yaml_and_overrides_resolve_and_read_back(tmp_path):
@@ -46,6 +53,15 @@ def test_unreadable_yaml_names_the_file(tmp_path, text):
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"broken\.yaml"):
+        load_config(Outer, path)
+
+
+def test_a_mistake_of_the_whole_is_told_once(tmp_path):
+    with pytest.raises(UsageError, match=r"^configuration: steps exceed 100$"):
+        load_config(Outer, None, ["steps=101"])
+    path = tmp_path / "run.yaml"
+    path.write_text("steps: 101\n")
+    with pytest.raises(UsageError, match=r"run\.yaml: steps exceed 100$"):
         load_config(Outer, path)
 
 

@@ -77,13 +77,14 @@ def _first_mistake(config_class: type[Config], error: ValidationError) -> str:
     # Unknown keys come first: a typo usually also leaves a required key missing.
     mistakes = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     first = mistakes[0]
-    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
     message = first["msg"].removeprefix("Value error, ")
     given = first.get("input")
     shown = "" if isinstance(given, Mapping | list | Config) else f" (given: {given!r})"
-    return f"{key}: {message}{shown}"
+    # A mistake of the whole has no key; the caller names where the whole comes from.
+    return f"{key}: {message}{shown}" if key else f"{message}{shown}"
 
 
 def _suggestion(config_class: type[Config], unknown: str) -> str:

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 import proxylm
 from proxylm.errors import CheckpointError, DamagedFileError, ProxylmError, UsageError
-from proxylm.inference.loading import resolve_device
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
 from small_models import small_model
 
@@ -141,12 +140,3 @@ def test_every_error_is_one_line(tmp_path: Path, published: Path) -> None:
         with pytest.raises(ProxylmError) as caught:
             proxylm.load(path)
         assert len(str(caught.value).replace(str(path), "").splitlines()) == 1
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [resolve_device("auto"), resolve_device("cpu")] == ["cpu", "cpu"]
-    with pytest.raises(UsageError, match="no usable GPU"):
-        resolve_device("cuda")
-    with pytest.raises(UsageError, match="must be auto, cpu or cuda"):
-        resolve_device("gpu")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from proxylm.device import resolve_device
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
 from proxylm.interchange.evabyte_folder import CONFIG_FILE, load_published
@@ -52,24 +53,6 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
     return ByteModel(
         model.to(resolve_device(device)), compressor_fingerprint=compressor_fingerprint
     )
-
-
-def resolve_device(name: str) -> str:
-    """``auto`` as ``cuda`` or ``cpu``, other names as they are.
-
-    Raises:
-        UsageError: ``cuda`` was asked for and is not there, or the name is unknown.
-    """
-    import torch
-
-    available = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if available else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise UsageError(f"device: must be auto, cpu or cuda, not {name!r}")
-    if name == "cuda" and not available:
-        raise UsageError("device: cuda was asked for, and there is no usable GPU; use auto or cpu")
-    return name
 
 
 def _load_language_model(folder: Path) -> tuple[LanguageModel, str | None]:

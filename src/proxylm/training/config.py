@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config, validate_config
+from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.mixing.config import MixingConfig, SourceConfig, check_sources
@@ -127,7 +128,7 @@ class TrainingConfig(Config):
     optimizer: AdamWConfig = AdamWConfig()
     learning_rate: LearningRate = CosineRate()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoints: CheckpointConfig = CheckpointConfig()
     held_out: HeldOutConfig | None = HeldOutConfig()

@@ -1,4 +1,4 @@
-"""Where a run computes and in which precision: the one place that decides it."""
+"""Where a run computes, and in which precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxylm.errors import UsageError
+from proxylm.device import resolve_device
 from proxylm.training.config import TrainingConfig
 
 
@@ -38,9 +38,7 @@ def place_for(config: TrainingConfig) -> Place:
     Raises:
         UsageError: ``device: cuda`` on a machine without a GPU that torch can use.
     """
-    has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise UsageError("device: cuda, but torch finds no GPU here; use device=cpu or auto")
-    on_gpu = has_gpu and config.device != "cpu"
+    device = resolve_device(config.device)
+    on_gpu = device.type == "cuda"
     autocast = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)
-    return Place(device=torch.device("cuda" if on_gpu else "cpu"), autocast=autocast)
+    return Place(device=device, autocast=autocast)

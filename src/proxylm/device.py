@@ -1,0 +1,25 @@
+"""The one meaning of ``device: auto | cpu | cuda``, for training and for models in use."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+
+from proxylm.errors import UsageError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that a ``DeviceName`` stands for here; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: ``cuda`` on a machine without a GPU that torch can use, or an unknown name.
+    """
+    if name not in get_args(DeviceName):
+        raise UsageError(f"device: must be auto, cpu or cuda, not {name!r}")
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise UsageError("device: cuda, but torch finds no GPU here; use cpu or auto")
+    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
