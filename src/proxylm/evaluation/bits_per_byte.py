@@ -176,7 +176,7 @@ def _nats(model: LanguageModel, hidden: Tensor, targets: Tensor) -> NDArray[np.f
     """Head 0's negative log-likelihood of each target, ``[n]``; all targets of one format."""
     vocabulary = model.config.vocabulary_size
     ranges: Ranges = [(0, vocabulary)]
-    if model.config.softmax == "by_format":
+    if model.config.normalizes_by_format:
         inside = Region.RAW if int(targets[0]) < Format.COMPRESSED.offset else Region.COMPRESSED
         ranges = inside.ranges(vocabulary)
     scales = torch.ones(len(targets), device=hidden.device)

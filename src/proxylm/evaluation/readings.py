@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
-from proxylm.symbols import Format
+from proxylm.symbols import BYTE_COUNT, Format
 
 Content = NDArray[np.integer]
 """Content symbols of one document ``[m]``: bytes, or a compressor's symbols, without offset."""
@@ -31,7 +31,7 @@ class RawView(Reading):
     """Documents read as their bytes: ``<bos> <raw> bytes``."""
 
     format = Format.RAW
-    symbol_count = 256
+    symbol_count = BYTE_COUNT
 
     def contents(self, documents: Sequence[bytes]) -> list[Content]:
         """See the base class."""

@@ -68,7 +68,7 @@ def check_pair_cuts(
 ) -> None:
     """Pairs can only be split where the view has anchors."""
     granularity = mixing.granularity
-    if not isinstance(granularity, DocumentGranularity) or granularity.pair_overflow != "split":
+    if not isinstance(granularity, DocumentGranularity) or not granularity.splits_pairs:
         return
     if mixing.steps_with_pairs(total_steps) == 0:
         return

@@ -189,6 +189,11 @@ class DocumentGranularity(Config):
     pairing: Pairing = WarmUpPairs()
     pair_overflow: Literal["split", "cut"] = "split"
 
+    @property
+    def splits_pairs(self) -> bool:
+        """Whether a pair is cut so that the two views of every part stand in one context."""
+        return self.pair_overflow == "split"
+
 
 class PieceGranularity(Config):
     """Many choices per document: it is cut at anchors into pieces, each raw or compressed.
@@ -246,6 +251,21 @@ class MixingConfig(Config):
     shuffle_block_steps: int = Field(default=256, ge=1, le=1 << 20)
     weight_of: Literal["documents", "bytes"] = "documents"
     when_exhausted: Literal["repeat", "stop"] = "repeat"
+
+    @property
+    def rewraps(self) -> bool:
+        """Whether a document cut by a context's end opens again in the next one."""
+        return self.overflow == "continue"
+
+    @property
+    def truncates(self) -> bool:
+        """Whether what a context's end cuts off a document is dropped."""
+        return self.overflow == "truncate"
+
+    @property
+    def stops(self) -> bool:
+        """Whether the data ends with the first source that has no further document."""
+        return self.when_exhausted == "stop"
 
     @classmethod
     def paper(cls) -> Self:

@@ -102,7 +102,7 @@ class Plan:
         self.total_steps = total_steps
         self.contexts_per_step = contexts_per_step
         self.rates = mixing.rate.rates(total_steps)
-        self._stops = mixing.when_exhausted == "stop"
+        self._stops = mixing.stops
         self._edges = block_edges(total_steps, mixing)
         self._order_key = WORD(purpose_key(WORD(seed), int(Purpose.CONTEXT_ORDER), 0))
         probabilities = source_probabilities(tables, weights, mixing)
@@ -222,21 +222,21 @@ def source_probabilities(
 
 
 def make_rules(mixing: MixingConfig, context: int, contexts_per_step: int) -> Rules:
-    """The mixture's numbers; words of the configuration are read here and nowhere else."""
+    """The mixture's numbers, for the packing kernel."""
     granularity = mixing.granularity
     splits_pairs, compressed_first, pieces = False, 0.0, (0, 0)
     if isinstance(granularity, PieceGranularity):
         pieces = (granularity.min_symbols, granularity.max_symbols)
     else:
-        splits_pairs = granularity.pair_overflow == "split"
+        splits_pairs = granularity.splits_pairs
         compressed_first = granularity.pairing.compressed_first_probability
     return Rules(
         context=context,
         contexts_per_step=contexts_per_step,
         sentinels=mixing.sentinels,
-        rewraps=mixing.overflow == "continue",
-        truncates=mixing.overflow == "truncate",
-        stops=mixing.when_exhausted == "stop",
+        rewraps=mixing.rewraps,
+        truncates=mixing.truncates,
+        stops=mixing.stops,
         splits_pairs=splits_pairs,
         compressed_first=compressed_first,
         piece_min=pieces[0],

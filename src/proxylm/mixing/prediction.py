@@ -42,7 +42,7 @@ def documents_per_context(
         UsageError: the mixture truncates documents; what is dropped depends on all lengths, not
             on their mean.
     """
-    if mixing.overflow == "truncate":
+    if mixing.truncates:
         raise UsageError("overflow truncate: what is dropped does not follow from a mean length")
     rates = mixing.rate.rates(total_steps)
     if isinstance(mixing.granularity, PieceGranularity):
@@ -66,7 +66,7 @@ def _cost_of_ends(own: float, closing: int, mixing: MixingConfig, context: int) 
 
     The room at its start is 0 … context - 1, equally often.
     """
-    if mixing.overflow == "plain":
+    if not mixing.rewraps:
         return 0.0
     again = 1 + mixing.sentinels  # <bos> and the sentinel
     start_room = again + MINIMUM_CONTENT
@@ -86,7 +86,7 @@ def _size_of_pair(
 ) -> float:
     sentinels = 4 * mixing.sentinels
     content = data.mean_bytes + data.mean_symbols
-    if granularity.pair_overflow == "cut":
+    if not granularity.splits_pairs:
         own = content + 2 + sentinels
         return own + _cost_of_ends(own, 1 + mixing.sentinels, mixing, context)
     wrap = 1.0 + sentinels

@@ -84,13 +84,13 @@ class ModelConfig(Config):
             raise ValueError(
                 f"heads {self.heads} must be a multiple of kv_heads {self.attention.kv_heads}"
             )
-        needs_layout = self.softmax == "by_format" or self.raw_prediction_heads > 0
+        needs_layout = self.normalizes_by_format or self.raw_prediction_heads > 0
         if needs_layout and self.vocabulary_size < COMPRESSED_OFFSET:
             raise ValueError(
                 "softmax by_format and raw_prediction_heads need a vocabulary_size of at least "
                 f"{COMPRESSED_OFFSET}, not {self.vocabulary_size}"
             )
-        if self.softmax == "by_format" and not self.sentinels:
+        if self.normalizes_by_format and not self.sentinels:
             raise ValueError("softmax by_format needs sentinels: they tell the formats apart")
         self._check_context(self.context)
         return self
@@ -125,6 +125,11 @@ class ModelConfig(Config):
             )
 
     @property
+    def normalizes_by_format(self) -> bool:
+        """Whether a position is normalized over what can follow it only."""
+        return self.softmax == "by_format"
+
+    @property
     def head_width(self) -> int:
         """``D``: width of one attention head."""
         return self.width // self.heads
@@ -132,7 +137,9 @@ class ModelConfig(Config):
     @property
     def kv_heads(self) -> int:
         """Heads that carry keys and values."""
-        return self.attention.kv_heads if self.attention.kind == "causal" else self.heads
+        return (
+            self.attention.kv_heads if isinstance(self.attention, CausalAttention) else self.heads
+        )
 
     @property
     def target_heads(self) -> int:
@@ -156,6 +163,6 @@ class ModelConfig(Config):
     def parameter_count(self) -> int:
         """All parameters, embedding included."""
         norms = (2 * self.layers + 1) * self.width
-        summaries = 2 * self.layers * self.width if self.attention.kind == "eva" else 0
+        summaries = 2 * self.layers * self.width if isinstance(self.attention, EvaAttention) else 0
         embedding = self.vocabulary_size * self.width
         return self.matrix_parameter_count + norms + summaries + embedding

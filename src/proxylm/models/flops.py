@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.models.config import ModelConfig
+from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.cpu.runs import context_runs
 from proxylm.models.layout import visible_chunk_count
 
@@ -59,4 +59,4 @@ def training_flops_per_symbol(
 
 
 def _chunk(config: ModelConfig) -> int:
-    return config.attention.chunk if config.attention.kind == "eva" else 0
+    return config.attention.chunk if isinstance(config.attention, EvaAttention) else 0

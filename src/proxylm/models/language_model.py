@@ -113,7 +113,7 @@ class LanguageModel(nn.Module):
     def _shared_logits(self, hidden: Tensor, ids: Tensor) -> Tensor:
         vocabulary = self.config.vocabulary_size
         logits = self.lm_head(hidden).float().unflatten(-1, (-1, vocabulary))
-        if self.config.softmax == "by_format":
+        if self.config.normalizes_by_format:
             logits = logits.masked_fill(~can_follow(ids, vocabulary)[..., None, :], -torch.inf)
         return logits
 
@@ -150,7 +150,7 @@ class LanguageModel(nn.Module):
         return OutputLayers(
             shared=self.lm_head.weight.view(-1, self.config.vocabulary_size, width),
             raw=raw,
-            by_format=self.config.softmax == "by_format",
+            by_format=self.config.normalizes_by_format,
         )
 
     def new_cache(self, batch_size: int = 1) -> Cache:
