@@ -166,6 +166,12 @@ FAILURES = [
         1,
         "no documents",
     ),
+    (
+        ("train", "tokenizer", "--corpus", "{corpus}", "--out", "{out}", "--held-out", "nan"),
+        2,
+        "held-out fraction nan",
+    ),
+    (("info", "gzip", "--corpus", "{corpus}", "--held-out", 2), 2, "held-out fraction 2.0"),
     (("train", "token-bytes", "--tokenizer", "gzip", "--out", "{out}"), 2, "not a tokenizer"),
     (("train", "nothing"), 2, "nothing"),
 ]

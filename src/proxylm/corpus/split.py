@@ -12,12 +12,22 @@ import xxhash
 
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
+from proxylm.errors import UsageError
 
 HELD_OUT_FRACTION = 0.02
 """Default share of documents kept for evaluation."""
 
-
 SAMPLE_SEED = 1
+
+
+def check_fraction(fraction: float) -> None:
+    """Refuse a held-out share that is none (NaN would silently hold nothing out).
+
+    Raises:
+        UsageError: ``fraction`` is not a number from 0 to 1.
+    """
+    if not 0 <= fraction <= 1:
+        raise UsageError(f"held-out fraction {fraction}: give a number from 0 to 1")
 
 
 def is_held_out(raw: bytes, fraction: float = HELD_OUT_FRACTION) -> bool:
@@ -32,7 +42,12 @@ def is_held_out(raw: bytes, fraction: float = HELD_OUT_FRACTION) -> bool:
 def split_documents(
     corpus: Corpus, *, held_out: bool, fraction: float = HELD_OUT_FRACTION
 ) -> Iterator[Document]:
-    """The documents of one side of the split, in corpus order."""
+    """The documents of one side of the split, in corpus order.
+
+    Raises:
+        UsageError: at once, if ``fraction`` is not a number from 0 to 1.
+    """
+    check_fraction(fraction)
     return (
         document
         for document in corpus.documents()

@@ -19,7 +19,7 @@ from pathlib import Path
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.contract import Corpus
-from proxylm.corpus.split import HELD_OUT_FRACTION
+from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction
 from proxylm.errors import UsageError
 from proxylm.files import remove_temporaries, write_json
 from proxylm.views.job import WORK_FOLDER, Job, Plan
@@ -85,8 +85,8 @@ def prepare(
         DataError: a document, a file of the corpus or of the store cannot be used.
     """
     started = time.perf_counter()
-    if held_out_fraction is not None and not 0 <= held_out_fraction <= 1:
-        raise UsageError(f"held-out fraction {held_out_fraction}: give a number from 0 to 1")
+    if held_out_fraction is not None:
+        check_fraction(held_out_fraction)
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: give at least 1")
     wanted = wanted_views(corpus, compressors, given_view)
