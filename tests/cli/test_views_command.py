@@ -101,7 +101,12 @@ def test_settings_of_ones_own(capsys, store: Path, tmp_path: Path):
     [
         (["--view", "nothing"], "it has: units, gz"),
         (["--view", "units", "--context", "9"], "at least 16"),
-        (["--view", "units", "--context", "99999999"], "longer than the training data"),
+        (["--view", "units", "--context", "9999999"], "longer than the training data"),
+        (["--view", "units", "--context", str(10**18)], "--context"),
+        (["--view", "units", "--seed", str(10**30)], "--seed"),
+        (["--view", "units", "--steps", str(10**18)], "--steps"),
+        (["--view", "units", "--contexts-per-step", str(10**18)], "--contexts-per-step"),
+        (["--view", "units", "--heads", str(10**18)], "--heads"),
         (["--view", "units", "--step", "1000"], "holds 1000 steps"),
         (["--view", "units", "--context-number", "16"], "16 contexts"),
         (["--view", "units", "overflw=plain"], "did you mean 'overflow'"),

@@ -22,6 +22,12 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 LINE_END_SIGN = "⏎"
 MASK_SIGN = "∎"
 
+MAX_STEPS = 10_000_000
+MAX_CONTEXTS_PER_STEP = 1 << 16
+MAX_CONTEXT = 1 << 24
+MAX_HEADS = 1024
+MAX_SEED = (1 << 63) - 1
+
 
 class Mixture(StrEnum):
     """The ready mixtures."""
@@ -50,11 +56,13 @@ def show(
     config: Annotated[Path | None, typer.Option(help="A mixture of your own, as YAML.")] = None,
     step: Annotated[int, typer.Option(min=0, help="Training step.")] = 0,
     context_number: Annotated[int, typer.Option(min=0, help="Context of that step.")] = 0,
-    context: Annotated[int, typer.Option(help="Symbols per context.")] = 512,
-    contexts_per_step: Annotated[int, typer.Option(min=1, help="Contexts per step.")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the run.")] = 1000,
-    heads: Annotated[int, typer.Option(min=1, help="Prediction heads.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the mixture.")] = 0,
+    context: Annotated[int, typer.Option(max=MAX_CONTEXT, help="Symbols per context.")] = 512,
+    contexts_per_step: Annotated[
+        int, typer.Option(min=1, max=MAX_CONTEXTS_PER_STEP, help="Contexts per step.")
+    ] = 16,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Steps of the run.")] = 1000,
+    heads: Annotated[int, typer.Option(min=1, max=MAX_HEADS, help="Prediction heads.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the mixture.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Decode one packed context: pieces, formats, special symbols, masked targets.
