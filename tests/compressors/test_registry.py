@@ -128,6 +128,8 @@ def test_an_altered_file_is_noticed_and_both_fingerprints_shown(tmp_path, traine
         ({"fingerprint": None}, "says None"),
         ({"kind": "other"}, "no compressor 'other'"),
         ({"settings": {"bits": 5}}, "bits"),
+        ({"kind": ["units"]}, "not a name"),
+        ({"symbol_count": 16}, "says K is 16, its compressor has 256"),
     ],
 )
 def test_an_altered_description_is_noticed(tmp_path, change, message):

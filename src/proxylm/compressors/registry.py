@@ -79,8 +79,11 @@ def _load_folder(folder: Path) -> Compressor:
     try:
         version, kind = description["format_version"], description["kind"]
         settings, expected = description["settings"], description["fingerprint"]
+        symbol_count = description["symbol_count"]
     except (KeyError, TypeError):
         raise DamagedFileError(f"{folder / DESCRIPTION_FILE}: not a compressor's") from None
+    if not isinstance(kind, str):
+        raise DamagedFileError(f"{folder / DESCRIPTION_FILE}: kind is {kind!r}, not a name")
     if version != FORMAT_VERSION:
         raise DamagedFileError(
             f"{folder / DESCRIPTION_FILE}: format {version}, this version reads {FORMAT_VERSION}"
@@ -90,6 +93,11 @@ def _load_folder(folder: Path) -> Compressor:
         raise DamagedFileError(
             f"{folder}: its files have fingerprint {compressor.fingerprint}, "
             f"{DESCRIPTION_FILE} says {expected}; train or save it again"
+        )
+    if compressor.symbol_count != symbol_count:
+        raise DamagedFileError(
+            f"{folder / DESCRIPTION_FILE}: says K is {symbol_count}, "
+            f"its compressor has {compressor.symbol_count}"
         )
     return compressor
 
