@@ -14,6 +14,9 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.mixing.config import MixingConfig
 
+MAX_STEPS = 10_000_000
+MAX_CONTEXT = 1 << 24
+
 _PAIRING_HELP = "When translation pairs are shown."
 
 
@@ -49,12 +52,15 @@ def rates(
         tuple[int, int] | None,
         typer.Option(help="Mix inside documents: least and most symbols of a piece."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the run.")] = 50_000,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="Steps of the run.")] = 50_000,
     mean_length: Annotated[
         float | None, typer.Option(help="Mean bytes per document, to predict a real loader.")
     ] = None,
     context: Annotated[
-        int | None, typer.Option(min=16, help="Symbols per context, to predict a real loader.")
+        int | None,
+        typer.Option(
+            min=16, max=MAX_CONTEXT, help="Symbols per context, to predict a real loader."
+        ),
     ] = None,
     sentinels: Annotated[bool, typer.Option(help="Whether sentinels surround the views.")] = True,
     json: JsonOption = False,
