@@ -105,6 +105,21 @@ def test_stores_by_split_and_view(
         assert message in capsys.readouterr().err
 
 
+def test_a_store_with_a_flipped_bit_is_not_scored(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_units_store(tmp_path / "store")
+    [raw] = (tmp_path / "store").glob("raw-*.arrow")
+    content = bytearray(raw.read_bytes())
+    content[len(content) // 2] ^= 1
+    raw.write_bytes(content)
+    assert run_command(["evaluate", "bpb", str(run), "--store", str(tmp_path / "store")]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert raw.name in output.err
+    assert output.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 from proxylm.config import load_config
-from proxylm.errors import CheckpointError, DataError, UsageError
+from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import RawView
 from proxylm.symbols import vocabulary_size
@@ -214,6 +215,32 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     make_store(store, seed=1)
     with pytest.raises(CheckpointError, match="its data has changed"):
         train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["raw-00000.arrow", "halves-00000.arrow", "manifest.json"])
+def test_a_flipped_bit_in_a_store_stops_the_start_and_is_named(tmp_path: Path, name: str) -> None:
+    config = tiny_config(make_store(tmp_path / "store"))
+    flip_a_bit(tmp_path / "store" / name)
+    with pytest.raises(DamagedFileError, match=re.escape(name)) as caught:
+        train(config, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_damaged_between_two_starts_is_named(tmp_path: Path) -> None:
+    config = tiny_config(make_store(tmp_path / "store"))
+    with pytest.raises(RuntimeError, match="stopped by the test"):
+        train(config, tmp_path / "run", progress=stop_after(3))
+    flip_a_bit(tmp_path / "store" / "halves-00000.arrow")
+    with pytest.raises(DamagedFileError, match=r"halves-00000\.arrow"):
+        train(config, tmp_path / "run")
+
+
+def flip_a_bit(path: Path) -> None:
+    """Flip one bit in the middle of a file; its length stays as it was."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(

@@ -122,7 +122,8 @@ def _from_store(
     from proxylm.symbols import Format
     from proxylm.views.store import ViewStore
 
-    store = ViewStore.open(folder)
+    # Scores of altered documents would look like any others.
+    store = ViewStore.open(folder, verify=True)
     ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
     if view is None or view == BYTES:
         reading = _reading(model, compressor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from proxylm.training.held_out import HeldOutDocuments, choose_held_out
 from proxylm.training.loop import Trainer
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from proxylm.training.starting_weights import starting_model
+from proxylm.views.manifest import Manifest
 from proxylm.views.store import ViewStore
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,14 @@ class Inputs:
 def open_inputs(config: TrainingConfig) -> Inputs:
     """Open what ``config`` names.
 
+    Every byte of the stores is checked first: a flipped bit would be trained on unnoticed.
+
     Raises:
+        DamagedFileError: a store's file is truncated, altered or foreign; it is named.
         ProxylmError: no such device, store or view; a context that the data or model cannot have.
     """
     place = place_for(config)
+    manifests = _verified_manifests(config)
     shape = config.model_for(0)
     loader = build_loader(
         config.data,
@@ -74,15 +80,23 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         place=place,
         loader=loader,
         held_out=choose_held_out(config),
-        origin=_origin_of(config, loader.compressor_fingerprint),
+        origin=_origin_of(config, manifests, loader.compressor_fingerprint),
     )
 
 
-def _origin_of(config: TrainingConfig, compressor_fingerprint: str | None) -> Origin:
-    stores = [ViewStore.open(Path(source.store)).manifest for source in config.data]
+def _verified_manifests(config: TrainingConfig) -> dict[str, Manifest]:
+    """Manifests of the sources' stores by their configured path; each store is read once."""
+    paths = {source.store for source in config.data}
+    return {path: ViewStore.open(Path(path), verify=True).manifest for path in paths}
+
+
+def _origin_of(
+    config: TrainingConfig, manifests: Mapping[str, Manifest], compressor_fingerprint: str | None
+) -> Origin:
+    stores = (manifests[source.store].fingerprint for source in config.data)
     return Origin(
         configuration_hash=config.hash(),
-        data_fingerprint=fingerprint_of(*(store.fingerprint for store in stores)),
+        data_fingerprint=fingerprint_of(*stores),
         compressor_fingerprint=compressor_fingerprint,
     )
 
