@@ -298,9 +298,16 @@ def test_given_symbols_need_a_corpus_that_has_them(lines, tmp_path):
     with pytest.raises(UsageError, match="gives no symbols"):
         prepare(open_lines(lines), {}, tmp_path / "s", given_view="mine")
     corpus = open_lines(write_given(tmp_path / "given.jsonl"), symbols_field="s", symbol_count=10)
-    prepare(corpus, {}, tmp_path / "s", workers=1)
+    prepare(corpus, {}, tmp_path / "s", workers=1, given_view="mine")
     with pytest.raises(UsageError, match="cannot be added"):
-        prepare(corpus, {}, tmp_path / "s", workers=1, given_view="mine")
+        prepare(corpus, {}, tmp_path / "s", workers=1, given_view="other")
+
+
+def test_given_symbols_are_not_dropped_silently(tmp_path):
+    corpus = open_lines(write_given(tmp_path / "given.jsonl"), symbols_field="s", symbol_count=10)
+    with pytest.raises(UsageError, match="--given-view"):
+        prepare(corpus, gzip_and_units(), tmp_path / "s", workers=1)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_file_that_changes_during_the_run_stops_it(lines, tmp_path):

@@ -31,9 +31,15 @@ def wanted_views(
     """All views asked for, by name.
 
     Raises:
-        UsageError: a name cannot be used, or given symbols are asked of a corpus without any.
+        UsageError: a name cannot be used, given symbols are asked of a corpus without any, or a
+            corpus gives symbols that no view would keep.
     """
     wanted = {name: _compressed_view(name, item) for name, item in compressors.items()}
+    if given_view is None and corpus is not None and corpus.given_symbol_count is not None:
+        raise UsageError(
+            f"{corpus.name}: its symbols would be read and dropped; name their view with "
+            "--given-view, or leave the symbols field out"
+        )
     if given_view is not None:
         if given_view in wanted:
             raise UsageError(f"view '{given_view}': named twice, for a compressor and as given")
