@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from pathlib import Path
 
 import pytest
+
+from proxylm.symbols import COMPRESSED_OFFSET
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -40,3 +43,39 @@ def test_tests_are_at_least_half_the_size_of_the_source():
         return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
     assert lines((ROOT / "tests").rglob("*.py")) >= 0.5 * lines(SOURCES)
+
+
+def words_compared(path: Path) -> set[str]:
+    """Fields of a configuration that a module compares with a word (``mixing.overflow == "x"``)."""
+    return {
+        left.attr
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        for left, right in itertools.permutations([node.left, *node.comparators], 2)
+        if isinstance(left, ast.Attribute)
+        and isinstance(right, ast.Constant)
+        and isinstance(right.value, str)
+    }
+
+
+def test_no_mode_is_told_by_its_word_in_two_modules():
+    modules: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for field in words_compared(path) - {"type"}:  # the type of a torch device is no mode
+            modules.setdefault(field, []).append(str(path.relative_to(ROOT)))
+    assert "overflow" in modules, "the comparisons were not found"
+    assert {field: places for field, places in modules.items() if len(places) > 1} == {}
+
+
+def test_the_bounds_of_the_symbol_layout_are_written_once():
+    # 320, where compressed symbols start, is never spelled out (a preset's sizes apart).
+    spelled = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if path.name != "presets.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and type(node.value) is int
+        and node.value in (COMPRESSED_OFFSET - 1, COMPRESSED_OFFSET)
+    ]
+    assert spelled == []

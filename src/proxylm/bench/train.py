@@ -19,6 +19,7 @@ from proxylm.bench.train_memory import peak_training_bytes
 from proxylm.bench.train_step import Step, document_layout, laptop_step, symbols
 from proxylm.models.flops import training_flops
 from proxylm.models.presets import preset
+from proxylm.symbols import vocabulary_size
 
 PEAK_MEMORY_LIMIT_BYTES = 2.9e9
 _MATRIX_SIZE = 2048
@@ -79,7 +80,7 @@ def _in_turn(steps: dict[str, Step], repeats: int) -> dict[str, float]:
 
 
 def _plain_step(context: int) -> Step:
-    model = PlainTransformer(vocabulary=320, width=384, layers=6, heads=6, ffn=1024)
+    model = PlainTransformer(vocabulary=vocabulary_size(0), width=384, layers=6, heads=6, ffn=1024)
     ids = symbols(context)
 
     def step() -> None:
