@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_files_score_as_their_bytes_and_empty_ones_are_left_out(folder: Path) ->
     assert [Path(score.name).name for score in scores] == ["a.txt", "b.txt", "c.txt"]
     expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
     assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")  # what a bad disk gives: without a name
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
+        list(read_files([folder / "a.txt"], RawView()))
 
 
 def test_grouping_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

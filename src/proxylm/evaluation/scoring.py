@@ -112,9 +112,16 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_files(files: Iterable[Path], reading: Reading) -> Iterator[ReadDocument]:
-    """Each file as one document; empty files are left out (they have no bytes to divide by)."""
+    """Each file as one document; empty files are left out (they have no bytes to divide by).
+
+    Raises:
+        DataError: a file cannot be read; it is named.
+    """
     for path in files:
-        raw = path.read_bytes()
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
         if raw:
             [content] = reading.contents([raw])
             yield ReadDocument(name=str(path), num_bytes=len(raw), content=content)
