@@ -276,6 +276,19 @@ def test_a_source_of_weight_zero_is_never_drawn():
     assert set(spans["source"][spans["num_bytes"] > 0].tolist()) == {1}
 
 
+@pytest.mark.parametrize("weight_of", ["documents", "bytes"])
+@pytest.mark.parametrize("scale", [1e-300, 1e308])
+def test_only_the_proportions_of_weights_count(weight_of: Any, scale: float):
+    stores = [lengths_store(np.full(50, length), rho=3) for length in (100, 100)]
+    mixing = MixingConfig.bytes_only().model_copy(update={"weight_of": weight_of})
+    sizes: Any = {"context": 64, "contexts_per_step": 4, "total_steps": 2}
+    ours, plain = (
+        memory_loader(stores, mixing, weights=weights, **sizes).plan.block_of(0).spans
+        for weights in ([scale, scale], [1.0, 1.0])
+    )
+    np.testing.assert_array_equal(ours, plain)
+
+
 def test_epochs_are_counted_per_source():
     loader = small_loader(MIXTURES["paper"], total_steps=60)
     epochs = np.array([loader.statistics(step).epochs for step in range(60)])

@@ -214,7 +214,8 @@ def source_probabilities(
     tables: SourceTables, weights: Sequence[float], mixing: MixingConfig
 ) -> NDArray[np.float64]:
     """Probability that a sample comes from each source: float64 ``[sources]``, sum 1."""
-    shares = np.asarray(weights, np.float64)
+    # Over the largest, so that the sum of weights near the end of the range stays finite.
+    shares = np.asarray(weights, np.float64) / max(weights)
     if mixing.weight_of == "bytes":
         for source in np.flatnonzero(shares):
             shares[source] /= tables.documents_of(int(source))["num_bytes"].mean()
