@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.views.prepare import prepare
+from proxylm.views.store import ViewStore
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,29 @@ def test_mistakes_are_one_line(capsys, store: Path, options: list[str], message:
     assert captured.out == ""
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def refused(capsys: pytest.CaptureFixture[str], store: Path) -> str:
+    assert run(["views", "show", str(store), "--view", "units", "--mixture", "compressed"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_symbols_that_were_altered_are_not_shown(capsys, store: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(store, copy)
+    path = copy / "units-00000.arrow"
+    content = path.read_bytes()
+    symbols = ViewStore.open(store).view("units").columns[0].values.tobytes()
+    assert content.count(symbols) == 1
+    path.write_bytes(content.replace(symbols, b"\xff" * len(symbols)))
+    assert f"{path}: its content is not what was written" in refused(capsys, copy)
+
+
+def test_a_store_without_its_compressor_says_so(capsys, store: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(store, copy)
+    shutil.rmtree(copy / "compressors" / "units")
+    assert "the compressor of view 'units' is missing" in refused(capsys, copy)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.registry import load_compressor
-from proxylm.errors import ProxylmError
+from proxylm.errors import DamagedFileError, ProxylmError
 from proxylm.mixing.batch import Batch
 from proxylm.mixing.loader import Loader
 from proxylm.mixing.spans import HAS_BOS, HAS_CLOSE, HAS_EOS, HAS_OPEN, PADDING
@@ -79,16 +79,30 @@ def context_pieces(
         sources: opened stores and views, to name documents and decode symbols.
         step: in ``[0, loader.steps)``.
         number: of the context inside the step, from 0.
+
+    Raises:
+        DamagedFileError: a shard that the context shows is not what was written.
     """
     batch = loader.batch(step, first=number, count=1)
     block = loader.plan.block_of(step)
     spans = block.spans_of(block.contexts_of(step)[number])
+    _check_shards(spans, [store for store, _ in sources])
     decoders = [_decoder(view) for _, view in sources]
     ends = [*spans["offset"][1:].tolist(), loader.context]
     return [
         _piece(span, end, batch, sources[span["source"]][0], decoders[span["source"]])
         for span, end in zip(spans, ends, strict=True)
     ]
+
+
+def _check_shards(spans: NDArray[np.void], stores: Sequence[ViewStore]) -> None:
+    shown = spans[spans["format"] != PADDING]
+    places = {
+        (int(span["source"]), stores[span["source"]].locate(int(span["ordinal"]))[0])
+        for span in shown
+    }
+    for source, shard in sorted(places):
+        stores[source].check_shard(shard)
 
 
 def _piece(span: np.void, end: int, batch: Batch, store: ViewStore, decode: Decode) -> Piece:
@@ -143,6 +157,11 @@ def _decoder(view: StoredView | None) -> Decode:
     """Decodes symbols of a view with the compressor that the store keeps."""
     if view is None or view.compressor_folder is None or not view.reversible:
         return _no_way_back
+    if not view.compressor_folder.is_dir():
+        raise DamagedFileError(
+            f"{view.compressor_folder}: the compressor of view '{view.name}' is missing; "
+            "prepare the store again"
+        )
     compressor = load_compressor(view.compressor_folder)
     return lambda symbols: compressor.decompress([symbols])[0]
 

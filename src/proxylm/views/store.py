@@ -186,6 +186,12 @@ class ViewStore:
         rows = [shard.rows for shard in self.manifest.shards]
         return np.cumsum([0, *rows], dtype=np.int64)[:-1]
 
+    def check_shard(self, shard: int) -> None:
+        """Hash one shard's files; one that differs from the manifest is a ``DamagedFileError``."""
+        views = (shards[shard].file for shards in self.manifest.view_shards.values())
+        for file in (self.manifest.shards[shard].file, *views):
+            check_content(self.folder, file)
+
     def document_id(self, ordinal: int) -> str:
         """Where a document came from."""
         shard, row = self.locate(ordinal)
