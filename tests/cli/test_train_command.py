@@ -187,6 +187,9 @@ def test_a_readable_summary(
         (["model.sizes.context=80", "symbols_per_step=80"], "multiple of window 32"),
         (["model.sizes.context=65536", "symbols_per_step=65536"], "longer than the training data"),
         (["data.0.view=bpe"], "no view 'bpe'"),
+        (["length.steps=99999999999999999999"], "steps are more than 10000000"),
+        (["model.sizes.width=1000000000"], "GB of memory to train on cpu"),
+        (["model.sizes.layers=1000000000"], "choose a smaller model"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(

@@ -10,12 +10,11 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit, table
 from proxylm.errors import UsageError
+from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
 if TYPE_CHECKING:
     from proxylm.mixing.config import MixingConfig
 
-MAX_STEPS = 10_000_000
-MAX_CONTEXT = 1 << 24
 
 _PAIRING_HELP = "When translation pairs are shown."
 

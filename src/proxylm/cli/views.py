@@ -10,6 +10,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit
 from proxylm.errors import UsageError
+from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
 if TYPE_CHECKING:
     from proxylm.mixing.config import MixingConfig
@@ -22,9 +23,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 LINE_END_SIGN = "⏎"
 MASK_SIGN = "∎"
 
-MAX_STEPS = 10_000_000
 MAX_CONTEXTS_PER_STEP = 1 << 16
-MAX_CONTEXT = 1 << 24
 MAX_HEADS = 1024
 MAX_SEED = (1 << 63) - 1
 

@@ -14,6 +14,7 @@ from proxylm.config import Config, validate_config
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
+from proxylm.limits import MAX_STEPS
 from proxylm.mixing.config import MixingConfig, SourceConfig, check_sources
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
@@ -142,6 +143,8 @@ class TrainingConfig(Config):
                 f"symbols_per_step {self.symbols_per_step} must be a multiple of the model's "
                 f"context {self.context}"
             )
+        if self.total_steps > MAX_STEPS:
+            raise ValueError(f"length: {self.total_steps} steps are more than {MAX_STEPS}")
         if self.learning_rate.warmup_steps > self.total_steps:
             raise ValueError(
                 f"learning_rate.warmup_steps {self.learning_rate.warmup_steps} exceed the run's "

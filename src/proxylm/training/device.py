@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.device import resolve_device
+from proxylm.errors import UsageError
+from proxylm.models.config import ModelConfig
 from proxylm.training.config import TrainingConfig
+
+FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,23 @@ class Place:
         if self.autocast:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
+
+    def require_memory(self, model: ModelConfig) -> None:
+        """Refuse a model that cannot be trained in this machine's main memory.
+
+        Raises:
+            UsageError: what it needs at least and what there is.
+        """
+        # On a GPU only the weights are made here; on a CPU gradients and two moments join them.
+        copies = 1 if self.device.type == "cuda" else 4
+        needed = copies * FLOAT32_BYTES * model.parameter_count
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > available:
+            raise UsageError(
+                f"model: {model.parameter_count:,} parameters need at least "
+                f"{needed / 1e9:.1f} GB of memory to train on {self.device.type}, and this machine "
+                f"has {available / 1e9:.1f} GB; choose a smaller model"
+            )
 
     def integers(self, values: NDArray[np.int32]) -> Tensor:
         """A batch's ids on the device, as int64, the type torch indexes with."""

@@ -61,7 +61,8 @@ def open_inputs(config: TrainingConfig) -> Inputs:
 
     Raises:
         DamagedFileError: a store's file is truncated, altered or foreign; it is named.
-        ProxylmError: no such device, store or view; a context that the data or model cannot have.
+        ProxylmError: no such device, store or view; a context that the data or model cannot have;
+            a model larger than memory.
     """
     place = place_for(config)
     manifests = _verified_manifests(config)
@@ -75,6 +76,7 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         heads=shape.target_heads,
         seed=config.seed,
     )
+    place.require_memory(config.model_for(loader.symbol_count))
     return Inputs(
         config=config,
         place=place,
