@@ -44,18 +44,26 @@ class DenseForm(AttentionForm):
         """See the base class."""
         groups = query.shape[2] // key.shape[2]
         key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
-        if isinstance(self.attention, EvaAttention):
-            assert mu is not None and phi is not None
-            summaries = document_summaries(
-                self.attention, self.document_ids, key, value, mu=mu, phi=phi
-            )
-            key, value = (
-                torch.cat([summary, x], dim=1)
-                for summary, x in zip(summaries, (key, value), strict=True)
-            )
+        key, value = with_summaries(self.attention, self.document_ids, key, value, mu, phi)
         scores = torch.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
         scores = scores.float().masked_fill(~self.mask[:, None], -torch.inf)
         return torch.einsum("bhnm,bmhd->bnhd", torch.softmax(scores, -1).to(value.dtype), value)
+
+
+def with_summaries(
+    attention: Attention,
+    document_ids: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mu: Tensor | None,
+    phi: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Keys and values ``[B, M + N, H, D]``, EVA's chunk summaries before them (causal: none)."""
+    if not isinstance(attention, EvaAttention):
+        return key, value
+    assert mu is not None and phi is not None
+    summaries = document_summaries(attention, document_ids, key, value, mu=mu, phi=phi)
+    return torch.cat([summaries[0], key], dim=1), torch.cat([summaries[1], value], dim=1)
 
 
 def document_summaries(

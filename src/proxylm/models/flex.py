@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from proxylm.models.attention import AttentionForm, document_summaries
+from proxylm.models.attention import AttentionForm, with_summaries
 from proxylm.models.config import Attention, EvaAttention
 from proxylm.models.layout import (
     chunk_documents,
@@ -73,15 +73,7 @@ class FlexForm(AttentionForm):
         self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
     ) -> Tensor:
         """See the base class."""
-        if isinstance(self.attention, EvaAttention):
-            assert mu is not None and phi is not None
-            summaries = document_summaries(
-                self.attention, self.document_ids, key, value, mu=mu, phi=phi
-            )
-            key, value = (
-                torch.cat([summary, x], dim=1)
-                for summary, x in zip(summaries, (key, value), strict=True)
-            )
+        key, value = with_summaries(self.attention, self.document_ids, key, value, mu, phi)
         attended = _kernel(query.device.type)(
             *(x.transpose(1, 2) for x in (query, key, value)),
             block_mask=self.block_mask,
