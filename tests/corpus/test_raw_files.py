@@ -70,6 +70,11 @@ def test_names_are_sorted_and_hidden_ones_left_out(tmp_path):
     assert [item.id for item in read_all(open_path(tmp_path))] == ["a.py", "b/z.py"]
 
 
+def test_compiled_code_beside_the_sources_is_left_out(tmp_path):
+    write_files(tmp_path, {"a.py": b"1", "b/__pycache__/x.nbc": b"2", "__pycache__/y.pyc": b"3"})
+    assert [item.id for item in read_all(open_path(tmp_path))] == ["a.py"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [

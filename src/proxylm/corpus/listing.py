@@ -21,6 +21,8 @@ from proxylm.corpus.reasons import RejectionReason
 from proxylm.errors import DataError
 
 READ_BYTES = 1 << 20
+CACHE_FOLDER = "__pycache__"
+"""Compiled code that Python and numba leave beside the sources: never part of a corpus."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,8 @@ def list_folder(
 ) -> list[FileRecord | Rejection]:
     """Every file below ``root`` that matches, sorted by name; links out of the tree rejected.
 
-    Names that start with a dot are left out, as a shell does; linked folders are not entered.
+    Names that start with a dot are left out, as a shell does, and so are Python's own caches
+    (``__pycache__``); linked folders are not entered.
 
     Args:
         root: the folder.
@@ -107,7 +110,11 @@ def list_folder(
 
 def _walk(root: Path, keep_folder: Callable[[str], bool]) -> Iterator[Path]:
     for folder, folder_names, file_names in os.walk(root, onerror=_raise):
-        folder_names[:] = [n for n in folder_names if not n.startswith(".") and keep_folder(n)]
+        folder_names[:] = [
+            name
+            for name in folder_names
+            if not name.startswith(".") and name != CACHE_FOLDER and keep_folder(name)
+        ]
         yield from (Path(folder, name) for name in file_names if not name.startswith("."))
 
 

@@ -21,9 +21,7 @@ from proxylm.corpus.records import RecordFields, document_from_bytes
 from proxylm.corpus.streams import read_whole
 from proxylm.fingerprint import fingerprint_of
 
-NOT_LIBRARY_FOLDERS = frozenset(
-    ("site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__")
-)
+NOT_LIBRARY_FOLDERS = frozenset(("site-packages", "dist-packages", "test", "tests", "idle_test"))
 """Folders below the standard library that hold tests or other people's code."""
 
 
