@@ -65,7 +65,7 @@ def validate_config(
     try:
         return config_class.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_mistake(config_class, error)}") from None
+        raise UsageError(f"{origin}: {_first_mistake(config_class, error, values)}") from None
 
 
 def dump_config(config: Config) -> str:
@@ -73,11 +73,13 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _first_mistake(config_class: type[Config], error: ValidationError) -> str:
+def _first_mistake(
+    config_class: type[Config], error: ValidationError, values: Mapping[str, Any]
+) -> str:
     # Unknown keys come first: a typo usually also leaves a required key missing.
     mistakes = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     first = mistakes[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = _key(values, first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
     message = first["msg"].removeprefix("Value error, ")
@@ -87,7 +89,33 @@ def _first_mistake(config_class: type[Config], error: ValidationError) -> str:
     return f"{key}: {message}{shown}" if key else f"{message}{shown}"
 
 
+def _key(values: Any, location: Sequence[str | int]) -> str:
+    """A mistake's place as it is written in YAML: without the kinds that pydantic puts between."""
+    parts: list[str] = []
+    kind_may_follow = False
+    for part in location[:-1]:
+        is_key = isinstance(values, Mapping) and part in values
+        if kind_may_follow and isinstance(values, Mapping):
+            kind_may_follow = False
+            if part == values.get("kind") or not is_key:
+                continue
+        parts.append(str(part))
+        values = _below(values, part)
+        kind_may_follow = True
+    return ".".join([*parts, *map(str, location[-1:])])
+
+
+def _below(values: Any, part: str | int) -> Any:
+    if isinstance(values, Mapping):
+        return values.get(part)
+    if isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
+        return values[part]
+    return None
+
+
 def _suggestion(config_class: type[Config], unknown: str) -> str:
+    if unknown in _all_keys(config_class):
+        return "; that key belongs to another place or another 'kind'"
     near = difflib.get_close_matches(unknown, sorted(_all_keys(config_class)), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 

@@ -76,7 +76,7 @@ def test_pair_orders(order, probability: float):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"rate": {"kind": "constant", "rate": 1.5}}, "rate.constant.rate"),
+        ({"rate": {"kind": "constant", "rate": 1.5}}, "configuration: rate.rate: "),
         ({"rate": {"kind": "constant", "rate": float("nan")}}, "finite number"),
         ({"rate": {"kind": "constant", "rate": -0.1}}, "greater than or equal to 0"),
         ({"rate": {"kind": "cosine"}}, "warmup, constant"),

@@ -130,7 +130,11 @@ def test_a_mixture_without_sentinels_makes_a_model_without() -> None:
             "vocabulary_size follows from the data",
         ),
         ({"model": {"kind": "explicit", "sizes": {"layers": 2}}}, "model.sizes"),
-        ({"length": {"kind": "steps", "steps": 0}}, "length.steps.steps"),
+        ({"length": {"kind": "steps", "steps": 0}}, "length.steps: "),
+        (
+            {"length": {"kind": "steps", "steps": 9, "symbols": 9}},
+            "'length.symbols'; that key belongs to another place or another 'kind'",
+        ),
         ({"seed": -1}, "seed"),
         ({"device": "tpu"}, "device"),
     ],
