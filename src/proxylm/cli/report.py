@@ -24,4 +24,4 @@ def report(
     histories = [RunHistory.read(run) for run in runs]
     write_report(histories, out, title="Training runs")
     result = {"report": str(out), "runs": [history.name for history in histories]}
-    emit(result, as_json=json, text=f"{out}: {len(histories)} runs")
+    emit(result, as_json=json, text=f"{out}: {', '.join(result['runs'])}")

@@ -27,7 +27,8 @@ def _numbers(result: DemoResult) -> str:
         f"<p>Corpus {html.escape(corpus['name'])}: {corpus['documents']:,} documents, "
         f"{corpus['num_bytes']:,} bytes, fingerprint <code>{corpus['fingerprint']}</code>; "
         f"{result.bytes_per_symbol:.2f} bytes per token. "
-        f"Bits per byte over {result.held_out_bytes:,} held-out bytes.</p>"
+        f"Bits per byte over {result.held_out_bytes:,} held-out bytes; "
+        f"the curves below follow a smaller part of them.</p>"
     )
     paragraphs = [
         f"<p>{html.escape(' '.join(paragraph.split()))}</p>"
