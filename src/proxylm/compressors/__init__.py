@@ -1,1 +1,1 @@
-"""Proxy compressors behind one contract (method, section 4)."""
+"""Proxy compressors behind one contract (method, section 3)."""

@@ -1,7 +1,7 @@
 """The one contract of all compressors: documents in, symbols out.
 
 A compressor turns a document's bytes ``x`` into symbols ``z = C(x)`` below ``symbol_count``
-(method, section 1). Its state never crosses a document. To add one, subclass ``Compressor``
+(method, section 3). Its state never crosses a document. To add one, subclass ``Compressor``
 and name it in the entry-point group ``proxylm.compressors``; nothing else has to change.
 """
 

@@ -1,4 +1,4 @@
-"""Gzip as a proxy compressor (method, section 4.3): the one that is meant to fail.
+"""Gzip as a proxy compressor (method, section 3): the one that is meant to fail.
 
 The output bytes are the symbols, K = 256. They cannot be cut at document bytes, so there are no
 anchors. The deflate stream depends on the zlib version, which is therefore part of the settings.

@@ -1,4 +1,4 @@
-"""Token bytes (method, section 4.1): each token id of a tokenizer written as bytes, K = 256.
+"""Token bytes (method, section 3): each token id of a tokenizer written as bytes, K = 256.
 
 A tokenizer compressor finds the tokens; an encoding says which bytes stand for each id:
 

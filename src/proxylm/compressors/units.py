@@ -1,4 +1,4 @@
-"""The byte stream in units of 16, 8, 4, 2 or 1 bits (method, section 4.4).
+"""The byte stream in units of 16, 8, 4, 2 or 1 bits (method, section 3).
 
 Units are read most significant bit first. Small units divide a byte, so any length works. A
 16-bit unit is two bytes, the first one high; the last byte of an odd length has no partner and

@@ -1,1 +1,1 @@
-"""Scores of a trained model (method, section 8)."""
+"""Scores of a trained model (method, section 9)."""

@@ -1,6 +1,6 @@
 """Bits per byte: how well a model predicts documents, per byte of their raw form.
 
-Definition (method, section 8): the bits ``-log2 p`` of a document's *content* symbols (neither
+Definition (method, section 9): the bits ``-log2 p`` of a document's *content* symbols (neither
 sentinels nor ``<eos>``) given ``<bos> <raw>`` (or ``<bos> <compressed>``; ``<bos>`` alone for a
 model without sentinels), each document alone from offset 0, longer ones by strided windows
 (``evaluation.windows``); divided by the number of the document's **raw** bytes, whatever it is

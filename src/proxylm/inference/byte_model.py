@@ -204,7 +204,7 @@ class ByteModel:
         context: int | None = None,
         stride: int | None = None,
     ) -> list[float]:
-        """Bits per byte of each document read as bytes (method, section 8).
+        """Bits per byte of each document read as bytes (method, section 9).
 
         ``evaluation.bits_per_byte`` has the definition; ``context`` defaults to the model's
         training context and ``stride`` to half of it.

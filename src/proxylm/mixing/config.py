@@ -22,7 +22,7 @@ from proxylm.config import Config
 from proxylm.errors import UsageError
 
 PAPER_WARM_UP_FRACTION = 0.2
-"""The first 10 000 of 50 000 steps (method, section 3)."""
+"""The first 10 000 of 50 000 steps (method, section 4)."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -289,7 +289,7 @@ class MixingConfig(Config):
 
     @classmethod
     def pieces(cls, *, rate: float = 0.85, min_symbols: int = 16, max_symbols: int = 160) -> Self:
-        """Mixing inside documents (method, section 3): 15 % of the pieces raw by default."""
+        """Mixing inside documents (method, section 4): 15 % of the pieces raw by default."""
         granularity = PieceGranularity(min_symbols=min_symbols, max_symbols=max_symbols)
         return cls(rate=ConstantRate(rate=rate), granularity=granularity)
 

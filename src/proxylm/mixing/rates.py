@@ -32,7 +32,7 @@ class ViewShares:
 def view_shares(rate: Any, has_pairs: Any) -> ViewShares:
     """What samples show so that a fraction ``rate`` of all views shown is compressed.
 
-    Without pairs a sample is compressed with probability r. With pairs (method, section 3): if
+    Without pairs a sample is compressed with probability r. With pairs (method, section 4): if
     r >= 1/2, with probability r' = 2 - 1/r a compressed-only sample, else a pair; if r < 1/2, with
     probability r' = r / (1 - r) a pair, else a raw-only sample.
 

@@ -1,4 +1,4 @@
-"""Initial weights (method, section 6), from a seed and each parameter's name.
+"""Initial weights, from a seed and each parameter's name.
 
 Weights are truncated normal with sigma 0.02 (cut at 3 sigma), embeddings sigma 1.0, ``mu`` and
 ``phi`` sigma ``D^-1/2`` (cut at 2 sigma); norms start at the identity. A parameter's values depend

@@ -2,7 +2,7 @@
 
 Documents come from the stores' held-out part, with the symbols stored there, and are read in the
 formats that the mixture shows: as bytes, and as compressed symbols where the view is reversible.
-The number is total bits over total raw bytes (method, section 8).
+The number is total bits over total raw bytes (method, section 9).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tokenizers as proxy compressors (method, section 4.1): the main one."""
+"""Tokenizers as proxy compressors (method, section 3): the main one."""
 
 from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 

@@ -1,4 +1,4 @@
-"""SuperBPE: a second stage of merges that may cross white space (method, section 4.1).
+"""SuperBPE: a second stage of merges that may cross white space (method, section 3).
 
 The library cannot go on from given merges. But after the first stage a line is a sequence of
 first-stage tokens, and learning more merges over it is plain BPE with those tokens as the

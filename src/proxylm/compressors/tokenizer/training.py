@@ -1,7 +1,7 @@
 """Training tokenizers on a corpus: BPE and Unigram, over words, lines, or both in two stages.
 
 All are byte-level: 256 byte tokens first, no normalization, so every document has an exact form.
-What may become one token is set by the pre-tokenization (method, section 4.1).
+What may become one token is set by the pre-tokenization (method, section 3).
 """
 
 from __future__ import annotations
