@@ -26,7 +26,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 1rem; }
+.charts { display: grid; gap: 1rem;
+          grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); }
 .charts figure { margin: 0; }
 .charts svg { width: 100%; height: auto; }
 pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; white-space: pre-wrap; }
