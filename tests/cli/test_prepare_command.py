@@ -280,3 +280,10 @@ def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
         "fill: 60.0 of 100.0 MB, about 10 s left",
         "fill: 100.0 of 100.0 MB",
     ]
+
+
+def test_an_empty_store_says_what_to_look_at(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
+    arguments = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "s")]
+    assert run(arguments) == 0
+    assert "nothing was written: do --text-field" in capsys.readouterr().out

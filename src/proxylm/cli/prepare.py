@@ -214,6 +214,8 @@ def _readable(summary: PrepareSummary) -> str:
         f"{summary.processed_bytes / 1e6:.2f} MB processed in {summary.seconds:.1f} s "
         f"({summary.bytes_per_second / 1e6:.2f} MB/s)"
     )
+    if not summary.documents_written:
+        lines.append("nothing was written: do --text-field and --pattern fit this corpus?")
     return "\n".join(lines)
 
 

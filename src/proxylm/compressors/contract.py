@@ -112,7 +112,10 @@ class Compressor(ABC):
         Raises:
             UsageError: a setting is wrong, or this kind is nothing without its files.
         """
-        raise UsageError(f"{cls.kind}: has no ready-made form; give the folder of a saved one")
+        raise UsageError(
+            f"{cls.kind}: has no ready-made form; give the folder of a saved one "
+            f"(proxylm compressor train {cls.kind} makes it)"
+        )
 
     @classmethod
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:

@@ -199,7 +199,8 @@ def start_or_resume(folder: Path, inputs: Inputs) -> Session:
         restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
         state = checkpoint.state
         set_aside_after(folder / CHECKPOINTS_FOLDER, state.step)
-        _warn_about_other_threads(folder, state)
+        if state.step < inputs.total_steps:
+            _warn_about_other_threads(folder, state)
     here = {"threads": torch.get_num_threads(), "torch_version": torch.__version__}
     return Session(
         folder=folder,
