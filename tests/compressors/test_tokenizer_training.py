@@ -131,7 +131,7 @@ def test_text_that_is_not_utf8_teaches_only_its_valid_part():
         ({"algorithm": "bpe", "vocabulary_size": 256}, "greater than or equal to 257"),
         ({"algorithm": "bpe", "pre_tokenization": {"kind": "word"}}, "'default', 'line'"),
         ({"algorithm": "unigram", "pre_tokenization": {"kind": "superbpe"}}, "superbpe"),
-        ({"algorithm": "bpe", "vocab": 300}, "unknown key 'training.bpe.vocab'"),
+        ({"algorithm": "bpe", "vocab": 300}, "unknown key 'training.vocab'"),
     ],
 )
 def test_wrong_options_are_named(values, message):

@@ -318,6 +318,7 @@ def test_another_number_of_threads_is_said(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run)
+    shutil.rmtree(checkpoint_folders(run / "checkpoints")[0])
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
@@ -325,6 +326,18 @@ def test_another_number_of_threads_is_said(
     finally:
         torch.set_num_threads(threads)
     assert f"goes on with {threads + 1} threads instead of {threads}" in caplog.text
+
+
+def test_a_finished_run_says_nothing_of_threads(
+    config: TrainingConfig, whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        train(config, whole)
+    finally:
+        torch.set_num_threads(threads)
+    assert "threads" not in caplog.text
 
 
 def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path) -> None:
