@@ -28,6 +28,7 @@ from proxylm.cli import (
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
+_INTERRUPTED = "interrupted; run again, prepare and all trainings go on where they stopped"
 
 app = typer.Typer(
     name="proxylm",
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         if status == INTERRUPTED_STATUS:  # how typer reports an interrupt
-            return _fail("interrupted; run the same command again to go on", status)
+            return _fail(_INTERRUPTED, status)
         return status if isinstance(status, int) else 0
     except ProxylmError as error:
         return _fail(str(error), error.exit_status)
