@@ -1,0 +1,195 @@
+"""The small byte LM of the neural compressor, read as a distribution over 256 bytes.
+
+It is an ordinary causal ``LanguageModel`` trained on raw bytes without sentinels (method, section
+3). Here it is always conditioned on ``<bos>`` and normalized over the 256 bytes alone. Two passes
+are offered: float64 for everything that ends up in a code, float32 for the scores of whole
+documents (``boundaries.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import xxhash
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from proxylm.compressors.neural.exact_pass import ExactPass
+from proxylm.config import validate_config
+from proxylm.device import resolve_device
+from proxylm.errors import DamagedFileError, UsageError
+from proxylm.files import read_json, write_json
+from proxylm.fingerprint import fingerprint_of
+from proxylm.models.config import CausalAttention, ModelConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import BOS, BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "model.json"
+
+POSITIONS_PER_BLOCK = 1 << 14
+"""Positions of one float64 forward: bounds its memory, far from where batching stops paying."""
+
+
+class ByteLM:
+    """A byte LM as a distribution after every prefix.
+
+    Args:
+        model: causal attention, one head or more, a byte vocabulary.
+        device: ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: the model is of another kind.
+    """
+
+    def __init__(self, model: LanguageModel, *, device: str = "auto") -> None:
+        config = model.config
+        if not isinstance(config.attention, CausalAttention) or config.sentinels:
+            raise UsageError("a byte LM has causal attention and was trained without sentinels")
+        if config.vocabulary_size != COMPRESSED_OFFSET:
+            raise UsageError(f"a byte LM knows bytes alone, this one {config.vocabulary_size} ids")
+        self.device = resolve_device(device)
+        self.model = model.eval().requires_grad_(False).to(self.device)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its sizes."""
+        return self.model.config
+
+    @property
+    def context(self) -> int:
+        """Bytes it was trained to see, the one it predicts included."""
+        return self.config.context
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """128-bit name of sizes and weights."""
+        digest = xxhash.xxh3_128()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return fingerprint_of(self.config.model_dump(mode="json"), digest.hexdigest())
+
+    @cached_property
+    def exact(self) -> ExactPass:
+        """The float64 pass on the LM's device."""
+        return ExactPass(self.model, self.device)
+
+    @cached_property
+    def arbiter(self) -> ExactPass:
+        """The float64 pass on the CPU, for what is decided one string at a time."""
+        return self.exact if self.device.type == "cpu" else ExactPass(self.model, _CPU)
+
+    def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
+        """Distributions of the next byte: float64 ``[len + 1, 256]`` per string.
+
+        Row ``i`` is conditioned on ``<bos>`` and the first ``i`` bytes. The last bits depend on
+        what is computed together; ``canonical`` does not.
+        """
+        results: list[NDArray[np.float64]] = [_NOTHING] * len(strings)
+        for rows in _blocks(strings):
+            values = self._block_probabilities([strings[row] for row in rows])
+            for row, value in zip(rows, values, strict=True):
+                results[row] = value[: len(strings[row]) + 1]
+        return results
+
+    def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
+        """The distribution after each whole string: float64 ``[n, 256]``."""
+        result = np.empty((len(strings), BYTE_COUNT), np.float64)
+        for rows in _blocks(strings):
+            block = [strings[row] for row in rows]
+            hidden = self.exact.hidden(self._ids(block))
+            ends = torch.tensor([len(string) for string in block], device=self.device)
+            last = hidden[torch.arange(len(block), device=self.device), ends]
+            result[rows] = self.exact.probabilities(last).cpu().numpy()
+        return result
+
+    def canonical(self, string: bytes) -> NDArray[np.float64]:
+        """As ``probabilities`` of one string alone, on one CPU thread: the arbiter of ties."""
+        with one_thread():
+            ids = _padded_ids([string])
+            return self.arbiter.probabilities(self.arbiter.hidden(ids))[0].numpy()
+
+    def canonical_bits(self, string: bytes) -> NDArray[np.float64]:
+        """Cross-entropy of every byte of one string alone, in bits, float64 ``[len]``."""
+        with one_thread():
+            hidden = self.arbiter.hidden(_padded_ids([string])[:, :-1])[0]
+            next_bytes = torch.frombuffer(bytearray(string), dtype=torch.uint8).long()
+            return self.arbiter.bits(hidden, next_bytes).numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write weights and sizes into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: t.cpu().contiguous() for name, t in self.model.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS_FILE)
+        write_json(folder / CONFIG_FILE, self.config.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "auto") -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DamagedFileError: a file is missing or not readable, or the two do not fit.
+        """
+        values = read_json(folder / CONFIG_FILE)
+        model = LanguageModel(
+            validate_config(ModelConfig, values, origin=str(folder / CONFIG_FILE))
+        )
+        path = folder / WEIGHTS_FILE
+        try:
+            model.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            first_line = str(error).splitlines()[0]
+            raise DamagedFileError(f"{path}: not this byte LM's weights ({first_line})") from None
+        return cls(model, device=device)
+
+    def _block_probabilities(self, block: Sequence[bytes]) -> NDArray[np.float64]:
+        hidden = self.exact.hidden(self._ids(block))
+        return self.exact.probabilities(hidden).cpu().numpy()
+
+    def _ids(self, strings: Sequence[bytes]) -> Tensor:
+        return _padded_ids(strings).to(self.device)
+
+
+_CPU = torch.device("cpu")
+
+_NOTHING = np.empty((0, BYTE_COUNT), np.float64)
+
+
+def _padded_ids(strings: Sequence[bytes]) -> Tensor:
+    """``<bos>`` and the bytes' ids, int64 ``[B, longest + 1]``; what follows an end is unseen."""
+    longest = max(map(len, strings))
+    padded = b"".join(string.ljust(longest, b"\0") for string in strings)
+    ids = np.full((len(strings), longest + 1), BOS, dtype=np.int64)
+    ids[:, 1:] = np.frombuffer(padded, np.uint8).reshape(len(strings), longest)
+    ids[:, 1:] += RAW_OFFSET
+    return torch.from_numpy(ids)
+
+
+def _blocks(strings: Sequence[bytes]) -> Iterator[list[int]]:
+    """Rows of strings of similar length, as many as fit in one forward."""
+    order = sorted(range(len(strings)), key=lambda row: len(strings[row]), reverse=True)
+    first = 0
+    while first < len(order):
+        count = max(1, POSITIONS_PER_BLOCK // (len(strings[order[first]]) + 1))
+        yield order[first : first + count]
+        first += count
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread inside, so that its sums have one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
