@@ -36,6 +36,12 @@ def _opencoder(kv_heads: int, rope_theta: float, **sizes: int) -> dict[str, Any]
     }
 
 
+def _byte_lm(layers: int, width: int, ffn: int, heads: int) -> dict[str, Any]:
+    """The LM inside a neural compressor (method, section 3): causal, bytes alone."""
+    attention = {"kind": "causal", "kv_heads": heads}
+    return _evabyte(layers, width, ffn, heads, attention=attention, context=1024)
+
+
 _EIGHT_BYTES = {"prediction_heads": 1, "raw_prediction_heads": 7}
 _SMALL_WINDOWS = {"kind": "eva", "window": 128, "chunk": 8}
 _LAPTOP_WINDOWS = {"kind": "eva", "window": 512, "chunk": 8}
@@ -53,6 +59,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "laptop-causal": _evabyte(
         6, 384, 1024, 6, attention={"kind": "causal", "kv_heads": 6}, context=4096
     ),
+    "byte-lm-tiny": _byte_lm(4, 128, 192, 4),
+    "byte-lm-40m": _byte_lm(12, 512, 1472, 8),
 }
 
 

@@ -102,13 +102,12 @@ class ExactPass:
         query = _rotated((n @ layer.query.T).unflatten(-1, (self._heads, -1)), cos, sin)
         key = _rotated((n @ layer.key.T).unflatten(-1, (self._kv_heads, -1)), cos, sin)
         value = (n @ layer.value.T).unflatten(-1, (self._kv_heads, -1))
-        groups = self._heads // self._kv_heads
-        key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-        scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=self.device).triu_(1)
-        weights = torch.softmax(scores.masked_fill(future, -torch.inf), dim=-1)
-        return (weights @ value).transpose(1, 2).flatten(-2) @ layer.output.T
+        attended = F.scaled_dot_product_attention(
+            *(x.transpose(1, 2) for x in (query, key, value)),
+            is_causal=True,
+            enable_gqa=self._heads != self._kv_heads,
+        )
+        return attended.transpose(1, 2).flatten(-2) @ layer.output.T
 
 
 def raw_output_rows(model: LanguageModel) -> Tensor:
