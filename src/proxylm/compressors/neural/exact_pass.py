@@ -102,10 +102,12 @@ class ExactPass:
         query = _rotated((n @ layer.query.T).unflatten(-1, (self._heads, -1)), cos, sin)
         key = _rotated((n @ layer.key.T).unflatten(-1, (self._kv_heads, -1)), cos, sin)
         value = (n @ layer.value.T).unflatten(-1, (self._kv_heads, -1))
+        groups = self._heads // self._kv_heads
         attended = F.scaled_dot_product_attention(
-            *(x.transpose(1, 2) for x in (query, key, value)),
+            query.transpose(1, 2),
+            key.repeat_interleave(groups, dim=2).transpose(1, 2),
+            value.repeat_interleave(groups, dim=2).transpose(1, 2),
             is_causal=True,
-            enable_gqa=self._heads != self._kv_heads,
         )
         return attended.transpose(1, 2).flatten(-2) @ layer.output.T
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import PositiveInt
 
 from proxylm.compressors.neural.byte_lm import ByteLM
-from proxylm.compressors.neural.contexts import Contexts, LongContexts, TrainingPart
+from proxylm.compressors.neural.contexts import Contexts, TrainingPart
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.device import DeviceName
@@ -99,7 +99,7 @@ def train_byte_lm(
     work: Path,
     chosen: LmRecipe,
     *,
-    contexts: Contexts = LongContexts(),
+    contexts: Contexts,
     held_out_fraction: float,
     device: DeviceName = "auto",
     say: Callable[[str], None] = lambda _: None,
