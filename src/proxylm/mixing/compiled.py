@@ -1,22 +1,14 @@
-"""How the kernels of this folder are compiled: with numba, cached on disk, without the GIL.
-
-Numba's cache notices a change of the file that holds a function, not of the files whose functions
-it inlines: after an upgrade a kernel could go on drawing with yesterday's counters. The cache
-folder is therefore named after the sources of all kernels together.
-"""
+"""The kernels of this folder as one group, and the types that they are written with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
-from numba.core import config
-
-from proxylm.fingerprint import fingerprint_of
+from proxylm.compiled import KernelGroup
 
 KERNEL_FILES = (
+    "../compiled.py",
     "../symbols.py",
     "compiled.py",
     "counter.py",
@@ -34,34 +26,7 @@ Int64 = Any
 Record = Any
 """One element of a structured array, whose fields kernels read and write as attributes."""
 
-Kernel = TypeVar("Kernel", bound=Callable[..., object])
-
-_numba_config: Any = config
 _here = Path(__file__).parent
-_sources = fingerprint_of(*((_here / name).read_bytes() for name in KERNEL_FILES))
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel on its first call; later processes load it from the cache.
-
-    Where nothing can be written (no home folder, a read-only installation), every process
-    compiles anew.
-    """
-    return _compile(function, forceinline=False)
-
-
-def inlined(function: Kernel) -> Kernel:
-    """Compile a small step of a kernel, which becomes part of its caller."""
-    return _compile(function, forceinline=True)
-
-
-def _compile(function: Kernel, *, forceinline: bool) -> Kernel:
-    before = _numba_config.CACHE_DIR
-    parent = Path(before) if before else _here / "__pycache__"
-    _numba_config.CACHE_DIR = str(parent / f"kernels-{_sources[:16]}")
-    try:
-        return cast(Kernel, numba.njit(cache=True, nogil=True, forceinline=forceinline)(function))
-    except RuntimeError:
-        return cast(Kernel, numba.njit(nogil=True, forceinline=forceinline)(function))
-    finally:
-        _numba_config.CACHE_DIR = before
+_kernels = KernelGroup(_here, KERNEL_FILES)
+compiled = _kernels.compiled
+inlined = _kernels.inlined

@@ -1,0 +1,58 @@
+"""How kernels are compiled: with numba, cached on disk, without the GIL.
+
+Numba's cache notices a change of the file that holds a function, not of the files whose functions
+it inlines: after an upgrade a kernel could go on computing with yesterday's steps. The cache
+folder of a group of kernels is therefore named after the sources of all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import config
+
+from proxylm.fingerprint import fingerprint_of
+
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+_numba_config: Any = config
+
+
+class KernelGroup:
+    """Kernels that call each other, and the files that they stand in.
+
+    Args:
+        folder: where the group lives; the cache lies in its ``__pycache__``.
+        files: every file with code of the group, relative to ``folder``.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[str]) -> None:
+        self._folder = folder
+        self._sources = fingerprint_of(*((folder / name).read_bytes() for name in files))
+
+    def compiled(self, function: Kernel) -> Kernel:
+        """Compile a kernel on its first call; later processes load it from the cache.
+
+        Where nothing can be written (no home folder, a read-only installation), every process
+        compiles anew.
+        """
+        return self._compile(function, forceinline=False)
+
+    def inlined(self, function: Kernel) -> Kernel:
+        """Compile a small step of a kernel, which becomes part of its caller."""
+        return self._compile(function, forceinline=True)
+
+    def _compile(self, function: Kernel, *, forceinline: bool) -> Kernel:
+        before = _numba_config.CACHE_DIR
+        parent = Path(before) if before else self._folder / "__pycache__"
+        _numba_config.CACHE_DIR = str(parent / f"kernels-{self._sources[:16]}")
+        options: dict[str, Any] = {"nogil": True, "forceinline": forceinline}
+        try:
+            return cast(Kernel, numba.njit(cache=True, **options)(function))
+        except RuntimeError:
+            return cast(Kernel, numba.njit(**options)(function))
+        finally:
+            _numba_config.CACHE_DIR = before
