@@ -1,0 +1,88 @@
+"""The contract of the coder's four forms: segments in, symbols out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedSegments:
+    """Symbols of segments, one after the other.
+
+    Attributes:
+        symbols: uint32 ``[m]``.
+        symbols_per_segment: uint32 ``[s]``, of sum ``m``; 0 for an empty segment alone.
+    """
+
+    symbols: NDArray[np.uint32]
+    symbols_per_segment: NDArray[np.uint32]
+
+    @classmethod
+    def joined(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
+        """From the symbols of each segment."""
+        arrays = [np.asarray(part, np.uint32) for part in parts]
+        return cls(
+            symbols=np.concatenate([np.empty(0, np.uint32), *arrays]),
+            symbols_per_segment=np.array([len(part) for part in arrays], np.uint32),
+        )
+
+    def split(self) -> list[NDArray[np.uint32]]:
+        """The symbols of each segment."""
+        ends = np.cumsum(self.symbols_per_segment, dtype=np.int64)
+        return np.split(self.symbols, ends[:-1]) if len(ends) else []
+
+
+class Engine(ABC):
+    """Codes segments, each on its own: its symbols depend on nothing but its bytes.
+
+    All engines with the same settings and the same frequencies give the same symbols.
+    """
+
+    name: ClassVar[str]
+    settings: CoderSettings
+
+    def code(self, segments: Sequence[bytes]) -> list[NDArray[np.uint32]]:
+        """Symbols of each segment: uint32 ``[m_i]`` below ``settings.symbol_count``.
+
+        Raises:
+            ValueError: a segment is longer than 1024 bytes.
+        """
+        raw = np.frombuffer(b"".join(segments), np.uint8)
+        return self.code_flat(raw, np.array([len(one) for one in segments], np.uint32)).split()
+
+    def code_flat(
+        self, raw: NDArray[np.uint8], segment_lengths: NDArray[np.uint32]
+    ) -> CodedSegments:
+        """Symbols of the segments that follow each other in ``raw``.
+
+        Args:
+            raw: uint8 ``[n]``.
+            segment_lengths: uint32 ``[s]`` of sum ``n``, none above 1024.
+
+        Raises:
+            ValueError: the lengths do not fit.
+        """
+        if int(segment_lengths.sum(dtype=np.int64)) != len(raw):
+            raise ValueError(f"segment lengths do not add up to {len(raw)} bytes")
+        if len(segment_lengths) and segment_lengths.max() > MAX_SEGMENT_BYTES:
+            raise ValueError(f"a segment is longer than {MAX_SEGMENT_BYTES} bytes")
+        return self._code(raw, segment_lengths)
+
+    @abstractmethod
+    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+        """``code_flat`` of arguments that have been checked."""
+
+
+def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[bytes]:
+    """The segments as byte strings."""
+    whole = raw.tobytes()
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [whole[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
