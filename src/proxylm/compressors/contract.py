@@ -40,11 +40,13 @@ class CompressedView:
             both views can be cut there. About every ``ANCHOR_SPACING`` symbols; none where the
             format cannot be cut (gzip).
         segment_lengths: uint32 ``[s]``, bytes per independently compressed segment, or None.
+        segment_symbol_counts: uint32 ``[s]``, symbols of each of those segments, or None.
     """
 
     symbols: NDArray[np.uint32]
     anchors: NDArray[np.uint32] = field(default_factory=no_anchors)
     segment_lengths: NDArray[np.uint32] | None = None
+    segment_symbol_counts: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

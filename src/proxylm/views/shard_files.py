@@ -2,8 +2,9 @@
 
 A raw file has ``id`` (string), ``raw`` (large_binary) and ``held_out`` (bool); a view's file has
 ``symbols`` (large_list of uint16 or uint32), ``anchors`` (large_list of pairs of uint32: byte
-offset, symbol offset) and, for compressors that work in segments, ``segment_lengths``. A header
-in the schema's metadata says which store, shard and compressor the file belongs to.
+offset, symbol offset) and, for compressors that work in segments, ``segment_lengths`` and
+``segment_symbol_counts``. A header in the schema's metadata says which store, shard and
+compressor the file belongs to.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from proxylm.views.manifest import FORMAT_VERSION, FileRecord, ViewRecord, recor
 
 _HEADER_KEY = b"proxylm"
 _PAIR = pa.list_(pa.uint32(), 2)
+
+SEGMENT_COLUMNS = ("segment_lengths", "segment_symbol_counts")
+"""Of compressors that work in segments: bytes and symbols of each; named as in the view."""
 
 
 class Header(Config):
@@ -77,17 +81,18 @@ def write_raw_file(
 def write_view_file(
     path: Path, views: Sequence[CompressedView], record: ViewRecord, header: Header
 ) -> FileRecord:
-    """Write one view of one shard; ``check_views`` has been passed."""
+    """Write one view of one shard; ``find_mistake`` has been passed."""
     symbols = [view.symbols for view in views]
     names = ["symbols", "anchors"]
     arrays: list[pa.Array] = [
         _large_list(symbols, pa.array(_joined(symbols, record.dtype))),
         _large_list([view.anchors for view in views], _anchor_pairs(views)),
     ]
-    segments = [view.segment_lengths for view in views if view.segment_lengths is not None]
-    if segments:
-        names.append("segment_lengths")
-        arrays.append(_large_list(segments, pa.array(_joined(segments, np.dtype(np.uint32)))))
+    for name in SEGMENT_COLUMNS:
+        column = [getattr(view, name) for view in views]
+        if column and column[0] is not None:
+            names.append(name)
+            arrays.append(_large_list(column, pa.array(_joined(column, np.dtype(np.uint32)))))
     return _write_batch(path, names, arrays, header)
 
 
@@ -137,6 +142,14 @@ def list_column(path: Path, batch: pa.RecordBatch, name: str, dtype: np.dtype[An
     array = _array(path, batch, name, pa.large_list(pa.from_numpy_dtype(dtype)))
     values = _without_nulls(path, array.values).to_numpy(zero_copy_only=True)
     return _checked(path, values, array.offsets.to_numpy())
+
+
+def optional_list_column(
+    path: Path, batch: pa.RecordBatch, name: str, dtype: np.dtype[Any]
+) -> Column | None:
+    """As ``list_column``; None where the file has no such column."""
+    present = batch.schema.get_field_index(name) >= 0
+    return list_column(path, batch, name, dtype) if present else None
 
 
 def anchor_column(path: Path, batch: pa.RecordBatch) -> Column:

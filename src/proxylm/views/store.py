@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.views.manifest import Manifest, ViewRecord, check_content, check_length, read_manifest
 from proxylm.views.shard_files import (
+    SEGMENT_COLUMNS,
     Column,
     Header,
     anchor_column,
@@ -25,6 +26,7 @@ from proxylm.views.shard_files import (
     bytes_column,
     list_column,
     map_batch,
+    optional_list_column,
     text_at,
 )
 from proxylm.views.writer import view_header
@@ -52,7 +54,9 @@ class StoredView:
         self._store = store
         self.columns: list[Column] = []
         self.anchor_columns: list[Column] = []
-        self._segment_columns: list[Column | None] = []
+        self._segment_columns: dict[str, list[Column | None]] = {
+            column: [] for column in SEGMENT_COLUMNS
+        }
         for shard, stored in enumerate(store.manifest.view_shards[name]):
             path = store.folder / stored.file.name
             header = view_header(store.manifest.fingerprint, shard, name, record)
@@ -60,12 +64,8 @@ class StoredView:
             batch = map_batch(store.folder, stored.file, header, rows)
             self.columns.append(list_column(path, batch, "symbols", record.dtype))
             self.anchor_columns.append(anchor_column(path, batch))
-            has_segments = batch.schema.get_field_index("segment_lengths") >= 0
-            self._segment_columns.append(
-                list_column(path, batch, "segment_lengths", np.dtype(np.uint32))
-                if has_segments
-                else None
-            )
+            for column, shards in self._segment_columns.items():
+                shards.append(optional_list_column(path, batch, column, np.dtype(np.uint32)))
         self.symbol_lengths = _all_lengths(self.columns)
 
     def symbols(self, ordinal: int) -> NDArray[np.uint16] | NDArray[np.uint32]:
@@ -80,8 +80,15 @@ class StoredView:
 
     def segment_lengths(self, ordinal: int) -> NDArray[np.uint32] | None:
         """Bytes of each independently compressed segment, or None for compressors without."""
+        return self._segment_row("segment_lengths", ordinal)
+
+    def segment_symbol_counts(self, ordinal: int) -> NDArray[np.uint32] | None:
+        """Symbols of each independently compressed segment, or None where they are not kept."""
+        return self._segment_row("segment_symbol_counts", ordinal)
+
+    def _segment_row(self, name: str, ordinal: int) -> NDArray[np.uint32] | None:
         shard, row = self._store.locate(ordinal)
-        column = self._segment_columns[shard]
+        column = self._segment_columns[name][shard]
         return None if column is None else column.row(row)
 
     def check_symbols(self) -> None:

@@ -172,11 +172,25 @@ def find_mistake(
         if view.symbols.size and view.symbols.max() >= record.symbol_count:
             found = int(view.symbols.max())
             return row, f"symbol {found} is outside the vocabulary of {record.symbol_count}"
-        if (view.segment_lengths is None) != (views[0].segment_lengths is None):
-            return row, "segment lengths are there for some documents only"
-        if view.segment_lengths is not None and view.segment_lengths.sum() != num_bytes[row]:
-            return row, f"segments of {view.segment_lengths.sum()} bytes, not {num_bytes[row]}"
+        wrong = _wrong_segments(view, views[0], num_bytes[row])
+        if wrong:
+            return row, wrong
     return _find_wrong_anchor(views, num_bytes)
+
+
+def _wrong_segments(view: CompressedView, first: CompressedView, num_bytes: int) -> str | None:
+    lengths, counts = view.segment_lengths, view.segment_symbol_counts
+    if (lengths is None) != (first.segment_lengths is None):
+        return "segment lengths are there for some documents only"
+    if (counts is None) != (first.segment_symbol_counts is None):
+        return "symbols per segment are there for some documents only"
+    if lengths is not None and lengths.sum() != num_bytes:
+        return f"segments of {lengths.sum()} bytes, not {num_bytes}"
+    if counts is not None and counts.sum() != len(view.symbols):
+        return f"segments of {counts.sum()} symbols, not {len(view.symbols)}"
+    if counts is not None and (lengths is None or len(lengths) != len(counts)):
+        return "symbols per segment do not fit the segment lengths"
+    return None
 
 
 def _find_wrong_anchor(

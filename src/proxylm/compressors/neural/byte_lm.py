@@ -118,12 +118,22 @@ class ByteLM:
             ids = _padded_ids([string])
             return self.arbiter.probabilities(self.arbiter.hidden(ids))[0].numpy()
 
+    def exact_bits(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
+        """Cross-entropy of every byte in bits, float64 ``[len]`` per string that is not empty."""
+        results: list[NDArray[np.float64]] = [_NOTHING] * len(strings)
+        for rows in _blocks(strings):
+            hidden = self.exact.hidden(self._ids([strings[row] for row in rows]))
+            for row, states in zip(rows, hidden, strict=True):
+                next_bytes = _byte_values(strings[row]).to(self.device)
+                bits = self.exact.bits(states[: len(next_bytes)], next_bytes)
+                results[row] = bits.cpu().numpy()
+        return results
+
     def canonical_bits(self, string: bytes) -> NDArray[np.float64]:
         """Cross-entropy of every byte of one string alone, in bits, float64 ``[len]``."""
         with one_thread():
             hidden = self.arbiter.hidden(_padded_ids([string])[:, :-1])[0]
-            next_bytes = torch.frombuffer(bytearray(string), dtype=torch.uint8).long()
-            return self.arbiter.bits(hidden, next_bytes).numpy()
+            return self.arbiter.bits(hidden, _byte_values(string)).numpy()
 
     def save(self, folder: Path) -> None:
         """Write weights and sizes into ``folder``."""
@@ -162,6 +172,10 @@ class ByteLM:
 _CPU = torch.device("cpu")
 
 _NOTHING = np.empty((0, BYTE_COUNT), np.float64)
+
+
+def _byte_values(string: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(string, np.uint8).astype(np.int64))
 
 
 def _padded_ids(strings: Sequence[bytes]) -> Tensor:
