@@ -19,8 +19,8 @@ from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.scoring import BoundaryPass, ScoringWindows
 from proxylm.config import Config
 
-TIE_BITS = 2.0**-13
-"""More than eight times the largest distance seen between float32 and float64 scores and jumps
+TIE_BITS = 2.0**-12
+"""Eight times the largest distance seen between float32 and float64 scores and jumps
 (docs/log.md); a wider band gives the same cuts and costs more float64 passes."""
 
 EXACT_TIE_BITS = 2.0**-30

@@ -1,0 +1,176 @@
+"""The neural compressor: cuts from a byte LM's boundary pass, codes from its automaton.
+
+Documents go through in groups: while one group's codes are looked up, the next one's boundary
+pass runs. The folder holds the byte LM, the settings with fitted thresholds and, where the windows
+enumerate, the automaton; everything in it is covered by the fingerprint. Which engine computes the
+codes is no property of the compressor: all give the same symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.contract import (
+    ANCHOR_SPACING,
+    CannotCompress,
+    CompressedView,
+    Compressor,
+)
+from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
+from proxylm.compressors.neural.documents import FlatDocuments
+from proxylm.compressors.neural.engines import default_engine, named_engine
+from proxylm.compressors.neural.segmentation import Segmenter, SegmenterParts
+from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.config import validate_config
+
+LM_FOLDER = "byte-lm"
+
+GROUP_BYTES = 1 << 19
+"""Documents are scored and coded in groups of about this size."""
+
+
+class NeuralCompressor(Compressor):
+    """Arithmetic codes of short segments, as symbols of ``pack_bits`` bits; lossy on purpose.
+
+    Args:
+        lm: the byte LM.
+        settings: segmentation, with its thresholds, and coder.
+        engine: how codes are computed; by default the fastest form that these parts allow.
+    """
+
+    kind = "neural"
+    reversible = False
+
+    def __init__(
+        self,
+        lm: ByteLM,
+        settings: NeuralSettings,
+        *,
+        engine: Engine | None = None,
+    ) -> None:
+        self.lm = lm
+        self._settings = settings
+        self.symbol_count = settings.coder.symbol_count
+        self._engine = engine or default_engine(lm, settings.coder)
+        parts = SegmenterParts(lm=lm)
+        self._segmenter: Segmenter = settings.segmentation.segmenter(parts)
+
+    def with_engine(self, name: str) -> Self:
+        """The same compressor with its codes computed by another engine.
+
+        Raises:
+            UsageError: there is no such engine, or its windows cannot be enumerated.
+        """
+        engine = named_engine(name, self.lm, self._settings.coder)
+        return type(self)(self.lm, self._settings, engine=engine)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Segmentation with thresholds, and coder."""
+        return self._settings.model_dump(mode="json")
+
+    def content_fingerprint(self) -> str:
+        """The byte LM's and the automaton's."""
+        return self.lm.fingerprint
+
+    def save_files(self, folder: Path) -> None:
+        """Write the byte LM and the automaton."""
+        self.lm.save(folder / LM_FOLDER)
+
+    @classmethod
+    def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
+        """Read what ``save_files`` wrote."""
+        checked = validate_config(NeuralSettings, settings, origin=str(folder))
+        return cls(ByteLM.load(folder / LM_FOLDER), checked)
+
+    def describe(self) -> dict[str, Any]:
+        """Adds the engine and the byte LM's size."""
+        facts = {"engine": self._engine.name, "lm_parameters": self.lm.config.parameter_count}
+        return super().describe() | facts
+
+    def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
+        """Segment lengths of each document, without coding them."""
+        flat = FlatDocuments.of(documents)
+        lengths = self._segmenter.cut(flat)
+        return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
+
+    def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
+        """Codes of each document's segments; anchors at segment ends."""
+        views: list[CompressedView | CannotCompress] = []
+        with ThreadPoolExecutor(1) as coding:
+            running: list[Future[list[CompressedView]]] = []
+            for group in _groups(documents):
+                flat = FlatDocuments.of(group)
+                lengths = self._segmenter.cut(flat)
+                running.append(coding.submit(self._code, flat, lengths))
+            for group_views in running:
+                views += group_views.result()
+        return views
+
+    def _code(
+        self, documents: FlatDocuments, segment_lengths: NDArray[np.uint32]
+    ) -> list[CompressedView]:
+        coded = self._engine.code_flat(documents.raw, segment_lengths)
+        return _views(documents, segment_lengths, coded)
+
+
+def _groups(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    first = num_bytes = 0
+    for position, document in enumerate(documents, start=1):
+        num_bytes += len(document)
+        if num_bytes >= GROUP_BYTES or position == len(documents):
+            yield documents[first:position]
+            first, num_bytes = position, 0
+
+
+def _views(
+    documents: FlatDocuments, segment_lengths: NDArray[np.uint32], coded: CodedSegments
+) -> list[CompressedView]:
+    counts = coded.symbols_per_segment
+    segments_upto = _cumulative(documents.segments_per_document(segment_lengths))
+    symbols_upto = _cumulative(counts)[segments_upto]
+    anchors, anchors_upto = _anchors(documents, segment_lengths, counts, segments_upto)
+    return [
+        CompressedView(
+            symbols=coded.symbols[symbols_upto[one] : symbols_upto[one + 1]],
+            anchors=anchors[anchors_upto[one] : anchors_upto[one + 1]],
+            segment_lengths=segment_lengths[segments_upto[one] : segments_upto[one + 1]],
+            segment_symbol_counts=counts[segments_upto[one] : segments_upto[one + 1]],
+        )
+        for one in range(len(documents.lengths))
+    ]
+
+
+def _anchors(
+    documents: FlatDocuments,
+    segment_lengths: NDArray[np.uint32],
+    counts: NDArray[np.uint32],
+    segments_upto: NDArray[np.int64],
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Ends of the segments that complete another ``ANCHOR_SPACING`` symbols of their document.
+
+    Returns:
+        Rows (byte offset, symbol offset) of all documents ``[a, 2]``, and int64 ``[d + 1]``, how
+        many rows come before each document.
+    """
+    owner = np.repeat(np.arange(len(documents.lengths)), np.diff(segments_upto))
+    byte_ends = np.cumsum(segment_lengths, dtype=np.int64) - documents.starts[owner]
+    symbols_before = _cumulative(counts)[segments_upto]
+    symbol_ends = np.cumsum(counts, dtype=np.int64) - symbols_before[owner]
+    spacings = symbol_ends // ANCHOR_SPACING > (symbol_ends - counts) // ANCHOR_SPACING
+    chosen = spacings & (byte_ends < documents.lengths[owner])
+    rows = np.stack([byte_ends[chosen], symbol_ends[chosen]], axis=1).astype(np.uint32)
+    per_document = np.bincount(owner[chosen], minlength=len(documents.lengths))
+    return rows, _cumulative(per_document)
+
+
+def _cumulative(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """int64 ``[n + 1]``: how much comes before each of ``n`` entries, and all of it."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
