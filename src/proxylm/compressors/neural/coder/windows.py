@@ -14,6 +14,9 @@ from proxylm.compressors.neural.coder.settings import (
     MinimalTermination,
 )
 
+BITS_PER_EXPECTED_BYTE = 2
+"""Text takes more bits than this per byte, so most windows are shorter than their bits by it."""
+
 
 class Window(Protocol):
     """Grows byte by byte from the empty string as long as the next one fits."""
@@ -21,6 +24,11 @@ class Window(Protocol):
     @property
     def max_bytes(self) -> int:
         """Bytes that it holds at most."""
+        ...
+
+    @property
+    def expected_bytes(self) -> int:
+        """Bytes worth computing ahead: most windows hold no more."""
         ...
 
     def start(self) -> Interval:
@@ -45,6 +53,10 @@ class BitWindow:
     termination: DeterminedTermination | MinimalTermination
     max_bytes: int = MAX_WINDOW_BYTES
 
+    @property
+    def expected_bytes(self) -> int:  # noqa: D102 - see Window
+        return self.window_bits // BITS_PER_EXPECTED_BYTE
+
     def start(self) -> Interval:  # noqa: D102 - see Window
         return Interval(low=0, width=1 << WINDOW_SCALE_BITS, scale_bits=WINDOW_SCALE_BITS)
 
@@ -67,6 +79,10 @@ class SegmentWindow:
     pack_bits: int
     termination: DeterminedTermination | MinimalTermination
     max_bytes: int = MAX_SEGMENT_BYTES
+
+    @property
+    def expected_bytes(self) -> int:  # noqa: D102 - see Window
+        return self.max_bytes
 
     def start(self) -> Interval:  # noqa: D102 - see Window
         return Interval(low=0, width=1, scale_bits=0)

@@ -1,0 +1,202 @@
+"""Coding as a walk through the automaton: one lookup per byte, integers alone.
+
+A byte follows its node's edge, or ends the window there and starts the next one at the root's
+child. The start of a segment is a byte without an edge (``SEGMENT_START``), so ends of windows and
+of segments are one case and the loop has no branch to guess. What a window emits is written down
+as its node's base; codes are looked up in a second pass over the few windows.
+
+A lookup waits for the one before it. Four stretches of segments are therefore walked at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
+from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
+from proxylm.compressors.neural.coder.transitions import (
+    LABEL_BITS,
+    SEGMENT_START,
+    transitions_of,
+)
+
+BLOCK_BYTES = 1 << 16
+"""Bytes whose marks and windows are kept at a time: they stay in a core's cache."""
+
+LANES = 4
+SEGMENT_END = 1 << 31
+"""Bit of a window's record that ends its segment."""
+
+_LABELS = np.uint32((1 << LABEL_BITS) - 1)
+_LABEL_BITS = np.uint32(LABEL_BITS)
+_MARK_TO_END = np.uint32(23)
+_BASES = np.uint32(SEGMENT_END - 1)
+
+
+class AutomatonEngine(Engine):
+    """Codes segments by an automaton alone; no byte LM is needed."""
+
+    name = "automaton"
+
+    def __init__(self, automaton: Automaton) -> None:
+        self.automaton = automaton
+        self.settings = automaton.settings
+        self.transitions = transitions_of(automaton)
+        self._codes = self.transitions.by_base(automaton.codes)
+
+    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+        filled = np.ascontiguousarray(lengths[lengths > 0])
+        windows, windows_per_segment = code_windows(
+            np.ascontiguousarray(raw),
+            filled,
+            self.transitions.slots,
+            self.transitions.first,
+            self._codes,
+        )
+        per_window = self.automaton.window_bits // self.settings.pack_bits
+        symbols_per_segment = np.zeros(len(lengths), np.uint32)
+        symbols_per_segment[lengths > 0] = windows_per_segment * np.uint32(per_window)
+        return CodedSegments(
+            symbols=split_codes(windows, per_window, self.settings.pack_bits),
+            symbols_per_segment=symbols_per_segment,
+        )
+
+
+@compiled
+def code_windows(
+    raw: NDArray[np.uint8],
+    lengths: NDArray[np.uint32],
+    slots: NDArray[np.uint32],
+    first: NDArray[np.uint32],
+    codes: NDArray[np.uint32],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Codes of all windows, uint32, and the number of windows of each segment.
+
+    Args:
+        raw: uint8 ``[n]``.
+        lengths: uint32 ``[s]``, none 0, of sum ``n``.
+        slots: edges (``Transitions``).
+        first: the root's children (``Transitions``).
+        codes: by base.
+    """
+    windows = np.empty(len(raw), np.uint32)
+    ends = np.empty(len(lengths) + 1, np.int64)
+    marked = np.empty(BLOCK_BYTES + MAX_SEGMENT_BYTES, np.uint16)
+    records = np.empty(len(marked) + 2 * LANES, np.uint32)
+    lanes = np.empty(LANES + 1, np.int64)
+    counts = np.empty(LANES, np.int64)
+    num_windows, position, segment, done = 0, 0, 0, 0
+    while segment < len(lengths):
+        segment, num_bytes = _mark_block(raw, lengths, position, segment, marked, lanes)
+        _walk(marked, lanes, slots, first, records, counts)
+        position += num_bytes
+        for lane in range(LANES):
+            # The first record ends what was before the lane, which is nothing.
+            start = lanes[lane] + 2 * lane + 1
+            for at in range(start, start + counts[lane]):
+                record = records[at]
+                windows[num_windows] = codes[record & _BASES]
+                num_windows += 1
+                ends[done] = num_windows
+                done += np.int64(record >> np.uint32(31))
+    per_segment = np.empty(len(lengths), np.uint32)
+    before = 0
+    for index in range(len(lengths)):
+        per_segment[index] = ends[index] - before
+        before = ends[index]
+    return windows[:num_windows].copy(), per_segment
+
+
+@inlined
+def _mark_block(
+    raw: NDArray[np.uint8],
+    lengths: NDArray[np.uint32],
+    position: int,
+    segment: int,
+    marked: NDArray[np.uint16],
+    lanes: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Bytes of the next segments, their starts marked, and where lanes begin."""
+    num_bytes = 0
+    lane = 0
+    while segment < len(lengths) and num_bytes < BLOCK_BYTES:
+        if num_bytes * LANES >= lane * BLOCK_BYTES:
+            lanes[lane] = num_bytes
+            lane += 1
+        length = np.int64(lengths[segment])
+        for offset in range(num_bytes, num_bytes + length):
+            marked[offset] = raw[position + offset]
+        marked[num_bytes] |= np.uint16(SEGMENT_START)
+        num_bytes += length
+        segment += 1
+    lanes[lane:] = num_bytes
+    return segment, num_bytes
+
+
+@compiled
+def _walk(
+    marked: NDArray[np.uint16],
+    lanes: NDArray[np.int64],
+    slots: NDArray[np.uint32],
+    first: NDArray[np.uint32],
+    records: NDArray[np.uint32],
+    counts: NDArray[np.int64],
+) -> None:
+    """Walk each lane's bytes; records the base of every node that emits."""
+    steps = lanes[1] - lanes[0]
+    for lane in range(1, LANES):
+        steps = min(steps, lanes[lane + 1] - lanes[lane])
+    base0 = base1 = base2 = base3 = np.uint64(0)
+    from0, from1 = np.uint64(lanes[0]), np.uint64(lanes[1])
+    from2, from3 = np.uint64(lanes[2]), np.uint64(lanes[3])
+    at0, at1 = from0, from1 + np.uint64(2)
+    at2, at3 = from2 + np.uint64(4), from3 + np.uint64(6)
+    for step in range(np.uint64(steps)):
+        base0, at0 = _follow(marked[from0 + step], base0, at0, slots, first, records)
+        base1, at1 = _follow(marked[from1 + step], base1, at1, slots, first, records)
+        base2, at2 = _follow(marked[from2 + step], base2, at2, slots, first, records)
+        base3, at3 = _follow(marked[from3 + step], base3, at3, slots, first, records)
+    for lane in range(LANES):
+        base = (base0, base1, base2, base3)[lane]
+        at = (at0, at1, at2, at3)[lane]
+        for place in range(lanes[lane] + steps, lanes[lane + 1]):
+            base, at = _follow(marked[place], base, at, slots, first, records)
+        records[at] = base | np.uint64(SEGMENT_END)
+        counts[lane] = np.int64(at) - lanes[lane] - 2 * lane
+
+
+@inlined
+def _follow(
+    byte: int,
+    base: int,
+    at: int,
+    slots: NDArray[np.uint32],
+    first: NDArray[np.uint32],
+    records: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """One byte: the next base, and where the next record goes."""
+    mark = np.uint64(byte)
+    slot = np.uint64(slots[base + mark])
+    other = np.uint64(first[mark])
+    records[at] = np.uint32(base | (mark & np.uint64(SEGMENT_START)) << np.uint64(23))
+    is_edge = slot & np.uint64(1023) == mark
+    if is_edge:
+        return slot >> np.uint64(10), at
+    return other, at + np.uint64(1)
+
+
+@compiled
+def split_codes(windows: NDArray[np.uint32], per_window: int, pack_bits: int) -> NDArray[np.uint32]:
+    """Codes cut into symbols, the most significant first."""
+    if per_window == 1:
+        return windows
+    symbols = np.empty(len(windows) * per_window, np.uint32)
+    mask = np.uint32((1 << pack_bits) - 1)
+    for window in range(len(windows)):
+        for part in range(per_window):
+            shift = np.uint32(pack_bits * (per_window - 1 - part))
+            symbols[window * per_window + part] = windows[window] >> shift & mask
+    return symbols

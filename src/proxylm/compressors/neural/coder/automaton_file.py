@@ -1,0 +1,60 @@
+"""The automaton's file: one safetensors file that names its content and refuses to be another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.config import validate_config
+from proxylm.errors import DamagedFileError, UsageError
+from proxylm.files import atomic_file
+
+FORMAT_VERSION = "1"
+ARRAYS = ("parents", "labels", "codes", "row_starts", "row_bytes", "row_frequencies")
+
+
+def save_automaton(automaton: Automaton, path: Path) -> None:
+    """Write an automaton; the file appears whole or not at all."""
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "settings": json.dumps(automaton.settings.model_dump(mode="json")),
+        "distribution_fingerprint": automaton.distribution_fingerprint,
+        "fingerprint": automaton.fingerprint,
+    }
+    with atomic_file(path) as temporary:
+        save_file(automaton.arrays(), temporary, metadata)
+
+
+def load_automaton(path: Path) -> Automaton:
+    """Read an automaton and verify every bit of it.
+
+    Raises:
+        DamagedFileError: the file is missing, altered or of a foreign format.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = set(file.keys())
+            if metadata.get("format_version") != FORMAT_VERSION or names != set(ARRAYS):
+                raise DamagedFileError(f"{path}: not an automaton that this version reads")
+            arrays = {name: file.get_tensor(name) for name in ARRAYS}
+        settings = validate_config(CoderSettings, json.loads(metadata["settings"]))
+        automaton = Automaton(
+            settings=settings,
+            distribution_fingerprint=metadata["distribution_fingerprint"],
+            **arrays,
+        )
+        expected = metadata["fingerprint"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, UsageError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedFileError(f"{path}: not readable as an automaton ({reason})") from None
+    if automaton.fingerprint != expected:
+        raise DamagedFileError(
+            f"{path}: its content is not what its fingerprint says; build the automaton again"
+        )
+    return automaton

@@ -1,0 +1,89 @@
+"""Segments side by side: each round, one LM call covers the next window of all of them.
+
+What limits it is the LM, on the device where the distribution computes; the integers that follow
+are those of ``windows``. A segment that is finished makes room for the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.compressors.neural.coder.windows import window_of
+from proxylm.compressors.neural.distribution import ByteDistribution
+from proxylm.compressors.neural.frequencies import Frequencies, FrequencySource
+
+SIDE_BY_SIDE = 512
+"""Segments in one round: enough to fill the LM's batches, little enough memory for their rows."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where one segment stands: its next window's start, and how far ahead that is computed."""
+
+    segment: bytes
+    reach: int
+    position: int = 0
+    symbols: list[int] = field(default_factory=list)
+
+
+class BatchedEngine(Engine):
+    """Codes many segments at a time, window by window."""
+
+    name = "batched"
+
+    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
+        self.settings = settings
+        self._frequencies = FrequencySource(distribution, settings.window_bits)
+        self._window = window_of(settings)
+
+    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+        reach = self._window.expected_bytes
+        everything = [_Progress(segment, reach) for segment in segments_of(raw, lengths)]
+        waiting = (one for one in everything if one.segment)
+        active = list(islice(waiting, SIDE_BY_SIDE))
+        while active:
+            aheads = [one.segment[one.position : one.position + one.reach] for one in active]
+            for one, ahead, rows in zip(
+                active, aheads, self._frequencies.rows(aheads), strict=True
+            ):
+                self._take_window(one, ahead, rows)
+            active = [one for one in active if one.position < len(one.segment)]
+            active += islice(waiting, SIDE_BY_SIDE - len(active))
+        return CodedSegments.joined(one.symbols for one in everything)
+
+    def _take_window(self, one: _Progress, ahead: bytes, rows: Frequencies) -> None:
+        """Emit the next window, or look further ahead where it may go on behind ``ahead``."""
+        interval = self._window.start()
+        num_bytes = 0
+        for cumulative, frequency in path_frequencies(rows, ahead).tolist():
+            longer = self._window.extended(interval, cumulative, frequency)
+            if longer is None:
+                break
+            interval = longer
+            num_bytes += 1
+        is_segment_end = one.position + num_bytes == len(one.segment)
+        if num_bytes == len(ahead) < self._window.max_bytes and not is_segment_end:
+            one.reach = min(2 * one.reach, self._window.max_bytes)
+            return
+        one.symbols += self._window.symbols(interval)
+        one.position += num_bytes
+        one.reach = self._window.expected_bytes
+
+
+def path_frequencies(rows: Frequencies, string: bytes) -> NDArray[np.int64]:
+    """Cumulative frequency and frequency of each byte of a string: int64 ``[len, 2]``.
+
+    Args:
+        rows: uint32 ``[len + 1, 256]``, what follows each of its prefixes.
+        string: the bytes.
+    """
+    positions, taken = np.arange(len(string)), np.frombuffer(string, np.uint8)
+    up_to = rows[:-1].cumsum(axis=1, dtype=np.int64)[positions, taken]
+    own = rows[positions, taken].astype(np.int64)
+    return np.stack([up_to - own, own], axis=1)

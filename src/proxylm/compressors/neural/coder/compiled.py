@@ -1,0 +1,28 @@
+"""The coder's kernels as one group, and the types that they are written with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from proxylm.compiled import KernelGroup
+
+KERNEL_FILES = (
+    "../../../compiled.py",
+    "../../../symbols.py",
+    "../frequencies.py",
+    "compiled.py",
+    "interval.py",
+    "settings.py",
+    "words.py",
+    "automaton_build.py",
+    "transitions.py",
+)
+
+Uint64 = Any
+"""A 64-bit word in a kernel: numpy's uint64 from Python, a machine word inside."""
+
+_here = Path(__file__).parent
+_kernels = KernelGroup(_here, KERNEL_FILES)
+compiled = _kernels.compiled
+inlined = _kernels.inlined

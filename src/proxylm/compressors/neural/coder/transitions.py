@@ -1,0 +1,124 @@
+"""The trie's edges in one narrow array, so that the part in use stays in a core's own cache.
+
+A double array: every node has a number of its own, its *base*, and its edge for byte ``x`` stands
+in slot ``base + x`` with the byte itself (so that another node's edge is told apart) and the base
+of the child. A node's base is its name: nothing else is looked up on the way. Slots hold 4 bytes
+where a table of nodes times 256 would hold a kilobyte per node. Bases are given from the most
+probable node down, lowest first, which keeps neighbours in the trie and in use close together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
+from proxylm.compressors.neural.coder.compiled import compiled
+from proxylm.symbols import BYTE_COUNT
+
+LABEL_BITS = 10
+"""A slot's low bits: the edge's byte. Twice as wide as a byte needs, for the marks below."""
+
+SEGMENT_START = 1 << 8
+"""Added to a byte that starts a segment: no edge has it, so the window before it ends."""
+
+NO_EDGE = (1 << LABEL_BITS) - 1
+"""Label of a slot without an edge: neither a byte nor one that starts a segment."""
+
+MAX_BASES = 1 << (32 - LABEL_BITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transitions:
+    """Edges of an automaton of ``n`` nodes, for bytes with and without ``SEGMENT_START``.
+
+    Attributes:
+        slots: uint32, ``base << LABEL_BITS | byte`` of each edge's child.
+        bases: uint32 ``[n]``, the base of every node.
+        first: uint32 ``[512]``, the base of the root's child by byte, with or without the mark.
+    """
+
+    slots: NDArray[np.uint32]
+    bases: NDArray[np.uint32]
+    first: NDArray[np.uint32]
+
+    def by_base(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Values of nodes ``[n, ...]``, reordered so that a node's base finds its own."""
+        found = np.zeros((int(self.bases.max()) + 1, *values.shape[1:]), values.dtype)
+        found[self.bases] = values
+        return found
+
+
+def transitions_of(automaton: Automaton) -> Transitions:
+    """Lay out an automaton's edges."""
+    num_nodes = len(automaton)
+    children = np.argsort(automaton.parents[1:], kind="stable").astype(np.int64) + 1
+    counts = np.bincount(automaton.parents[1:], minlength=num_nodes)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    bases, num_slots = _place(starts, automaton.labels[children])
+    assert bases.max() < MAX_BASES, "the limit on nodes leaves room for all bases"
+    slots = np.full(num_slots, NO_EDGE, np.uint32)
+    of_edges = bases[automaton.parents[children]] + automaton.labels[children]
+    slots[of_edges] = bases[children] << LABEL_BITS | automaton.labels[children]
+    first = np.zeros(2 * SEGMENT_START, np.uint32)
+    of_root = children[starts[ROOT] : starts[ROOT + 1]]
+    assert len(of_root) == BYTE_COUNT, "every single byte fits in a window"
+    for mark in (0, SEGMENT_START):
+        first[automaton.labels[of_root] + np.uint32(mark)] = bases[of_root]
+    return Transitions(slots=slots, bases=bases, first=first)
+
+
+@compiled
+def _place(starts: NDArray[np.int64], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], int]:
+    """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``."""
+    num_nodes = len(starts) - 1
+    bases = np.zeros(num_nodes, np.uint32)
+    room = num_nodes + 4 * BYTE_COUNT
+    slot_taken, base_taken = np.zeros(room, np.bool_), np.zeros(room, np.bool_)
+    first_free = 0
+    for node in range(num_nodes):
+        edges = labels[starts[node] : starts[node + 1]]
+        if not len(edges):
+            continue
+        while slot_taken[first_free]:
+            first_free += 1
+        slot = max(first_free, np.int64(edges[0]))
+        while True:
+            base = slot - np.int64(edges[0])
+            if base + BYTE_COUNT > len(slot_taken):
+                slot_taken = np.append(slot_taken, np.zeros(len(slot_taken), np.bool_))
+                base_taken = np.append(base_taken, np.zeros(len(base_taken), np.bool_))
+            if not base_taken[base] and not _any_taken(slot_taken, base, edges):
+                break
+            slot += 1
+        base_taken[base] = True
+        bases[node] = base
+        for edge in edges:
+            slot_taken[base + np.int64(edge)] = True
+    _place_leaves(starts, base_taken, bases)
+    # A lookup reaches one byte, marked as a segment's start, beyond the last base.
+    return bases, np.int64(bases.max()) + 2 * SEGMENT_START
+
+
+@compiled
+def _any_taken(taken: NDArray[np.bool_], base: int, edges: NDArray[np.uint8]) -> bool:
+    for edge in edges:  # noqa: SIM110 - a loop that compiled code can leave early
+        if taken[base + np.int64(edge)]:
+            return True
+    return False
+
+
+@compiled
+def _place_leaves(
+    starts: NDArray[np.int64], base_taken: NDArray[np.bool_], bases: NDArray[np.uint32]
+) -> None:
+    """Nodes without edges take what bases are left, lowest first."""
+    base = 0
+    for node in range(len(bases)):
+        if starts[node] == starts[node + 1]:
+            while base < len(base_taken) and base_taken[base]:
+                base += 1
+            bases[node] = base
+            base += 1
