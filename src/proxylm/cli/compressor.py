@@ -70,7 +70,7 @@ def train_tokenizer(
             "pre_tokenization": {"kind": pre_tokenization},
         }
     )
-    opened = _open_corpus(corpus, pattern, text_field)
+    opened = open_corpus_at(corpus, pattern, text_field)
     wanted = sample_bytes or training.sample_bytes
     note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
     documents = _training_documents(opened, held_out, wanted)
@@ -115,7 +115,7 @@ def train_token_bytes(
     if settings.needs_frequencies:
         if corpus is None:
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
-        opened = _open_corpus(corpus, pattern, text_field)
+        opened = open_corpus_at(corpus, pattern, text_field)
         note(f"counting tokens of {opened.name}")
         wanted = sample_bytes or DEFAULT_COUNTED_BYTES
         frequencies = count_tokens(inner, _training_documents(opened, held_out, wanted))
@@ -142,9 +142,9 @@ def info(
     loaded = load_compressor(compressor)
     facts: dict[str, Any] = loaded.describe()
     if corpus is not None:
-        opened = _open_corpus(corpus, pattern, text_field)
+        opened = open_corpus_at(corpus, pattern, text_field)
         facts["corpus"] = _measure(loaded, opened, held_out)
-    emit(facts, as_json=json, text=_as_table(facts))
+    emit(facts, as_json=json, text=facts_table(facts))
 
 
 def _refuse_existing(out: Path) -> None:
@@ -153,7 +153,8 @@ def _refuse_existing(out: Path) -> None:
         raise UsageError(f"{out}: exists already; choose another folder or remove it")
 
 
-def _open_corpus(path: str, pattern: str, text_field: str) -> Corpus:
+def open_corpus_at(path: str, pattern: str, text_field: str) -> Corpus:
+    """The corpus that a command's options name."""
     from proxylm.config import validate_config
     from proxylm.corpus.opening import CorpusConfig, open_corpus
 
@@ -176,7 +177,7 @@ def _save(compressor: Compressor, out: Path, *, as_json: bool) -> None:
 
     save_compressor(compressor, out)
     facts = {"path": str(out)} | compressor.describe()
-    emit(facts, as_json=as_json, text=_as_table(facts))
+    emit(facts, as_json=as_json, text=facts_table(facts))
 
 
 def _measure(compressor: Compressor, corpus: Corpus, held_out: float) -> dict[str, Any]:
@@ -201,7 +202,8 @@ def _measure(compressor: Compressor, corpus: Corpus, held_out: float) -> dict[st
     return {"name": corpus.name, **counts, "bytes_per_symbol": rate}
 
 
-def _as_table(facts: dict[str, Any]) -> str:
+def facts_table(facts: dict[str, Any]) -> str:
+    """A compressor's facts for reading, one a line."""
     rows = []
     for key, value in facts.items():
         if isinstance(value, dict):

@@ -23,6 +23,7 @@ from proxylm.cli import (
     rates,
     report,
     train,
+    train_neural,
     views,
 )
 from proxylm.errors import ProxylmError
@@ -45,6 +46,7 @@ def _root() -> None:
     """Without a callback, typer would promote a single command to the root."""
 
 
+compressor.train.command("neural")(train_neural.train_neural)
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")

@@ -23,17 +23,41 @@ from proxylm.compressors.contract import (
     Compressor,
 )
 from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.engines import default_engine, named_engine
 from proxylm.compressors.neural.segmentation import Segmenter, SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
-from proxylm.config import validate_config
+from proxylm.config import Config, validate_config
+from proxylm.errors import DamagedFileError
+from proxylm.files import read_json, write_json
 
 LM_FOLDER = "byte-lm"
+AUTOMATON_FILE = "automaton.safetensors"
+PROVENANCE_FILE = "training.json"
 
 GROUP_BYTES = 1 << 19
 """Documents are scored and coded in groups of about this size."""
+
+
+class Provenance(Config):
+    """Where a compressor comes from; no part of what it computes.
+
+    Attributes:
+        corpus, corpus_fingerprint: what the LM (unless it was reused) and the thresholds saw.
+        held_out_fraction: share of its documents that they did not see.
+        lm: how the byte LM was trained, or whose it was.
+        threshold_documents, threshold_bytes: the sample behind the thresholds.
+    """
+
+    corpus: str
+    corpus_fingerprint: str
+    held_out_fraction: float
+    lm: dict[str, Any]
+    threshold_documents: int
+    threshold_bytes: int
 
 
 class NeuralCompressor(Compressor):
@@ -42,7 +66,12 @@ class NeuralCompressor(Compressor):
     Args:
         lm: the byte LM.
         settings: segmentation, with its thresholds, and coder.
+        automaton: of that LM and coder; None where the windows do not enumerate.
         engine: how codes are computed; by default the fastest form that these parts allow.
+        provenance: where it comes from, for readers.
+
+    Raises:
+        DamagedFileError: the automaton belongs to another LM or other settings.
     """
 
     kind = "neural"
@@ -53,13 +82,18 @@ class NeuralCompressor(Compressor):
         lm: ByteLM,
         settings: NeuralSettings,
         *,
+        automaton: Automaton | None = None,
         engine: Engine | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
+        _check_automaton(automaton, lm, settings)
         self.lm = lm
+        self.automaton = automaton
+        self.provenance = provenance
         self._settings = settings
         self.symbol_count = settings.coder.symbol_count
-        self._engine = engine or default_engine(lm, settings.coder)
-        parts = SegmenterParts(lm=lm)
+        self._engine = engine or default_engine(lm, settings.coder, automaton)
+        parts = SegmenterParts(lm=lm, automaton=automaton)
         self._segmenter: Segmenter = settings.segmentation.segmenter(parts)
 
     def with_engine(self, name: str) -> Self:
@@ -68,8 +102,14 @@ class NeuralCompressor(Compressor):
         Raises:
             UsageError: there is no such engine, or its windows cannot be enumerated.
         """
-        engine = named_engine(name, self.lm, self._settings.coder)
-        return type(self)(self.lm, self._settings, engine=engine)
+        engine = named_engine(name, self.lm, self._settings.coder, self.automaton)
+        return type(self)(
+            self.lm,
+            self._settings,
+            automaton=self.automaton,
+            engine=engine,
+            provenance=self.provenance,
+        )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -78,22 +118,36 @@ class NeuralCompressor(Compressor):
 
     def content_fingerprint(self) -> str:
         """The byte LM's and the automaton's."""
-        return self.lm.fingerprint
+        return self.lm.fingerprint + (self.automaton.fingerprint if self.automaton else "")
 
     def save_files(self, folder: Path) -> None:
-        """Write the byte LM and the automaton."""
+        """Write the byte LM, the automaton and where they come from."""
         self.lm.save(folder / LM_FOLDER)
+        if self.automaton is not None:
+            save_automaton(self.automaton, folder / AUTOMATON_FILE)
+        if self.provenance is not None:
+            write_json(folder / PROVENANCE_FILE, self.provenance.model_dump(mode="json"))
 
     @classmethod
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
         """Read what ``save_files`` wrote."""
         checked = validate_config(NeuralSettings, settings, origin=str(folder))
-        return cls(ByteLM.load(folder / LM_FOLDER), checked)
+        path, provenance = folder / AUTOMATON_FILE, folder / PROVENANCE_FILE
+        return cls(
+            ByteLM.load(folder / LM_FOLDER),
+            checked,
+            automaton=load_automaton(path) if path.is_file() else None,
+            provenance=_read_provenance(provenance) if provenance.is_file() else None,
+        )
 
     def describe(self) -> dict[str, Any]:
-        """Adds the engine and the byte LM's size."""
-        facts = {"engine": self._engine.name, "lm_parameters": self.lm.config.parameter_count}
-        return super().describe() | facts
+        """Adds the engine, the sizes of LM and automaton, and where they come from."""
+        return super().describe() | {
+            "engine": self._engine.name,
+            "lm_parameters": self.lm.config.parameter_count,
+            "nodes": None if self.automaton is None else len(self.automaton),
+            "training": self.provenance.model_dump(mode="json") if self.provenance else {},
+        }
 
     def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Segment lengths of each document, without coding them."""
@@ -119,6 +173,19 @@ class NeuralCompressor(Compressor):
     ) -> list[CompressedView]:
         coded = self._engine.code_flat(documents.raw, segment_lengths)
         return _views(documents, segment_lengths, coded)
+
+
+def _check_automaton(automaton: Automaton | None, lm: ByteLM, settings: NeuralSettings) -> None:
+    if automaton is None:
+        return
+    if automaton.distribution_fingerprint != lm.fingerprint:
+        raise DamagedFileError("neural: the automaton was built from another byte LM")
+    if automaton.settings != settings.coder:
+        raise DamagedFileError("neural: the automaton was built with other coder settings")
+
+
+def _read_provenance(path: Path) -> Provenance:
+    return validate_config(Provenance, read_json(path), origin=str(path))
 
 
 def _groups(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.batched import BatchedEngine
 from proxylm.compressors.neural.coder.engine import Engine
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.compressors.neural.distribution import ByteDistribution
 from proxylm.errors import UsageError
 
-ENGINES = {engine.name: engine for engine in (NaiveEngine, BatchedEngine)}
+_READING_THE_LM: dict[str, type[NaiveEngine] | type[BatchedEngine]] = {
+    engine.name: engine for engine in (NaiveEngine, BatchedEngine)
+}
+ENGINES = (*_READING_THE_LM, AutomatonEngine.name)
+"""Their names."""
 
 
-def named_engine(name: str, lm: ByteLM, settings: CoderSettings) -> Engine:
+def named_engine(
+    name: str, lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
+) -> Engine:
     """The engine called ``name``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it needs an automaton that the windows do not have.
     """
-    if name not in ENGINES:
+    if name in _READING_THE_LM:
+        return _READING_THE_LM[name](lm, settings)
+    if name != AutomatonEngine.name:
         raise UsageError(f"no engine '{name}'; choose one of {', '.join(ENGINES)}")
-    return ENGINES[name](lm, settings)
+    if automaton is None:
+        raise UsageError(
+            "engine automaton: this compressor's windows are not enumerated "
+            f"(window_bits: {settings.window_bits}); take lazy"
+        )
+    return AutomatonEngine(automaton)
 
 
-def default_engine(lm: ByteLM, settings: CoderSettings) -> Engine:
-    """The fastest form that the settings allow."""
-    return BatchedEngine(lm, settings)
+def default_engine(
+    lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
+) -> Engine:
+    """A table where there is one; otherwise what remembers what it has met."""
+    return BatchedEngine(lm, settings) if automaton is None else AutomatonEngine(automaton)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from proxylm.compressors.neural.boundaries import BoundaryRule, Thresholds, fit_thresholds
 from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.scoring import BoundaryPass
@@ -29,9 +30,15 @@ Percentile = Annotated[float, Field(gt=0, lt=100)]
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterParts:
-    """What rules may need to be fitted and applied."""
+    """What rules may need to be fitted and applied.
+
+    Attributes:
+        lm: the byte LM.
+        automaton: of the coder; None where its windows do not enumerate.
+    """
 
     lm: ByteLM
+    automaton: Automaton | None
 
 
 class Segmenter(ABC):

@@ -1,0 +1,229 @@
+"""From a corpus to a neural compressor's folder: byte LM, automaton, thresholds, published whole.
+
+Everything before the folder lies in a work folder beside it (``<out>.work``): a view store, the
+byte LM's run, the automaton. A run that was stopped in any way goes on there, and the work folder
+goes when the compressor is published.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import PositiveInt
+
+from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton_build import build_automaton, enumerates
+from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
+from proxylm.compressors.neural.coder.settings import SMALLEST_WINDOW_BITS, CoderSettings
+from proxylm.compressors.neural.compressor import (
+    AUTOMATON_FILE,
+    LM_FOLDER,
+    NeuralCompressor,
+    Provenance,
+)
+from proxylm.compressors.neural.contexts import Contexts, LongContexts
+from proxylm.compressors.neural.documents import FlatDocuments
+from proxylm.compressors.neural.lm_training import LmRecipe, recipe, train_byte_lm
+from proxylm.compressors.neural.segmentation import SegmenterParts
+from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.registry import save_compressor
+from proxylm.config import Config, validate_config
+from proxylm.corpus.contract import Corpus
+from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
+from proxylm.device import DeviceName
+from proxylm.errors import DataError, UsageError
+from proxylm.training.progress import ProgressReport
+
+WORK_SUFFIX = ".work"
+
+THRESHOLD_SAMPLE_BYTES = 1 << 20
+"""Thresholds are percentiles over about this many bytes of training documents, chosen by hash."""
+
+
+class NewLm(Config):
+    """A byte LM that is trained for the compressor.
+
+    Attributes:
+        recipe: its size and training.
+        contexts: whole documents, or fragments that start anywhere.
+    """
+
+    recipe: LmRecipe
+    contexts: Contexts = LongContexts()
+
+
+def new_lm(preset: str, contexts: str, symbols: int | None) -> NewLm:
+    """The LM of a preset, trained on ``long`` or ``short`` contexts, perhaps for so many symbols.
+
+    Raises:
+        UsageError: there is no such preset, or no such kind of contexts.
+    """
+    chosen = recipe(preset)
+    if symbols is not None:
+        chosen = chosen.model_copy(update={"symbols": symbols})
+    values = {"recipe": chosen, "contexts": {"kind": contexts}}
+    return validate_config(NewLm, values, origin="byte LM")
+
+
+class ReusedLm(Config):
+    """The byte LM of another neural compressor, for other settings around it."""
+
+    folder: Path
+
+
+class NeuralBuild(Config):
+    """What is built.
+
+    Attributes:
+        lm: where the byte LM comes from.
+        settings: segmentation, not fitted yet, and coder.
+        held_out_fraction: share of documents that neither the LM nor the thresholds see.
+        threshold_sample_bytes: about how much text the thresholds are fitted on.
+        device: where the byte LM is trained and evaluated.
+    """
+
+    lm: NewLm | ReusedLm
+    settings: NeuralSettings = NeuralSettings()
+    held_out_fraction: float = HELD_OUT_FRACTION
+    threshold_sample_bytes: PositiveInt = THRESHOLD_SAMPLE_BYTES
+    device: DeviceName = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports:
+    """Who hears about progress: a line per stage, and the steps of the LM's training."""
+
+    say: Callable[[str], None] = lambda _: None
+    training: ProgressReport | None = None
+
+
+def build_neural_compressor(
+    corpus: Corpus, out: Path, build: NeuralBuild, reports: Reports
+) -> NeuralCompressor:
+    """Build a compressor and publish it as ``out``; the same call goes on after an interruption.
+
+    Raises:
+        UsageError: ``out`` exists, or its work folder holds another training.
+        DataError: the training part is empty or too small.
+        KeyboardInterrupt: the LM's training was stopped; its state is saved.
+    """
+    if out.exists():
+        raise UsageError(f"{out}: exists already; choose another folder or remove it")
+    work = out.with_name(out.name + WORK_SUFFIX)
+    work.mkdir(parents=True, exist_ok=True)
+    lm = _byte_lm(corpus, work, build, reports)
+    kept = [work / AUTOMATON_FILE]
+    if isinstance(build.lm, ReusedLm):
+        kept.append(build.lm.folder / AUTOMATON_FILE)
+    automaton = find_or_build_automaton(lm, build.settings.coder, kept, reports.say)
+    documents = _threshold_sample(corpus, build)
+    reports.say(f"fitting {build.settings.segmentation.kind} segmentation")
+    settings = _fitted(build.settings, documents, SegmenterParts(lm=lm, automaton=automaton))
+    compressor = NeuralCompressor(
+        lm,
+        settings,
+        automaton=automaton,
+        provenance=_provenance(corpus, build, documents),
+    )
+    save_compressor(compressor, out)
+    shutil.rmtree(work)
+    return compressor
+
+
+def _byte_lm(corpus: Corpus, work: Path, build: NeuralBuild, reports: Reports) -> ByteLM:
+    if isinstance(build.lm, ReusedLm):
+        return ByteLM.load(build.lm.folder / LM_FOLDER, device=build.device)
+    return train_byte_lm(
+        corpus,
+        work,
+        build.lm.recipe,
+        contexts=build.lm.contexts,
+        held_out_fraction=build.held_out_fraction,
+        device=build.device,
+        say=reports.say,
+        progress=reports.training,
+    )
+
+
+def find_or_build_automaton(
+    lm: ByteLM, settings: CoderSettings, kept: Sequence[Path], say: Callable[[str], None]
+) -> Automaton | None:
+    """The automaton of an LM and coder settings; None where the windows do not enumerate.
+
+    Args:
+        lm: the byte LM.
+        settings: of the coder.
+        kept: files that may hold it already; a new one is written to the first.
+        say: hears how far it is.
+    """
+    if not enumerates(settings):
+        return None
+    for path in kept:
+        if path.is_file():
+            found = load_automaton(path)
+            if (found.distribution_fingerprint, found.settings) == (lm.fingerprint, settings):
+                return found
+    try:
+        automaton = build_automaton(lm, settings, progress=_Told(say))
+    except UsageError as error:
+        if settings.window_bits == SMALLEST_WINDOW_BITS:
+            raise
+        say(f"no automaton: {error}")
+        return None
+    save_automaton(automaton, kept[0])
+    return automaton
+
+
+class _Told:
+    """Says how far the automaton is, now and then."""
+
+    NODES_BETWEEN_LINES = 20_000
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = 0
+
+    def __call__(self, done: int, known: int) -> None:
+        if done >= self._next:
+            self._say(f"automaton: {done:,} of {known:,} nodes known so far")
+            self._next = done + self.NODES_BETWEEN_LINES
+
+
+def _threshold_sample(corpus: Corpus, build: NeuralBuild) -> list[bytes]:
+    documents = split_documents(corpus, held_out=False, fraction=build.held_out_fraction)
+    total = sum(part.num_bytes for part in corpus.parts())
+    chosen = sample(documents, total_bytes=total, wanted_bytes=build.threshold_sample_bytes)
+    return _at_least_one((document.raw for document in chosen), corpus, build)
+
+
+def _at_least_one(chosen: Iterable[bytes], corpus: Corpus, build: NeuralBuild) -> list[bytes]:
+    found = list(chosen)
+    if not found:
+        # A corpus of a few long documents: the first one is the sample.
+        documents = split_documents(corpus, held_out=False, fraction=build.held_out_fraction)
+        found = [document.raw for document in documents][:1]
+    if not found:
+        raise DataError("the training part of the corpus has no documents; give a larger corpus")
+    return found
+
+
+def _fitted(
+    settings: NeuralSettings, documents: Sequence[bytes], parts: SegmenterParts
+) -> NeuralSettings:
+    segmentation = settings.segmentation.fitted(FlatDocuments.of(documents), parts)
+    return settings.model_copy(update={"segmentation": segmentation})
+
+
+def _provenance(corpus: Corpus, build: NeuralBuild, documents: Sequence[bytes]) -> Provenance:
+    return Provenance(
+        corpus=corpus.name,
+        corpus_fingerprint=corpus.fingerprint,
+        held_out_fraction=build.held_out_fraction,
+        lm=build.lm.model_dump(mode="json"),
+        threshold_documents=len(documents),
+        threshold_bytes=sum(map(len, documents)),
+    )
