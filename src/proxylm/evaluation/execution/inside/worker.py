@@ -1,0 +1,121 @@
+"""Runs a candidate's program and answers calls to it; started as a script inside the sandbox.
+
+Usage: ``worker.py CALLS REPLIES``, two open descriptors for messages (``frames.py``) of JSON. The
+first message confines this process (``confinement.py``); then
+
+- ``define`` runs the program's source as a module;
+- ``name`` gives what the program has under a name;
+- ``call`` calls an object with arguments;
+- ``iterate`` and ``next`` walk through an object.
+
+The reply is ``value`` (and ``changed``: arguments altered in place), ``raised`` or ``refused``.
+There is no other side of the test in this process: nothing to find, and nothing to forge but the
+values that a candidate may return anyway.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import confinement
+import frames
+import tagged
+
+MAX_MESSAGE_CHARACTERS = 500
+
+
+class Worker:
+    """The candidate's module, and its objects that the test holds handles of."""
+
+    def __init__(self) -> None:
+        self.module = types.ModuleType("candidate")
+        sys.modules["candidate"] = self.module  # dataclasses, for one, look their module up
+        self._objects: list[Any] = []
+        self._numbers: dict[int, int] = {}
+
+    def answer(self, message: Mapping[str, Any]) -> bytes:
+        """The reply to one message; what the candidate does wrong is part of it."""
+        try:
+            reply = self._do(message)
+            return tagged.dump(reply, tagged.MAX_REPLY_BYTES)
+        except tagged.CannotCross as error:
+            return tagged.dump({"refused": str(error)})
+        except BaseException as error:  # also SystemExit: the candidate's doing, and only data
+            return tagged.dump(_raised(error))
+
+    def _do(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        what = message["do"]
+        if what == "define":
+            code = compile(message["source"], "<program>", "exec", dont_inherit=True, optimize=0)
+            exec(code, self.module.__dict__)
+            return {"value": None}
+        if what == "name":
+            return self._value(self._named(message["name"]))
+        if what == "call":
+            return self._call(message)
+        target = self._objects[message["object"]]
+        if what == "iterate":
+            return {"value": self._handle(iter(target))}
+        return self._value(next(target))
+
+    def _named(self, name: str) -> Any:
+        if name not in self.module.__dict__:
+            raise NameError(f"name '{name}' is not defined")
+        return self.module.__dict__[name]
+
+    def _call(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        function = self._objects[message["object"]]
+        args, kwargs, objects = tagged.decode_arguments(message, self._open)
+        result = function(*args, **kwargs)
+        encoder = tagged.Encoder(self._handle, objects=objects)
+        changed = {}
+        for label, (target, before) in enumerate(zip(objects, message["objects"], strict=True)):
+            after = encoder.content(target)
+            if after != before:
+                changed[str(label)] = after
+        return {"value": encoder.value(result), "changed": changed}
+
+    def _value(self, value: Any) -> dict[str, Any]:
+        return {"value": tagged.Encoder(self._handle).value(value)}
+
+    def _handle(self, value: Any) -> list[Any]:
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self._objects)
+            self._objects.append(value)
+        return ["object", self._numbers[id(value)], type(value).__name__]
+
+    def _open(self, number: int, type_name: str) -> Any:
+        return self._objects[number]
+
+
+def _raised(error: BaseException) -> dict[str, Any]:
+    names = [base.__name__ for base in type(error).__mro__ if base.__module__ == "builtins"]
+    try:
+        text = str(error)[:MAX_MESSAGE_CHARACTERS]
+    except BaseException:  # the candidate's own __str__
+        text = ""
+    return {"raised": names, "type": type(error).__name__, "text": text}
+
+
+def main(calls: int, replies: int) -> None:
+    """Confine this process, say so, then answer messages until the other side has gone."""
+    settings = frames.receive(calls)
+    if settings is None:
+        return
+    try:
+        confinement.confine(tagged.load(settings))
+    except Exception as error:
+        frames.send(replies, tagged.dump({"unconfined": f"{type(error).__name__}: {error}"}))
+        return
+    frames.send(replies, tagged.dump({"confined": True}))
+    worker = Worker()
+    while (message := frames.receive(calls)) is not None:
+        frames.send(replies, worker.answer(tagged.load(message)))
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the candidate imports from the standard library alone
+    main(int(sys.argv[1]), int(sys.argv[2]))

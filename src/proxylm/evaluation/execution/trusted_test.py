@@ -1,0 +1,118 @@
+"""Runs a test in the trusted process against a candidate that is somewhere else.
+
+The test's source comes with the benchmark and is trusted; the candidate is reached through remote
+objects only. A name that the test uses but neither defines nor imports (a helper that the prompt
+defines, a class whose objects it passes) is looked up in the program; built-in names never are,
+except the entry point itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import random
+import symtable
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from proxylm.evaluation.execution.inside import tagged
+from proxylm.evaluation.execution.remote import Candidate
+from proxylm.evaluation.execution.session import EndOfRun, Session
+from proxylm.evaluation.execution.verdict import Status, Verdict, verdict_of
+
+TEST_FILE = "<test>"
+HUMANEVAL_CHECK = "check"
+RANDOM_SEED = 0
+
+
+def run_test(session: Session, source: str, test: str, entry_point: str) -> Verdict:
+    """Define the program in the worker, run the test here.
+
+    Args:
+        session: a fresh worker.
+        source: the program.
+        test: the test's source; a ``check`` that it defines and does not call itself is called.
+        entry_point: name of the program's function under test.
+    """
+    candidate = Candidate(session)
+    try:
+        candidate.define(source)
+        _run(candidate, test, entry_point)
+    except EndOfRun as end:
+        return verdict_of(end.status, end.reason)
+    except Exception as error:
+        verdict = verdict_of(Status.FAILED, _describe(error, test))
+    except SystemExit as error:
+        verdict = verdict_of(Status.FAILED, f"the test ended itself: {error}")
+    else:
+        verdict = Verdict(status=Status.PASSED)
+        if candidate.calls == 0:
+            verdict = verdict_of(Status.FAILED, f"the test never called '{entry_point}'")
+    if session.ended is not None:  # a test may have swallowed the end
+        return verdict_of(session.ended.status, session.ended.reason)
+    return verdict
+
+
+def _run(candidate: Candidate, test: str, entry_point: str) -> None:
+    random.seed(RANDOM_SEED)  # some tests draw their inputs
+    namespace: dict[str, Any] = {"__name__": "test", entry_point: candidate.named(entry_point)}
+    for name in sorted(unresolved_names(test) - {entry_point}):
+        try:
+            namespace[name] = candidate.named(name)
+        except NameError:
+            continue  # nobody has it: the test will say so if it gets there
+    tree = ast.parse(test, TEST_FILE)
+    if _defines_check_without_calling(tree):
+        tree.body += ast.parse(f"{HUMANEVAL_CHECK}({entry_point})").body
+    # optimize=0: asserts stay, whatever PYTHONOPTIMIZE says.
+    exec(compile(tree, TEST_FILE, "exec", dont_inherit=True, optimize=0), namespace)
+
+
+def unresolved_names(test: str) -> set[str]:
+    """Global names that a test's source reads but never binds, built-in ones left out."""
+    bound: set[str] = set()
+    read: set[str] = set()
+    for scope in _scopes(symtable.symtable(test, TEST_FILE, "exec")):
+        for symbol in scope.get_symbols():
+            in_module = scope.get_type() == "module" or symbol.is_declared_global()
+            if in_module and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            elif symbol.is_global() or in_module:
+                read.add(symbol.get_name())
+    return read - bound - set(dir(builtins)) - {"__name__"}
+
+
+def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    yield table
+    for child in table.get_children():
+        yield from _scopes(child)
+
+
+def _defines_check_without_calling(tree: ast.Module) -> bool:
+    defined = any(
+        isinstance(node, ast.FunctionDef) and node.name == HUMANEVAL_CHECK for node in tree.body
+    )
+    called = any(
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == HUMANEVAL_CHECK
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef)
+        for call in ast.walk(node)
+    )
+    return defined and not called
+
+
+def _describe(error: Exception, test: str) -> str:
+    """The error and the line of the test where it came up."""
+    kind = "" if isinstance(error, tagged.CannotCross) else f"{type(error).__name__}: "
+    lines = test.splitlines()
+    places = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == TEST_FILE and frame.lineno
+    ]
+    if not places or places[-1] > len(lines):
+        return f"{kind}{error}"
+    return f"{kind}{error} (line {places[-1]} of the test: {lines[places[-1] - 1].strip()})"
