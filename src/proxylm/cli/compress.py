@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proxylm.cli.output import JsonOption, emit
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
 
 
 def compress(
@@ -19,6 +23,13 @@ def compress(
             "--compressor", help="A folder, a tokenizer.json or a name (gzip, units:bits=4)."
         ),
     ],
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="How a neural compressor computes its codes (naive, batched, lazy or automaton); "
+            "all print the same symbols."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Compress a file as one document and print its symbols, one a line.
@@ -28,6 +39,8 @@ def compress(
     from proxylm.compressors.registry import load_compressor
 
     loaded = load_compressor(compressor)
+    if engine is not None:
+        loaded = _with_engine(loaded, engine)
     raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     symbols = loaded.compress([raw])[0].tolist()
     result = {
@@ -38,3 +51,11 @@ def compress(
         "fingerprint": loaded.fingerprint,
     }
     emit(result, as_json=json, text="\n".join(map(str, symbols)))
+
+
+def _with_engine(compressor: Compressor, engine: str) -> Compressor:
+    from proxylm.compressors.neural.compressor import NeuralCompressor
+
+    if not isinstance(compressor, NeuralCompressor):
+        raise UsageError(f"--engine: a {compressor.kind} compressor has no engines to choose from")
+    return compressor.with_engine(engine)

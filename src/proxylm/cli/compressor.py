@@ -204,13 +204,15 @@ def _measure(compressor: Compressor, corpus: Corpus, held_out: float) -> dict[st
 
 def facts_table(facts: dict[str, Any]) -> str:
     """A compressor's facts for reading, one a line."""
-    rows = []
+    return table(["", "value"], list(_fact_rows(facts, "")))
+
+
+def _fact_rows(facts: dict[str, Any], prefix: str) -> Iterator[list[str]]:
     for key, value in facts.items():
         if isinstance(value, dict):
-            rows += [[f"{key}.{inner}", _shown(one)] for inner, one in value.items()]
+            yield from _fact_rows(value, f"{prefix}{key}.")
         elif value != "":
-            rows.append([key, _shown(value)])
-    return table(["", "value"], rows)
+            yield [prefix + key, _shown(value)]
 
 
 def _shown(value: Any) -> str:
