@@ -30,9 +30,11 @@ LANES = 4
 SEGMENT_END = 1 << 31
 """Bit of a window's record that ends its segment."""
 
-_LABELS = np.uint32((1 << LABEL_BITS) - 1)
-_LABEL_BITS = np.uint32(LABEL_BITS)
-_MARK_TO_END = np.uint32(23)
+_LABELS = np.uint64((1 << LABEL_BITS) - 1)
+_LABEL_BITS = np.uint64(LABEL_BITS)
+_MARK = np.uint64(SEGMENT_START)
+_END_SHIFT = np.uint32(SEGMENT_END.bit_length() - 1)
+_MARK_TO_END = np.uint64(SEGMENT_END.bit_length() - SEGMENT_START.bit_length())
 _BASES = np.uint32(SEGMENT_END - 1)
 
 
@@ -83,12 +85,13 @@ def code_windows(
         codes: by base.
     """
     windows = np.empty(len(raw), np.uint32)
-    ends = np.empty(len(lengths) + 1, np.int64)
+    ends = np.empty(len(lengths) + 1, np.uint32)
     marked = np.empty(BLOCK_BYTES + MAX_SEGMENT_BYTES, np.uint16)
     records = np.empty(len(marked) + 2 * LANES, np.uint32)
     lanes = np.empty(LANES + 1, np.int64)
     counts = np.empty(LANES, np.int64)
-    num_windows, position, segment, done = 0, 0, 0, 0
+    num_windows, segments_done = np.uint64(0), np.uint64(0)
+    position, segment = 0, 0
     while segment < len(lengths):
         segment, num_bytes = _mark_block(raw, lengths, position, segment, marked, lanes)
         _walk(marked, lanes, slots, first, records, counts)
@@ -96,18 +99,14 @@ def code_windows(
         for lane in range(LANES):
             # The first record ends what was before the lane, which is nothing.
             start = lanes[lane] + 2 * lane + 1
-            for at in range(start, start + counts[lane]):
-                record = records[at]
+            for record in records[start : start + counts[lane]]:
                 windows[num_windows] = codes[record & _BASES]
-                num_windows += 1
-                ends[done] = num_windows
-                done += np.int64(record >> np.uint32(31))
-    per_segment = np.empty(len(lengths), np.uint32)
-    before = 0
-    for index in range(len(lengths)):
-        per_segment[index] = ends[index] - before
-        before = ends[index]
-    return windows[:num_windows].copy(), per_segment
+                num_windows += np.uint64(1)
+                ends[segments_done] = num_windows
+                segments_done += np.uint64(record >> _END_SHIFT)
+    for index in range(len(lengths) - 1, 0, -1):
+        ends[index] -= ends[index - 1]
+    return windows[:num_windows], ends[: len(lengths)]
 
 
 @inlined
@@ -119,20 +118,22 @@ def _mark_block(
     marked: NDArray[np.uint16],
     lanes: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Bytes of the next segments, their starts marked, and where lanes begin."""
-    num_bytes = 0
-    lane = 0
+    """Copy the next segments, mark their starts, and choose where lanes begin."""
+    first_segment, num_bytes, lane = segment, 0, 0
     while segment < len(lengths) and num_bytes < BLOCK_BYTES:
         if num_bytes * LANES >= lane * BLOCK_BYTES:
             lanes[lane] = num_bytes
             lane += 1
-        length = np.int64(lengths[segment])
-        for offset in range(num_bytes, num_bytes + length):
-            marked[offset] = raw[position + offset]
-        marked[num_bytes] |= np.uint16(SEGMENT_START)
-        num_bytes += length
+        num_bytes += np.int64(lengths[segment])
         segment += 1
     lanes[lane:] = num_bytes
+    block = raw[position : position + num_bytes]
+    for place in range(num_bytes):
+        marked[place] = block[place]
+    start = np.uint64(0)
+    for length in lengths[first_segment:segment]:
+        marked[start] |= np.uint16(SEGMENT_START)
+        start += np.uint64(length)
     return segment, num_bytes
 
 
@@ -180,12 +181,11 @@ def _follow(
     """One byte: the next base, and where the next record goes."""
     mark = np.uint64(byte)
     slot = np.uint64(slots[base + mark])
-    other = np.uint64(first[mark])
-    records[at] = np.uint32(base | (mark & np.uint64(SEGMENT_START)) << np.uint64(23))
-    is_edge = slot & np.uint64(1023) == mark
-    if is_edge:
-        return slot >> np.uint64(10), at
-    return other, at + np.uint64(1)
+    after_end = np.uint64(first[mark])
+    records[at] = np.uint32(base | (mark & _MARK) << _MARK_TO_END)
+    if slot & _LABELS == mark:
+        return slot >> _LABEL_BITS, at
+    return after_end, at + np.uint64(1)
 
 
 @compiled

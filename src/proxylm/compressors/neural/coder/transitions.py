@@ -72,19 +72,21 @@ def transitions_of(automaton: Automaton) -> Transitions:
 
 @compiled
 def _place(starts: NDArray[np.int64], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], int]:
-    """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``."""
+    """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``.
+
+    The search for room goes on where the last node with as many edges found its own: from the
+    lowest free slot each time, it would pass the same gaps again and again.
+    """
     num_nodes = len(starts) - 1
     bases = np.zeros(num_nodes, np.uint32)
     room = num_nodes + 4 * BYTE_COUNT
     slot_taken, base_taken = np.zeros(room, np.bool_), np.zeros(room, np.bool_)
-    first_free = 0
+    search_from = np.zeros(BYTE_COUNT + 1, np.int64)
     for node in range(num_nodes):
         edges = labels[starts[node] : starts[node + 1]]
         if not len(edges):
             continue
-        while slot_taken[first_free]:
-            first_free += 1
-        slot = max(first_free, np.int64(edges[0]))
+        slot = max(search_from[len(edges)], np.int64(edges[0]))
         while True:
             base = slot - np.int64(edges[0])
             if base + BYTE_COUNT > len(slot_taken):
@@ -93,6 +95,7 @@ def _place(starts: NDArray[np.int64], labels: NDArray[np.uint8]) -> tuple[NDArra
             if not base_taken[base] and not _any_taken(slot_taken, base, edges):
                 break
             slot += 1
+        search_from[len(edges)] = slot
         base_taken[base] = True
         bases[node] = base
         for edge in edges:
