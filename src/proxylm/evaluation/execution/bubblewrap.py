@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.evaluation.execution.isolation import (
-    WORKER_FILES,
     WORKER_FOLDER,
     Isolation,
     Limits,
@@ -89,7 +88,7 @@ class Bubblewrap(Isolation):
 def mounts() -> list[str]:
     """The worker's whole file system."""
     binds = [(path, path) for path in [*library_folders(), *interpreter_files()]]
-    binds += [(WORKER_FOLDER / name, Path(INSIDE_FOLDER, name)) for name in WORKER_FILES]
+    binds.append((WORKER_FOLDER, Path(INSIDE_FOLDER)))
     arguments = _folders_above([target for _, target in binds])
     for source, target in binds:
         # /lib may be a link to /usr/lib: as a mount of its own it would show what is hidden there.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 WORKER_FOLDER = Path(__file__).parent / "inside"
-WORKER_FILES = ("worker.py", "tagged.py", "frames.py", "confinement.py")
+WORKER_SCRIPT = "start.py"
 
 INTERPRETER = Path(sys.executable).resolve()
 STANDARD_LIBRARY = Path(os.__file__).resolve().parent
@@ -116,7 +116,7 @@ def _mapped_uid_ends() -> list[int]:
 
 def worker_arguments(folder: str, descriptors: Sequence[int]) -> list[str]:
     """The interpreter and the worker script as it lies in ``folder``."""
-    script = f"{folder}/{WORKER_FILES[0]}"
+    script = f"{folder}/{WORKER_SCRIPT}"
     return [str(INTERPRETER), *INTERPRETER_OPTIONS, script, *map(str, descriptors)]
 
 

@@ -11,6 +11,7 @@ Jobs come on stdin and verdicts go to stdout (``inside/frames.py``).
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import os
 import resource
@@ -21,7 +22,7 @@ import time
 from typing import Any, NoReturn
 
 from proxylm.evaluation.execution.inside import confinement, frames, tagged
-from proxylm.evaluation.execution.isolation import Isolation
+from proxylm.evaluation.execution.isolation import WORKER_FOLDER, Isolation
 from proxylm.evaluation.execution.session import END_LIMIT_S, START_LIMIT_S, Session
 from proxylm.evaluation.execution.tiers import TIERS
 from proxylm.evaluation.execution.trusted_test import run_test
@@ -35,6 +36,7 @@ STDIN, STDOUT = 0, 1
 def serve(isolation: Isolation) -> None:
     """Judge jobs until stdin ends."""
     confinement.adopt_orphans()
+    compileall.compile_dir(WORKER_FOLDER, quiet=2)  # workers start faster, and write nothing
     isolation.prepare()
     while (payload := frames.receive(STDIN)) is not None:
         frames.send(STDOUT, tagged.dump(judge(isolation, tagged.load(payload))))

@@ -1,8 +1,8 @@
 """What a test holds of the candidate: objects that stay in the worker, reached by messages.
 
-A test may call them, walk through them, and pass them back. It may not compare them or take their
-truth: a candidate's own ``__eq__`` or ``__bool__`` is never trusted, so a test that asks ends as
-failed. Data that comes back from a call is a fresh value of a built-in type.
+A test may call them, walk through them, use their attributes and pass them back. It may not
+compare them or take their truth: a candidate's own ``__eq__`` or ``__bool__`` is never trusted, so
+a test that asks ends as failed. Data that comes back is a fresh value of a built-in type.
 """
 
 from __future__ import annotations
@@ -58,6 +58,15 @@ class Candidate:
                 return
             yield self._value(self._checked(reply))
 
+    def attribute(self, number: int, name: str) -> Any:
+        """An attribute of a remote object: data, or a remote object."""
+        return self._value(self._ask({"do": "attribute", "object": number, "name": name}))
+
+    def set_attribute(self, number: int, name: str, value: Any) -> None:
+        """Set an attribute of a remote object to data or a remote object."""
+        form, _ = tagged.encode_arguments([value], {}, _handle)
+        self._ask({"do": "set", "object": number, "name": name, **form})
+
     def distrust(self, what: str) -> NoReturn:
         """End the run: the test asked a candidate's object for something it could lie about."""
         raise self._session.end(Status.FAILED, f"the test {what} an object of the program's own")
@@ -91,21 +100,25 @@ class Candidate:
         except (tagged.CannotCross, KeyError) as error:
             raise self._session.end(Status.FAILED, f"malformed reply ({error})") from None
 
-    def _open(self, number: int, type_name: str) -> RemoteObject:
+    def _open(self, number: Any, type_name: Any) -> RemoteObject:
+        if type(number) is not int or type(type_name) is not str:
+            raise tagged.CannotCross("malformed message (no number of an object)")
         if number not in self._objects:
-            self._objects[int(number)] = RemoteObject(self, int(number), str(type_name)[:100])
+            self._objects[number] = RemoteObject(self, number, type_name[:100])
         return self._objects[number]
 
 
 class RemoteObject:
     """A function, class, instance or iterator of the candidate."""
 
-    __slots__ = ("_candidate", "_number", "_type_name")
+    _candidate: Candidate
+    _number: int
+    _type_name: str
 
     def __init__(self, candidate: Candidate, number: int, type_name: str):
-        self._candidate = candidate
-        self._number = number
-        self._type_name = type_name
+        object.__setattr__(self, "_candidate", candidate)
+        object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_type_name", type_name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in the worker."""
@@ -113,6 +126,14 @@ class RemoteObject:
 
     def __iter__(self) -> Iterator[Any]:
         return self._candidate.iterate(self._number)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself looks for on many occasions
+            raise AttributeError(name)
+        return self._candidate.attribute(self._number, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._candidate.set_attribute(self._number, name, value)
 
     def __repr__(self) -> str:
         return f"<{self._type_name} of the program>"
@@ -141,6 +162,9 @@ def remote_number(remote: RemoteObject) -> int:
 
 
 def _handle(value: Any) -> list[Any]:
-    if isinstance(value, RemoteObject):
+    if type(value) is RemoteObject:
         return ["object", remote_number(value), ""]
+    name = getattr(value, "__name__", "")
+    if isinstance(value, type) and value is getattr(builtins, name, None):
+        return ["object", None, name]  # int, str...: each side has its own
     raise tagged.CannotCross(f"the test passes a {type(value).__name__}, which does not cross")

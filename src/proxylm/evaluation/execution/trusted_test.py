@@ -56,17 +56,18 @@ def run_test(session: Session, source: str, test: str, entry_point: str) -> Verd
 
 def _run(candidate: Candidate, test: str, entry_point: str) -> None:
     random.seed(RANDOM_SEED)  # some tests draw their inputs
-    namespace: dict[str, Any] = {"__name__": "test", entry_point: candidate.named(entry_point)}
+    function = candidate.named(entry_point)
+    namespace: dict[str, Any] = {"__name__": "test", entry_point: function}
     for name in sorted(unresolved_names(test) - {entry_point}):
         try:
             namespace[name] = candidate.named(name)
         except NameError:
             continue  # nobody has it: the test will say so if it gets there
     tree = ast.parse(test, TEST_FILE)
-    if _defines_check_without_calling(tree):
-        tree.body += ast.parse(f"{HUMANEVAL_CHECK}({entry_point})").body
     # optimize=0: asserts stay, whatever PYTHONOPTIMIZE says.
     exec(compile(tree, TEST_FILE, "exec", dont_inherit=True, optimize=0), namespace)
+    if _defines_check_without_calling(tree):
+        namespace[HUMANEVAL_CHECK](function)  # not by name: it may be `check`, too
 
 
 def unresolved_names(test: str) -> set[str]:

@@ -8,7 +8,8 @@ bits as themselves; everything else is a list whose first item is its tag::
     ["range", a, b, step]   ["dict", key, value, ...]
     ["set", item, ...]      ["frozenset", item, ...]
     ["same", label]         a mutable object of the call's arguments
-    ["object", number, type name]   an object of the candidate that stays in the worker
+    ["object", number, type name]   an object of the candidate that stays in the worker; without
+                                    number, in arguments only: a built-in type of that name
 
 An instance of a subclass crosses as the base type's data, whatever its methods claim. The labels
 keep the identity of a call's mutable arguments: both sides hold the same list of objects, so what
@@ -127,7 +128,7 @@ class Decoder:
         open_object: gives the stand-in for ``["object", number, type name]``.
     """
 
-    def __init__(self, objects: Sequence[Any], open_object: Callable[[int, str], Any]):
+    def __init__(self, objects: Sequence[Any], open_object: Callable[[Any, Any], Any]):
         self._objects = objects
         self._open_object = open_object
 
@@ -192,7 +193,7 @@ def encode_arguments(
 
 
 def decode_arguments(
-    form: Mapping[str, Any], open_object: Callable[[int, str], Any]
+    form: Mapping[str, Any], open_object: Callable[[Any, Any], Any]
 ) -> tuple[list[Any], dict[str, Any], list[Any]]:
     """A call's arguments, keyword arguments, and the mutable objects among them by label."""
     objects = [_EMPTY[content[0]]() for content in form["objects"]]

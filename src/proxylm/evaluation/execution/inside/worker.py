@@ -1,11 +1,11 @@
-"""Runs a candidate's program and answers calls to it; started as a script inside the sandbox.
+"""Runs a candidate's program and answers calls to it, inside the sandbox.
 
-Usage: ``worker.py CALLS REPLIES``, two open descriptors for messages (``frames.py``) of JSON. The
-first message confines this process (``confinement.py``); then
+Messages (``frames.py``) are JSON. The first one confines this process (``confinement.py``); then
 
 - ``define`` runs the program's source as a module;
 - ``name`` gives what the program has under a name;
 - ``call`` calls an object with arguments;
+- ``attribute`` and ``set`` get and set an object's attribute;
 - ``iterate`` and ``next`` walk through an object.
 
 The reply is ``value`` (and ``changed``: arguments altered in place), ``raised`` or ``refused``.
@@ -15,6 +15,7 @@ values that a candidate may return anyway.
 
 from __future__ import annotations
 
+import builtins
 import sys
 import types
 from collections.abc import Mapping
@@ -57,6 +58,12 @@ class Worker:
         if what == "call":
             return self._call(message)
         target = self._objects[message["object"]]
+        if what == "attribute":
+            return self._value(getattr(target, message["name"]))
+        if what == "set":
+            ((value,), _, _) = tagged.decode_arguments(message, self._open)
+            setattr(target, message["name"], value)
+            return {"value": None}
         if what == "iterate":
             return {"value": self._handle(iter(target))}
         return self._value(next(target))
@@ -87,8 +94,8 @@ class Worker:
             self._objects.append(value)
         return ["object", self._numbers[id(value)], type(value).__name__]
 
-    def _open(self, number: int, type_name: str) -> Any:
-        return self._objects[number]
+    def _open(self, number: int | None, type_name: str) -> Any:
+        return getattr(builtins, type_name) if number is None else self._objects[number]
 
 
 def _raised(error: BaseException) -> dict[str, Any]:
@@ -114,8 +121,3 @@ def main(calls: int, replies: int) -> None:
     worker = Worker()
     while (message := frames.receive(calls)) is not None:
         frames.send(replies, worker.answer(tagged.load(message)))
-
-
-if __name__ == "__main__":
-    sys.path.pop(0)  # the candidate imports from the standard library alone
-    main(int(sys.argv[1]), int(sys.argv[2]))
