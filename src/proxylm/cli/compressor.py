@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.output import JsonOption, emit, note, table
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
+    from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.corpus.contract import Corpus
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -35,7 +35,7 @@ SampleOption = Annotated[
     typer.Option(help="Train on about this many bytes, spread over the corpus.", min=1),
 ]
 
-BATCH_DOCUMENTS = 64
+DEFAULT_SHOWN = 10
 DEFAULT_HELD_OUT = 0.02
 DEFAULT_COUNTED_BYTES = 64 << 20
 
@@ -131,20 +131,66 @@ def info(
     pattern: PatternOption = "*",
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
+    symbol: Annotated[
+        int | None, typer.Option(help="List the strings behind this symbol (neural only).")
+    ] = None,
+    shown: Annotated[int, typer.Option(help="How many of them.", min=0)] = DEFAULT_SHOWN,
     json: JsonOption = False,
 ) -> None:
     """Say what a compressor is and, with a corpus, its rate on the held-out documents.
 
+    Of a neural compressor also: nodes and codes of its automaton, collisions, the strings behind
+    a symbol and, with a corpus, bits per byte and a histogram of bytes per symbol.
+
     Example: proxylm compressor info gzip --corpus stdlib --held-out 0.1
     """
+    from proxylm.analysis.compression import measure_held_out
+    from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.compressors.registry import load_compressor
 
     loaded = load_compressor(compressor)
-    facts: dict[str, Any] = loaded.describe()
+    opened = None if corpus is None else open_corpus_at(corpus, pattern, text_field)
+    if isinstance(loaded, NeuralCompressor):
+        facts = _neural_facts(loaded, opened, held_out, symbol, shown)
+    elif symbol is not None:
+        raise UsageError(f"--symbol: only neural compressors have it, {compressor} is another kind")
+    else:
+        facts = loaded.describe()
+        if opened is not None:
+            facts["corpus"] = measure_held_out(loaded, opened, held_out)
+    emit(facts, as_json=json, text=_info_text(facts))
+
+
+def _info_text(facts: dict[str, Any]) -> str:
+    found = facts.get("strings_behind")
+    if found is None:
+        return facts_table(facts)
+    rows = [[one["string"], " ".join(map(str, one["symbols"]))] for one in found["strings"]]
+    title = f"{found['count']:,} {found['of']} with symbol {found['symbol']}"
+    others = {key: value for key, value in facts.items() if key != "strings_behind"}
+    return "\n\n".join([facts_table(others), table([title, "symbols"], rows)])
+
+
+def _neural_facts(
+    compressor: NeuralCompressor,
+    corpus: Corpus | None,
+    held_out: float,
+    symbol: int | None,
+    shown: int,
+) -> dict[str, Any]:
+    from proxylm.analysis.compression import measure_held_out
+    from proxylm.analysis.neural_facts import CorpusObserver, automaton_facts, strings_behind
+
+    facts = compressor.describe()
+    facts["automaton"] = automaton_facts(compressor.automaton)
+    observer = None
     if corpus is not None:
-        opened = open_corpus_at(corpus, pattern, text_field)
-        facts["corpus"] = _measure(loaded, opened, held_out)
-    emit(facts, as_json=json, text=facts_table(facts))
+        observer = CorpusObserver(compressor)
+        facts["corpus"] = measure_held_out(compressor, corpus, held_out, observer.add)
+        facts["corpus"] |= observer.facts()
+    if symbol is not None:
+        facts["strings_behind"] = strings_behind(compressor, symbol, observer, shown=shown)
+    return facts
 
 
 def _refuse_existing(out: Path) -> None:
@@ -178,28 +224,6 @@ def _save(compressor: Compressor, out: Path, *, as_json: bool) -> None:
     save_compressor(compressor, out)
     facts = {"path": str(out)} | compressor.describe()
     emit(facts, as_json=as_json, text=facts_table(facts))
-
-
-def _measure(compressor: Compressor, corpus: Corpus, held_out: float) -> dict[str, Any]:
-    """Documents, bytes, symbols and ρ of a corpus's held-out documents."""
-    from proxylm.compressors.contract import CompressedView
-    from proxylm.corpus.split import split_documents
-
-    counts = {"documents": 0, "rejected": 0, "num_bytes": 0, "symbols": 0}
-    documents = split_documents(corpus, held_out=True, fraction=held_out)
-    raws = (document.raw for document in documents)
-    while batch := list(islice(raws, BATCH_DOCUMENTS)):
-        for raw, view in zip(batch, compressor.encode(batch), strict=True):
-            if not isinstance(view, CompressedView):
-                counts["rejected"] += 1
-                continue
-            counts["documents"] += 1
-            counts["num_bytes"] += len(raw)
-            counts["symbols"] += len(view.symbols)
-    if not counts["documents"]:
-        raise DataError(f"{corpus.name}: no held-out document to measure; raise --held-out")
-    rate = counts["num_bytes"] / counts["symbols"]
-    return {"name": corpus.name, **counts, "bytes_per_symbol": rate}
 
 
 def facts_table(facts: dict[str, Any]) -> str:

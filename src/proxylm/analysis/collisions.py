@@ -1,0 +1,306 @@
+"""Collisions: different byte strings that a neural compressor writes alike (§3.4, D.3).
+
+Two kinds of strings are grouped. *Windows* come from the automaton, which holds every string that
+fits in one, so their clusters are complete. *Segments* are what the paper counts: strings met in
+a corpus whose whole symbol sequences are equal. How alike the variants of a cluster are is told by
+their LCP ratio: the length of the prefix common to all of them over their mean length.
+
+A corpus may hold any number of different segments. Within a limit on memory all of them are kept;
+beyond it only those whose symbols have a small hash, so that what is kept is a fair sample of
+whole clusters. The report says which share of all symbol sequences it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from proxylm.compressors.contract import CompressedView
+from proxylm.compressors.neural.coder.automaton import Automaton
+
+HIGH_LCP_RATIO = 0.8
+
+PAPER = {"strings": "segments", "share_of_clusters": "over 0.9"}
+"""What the paper says of LCP ratios from ``HIGH_LCP_RATIO`` on, and of which strings."""
+
+HISTOGRAM_BINS = 10
+
+KEPT_BYTES = 512 << 20
+"""Memory for the segments of a corpus, their bookkeeping included."""
+
+BOOKKEEPING_BYTES = 400
+"""Of one string that is kept: objects and places in tables (measured, rounded up)."""
+
+_ALL_HASHES = 1 << 64
+
+SHOWN_CLUSTERS = 10
+SHOWN_STRINGS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Two or more different strings that share their symbols.
+
+    Attributes:
+        symbols: what all of them become.
+        strings: the variants, the most probable or most frequent first.
+    """
+
+    symbols: tuple[int, ...]
+    strings: tuple[bytes, ...]
+
+    @property
+    def mean_length(self) -> float:
+        """Mean bytes of the variants."""
+        return fmean(map(len, self.strings))
+
+    @property
+    def common_prefix(self) -> int:
+        """Bytes that all variants start with.
+
+        >>> Cluster(symbols=(7,), strings=(b"abc", b"abd", b"ab")).common_prefix
+        2
+        """
+        # What the first and the last in order share, all between them share.
+        first, last = min(self.strings), max(self.strings)
+        for length, (one, other) in enumerate(zip(first, last, strict=False)):
+            if one != other:
+                return length
+        return min(len(first), len(last))
+
+    @property
+    def lcp_ratio(self) -> float:
+        """Common prefix over mean length, from 0 to below 1."""
+        return self.common_prefix / self.mean_length
+
+    def as_json(self) -> dict[str, Any]:
+        """Its figures and first strings, as Python byte literals."""
+        return {
+            "symbols": list(self.symbols),
+            "variants": len(self.strings),
+            "lcp_ratio": self.lcp_ratio,
+            "mean_length": self.mean_length,
+            "strings": [repr(string) for string in self.strings[:SHOWN_STRINGS]],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollisionReport:
+    """The collisions of one kind of strings.
+
+    Attributes:
+        kind: ``windows`` or ``segments``.
+        strings: different strings.
+        codes: different symbol sequences that they become.
+        share_kept: of all symbol sequences, the share that this report is about.
+        clusters: symbol sequences with two strings or more.
+        strings_in_clusters: strings that are not told from another one.
+        high_lcp_clusters: clusters with an LCP ratio of ``HIGH_LCP_RATIO`` or more.
+        lcp_histogram: clusters by LCP ratio, in tenths.
+        largest: the clusters with the most variants.
+    """
+
+    kind: str
+    strings: int
+    codes: int
+    share_kept: float
+    clusters: int
+    strings_in_clusters: int
+    high_lcp_clusters: int
+    lcp_histogram: tuple[int, ...]
+    largest: tuple[Cluster, ...]
+
+    @property
+    def high_lcp_share(self) -> float | None:
+        """Share of clusters with a high LCP ratio; None without clusters."""
+        return self.high_lcp_clusters / self.clusters if self.clusters else None
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures, beside the paper's."""
+        return {
+            "of": self.kind,
+            "strings": self.strings,
+            "codes": self.codes,
+            "share_kept": self.share_kept,
+            "clusters": self.clusters,
+            "strings_in_clusters": self.strings_in_clusters,
+            "high_lcp": {
+                "lcp_ratio": HIGH_LCP_RATIO,
+                "share_of_clusters": self.high_lcp_share,
+                "paper": PAPER,
+            },
+            "lcp_histogram": list(self.lcp_histogram),
+            "largest": [cluster.as_json() for cluster in self.largest],
+        }
+
+
+def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
+    """Collisions of windows, by enumeration of all strings that fit in one."""
+    return _report(
+        "windows",
+        window_clusters(automaton),
+        strings=len(automaton) - 1,
+        codes=len(automaton.nodes_by_code),
+        share_kept=1.0,
+        shown=shown,
+    )
+
+
+def window_clusters(automaton: Automaton) -> Iterator[Cluster]:
+    """Strings that share a window's code."""
+    for code, nodes in automaton.nodes_by_code.items():
+        if len(nodes) > 1:
+            yield Cluster(
+                symbols=tuple(automaton.code_symbols(code)),
+                strings=tuple(automaton.strings[node] for node in nodes),
+            )
+
+
+class SegmentCollisions:
+    """Collisions of the segments of documents that are shown to it one by one.
+
+    Args:
+        kept_bytes: limit on memory; where it is reached, half of the symbol sequences are
+            forgotten, and so are later segments with those symbols.
+    """
+
+    def __init__(self, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._limit_bytes = kept_bytes
+        self._kept_bytes = 0
+        self._hash_limit = _ALL_HASHES
+        self._counts: dict[bytes, dict[bytes, int]] = {}
+
+    @property
+    def share_kept(self) -> float:
+        """Of all symbol sequences, the share whose segments are kept."""
+        return self._hash_limit / _ALL_HASHES
+
+    def add_all(self, documents: Sequence[bytes], views: Sequence[CompressedView]) -> None:
+        """Count the segments of documents (an ``Observer``)."""
+        for raw, view in zip(documents, views, strict=True):
+            self.add(raw, view)
+
+    def add(self, raw: bytes, view: CompressedView) -> None:
+        """Count a document's segments.
+
+        Args:
+            raw: the document.
+            view: what the compressor made of it, with its segments.
+        """
+        for symbols, string in coded_segments(raw, view):
+            if self._is_kept(symbols):
+                self._count(symbols, string)
+            if self._kept_bytes > self._limit_bytes:
+                self._forget_half()
+
+    def report(self, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
+        """The collisions so far."""
+        return _report(
+            "segments",
+            self.clusters(),
+            strings=sum(map(len, self._counts.values())),
+            codes=len(self._counts),
+            share_kept=self.share_kept,
+            shown=shown,
+        )
+
+    def clusters(self) -> Iterator[Cluster]:
+        """Segments that share all their symbols, in the order in which they were met."""
+        for symbols, counts in self._counts.items():
+            if len(counts) > 1:
+                yield Cluster(symbols=_symbols(symbols), strings=_by_frequency(counts))
+
+    def containing(self, symbol: int) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+        """The segments with a symbol somewhere, each with all its symbols."""
+        for packed, counts in self._counts.items():
+            symbols = _symbols(packed)
+            if symbol in symbols:
+                for string in _by_frequency(counts):
+                    yield string, symbols
+
+    def _is_kept(self, symbols: bytes) -> bool:
+        return (
+            self._hash_limit == _ALL_HASHES or xxhash.xxh3_64_intdigest(symbols) < self._hash_limit
+        )
+
+    def _count(self, symbols: bytes, string: bytes) -> None:
+        counts = self._counts.setdefault(symbols, {})
+        if string not in counts:
+            counts[string] = 0
+            self._kept_bytes += _size(symbols, string)
+        counts[string] += 1
+
+    def _forget_half(self) -> None:
+        self._hash_limit //= 2
+        self._counts = {one: counts for one, counts in self._counts.items() if self._is_kept(one)}
+        self._kept_bytes = sum(
+            _size(symbols, string) for symbols, counts in self._counts.items() for string in counts
+        )
+
+
+def coded_segments(raw: bytes, view: CompressedView) -> Iterator[tuple[bytes, bytes]]:
+    """Each segment's symbols, as bytes of uint32, and its bytes."""
+    assert view.segment_lengths is not None and view.segment_symbol_counts is not None
+    symbols = view.symbols.astype("<u4", copy=False).tobytes()
+    byte_ends = np.cumsum(view.segment_lengths, dtype=np.int64).tolist()
+    symbol_ends = (4 * np.cumsum(view.segment_symbol_counts, dtype=np.int64)).tolist()
+    byte_start = symbol_start = 0
+    for byte_end, symbol_end in zip(byte_ends, symbol_ends, strict=True):
+        yield symbols[symbol_start:symbol_end], raw[byte_start:byte_end]
+        byte_start, symbol_start = byte_end, symbol_end
+
+
+def _symbols(packed: bytes) -> tuple[int, ...]:
+    return tuple(np.frombuffer(packed, "<u4").tolist())
+
+
+def _by_frequency(counts: dict[bytes, int]) -> tuple[bytes, ...]:
+    return tuple(sorted(counts, key=lambda string: -counts[string]))
+
+
+def _size(symbols: bytes, string: bytes) -> int:
+    return BOOKKEEPING_BYTES + len(symbols) + len(string)
+
+
+def _report(
+    kind: str,
+    clusters: Iterable[Cluster],
+    *,
+    strings: int,
+    codes: int,
+    share_kept: float,
+    shown: int,
+) -> CollisionReport:
+    histogram = [0] * HISTOGRAM_BINS
+    count = strings_in_clusters = high = 0
+    largest: list[Cluster] = []
+    for cluster in clusters:
+        count += 1
+        strings_in_clusters += len(cluster.strings)
+        ratio = cluster.lcp_ratio
+        high += ratio >= HIGH_LCP_RATIO
+        histogram[int(ratio * HISTOGRAM_BINS)] += 1
+        largest.append(cluster)
+        if len(largest) > 100 * (shown + 1):
+            largest = _largest(largest, shown)
+    return CollisionReport(
+        kind=kind,
+        strings=strings,
+        codes=codes,
+        share_kept=share_kept,
+        clusters=count,
+        strings_in_clusters=strings_in_clusters,
+        high_lcp_clusters=high,
+        lcp_histogram=tuple(histogram),
+        largest=tuple(_largest(largest, shown)),
+    )
+
+
+def _largest(clusters: list[Cluster], shown: int) -> list[Cluster]:
+    return nlargest(shown, clusters, key=lambda cluster: len(cluster.strings))
