@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from proxylm.cli import (
+    analyze,
     bench,
     compress,
     compressor,
@@ -47,6 +48,7 @@ def _root() -> None:
 
 
 compressor.train.command("neural")(train_neural.train_neural)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
