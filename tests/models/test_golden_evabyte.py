@@ -7,14 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from proxylm.models.language_model import LanguageModel
-from proxylm.models.published import config_from_published
+from proxylm.interchange.layouts import read_config
 from proxylm.symbols import EOS
 
 
 @pytest.fixture(scope="module")
 def model(golden):
     folder = golden / "evabyte"
-    config = config_from_published(json.loads((folder / "config.json").read_text()))
+    config, _ = read_config(json.loads((folder / "config.json").read_text()))
     model = LanguageModel(config)
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
     return model

@@ -8,7 +8,7 @@ from proxylm.errors import CheckpointError, UsageError
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import PRESETS, preset
-from proxylm.models.published import config_from_published
+from proxylm.interchange.layouts import read_config
 
 # Method, section 5: layers, width, FFN, heads, key heads, context.
 PAPER = {
@@ -98,7 +98,7 @@ def test_configuration_survives_json():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama', only 'evabyte' is supported"),
+        ({"model_type": "gpt2"}, "model_type is 'gpt2', only evabyte, llama are supported"),
         ({"chunk_size": None}, "key 'chunk_size' is missing"),
     ],
 )
@@ -107,7 +107,7 @@ def test_foreign_published_configurations_are_refused(change, message):
     values |= {"intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 2}
     values |= {"num_pred_heads": 1, "rms_norm_eps": 1e-5, "rope_theta": 1e5, "chunk_size": 8}
     values |= {"max_position_embeddings": 64}
-    assert config_from_published(values).width == 32
+    assert read_config(values)[0].width == 32
     changed = {key: value for key, value in (values | change).items() if value is not None}
     with pytest.raises(CheckpointError, match=message):
-        config_from_published(changed)
+        read_config(changed)

@@ -391,9 +391,9 @@ def test_a_start_from_other_sizes_shows_both_and_binds_nobody(
 
 
 def test_a_start_from_a_published_folder(store: Path, golden: Path, tmp_path: Path) -> None:
-    from proxylm.interchange.evabyte_folder import load_published
+    from proxylm.interchange.folder import load_folder
 
-    published = load_published(golden / "evabyte")
+    published, _ = load_folder(golden / "evabyte")
     sizes = published.config.model_dump(mode="json", exclude={"vocabulary_size", "sentinels"})
     sizes["context"] = sizes["attention"]["window"]
     config = tiny_config(

@@ -1,7 +1,7 @@
 """``proxylm.load``: from a folder to a model that reads and writes bytes.
 
 A run folder gives its newest checkpoint that verifies, a checkpoint folder itself, and a folder
-in the published EvaByte layout its weights.
+that was published or exported its weights.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.device import resolve_device
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
-from proxylm.interchange.evabyte_folder import CONFIG_FILE, load_published
+from proxylm.interchange.folder import CONFIG_FILE, load_folder
 from proxylm.models.language_model import LanguageModel
 from proxylm.training.checkpoint import (
     CHECKPOINTS_FOLDER,
@@ -28,15 +29,32 @@ from proxylm.training.checkpoint import (
 
 EXPECTED = (
     f"expected a run folder (with {CHECKPOINTS_FOLDER}/), a checkpoint (with {MODEL_CONFIG}) or a "
-    f"published EvaByte folder (with {CONFIG_FILE})"
+    f"published EvaByte or exported folder (with {CONFIG_FILE})"
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model with its weights on the CPU, and where it comes from.
+
+    Attributes:
+        module: the model, ready to train or to run.
+        compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
+            there was none.
+        checkpoint: the checkpoint it was read from; None for published and exported folders.
+    """
+
+    module: LanguageModel
+    compressor_fingerprint: str | None
+    checkpoint: Checkpoint | None
 
 
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
     """Load a model for inference.
 
     Args:
-        path: a run folder, a checkpoint folder, or a published EvaByte folder.
+        path: a run folder, a checkpoint folder, a published EvaByte folder, or one that
+            ``proxylm export`` wrote.
         device: where it runs; ``auto`` takes the GPU if there is one.
 
     Returns:
@@ -47,16 +65,20 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
         CheckpointError: no checkpoint of a run can be loaded, or weights do not fit.
         DamagedFileError: a file in it is missing, truncated or altered; the message names it.
     """
-    folder = Path(path)
-    with _unreadable_as_checkpoint_error(folder):
-        model, compressor_fingerprint = _load_language_model(folder)
+    loaded = load_module(Path(path))
     return ByteModel(
-        model.to(resolve_device(device)), compressor_fingerprint=compressor_fingerprint
+        loaded.module.to(resolve_device(device)),
+        compressor_fingerprint=loaded.compressor_fingerprint,
     )
 
 
-def _load_language_model(folder: Path) -> tuple[LanguageModel, str | None]:
-    """The model, and the fingerprint of the compressor it was trained with where that is known."""
+def load_module(folder: Path) -> LoadedModel:
+    """The model of any folder that ``load`` takes, to train, run or export; errors as there."""
+    with _unreadable_as_checkpoint_error(folder):
+        return _load_module(folder)
+
+
+def _load_module(folder: Path) -> LoadedModel:
     if not folder.exists():
         raise UsageError(f"{folder}: no such folder; {EXPECTED}")
     if not folder.is_dir():
@@ -66,14 +88,20 @@ def _load_language_model(folder: Path) -> tuple[LanguageModel, str | None]:
     if (folder / CHECKPOINTS_FOLDER).is_dir():
         return _from_checkpoint(_newest(folder))
     if (folder / CONFIG_FILE).exists():
-        return load_published(folder), None
+        module, facts = load_folder(folder)
+        fingerprint = facts.compressor_fingerprint if facts else None
+        return LoadedModel(module=module, compressor_fingerprint=fingerprint, checkpoint=None)
     raise UsageError(f"{folder}: nothing to load in it; {EXPECTED}")
 
 
-def _from_checkpoint(checkpoint: Checkpoint) -> tuple[LanguageModel, str | None]:
-    model = LanguageModel(checkpoint.model_config())
-    copy_weights(model, checkpoint)
-    return model, checkpoint.manifest.origin.compressor_fingerprint
+def _from_checkpoint(checkpoint: Checkpoint) -> LoadedModel:
+    module = LanguageModel(checkpoint.model_config())
+    copy_weights(module, checkpoint)
+    return LoadedModel(
+        module=module,
+        compressor_fingerprint=checkpoint.manifest.origin.compressor_fingerprint,
+        checkpoint=checkpoint,
+    )
 
 
 def _newest(run: Path) -> Checkpoint:

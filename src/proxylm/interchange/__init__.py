@@ -1,1 +1,1 @@
-"""Checkpoints in other programs' layouts: published EvaByte folders."""
+"""Models in other programs' layouts: published EvaByte folders, exports for transformers."""

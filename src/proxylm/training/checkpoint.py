@@ -226,17 +226,6 @@ def newest_valid(run: Path) -> Checkpoint | None:
     )
 
 
-def compressor_fingerprint_of(path: Path) -> str | None:
-    """The compressor that a run's newest checkpoint, or one checkpoint folder, was trained with.
-
-    None where it was bytes alone, or where the folder is not one of ours.
-    """
-    for folder in [path, *checkpoint_folders(path / CHECKPOINTS_FOLDER)]:
-        if (folder / MANIFEST).is_file():
-            return _read_stored(CheckpointManifest, folder / MANIFEST).origin.compressor_fingerprint
-    return None
-
-
 def load_model(path: Path) -> LanguageModel:
     """The model of a checkpoint folder, with its weights, on the CPU.
 

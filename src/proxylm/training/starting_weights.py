@@ -1,7 +1,9 @@
 """The model a run starts with: fresh weights, or those of another run (``init_from``).
 
 The vocabulary is extended where the new data needs it; every old row stays. A larger vocabulary
-than the data needs is kept too, so that a mixture can be trained further on bytes alone.
+than the data needs is kept too, so that a mixture can be trained further on bytes alone. A byte
+model of several heads, as published EvaByte is, can become a mixture whose further heads predict
+bytes alone: over 320 symbols both kinds of head have the same rows.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
+
 from proxylm.errors import UsageError
-from proxylm.inference.loading import load
+from proxylm.inference.loading import load_module
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.training.checkpoint import compressor_fingerprint_of
+from proxylm.symbols import COMPRESSED_OFFSET
 from proxylm.training.config import TrainingConfig
 from proxylm.training.run_folder import differences
 
@@ -36,14 +40,38 @@ def starting_model(
     if config.init_from is None:
         return LanguageModel(wanted, seed=config.seed)
     origin = Path(config.init_from)
-    model = load(origin).module
+    loaded = load_module(origin)
+    model = _with_raw_heads(loaded.module, wanted)
     _require_same_sizes(origin, model, wanted)
-    _warn_about_other_compressor(origin, compressor_fingerprint)
+    _warn_about_other_compressor(origin, loaded.compressor_fingerprint, compressor_fingerprint)
     model.extend_vocabulary(
         max(wanted.vocabulary_size, model.config.vocabulary_size), seed=config.seed
     )
     model.config = wanted.model_copy(update={"vocabulary_size": model.config.vocabulary_size})
     return model.requires_grad_(True).train()
+
+
+def _with_raw_heads(model: LanguageModel, wanted: ModelConfig) -> LanguageModel:
+    """The same weights with the last of the shared heads as raw heads, where ``wanted`` has such.
+
+    Only over specials and raw bytes alone; any other model stays as it is.
+    """
+    old = model.config
+    heads = {name: getattr(wanted, name) for name in ("prediction_heads", "raw_prediction_heads")}
+    same_heads = old.target_heads == wanted.target_heads
+    can_move = old.vocabulary_size == COMPRESSED_OFFSET and not old.raw_prediction_heads
+    if not (can_move and same_heads and wanted.raw_prediction_heads):
+        return model
+    with torch.device("meta"):
+        changed = LanguageModel(old.model_copy(update=heads))
+    tensors = dict(model.state_dict())
+    shared, raw = tensors["lm_head.weight"].split(
+        [count * COMPRESSED_OFFSET for count in heads.values()]
+    )
+    tensors["lm_head.weight"] = shared.clone()
+    tensors["raw_multibyte_lm_head.weight"] = raw.clone()
+    changed.load_state_dict(tensors, assign=True)
+    return changed
 
 
 def _require_same_sizes(origin: Path, model: LanguageModel, wanted: ModelConfig) -> None:
@@ -57,8 +85,7 @@ def _require_same_sizes(origin: Path, model: LanguageModel, wanted: ModelConfig)
         )
 
 
-def _warn_about_other_compressor(origin: Path, here: str | None) -> None:
-    there = compressor_fingerprint_of(origin)
+def _warn_about_other_compressor(origin: Path, there: str | None, here: str | None) -> None:
     if there and here and there != here:
         logger.warning(
             "init_from: %s was trained with compressor %s, the data has %s: rows of compressed "

@@ -1,6 +1,6 @@
-"""Reading a published EvaByte folder: ``config.json`` beside ``model.safetensors`` or its shards.
+"""Reading published and exported folders: ``config.json`` beside safetensors, one file or shards.
 
-Parameter names are ours already (EVA, "Block and heads"), so reading is checking: every tensor is
+Parameter names are ours already (``interchange.layout``), so reading is checking: every tensor is
 there once, nothing is left over, and every shape is what the configuration says. Nothing in the
 folder is executed.
 """
@@ -17,41 +17,34 @@ from torch import Tensor
 
 from proxylm.errors import CheckpointError, DamagedFileError
 from proxylm.files import read_json
+from proxylm.interchange.layout import Facts
+from proxylm.interchange.layouts import read_config
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.models.published import config_from_published
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 
-def load_published(folder: Path) -> LanguageModel:
-    """The model of a published folder, with its weights in float32, on the CPU.
+def load_folder(folder: Path) -> tuple[LanguageModel, Facts | None]:
+    """The model of a folder, with its weights in float32, on the CPU; and what proxylm noted there.
 
     Raises:
         DamagedFileError: a file is missing, truncated or not what its name says.
         CheckpointError: another architecture, or tensors that do not fit the configuration.
     """
-    model = LanguageModel(read_published_config(folder))
+    config, facts = _read_config_file(folder / CONFIG_FILE)
+    model = LanguageModel(config)
     load_tensors(model, _tensor_files(folder))
-    return model
-
-
-def read_published_config(folder: Path) -> ModelConfig:
-    """The configuration that the folder's ``config.json`` describes."""
-    path = folder / CONFIG_FILE
-    values = read_json(path)
-    if not isinstance(values, Mapping):
-        raise DamagedFileError(f"{path}: expected a JSON object of keys and values")
-    return config_from_published(values, origin=str(path))
+    return model, facts
 
 
 def load_tensors(model: LanguageModel, files: list[Path]) -> None:
     """Copy the tensors of ``files`` into the model, one file in memory at a time.
 
     Raises:
-        DamagedFileError, CheckpointError: as ``load_published``.
+        DamagedFileError, CheckpointError: as ``load_folder``.
     """
     wanted = model.state_dict()
     seen: dict[str, Path] = {}
@@ -67,6 +60,13 @@ def load_tensors(model: LanguageModel, files: list[Path]) -> None:
         raise CheckpointError(
             f"{files[0].parent}: tensor '{missing[0]}' is in none of its files ({names})"
         )
+
+
+def _read_config_file(path: Path) -> tuple[ModelConfig, Facts | None]:
+    values = read_json(path)
+    if not isinstance(values, Mapping):
+        raise DamagedFileError(f"{path}: expected a JSON object of keys and values")
+    return read_config(values, origin=str(path))
 
 
 def _copy(path: Path, name: str, stored: Tensor, wanted: Tensor | None) -> None:
