@@ -20,8 +20,8 @@ from proxylm.compressors.neural.scoring import BoundaryPass, ScoringWindows
 from proxylm.config import Config
 
 TIE_BITS = 2.0**-12
-"""Eight times the largest distance seen between float32 and float64 scores and jumps
-(docs/log.md); a wider band gives the same cuts and costs more float64 passes."""
+"""Fourteen times the largest distance between float32 and float64 that was seen near a threshold,
+eight times the largest anywhere (docs/log.md). A wider band gives the same cuts and costs more."""
 
 EXACT_TIE_BITS = 2.0**-30
 """Far above float64's noise (about 2^-46), far below what occurs by chance."""

@@ -24,11 +24,12 @@ from proxylm.compressors.contract import (
 )
 from proxylm.compressors.neural.byte_lm import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.engines import default_engine, named_engine
-from proxylm.compressors.neural.segmentation import Segmenter, SegmenterParts
+from proxylm.compressors.neural.segmentation import Cuts, Segmenter, SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
@@ -152,7 +153,7 @@ class NeuralCompressor(Compressor):
     def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Segment lengths of each document, without coding them."""
         flat = FlatDocuments.of(documents)
-        lengths = self._segmenter.cut(flat)
+        lengths = self._segmenter.cut(flat).lengths
         return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
@@ -162,17 +163,17 @@ class NeuralCompressor(Compressor):
             running: list[Future[list[CompressedView]]] = []
             for group in _groups(documents):
                 flat = FlatDocuments.of(group)
-                lengths = self._segmenter.cut(flat)
-                running.append(coding.submit(self._code, flat, lengths))
+                cuts = self._segmenter.cut(flat)
+                running.append(coding.submit(self._code, flat, cuts))
             for group_views in running:
                 views += group_views.result()
         return views
 
-    def _code(
-        self, documents: FlatDocuments, segment_lengths: NDArray[np.uint32]
-    ) -> list[CompressedView]:
-        coded = self._engine.code_flat(documents.raw, segment_lengths)
-        return _views(documents, segment_lengths, coded)
+    def _code(self, documents: FlatDocuments, cuts: Cuts) -> list[CompressedView]:
+        coded = cuts.coded
+        if coded is None or self._engine.name != AutomatonEngine.name:
+            coded = self._engine.code_flat(documents.raw, cuts.lengths)
+        return _views(documents, cuts.lengths, coded)
 
 
 def _check_automaton(automaton: Automaton | None, lm: ByteLM, settings: NeuralSettings) -> None:

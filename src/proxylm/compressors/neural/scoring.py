@@ -3,8 +3,8 @@
 A document longer than the LM's context is scored in overlapping windows: each starts with
 ``<bos>``, and the bytes of its overlap with the one before are read but not scored again. Windows
 of similar length are laid end to end into one long row per forward, so that next to nothing is
-computed on padding. What is computed together moves a score by float32's noise only
-(``FLOAT32_NOISE_BITS``); decisions that close are left to float64 (``boundaries.py``).
+computed on padding. What is computed together moves a score by float32's noise only;
+decisions that close are left to float64 (``boundaries.py``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from proxylm.compressors.neural.exact_pass import bits_of, raw_output_rows
 from proxylm.errors import UsageError
 from proxylm.symbols import BOS, RAW_OFFSET
 
-POSITIONS_PER_FORWARD = 1 << 14
+POSITIONS_PER_FORWARD = {"cpu": 1 << 13, "cuda": 1 << 15}
 """Input positions of one forward: several full contexts, little memory."""
 
 
@@ -134,15 +134,16 @@ class BoundaryPass:
     Args:
         lm: the byte LM, on the device where it computes.
         overlap: bytes that a later window of a document reads before it scores.
-        positions_per_forward: input positions of one forward.
+        positions_per_forward: input positions of one forward; default by device.
     """
 
     def __init__(
-        self, lm: ByteLM, *, overlap: int, positions_per_forward: int = POSITIONS_PER_FORWARD
+        self, lm: ByteLM, *, overlap: int, positions_per_forward: int | None = None
     ) -> None:
         self.lm = lm
         self.overlap = overlap
-        self._positions = max(positions_per_forward, lm.context)
+        wanted = positions_per_forward or POSITIONS_PER_FORWARD[lm.device.type]
+        self._positions = max(wanted, lm.context)
         self._output = raw_output_rows(lm.model)
 
     def windows(self, documents: FlatDocuments) -> ScoringWindows:

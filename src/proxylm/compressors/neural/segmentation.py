@@ -17,6 +17,9 @@ from pydantic import Field
 from proxylm.compressors.neural.boundaries import BoundaryRule, Thresholds, fit_thresholds
 from proxylm.compressors.neural.byte_lm import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.boundary_rule import AutomatonCutter, CutThresholds
+from proxylm.compressors.neural.coder.boundary_rule import fit_thresholds as fit_cut_thresholds
+from proxylm.compressors.neural.coder.engine import CodedSegments
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.scoring import BoundaryPass
@@ -41,12 +44,25 @@ class SegmenterParts:
     automaton: Automaton | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """Segments of documents.
+
+    Attributes:
+        lengths: uint32 ``[s]``, 1 to ``MAX_SEGMENT_BYTES`` bytes each.
+        coded: their symbols, where the rule finds them on the way.
+    """
+
+    lengths: NDArray[np.uint32]
+    coded: CodedSegments | None = None
+
+
 class Segmenter(ABC):
     """Cuts documents; a document's cuts depend on nothing but its bytes."""
 
     @abstractmethod
-    def cut(self, documents: FlatDocuments) -> NDArray[np.uint32]:
-        """Segment lengths ``[s]`` of all documents, 1 to ``MAX_SEGMENT_BYTES`` bytes each."""
+    def cut(self, documents: FlatDocuments) -> Cuts:
+        """The segments of all documents."""
 
 
 class EntropySegmentation(Config):
@@ -61,7 +77,7 @@ class EntropySegmentation(Config):
 
     kind: Literal["entropy"] = "entropy"
     percentile: Percentile = 95.0
-    overlap: Annotated[int, Field(ge=0)] = 32
+    overlap: Annotated[int, Field(ge=0)] = 16
     thresholds: Thresholds | None = None
 
     def fitted(self, sample: FlatDocuments, parts: SegmenterParts) -> Self:
@@ -111,8 +127,47 @@ class LineSegmentation(Config):
         return LineSegmenter()
 
 
+class AutomatonSegmentation(Config):
+    """The project's own rule: information is read from the automaton's nodes, without an LM pass.
+
+    Attributes:
+        percentile: of a sample's costs, and of their differences, above which a segment starts.
+        thresholds: what the percentiles were on the sample; None before they are fitted.
+    """
+
+    kind: Literal["automaton"] = "automaton"
+    percentile: Percentile = 95.0
+    thresholds: CutThresholds | None = None
+
+    def fitted(self, sample: FlatDocuments, parts: SegmenterParts) -> Self:
+        """The rule with the thresholds of a sample."""
+        documents = np.split(sample.raw, sample.ends[:-1])
+        raws = [document.tobytes() for document in documents]
+        thresholds = fit_cut_thresholds(_required(parts.automaton), raws, self.percentile)
+        return self.model_copy(update={"thresholds": thresholds})
+
+    def segmenter(self, parts: SegmenterParts) -> Segmenter:
+        """The rule at work.
+
+        Raises:
+            UsageError: its thresholds were never fitted, or there is no automaton.
+        """
+        if self.thresholds is None:
+            raise UsageError("segmentation automaton: its thresholds are not fitted; train it")
+        return AutomatonSegmenter(AutomatonCutter(_required(parts.automaton), self.thresholds))
+
+
+def _required(automaton: Automaton | None) -> Automaton:
+    if automaton is None:
+        raise UsageError(
+            "segmentation automaton: the coder's windows are not enumerated; take window_bits 16"
+        )
+    return automaton
+
+
 Segmentation = Annotated[
-    EntropySegmentation | FixedSegmentation | LineSegmentation, Field(discriminator="kind")
+    EntropySegmentation | FixedSegmentation | LineSegmentation | AutomatonSegmentation,
+    Field(discriminator="kind"),
 ]
 
 
@@ -122,9 +177,9 @@ class EntropySegmenter(Segmenter):
     def __init__(self, rule: BoundaryRule) -> None:
         self._rule = rule
 
-    def cut(self, documents: FlatDocuments) -> NDArray[np.uint32]:
+    def cut(self, documents: FlatDocuments) -> Cuts:
         """See the base class."""
-        return documents.segment_lengths(self._rule.starts(documents))
+        return Cuts(lengths=documents.segment_lengths(self._rule.starts(documents)))
 
 
 class FixedSegmenter(Segmenter):
@@ -133,17 +188,29 @@ class FixedSegmenter(Segmenter):
     def __init__(self, length: int) -> None:
         self._length = length
 
-    def cut(self, documents: FlatDocuments) -> NDArray[np.uint32]:
+    def cut(self, documents: FlatDocuments) -> Cuts:
         """See the base class."""
         place = np.arange(len(documents.raw)) - np.repeat(documents.starts, documents.lengths)
-        return documents.segment_lengths(place % self._length == 0)
+        return Cuts(lengths=documents.segment_lengths(place % self._length == 0))
 
 
 class LineSegmenter(Segmenter):
     """Cuts after every line end."""
 
-    def cut(self, documents: FlatDocuments) -> NDArray[np.uint32]:
+    def cut(self, documents: FlatDocuments) -> Cuts:
         """See the base class."""
         is_start = np.zeros(len(documents.raw), bool)
         is_start[1:] = documents.raw[:-1] == LINE_END
-        return documents.segment_lengths(is_start)
+        return Cuts(lengths=documents.segment_lengths(is_start))
+
+
+class AutomatonSegmenter(Segmenter):
+    """Cuts, and codes in the same walk."""
+
+    def __init__(self, cutter: AutomatonCutter) -> None:
+        self._cutter = cutter
+
+    def cut(self, documents: FlatDocuments) -> Cuts:
+        """See the base class."""
+        found = self._cutter.cut(documents.raw, documents.lengths.astype(np.uint32))
+        return Cuts(lengths=found.segment_lengths, coded=found.coded)
