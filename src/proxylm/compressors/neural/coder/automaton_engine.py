@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.automaton import Automaton
-from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.coder.compiled import Int64, Uint64, compiled, inlined
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
-from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
+from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,
     SEGMENT_START,
@@ -50,21 +50,30 @@ class AutomatonEngine(Engine):
         self._codes = self.transitions.by_base(automaton.codes)
 
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
-        filled = np.ascontiguousarray(lengths[lengths > 0])
+        filled = lengths > 0
+        edges = self.transitions.slots, self.transitions.first
         windows, windows_per_segment = code_windows(
-            np.ascontiguousarray(raw),
-            filled,
-            self.transitions.slots,
-            self.transitions.first,
-            self._codes,
+            np.ascontiguousarray(raw), lengths[filled], *edges, self._codes
         )
-        per_window = self.automaton.window_bits // self.settings.pack_bits
-        symbols_per_segment = np.zeros(len(lengths), np.uint32)
-        symbols_per_segment[lengths > 0] = windows_per_segment * np.uint32(per_window)
-        return CodedSegments(
-            symbols=split_codes(windows, per_window, self.settings.pack_bits),
-            symbols_per_segment=symbols_per_segment,
-        )
+        counts = np.zeros(len(lengths), np.uint32)
+        counts[filled] = windows_per_segment
+        return symbols_of_windows(self.settings, windows, counts)
+
+
+def symbols_of_windows(
+    settings: CoderSettings, windows: NDArray[np.uint32], windows_per_segment: NDArray[np.uint32]
+) -> CodedSegments:
+    """Codes of windows cut into symbols, the most significant first."""
+    assert settings.window_bits is not None
+    shifts = range(settings.window_bits - settings.pack_bits, -1, -settings.pack_bits)
+    if len(shifts) == 1:
+        return CodedSegments(symbols=windows, symbols_per_segment=windows_per_segment)
+    mask = np.uint32(settings.symbol_count - 1)
+    parts = [windows >> np.uint32(shift) & mask for shift in shifts]
+    return CodedSegments(
+        symbols=np.stack(parts, axis=1).ravel(),
+        symbols_per_segment=windows_per_segment * np.uint32(len(shifts)),
+    )
 
 
 @compiled
@@ -91,7 +100,8 @@ def code_windows(
     lanes = np.empty(LANES + 1, np.int64)
     counts = np.empty(LANES, np.int64)
     num_windows, segments_done = np.uint64(0), np.uint64(0)
-    position, segment = 0, 0
+    position: Int64 = 0
+    segment: Int64 = 0
     while segment < len(lengths):
         segment, num_bytes = _mark_block(raw, lengths, position, segment, marked, lanes)
         _walk(marked, lanes, slots, first, records, counts)
@@ -113,13 +123,14 @@ def code_windows(
 def _mark_block(
     raw: NDArray[np.uint8],
     lengths: NDArray[np.uint32],
-    position: int,
-    segment: int,
+    position: Int64,
+    segment: Int64,
     marked: NDArray[np.uint16],
     lanes: NDArray[np.int64],
-) -> tuple[int, int]:
+) -> tuple[Int64, Int64]:
     """Copy the next segments, mark their starts, and choose where lanes begin."""
-    first_segment, num_bytes, lane = segment, 0, 0
+    first_segment, lane = segment, 0
+    num_bytes: Int64 = 0
     while segment < len(lengths) and num_bytes < BLOCK_BYTES:
         if num_bytes * LANES >= lane * BLOCK_BYTES:
             lanes[lane] = num_bytes
@@ -150,7 +161,8 @@ def _walk(
     steps = lanes[1] - lanes[0]
     for lane in range(1, LANES):
         steps = min(steps, lanes[lane + 1] - lanes[lane])
-    base0 = base1 = base2 = base3 = np.uint64(0)
+    base0: Uint64 = np.uint64(0)
+    base1 = base2 = base3 = base0
     from0, from1 = np.uint64(lanes[0]), np.uint64(lanes[1])
     from2, from3 = np.uint64(lanes[2]), np.uint64(lanes[3])
     at0, at1 = from0, from1 + np.uint64(2)
@@ -172,12 +184,12 @@ def _walk(
 @inlined
 def _follow(
     byte: int,
-    base: int,
-    at: int,
+    base: Uint64,
+    at: Uint64,
     slots: NDArray[np.uint32],
     first: NDArray[np.uint32],
     records: NDArray[np.uint32],
-) -> tuple[int, int]:
+) -> tuple[Uint64, Uint64]:
     """One byte: the next base, and where the next record goes."""
     mark = np.uint64(byte)
     slot = np.uint64(slots[base + mark])
@@ -186,17 +198,3 @@ def _follow(
     if slot & _LABELS == mark:
         return slot >> _LABEL_BITS, at
     return after_end, at + np.uint64(1)
-
-
-@compiled
-def split_codes(windows: NDArray[np.uint32], per_window: int, pack_bits: int) -> NDArray[np.uint32]:
-    """Codes cut into symbols, the most significant first."""
-    if per_window == 1:
-        return windows
-    symbols = np.empty(len(windows) * per_window, np.uint32)
-    mask = np.uint32((1 << pack_bits) - 1)
-    for window in range(len(windows)):
-        for part in range(per_window):
-            shift = np.uint32(pack_bits * (per_window - 1 - part))
-            symbols[window * per_window + part] = windows[window] >> shift & mask
-    return symbols

@@ -17,10 +17,16 @@ KERNEL_FILES = (
     "words.py",
     "automaton_build.py",
     "transitions.py",
+    "automaton_engine.py",
+    "boundary_rule.py",
 )
 
 Uint64 = Any
 """A 64-bit word in a kernel: numpy's uint64 from Python, a machine word inside."""
+Int64 = Any
+"""A signed 64-bit number where numpy's type and Python's int would both be half the truth."""
+Record = Any
+"""One element of a structured array, whose fields kernels read and write as attributes."""
 
 _here = Path(__file__).parent
 _kernels = KernelGroup(_here, KERNEL_FILES)

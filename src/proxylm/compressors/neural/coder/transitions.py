@@ -10,12 +10,13 @@ probable node down, lowest first, which keeps neighbours in the trie and in use 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import compiled
+from proxylm.compressors.neural.coder.compiled import Int64, compiled
 from proxylm.symbols import BYTE_COUNT
 
 LABEL_BITS = 10
@@ -26,6 +27,8 @@ SEGMENT_START = 1 << 8
 
 NO_EDGE = (1 << LABEL_BITS) - 1
 """Label of a slot without an edge: neither a byte nor one that starts a segment."""
+
+Value = TypeVar("Value", bound=np.generic)
 
 MAX_BASES = 1 << (32 - LABEL_BITS)
 
@@ -44,7 +47,7 @@ class Transitions:
     bases: NDArray[np.uint32]
     first: NDArray[np.uint32]
 
-    def by_base(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+    def by_base(self, values: NDArray[Value]) -> NDArray[Value]:
         """Values of nodes ``[n, ...]``, reordered so that a node's base finds its own."""
         found = np.zeros((int(self.bases.max()) + 1, *values.shape[1:]), values.dtype)
         found[self.bases] = values
@@ -57,7 +60,7 @@ def transitions_of(automaton: Automaton) -> Transitions:
     children = np.argsort(automaton.parents[1:], kind="stable").astype(np.int64) + 1
     counts = np.bincount(automaton.parents[1:], minlength=num_nodes)
     starts = np.concatenate([[0], np.cumsum(counts)])
-    bases, num_slots = _place(starts, automaton.labels[children])
+    bases, num_slots = place_edges(starts, automaton.labels[children])
     assert bases.max() < MAX_BASES, "the limit on nodes leaves room for all bases"
     slots = np.full(num_slots, NO_EDGE, np.uint32)
     of_edges = bases[automaton.parents[children]] + automaton.labels[children]
@@ -71,7 +74,9 @@ def transitions_of(automaton: Automaton) -> Transitions:
 
 
 @compiled
-def _place(starts: NDArray[np.int64], labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], int]:
+def place_edges(
+    starts: NDArray[np.int64], labels: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint32], Int64]:
     """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``.
 
     The search for room goes on where the last node with as many edges found its own: from the
