@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from proxylm.errors import UsageError
+from proxylm.pool import shared_device_index
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -22,4 +23,8 @@ def resolve_device(name: str) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise UsageError("device: cuda, but torch finds no GPU here; use cpu or auto")
-    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+    if not has_gpu or name == "cpu":
+        return torch.device("cpu")
+    # Processes of a pool are spread over the GPUs; anything else takes torch's current one.
+    index = shared_device_index(torch.cuda.device_count())
+    return torch.device("cuda") if index is None else torch.device("cuda", index)

@@ -33,7 +33,11 @@ def wide_view(raw: bytes) -> CompressedView:
     """One symbol a byte, shifted up to need more than 16 bits; segments of three bytes."""
     symbols = np.frombuffer(raw, np.uint8).astype(np.uint32) + 65_281
     lengths = [min(3, len(raw) - start) for start in range(0, len(raw), 3)]
-    return CompressedView(symbols=symbols, segment_lengths=np.array(lengths, np.uint32))
+    return CompressedView(
+        symbols=symbols,
+        segment_lengths=np.array(lengths, np.uint32),
+        segment_symbol_counts=np.array(lengths, np.uint32),
+    )
 
 
 def some_documents(count: int, seed: int = 0) -> list[Document]:

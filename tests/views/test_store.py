@@ -31,7 +31,11 @@ def test_every_row_of_every_view_reads_back(small_store):
         np.testing.assert_array_equal(pairs.anchors(ordinal), expected_pairs.anchors)
         np.testing.assert_array_equal(wide.symbols(ordinal), expected_wide.symbols)
         np.testing.assert_array_equal(wide.segment_lengths(ordinal), expected_wide.segment_lengths)
+        np.testing.assert_array_equal(
+            wide.segment_symbol_counts(ordinal), expected_wide.segment_symbol_counts
+        )
         assert pairs.segment_lengths(ordinal) is None
+        assert pairs.segment_symbol_counts(ordinal) is None
         assert wide.anchors(ordinal).shape == (0, 2)
     assert store.raw_lengths.tolist() == [len(document.raw) for document in DOCUMENTS]
     assert pairs.symbol_lengths.tolist() == [(len(d.raw) + 1) // 2 for d in DOCUMENTS]

@@ -180,11 +180,12 @@ def test_a_symbol_outside_the_vocabulary_is_found_by_verify(tmp_path):
     assert "symbol 1 is outside the vocabulary of 1" in message
 
 
-def view(symbols, anchors=(), segments=None) -> CompressedView:
+def view(symbols, anchors=(), segments=None, counts=None) -> CompressedView:
     return CompressedView(
         symbols=np.array(symbols, np.uint32),
         anchors=np.array(anchors, np.uint32).reshape(-1, 2),
         segment_lengths=None if segments is None else np.array(segments, np.uint32),
+        segment_symbol_counts=None if counts is None else np.array(counts, np.uint32),
     )
 
 
@@ -198,6 +199,14 @@ def view(symbols, anchors=(), segments=None) -> CompressedView:
         ([view([1] * 9, [[5, 9]])], 0, "anchors do not rise"),
         ([view([1], segments=[4, 6]), view([1], segments=[4, 5])], 1, "segments of 9 bytes"),
         ([view([1], segments=[10]), view([1])], 1, "for some documents only"),
+        ([view([1], segments=[10], counts=[2])], 0, "segments of 2 symbols, not 1"),
+        ([view([1], segments=[10], counts=[0, 1])], 0, "do not fit the segment lengths"),
+        ([view([1], counts=[1])], 0, "do not fit the segment lengths"),
+        (
+            [view([1], segments=[10], counts=[1]), view([1], segments=[10])],
+            1,
+            "symbols per segment are there for some documents only",
+        ),
     ],
 )
 def test_a_compressor_that_errs_is_caught_before_anything_is_written(views, row, message):
@@ -211,3 +220,5 @@ def test_right_views_pass():
     views = [view([1] * 9, [[1, 1], [9, 8]]), view([]), view([2] * 4, [[2, 1]])]
     assert find_mistake(views, [10, 10, 10], PAIRS) is None
     assert find_mistake([view([1], segments=[4, 6])], [10], PAIRS) is None
+    counted = view([1, 2, 3], segments=[4, 6], counts=[1, 2])
+    assert find_mistake([counted], [10], PAIRS) is None

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.reduction import DupFd
 from typing import Any
 
@@ -28,6 +29,7 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.utils.stats import PipelineStats
 
 from proxylm.errors import DataError
+from proxylm.pool import WORKER_NUMBER, threads_each
 from proxylm.views.job import Job
 from proxylm.views.steps import ViewSource
 
@@ -111,21 +113,33 @@ def run_shards(
     """
     ranks = executor.get_incomplete_ranks()
     workers = min(workers, len(ranks))
+    threads = threads_each(max(1, workers))
     with _one_thread_each():
         if workers <= 1:
             for rank in ranks:
                 on_done(executor.run_shard(rank))
         else:
-            _run_in_pool(executor.job, ranks, workers, lock_descriptor, on_done)
+            _run_in_pool(executor.job, ranks, (workers, threads), lock_descriptor, on_done)
 
 
 def _run_in_pool(
-    job: Job, ranks: list[int], workers: int, lock_descriptor: int, on_done: Callable[[int], None]
+    job: Job,
+    ranks: list[int],
+    workers_and_threads: tuple[int, int],
+    lock_descriptor: int,
+    on_done: Callable[[int], None],
 ) -> None:
+    workers, threads = workers_and_threads
     context = _server_context()
     lifeline, our_end = context.Pipe(duplex=False)
+    numbers = context.SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
     pool = ProcessPoolExecutor(
-        workers, context, _start_worker, (job, lifeline, _LockShare(lock_descriptor))
+        workers,
+        context,
+        _start_worker,
+        (job, lifeline, _LockShare(lock_descriptor), numbers, threads),
     )
     # Largest first, so that no worker is left with a long part while the others are idle.
     part_bytes = job.source.part_bytes
@@ -165,9 +179,14 @@ def _receive_lock(shared: Any) -> _LockShare:
 _worker_state: dict[str, Any] = {}
 
 
-def _start_worker(job: Job, lifeline: Connection, lock: _LockShare) -> None:
+def _start_worker(
+    job: Job, lifeline: Connection, lock: _LockShare, numbers: SimpleQueue[int], threads: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
     os.environ.update(_ONE_THREAD)
+    # Only torch, where a compressor brings it, has use for a core that no worker takes.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ[WORKER_NUMBER] = str(numbers.get())
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     _worker_state.update(lock=lock, job=job)
 
