@@ -19,6 +19,7 @@ from proxylm.cli import (
     compressor,
     demo,
     evaluate,
+    export,
     generate,
     prepare,
     rates,
@@ -57,6 +58,7 @@ app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
+app.command("export")(export.export)
 app.command("rates")(rates.rates)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
