@@ -10,8 +10,9 @@ import torch
 
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Finish, prompt_symbols
+from proxylm.inference.decoding_row import Finish
 from proxylm.inference.options import generation_options
+from proxylm.inference.raw_text import prompt_symbols
 from proxylm.inference.sampling import draw, uniform
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, UNK
 from small_models import ATTENTIONS, small_model
@@ -90,7 +91,7 @@ def test_more_prompts_than_are_decoded_together(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = model.generate_batch(PROMPTS, max_new_bytes=12)
-    monkeypatch.setattr("proxylm.inference.byte_model.ROWS_TOGETHER", 2)
+    monkeypatch.setattr("proxylm.inference.decoding.ROWS_TOGETHER", 2)
     assert model.generate_batch(PROMPTS, max_new_bytes=12) == whole
 
 
@@ -98,7 +99,7 @@ def test_a_long_prompt_is_fed_in_bounded_stretches(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = model.generate(PROMPTS[4], max_new_bytes=20)
-    monkeypatch.setattr("proxylm.inference.decoding.PREFILL_SYMBOLS", 7)
+    monkeypatch.setattr("proxylm.inference.batch_decoder.PREFILL_SYMBOLS", 7)
     assert model.generate(PROMPTS[4], max_new_bytes=20) == whole
 
 

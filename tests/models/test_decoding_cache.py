@@ -1,5 +1,6 @@
 """Steps through a cache against the parallel forward: windows, rows, rewinding, memory."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ def fed(model, ids, sizes):
     for size in sizes:
         outputs.append(model.step(ids[:, start : start + size], cache))
         start += size
-    assert cache.position == start
+    assert (cache.positions == start).all()
     return torch.cat(outputs, dim=1)
 
 
@@ -62,13 +63,85 @@ def test_rewinding_further_than_a_window_is_refused(build, packed):
         cache.rewind(20)
 
 
+def ragged(model, ids, cache, counts):
+    """Feed each row its next ``counts[row]`` symbols; states after them, padded."""
+    counts, starts = np.array(counts), cache.positions.copy()
+    padded = torch.zeros(len(counts), counts.max(), dtype=torch.int64)
+    for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        padded[row, :count] = ids[row, start : start + count]
+    hidden = model.step_hidden(padded, cache, counts)
+    assert (cache.positions == starts + counts).all()
+    return [hidden[row, :count] for row, count in enumerate(counts)]
+
+
+RAGGED = [[5, 0, 33], [1, 1, 1], [27, 40, 0], [1, 1, 0], [31, 0, 1], [1, 64, 70]]
+
+
+def test_rows_at_different_positions_equal_forward(case):
+    model, ids, _ = case
+    with torch.no_grad():
+        expected = model.hidden(ids)
+    cache, fed = model.new_cache(3), [[], [], []]
+    for counts in RAGGED:
+        for row, states in enumerate(ragged(model, ids, cache, counts)):
+            fed[row].append(states)
+    for row, states in enumerate(fed):
+        found = torch.cat(states)
+        assert len(found) == cache.positions[row] >= 66
+        torch.testing.assert_close(found, expected[row, : len(found)], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_rewound_each_to_its_own_position(case):
+    model, ids, _ = case
+    with torch.no_grad():
+        expected = model.hidden(ids)
+    cache = model.new_cache(3)
+    ragged(model, ids, cache, [30, 62, 5])
+    wrong = (ids + 1) % 400
+    ragged(model, wrong, cache, [7, 5, 9])
+    cache.rewind(np.array([32, 62, 5]))
+    wrong[0, 30:32] = ids[0, 30:32]  # what row 0 keeps of it is wrong
+    for row, states in enumerate(ragged(model, ids, cache, [0, 10, 40])):
+        start = [32, 62, 5][row]
+        wanted = expected[row, start : start + len(states)]
+        torch.testing.assert_close(states, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_come_and_start_again(case):
+    model, ids, _ = case
+    with torch.no_grad():
+        expected = model.hidden(ids)
+    cache = model.new_cache(1)
+    ragged(model, ids, cache, [70])
+    cache.add_rows(2)
+    ragged(model, ids, cache, [1, 40, 3])
+    cache.restart(0)
+    found = ragged(model, ids, cache, [50, 30, 60])
+    for row, start in enumerate([0, 40, 3]):
+        wanted = expected[row, start : start + len(found[row])]
+        torch.testing.assert_close(found[row], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_rows_can_leave(case):
     model, ids, logits = case
     cache = model.new_cache(3)
     model.step(ids[:, :70], cache)
     cache.keep_rows(torch.tensor([2, 0]))
-    after = model.step(ids[[2, 0], 70:], cache)
-    torch.testing.assert_close(after, logits[[2, 0], 70:], rtol=1e-4, atol=1e-5)
+    cache.rewind(np.array([66, 63]))  # row 0 back over a window's border
+    after = model.step(ids[[2, 0], 66:90], cache)
+    torch.testing.assert_close(after[0], logits[2, 66:90], rtol=1e-4, atol=1e-5)
+    cache.keep_rows([1])
+    cache.rewind(63)
+    after = model.step(ids[[0], 63:], cache)
+    torch.testing.assert_close(after, logits[[0], 63:], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_are_idle_leave_no_trace_of_numbers_that_are_none(case):
+    model, ids, _ = case
+    cache = model.new_cache(3)
+    ragged(model, ids, cache, [1, 0, 60])
+    found = ragged(model, ids, cache, [50, 0, 1])
+    assert all(torch.isfinite(states).all() for states in found)
 
 
 def test_memory_is_a_window_and_the_summaries(build, packed):
@@ -83,11 +156,10 @@ def test_memory_is_a_window_and_the_summaries(build, packed):
             assert layer.buffer.untyped_storage().nbytes() == layer.buffer.nbytes
 
 
-def test_published_rule_of_partial_chunks(build, packed):
-    """A window's summaries exist only once it is complete: the mask of a step has none before."""
+def test_a_window_is_summarized_when_the_next_one_begins(build, packed):
     model, (ids, _) = build(), packed(1, 40)
     cache = model.new_cache(1)
-    model.step(ids[:, :31], cache)
-    assert all(layer.capacity == 0 for layer in cache.layers)
-    model.step(ids[:, 31:32], cache)
-    assert all(layer.capacity == 4 for layer in cache.layers)
+    for size, summaries in ((31, 0), (1, 0), (1, 4)):
+        position = cache.positions[0]
+        model.step(ids[:, position : position + size], cache)
+        assert all(layer.room.summaries == summaries for layer in cache.layers)

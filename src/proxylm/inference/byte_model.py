@@ -16,13 +16,11 @@ from torch import Tensor
 from proxylm.errors import UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import RawView
-from proxylm.inference.decoding import Completion, Piece, complete, decode
+from proxylm.inference.decoding import Completion, complete, decode
+from proxylm.inference.decoding_row import DecodingRequest, Piece
 from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions, generation_options
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-
-ROWS_TOGETHER = 32
-"""Most prompts that ``generate_batch`` decodes at once; results do not depend on it."""
 
 IntegerArray = Tensor | NDArray[np.integer]
 
@@ -106,7 +104,7 @@ class ByteModel:
 
     def pieces(self, prompt: bytes, options: GenerationOptions) -> Iterator[Piece]:
         """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
-        return decode(self.module, _checked_prompts([prompt]), options, samples=[0])
+        return decode(self.module, _requests([prompt], options, samples=[0]))
 
     def generate_batch(
         self,
@@ -151,19 +149,10 @@ class ByteModel:
             samples: per prompt, the number its randomness depends on beside the seed and the
                 position; by default its index.
         """
-        numbers = list(range(len(prompts)) if samples is None else samples)
-        checked = _checked_prompts(prompts)
-        if len(numbers) != len(checked):
-            raise UsageError(f"{len(numbers)} sample numbers for {len(checked)} prompts")
-        # Prompts of like length together: fewer steps in which some rows only read.
-        order = sorted(range(len(checked)), key=lambda index: len(checked[index]))
-        results: dict[int, Completion] = {}
-        for start in range(0, len(order), ROWS_TOGETHER):
-            chosen = order[start : start + ROWS_TOGETHER]
-            rows, row_numbers = [checked[i] for i in chosen], [numbers[i] for i in chosen]
-            completions = complete(self.module, rows, options, row_numbers)
-            results |= dict(zip(chosen, completions, strict=True))
-        return [results[index] for index in range(len(checked))]
+        numbers = range(len(prompts)) if samples is None else samples
+        if len(numbers) != len(prompts):
+            raise UsageError(f"{len(numbers)} sample numbers for {len(prompts)} prompts")
+        return complete(self.module, _requests(prompts, options, numbers))
 
     def logits(
         self,
@@ -215,11 +204,16 @@ class ByteModel:
         return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
 
 
-def _checked_prompts(prompts: Sequence[bytes]) -> list[bytes]:
+def _requests(
+    prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
+) -> list[DecodingRequest]:
     for prompt in prompts:
         if not isinstance(prompt, bytes | bytearray | memoryview):
             raise UsageError(f"a prompt is bytes, not {type(prompt).__name__}; encode text first")
-    return [bytes(prompt) for prompt in prompts]
+    return [
+        DecodingRequest(prompt=bytes(prompt), options=options, sample=sample)
+        for prompt, sample in zip(prompts, samples, strict=True)
+    ]
 
 
 def _integer_tensor(

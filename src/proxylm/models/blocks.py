@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from proxylm.models.attention import AttentionForm
 from proxylm.models.cache import LayerCache
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
 
@@ -40,7 +41,7 @@ class SelfAttention(nn.Module):
         return self.adaptive_mu_k[0, :, 0, 0], self.adaptive_phi[0, :, 0, 0]
 
     def project(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values: ``[B, N, heads, D]`` each."""
+        """Rotated queries and keys, and values: ``[..., heads, D]`` each, of ``[..., width]``."""
         split = (*x.shape[:-1], -1, self.head_width)
         query = rotate(self.q_proj(x).view(split), rotation)
         key = rotate(self.k_proj(x).view(split), rotation)
@@ -51,10 +52,10 @@ class SelfAttention(nn.Module):
         query, key, value = self.project(x, rotation)
         return self.o_proj(form.attend(query, key, value, *self.summary_vectors()).flatten(-2))
 
-    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache) -> Tensor:
-        """Attention of ``n`` further positions through a cache, ``[B, n, width]``."""
+    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
+        """Attention of a pass's ``T`` symbols through a cache, ``[T, width]``."""
         query, key, value = self.project(x, rotation)
-        return self.o_proj(cache.attend(query, key, value, *self.summary_vectors()).flatten(-2))
+        return self.o_proj(cache.attend(query, key, value, feed, self.summary_vectors).flatten(-2))
 
 
 class GatedFeedForward(nn.Module):
@@ -89,7 +90,7 @@ class Block(nn.Module):
         x = x + self.self_attn(self.input_layernorm(x), rotation, form)
         return x + self.mlp(self.post_attention_layernorm(x))
 
-    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache) -> Tensor:
-        """The same for ``n`` further positions through a cache."""
-        x = x + self.self_attn.step(self.input_layernorm(x), rotation, cache)
+    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
+        """The same for a pass's ``T`` symbols through a cache, ``[T, width]``."""
+        x = x + self.self_attn.step(self.input_layernorm(x), rotation, cache, feed)
         return x + self.mlp(self.post_attention_layernorm(x))

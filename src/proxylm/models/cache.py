@@ -1,269 +1,345 @@
 """Caches for incremental decoding: EVA in memory ``O(W + N/C)``, causal attention in ``O(N)``.
 
-All rows of a batch stand at the same position, counted from 0: there is no left padding. Rows with
-prompts of different lengths go on together by feeding the longer ones their own prompt symbols.
+Every row of a batch stands at its own position, counted from 0: there is no padding. A layer holds
+the summaries and the current window's keys of a row in one buffer, summaries written backwards
+from an origin and keys forwards, so that what a symbol sees is one slice::
 
-An EVA layer holds the summaries and the current window's keys in one buffer, summaries written
-backwards from the middle and keys forwards, so that what a query sees is always one slice::
+    [ free | summary M-1 ... summary 1, summary 0 | key 0, key 1 ... key W-1 | room for trees ]
 
-    [ free | summary M-1 ... summary 1, summary 0 | key 0, key 1 ... key W-1 ]
+Causal attention is the same with one window that never ends.
 
-Chunks are summarized only when their window is complete. The keys of the window before are kept
-beside, so that ``rewind`` can take back rejected proposals, across a window's border too.
+A window becomes summaries when the first symbol *after* it is fed, so no proposal that may still
+be rejected is summarized as the last of its window. A pass that goes on into the next window does
+summarize; the keys of the newest sealed window are therefore kept beside, and ``rewind`` brings
+them back.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.feed import Feed, Integers, PaddedRound, Room, Round, Sealing, Tree
 from proxylm.models.summaries import summarize_chunks
 
 _FIRST_CAPACITY = 64
+_ENDLESS = 1 << 62  # the window of causal attention
 
 SummaryVectors = Callable[[], tuple[Tensor | None, Tensor | None]]
 """Gives EVA's ``mu`` and ``phi`` ``[H, D]``; asked only when a window is complete."""
 
 
-class Slot(NamedTuple):
-    """Where one further position goes, and what it sees.
+class LayerCache:
+    """Keys and values of one layer: ``buffer [2, B, H_kv, summaries + keys, D]``.
 
-    Keys and values are ``buffer [2, B, H_kv, capacity, D]``; the new position is the last of
-    ``first`` ... ``end - 1``, which are all that its query sees.
+    It knows neither positions nor windows; a ``Feed`` says what goes where.
     """
 
-    buffer: Tensor
-    first: int
-    end: int
+    def __init__(self, attention: EvaAttention | None) -> None:
+        self.attention = attention
+        self.room = Room(0, 0, 0)
+        self.buffer: Tensor | None = None
+        self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
 
+    def rounds(
+        self, feed: Feed, like: Tensor, summary_vectors: SummaryVectors
+    ) -> Iterator[tuple[Round, Tensor]]:
+        """Each round of a pass with the buffer, once the windows before it are summarized.
 
-class LayerCache(ABC):
-    """Keys and values of one layer."""
-
-    @abstractmethod
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
-    ) -> Tensor:
-        """Append ``n`` positions ``[B, n, heads, D]`` and attend from them, ``[B, n, H, D]``."""
-
-    @abstractmethod
-    def open_slot(self, key: Tensor) -> Slot:
-        """Room for one position whose keys look like ``key [B, H_kv, D]``; the caller fills it."""
-
-    @abstractmethod
-    def close_slot(self, summary_vectors: SummaryVectors) -> None:
-        """Count the position in, once its slot is filled and its query has attended."""
-
-    @abstractmethod
-    def rewind(self, position: int) -> None:
-        """Forget every position from ``position`` on."""
-
-    @abstractmethod
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep only these rows of the batch, int64 ``[b]``, in this order."""
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, *, seen_before: int) -> Tensor:
-    """Attention of ``n`` new positions ``[B, n, H, D]``, causal among themselves.
-
-    ``key`` and ``value`` are ``[B, H_kv, seen_before + n, D]``.
-    """
-    count = query.shape[1]
-    mask = None
-    if count > 1:
-        everything = torch.ones(count, seen_before + count, dtype=torch.bool, device=query.device)
-        mask = everything.tril(diagonal=seen_before)
-    grouped = query.shape[2] != key.shape[1]
-    out = F.scaled_dot_product_attention(
-        query.transpose(1, 2), key, value, attn_mask=mask, enable_gqa=grouped
-    )
-    return out.transpose(1, 2)
-
-
-class CausalLayerCache(LayerCache):
-    """Every key and value so far, in a buffer that doubles when it is full."""
-
-    def __init__(self) -> None:
-        self.length = 0
-        self.buffer: Tensor | None = None  # [2, B, H_kv, capacity, D]
+        ``like`` is any key of the pass, ``[..., H_kv, D]``. The caller writes the round's keys and
+        values into the buffer.
+        """
+        buffer = self._reserve(feed.room, like)
+        for round_ in feed.rounds:
+            for sealing in round_.sealing:
+                self._seal(sealing, summary_vectors)
+            yield round_, buffer
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        feed: Feed,
+        summary_vectors: SummaryVectors,
     ) -> Tensor:
-        """See the base class."""
-        end = self.length + query.shape[1]
-        buffer = self._reserve(key, end)
-        buffer[0, :, :, self.length : end] = key.transpose(1, 2)
-        buffer[1, :, :, self.length : end] = value.transpose(1, 2)
-        out = attend(query, buffer[0, :, :, :end], buffer[1, :, :, :end], seen_before=self.length)
-        self.length = end
+        """Append keys and values ``[T, H_kv, D]``, attend from the queries, ``[T, H, D]``."""
+        if len(feed.rounds) == 1:
+            [(round_, buffer)] = self.rounds(feed, key, summary_vectors)
+            return write_and_attend(query, key, value, buffer, round_)
+        out = torch.empty_like(query)
+        for round_, buffer in self.rounds(feed, key, summary_vectors):
+            tokens = round_.tokens
+            out[tokens] = write_and_attend(
+                query[tokens], key[tokens], value[tokens], buffer, round_
+            )
         return out
 
-    def open_slot(self, key: Tensor) -> Slot:
-        """See the base class."""
-        end = self.length + 1
-        return Slot(self._reserve(key[:, None], end), 0, end)
+    def restore_window(self, rows: Integers) -> None:
+        """Bring back the keys of these rows' newest sealed window."""
+        assert self.buffer is not None and self.previous_window is not None
+        start = self.room.summaries
+        window = self.previous_window.shape[3]
+        self.buffer[:, rows, :, start : start + window] = self.previous_window[:, rows]
 
-    def close_slot(self, summary_vectors: SummaryVectors) -> None:
-        """See the base class."""
-        self.length += 1
-
-    def rewind(self, position: int) -> None:
-        """See the base class."""
-        self.length = position
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """See the base class."""
+    def move(self, rows: Tensor, from_places: Tensor, to_places: Tensor) -> None:
+        """Copy keys and values from place to place within their rows, int64 ``[n]`` each."""
         if self.buffer is not None:
-            self.buffer = self.buffer.index_select(1, rows)
+            self.buffer[:, rows, :, to_places] = self.buffer[:, rows, :, from_places]
 
-    def _reserve(self, key: Tensor, end: int) -> Tensor:
-        capacity = 0 if self.buffer is None else self.buffer.shape[3]
-        if end > capacity:
-            batch, _, heads, width = key.shape
-            grown = key.new_empty(2, batch, heads, max(end, 2 * capacity, _FIRST_CAPACITY), width)
-            if self.buffer is not None:
-                grown[:, :, :, : self.length] = self.buffer[:, :, :, : self.length]
-            self.buffer = grown
-        assert self.buffer is not None
-        return self.buffer
-
-
-class EvaLayerCache(LayerCache):
-    """Summaries of complete windows beside the exact keys of the current one."""
-
-    def __init__(self, attention: EvaAttention) -> None:
-        self.attention = attention
-        self.length = 0
-        self.capacity = 0  # summaries that fit
-        self.buffer: Tensor | None = None  # [2, B, H, capacity + W, D]
-        self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
-        self.sealed_windows = 0
-
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
-    ) -> Tensor:
-        """See the base class."""
-        assert mu is not None and phi is not None
-        window, outputs, start = self.attention.window, [], 0
-        while start < query.shape[1]:
-            end = min(query.shape[1], start + window - self.length % window)
-            piece = slice(start, end)
-            outputs.append(self._attend_in_window(query[:, piece], key[:, piece], value[:, piece]))
-            if self.length % window == 0:
-                self._seal_window(mu, phi)
-            start = end
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-
-    def open_slot(self, key: Tensor) -> Slot:
-        """See the base class."""
-        window = self.attention.window
-        summaries = self.length // window * self.attention.chunks_per_window
-        end = self.capacity + self.length % window + 1
-        return Slot(self._reserve(key[:, None]), self.capacity - summaries, end)
-
-    def close_slot(self, summary_vectors: SummaryVectors) -> None:
-        """See the base class."""
-        self.length += 1
-        if self.length % self.attention.window == 0:
-            mu, phi = summary_vectors()
-            assert mu is not None and phi is not None
-            self._seal_window(mu, phi)
-
-    def _attend_in_window(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        buffer = self._reserve(key)
-        filled = self.length % self.attention.window
-        summaries = self.length // self.attention.window * self.attention.chunks_per_window
-        first, old_end = self.capacity - summaries, self.capacity + filled
-        end = old_end + key.shape[1]
-        buffer[0, :, :, old_end:end] = key.transpose(1, 2)
-        buffer[1, :, :, old_end:end] = value.transpose(1, 2)
-        self.length += key.shape[1]
-        seen = buffer[:, :, :, first:end]
-        return attend(query, seen[0], seen[1], seen_before=old_end - first)
-
-    def _seal_window(self, mu: Tensor, phi: Tensor) -> None:
-        assert self.buffer is not None
-        chunks = self.attention.chunks_per_window
-        window_keys = self.buffer[:, :, :, self.capacity :]
-        self.previous_window = window_keys.clone()
-        self.sealed_windows = self.length // self.attention.window
-        # [2, B, H, W, D] -> [2, B, chunks, C, H, D]
-        by_chunk = window_keys.unflatten(3, (chunks, self.attention.chunk)).permute(
-            0, 1, 3, 4, 2, 5
-        )
-        summaries = torch.stack(summarize_chunks(by_chunk[0], by_chunk[1], mu, phi))
-        earlier = (self.length // self.attention.window - 1) * chunks
-        self._reserve_summaries(earlier + chunks, held=earlier)
-        first = self.capacity - earlier - chunks
-        self.buffer[:, :, :, first : first + chunks] = summaries.transpose(2, 3).flip(3)
-
-    def rewind(self, position: int) -> None:
-        """Forget positions from ``position`` on; at most into the window before the current one."""
-        window = self.attention.window
-        assert 0 <= position <= self.length, "rewind goes back"
-        if position // window < self.length // window:
-            assert self.buffer is not None and self.previous_window is not None
-            assert position // window == self.sealed_windows - 1, "rewind by more than a window"
-            self.buffer[:, :, :, self.capacity :] = self.previous_window
-        self.length = position
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """See the base class."""
+    def keep_rows(self, rows: Integers, room: Room) -> None:
+        """Keep only these rows of all that ``room`` has, in this order."""
         if self.buffer is not None:
-            self.buffer = self.buffer.index_select(1, rows)
+            self.buffer = self._reserve(room, self.buffer[0, :, :, 0])[:, rows]
+            self.room = room._replace(rows=len(rows))
         if self.previous_window is not None:
-            self.previous_window = self.previous_window.index_select(1, rows)
+            self.previous_window = self.previous_window[:, rows]
 
-    def _reserve(self, key: Tensor) -> Tensor:
-        if self.buffer is None:
-            batch, _, heads, width = key.shape
-            self.buffer = key.new_empty(2, batch, heads, self.attention.window, width)
+    def _reserve(self, room: Room, like: Tensor) -> Tensor:
+        if self.buffer is None or self.room != room:
+            old, was = self.buffer, self.room
+            heads, width = like.shape[-2:]
+            # Zeros, not garbage: masked places still take part in products, and 0 x NaN is NaN.
+            shape = (2, room.rows, heads, room.summaries + room.keys, width)
+            self.buffer, self.room = like.new_zeros(shape), room
+            if old is not None:
+                start = room.summaries - was.summaries
+                self.buffer[:, : was.rows, :, start : start + old.shape[3]] = old
+            if self.previous_window is not None and room.rows > was.rows:
+                added = self.previous_window.new_zeros(
+                    2, room.rows - was.rows, *self.previous_window.shape[2:]
+                )
+                self.previous_window = torch.cat([self.previous_window, added], dim=1)
         return self.buffer
 
-    def _reserve_summaries(self, wanted: int, *, held: int) -> None:
-        if wanted <= self.capacity:
-            return
-        assert self.buffer is not None
-        old, window = self.buffer, self.attention.window
-        capacity = max(wanted, 2 * self.capacity)
-        self.buffer = old.new_empty(*old.shape[:3], capacity + window, old.shape[4])
-        used = held + window
-        self.buffer[:, :, :, capacity - held :] = old[:, :, :, old.shape[3] - used :]
-        self.capacity = capacity
+    def _seal(self, sealing: Sealing, summary_vectors: SummaryVectors) -> None:
+        assert self.buffer is not None and self.attention is not None
+        mu, phi = summary_vectors()
+        assert mu is not None and phi is not None
+        row, window = sealing
+        chunks, origin = self.attention.chunks_per_window, self.room.summaries
+        # [2, H, W, D], -> [2, chunks, C, H, D]
+        keys = self.buffer[:, row, :, origin : origin + self.attention.window]
+        if self.previous_window is None:
+            self.previous_window = keys.new_zeros(2, self.room.rows, *keys.shape[1:])
+        self.previous_window[:, row] = keys
+        by_chunk = keys.unflatten(2, (chunks, self.attention.chunk)).permute(0, 2, 3, 1, 4)
+        summaries = torch.stack(summarize_chunks(by_chunk[0], by_chunk[1], mu, phi))
+        first = origin - (window + 1) * chunks
+        self.buffer[:, row, :, first : first + chunks] = summaries.transpose(1, 2).flip(2)
+
+
+def write_and_attend(
+    query: Tensor, key: Tensor, value: Tensor, buffer: Tensor, round_: Round
+) -> Tensor:
+    """Put a round's keys and values ``[t, H_kv, D]`` in their places; attention ``[t, H, D]``."""
+    padded = round_.padded(query.device)
+    buffer[0][padded.write_rows, :, padded.write_places] = key
+    buffer[1][padded.write_rows, :, padded.write_places] = value
+    return attend(query, buffer, padded)
+
+
+def attend(query: Tensor, buffer: Tensor, padded: PaddedRound) -> Tensor:
+    """Attention of a round's queries ``[t, H, D]`` over what they see of the buffer."""
+    queries = query.unflatten(0, padded.shape) if padded.full else query[padded.queries]
+    seen = buffer[:, padded.rows, :, padded.seen]
+    grouped = query.shape[1] != buffer.shape[2]
+    out = F.scaled_dot_product_attention(
+        queries.transpose(1, 2), seen[0], seen[1], attn_mask=padded.mask, enable_gqa=grouped
+    )
+    out = out.transpose(1, 2).flatten(0, 1)
+    return out if padded.full else out[padded.cells]
 
 
 class Cache:
-    """What ``LanguageModel.step`` remembers: one layer cache each, and the next position."""
+    """What decoding remembers: every row's position, and one ``LayerCache`` per layer.
+
+    Attributes:
+        positions: int64 ``[B]``; symbols that each row has been fed.
+        layers: in order.
+    """
 
     def __init__(self, config: ModelConfig, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self.position = 0
-        self.layers: list[LayerCache] = [_layer_cache(config) for _ in range(config.layers)]
+        attention = config.attention if isinstance(config.attention, EvaAttention) else None
+        self.positions = np.zeros(batch_size, dtype=np.int64)
+        self.layers = [LayerCache(attention) for _ in range(config.layers)]
+        self._window = attention.window if attention else _ENDLESS
+        self._chunks_per_window = attention.chunks_per_window if attention else 0
+        self._sealed = np.zeros(batch_size, dtype=np.int64)  # windows that are summaries
+        self._restorable = np.zeros(batch_size, dtype=bool)  # the newest of them can come back
+        self._room = Room(batch_size, 0, 0)
 
-    def rewind(self, position: int) -> None:
-        """Forget every position from ``position`` on (rejected proposals).
+    @property
+    def batch_size(self) -> int:
+        """``B``."""
+        return len(self.positions)
+
+    @property
+    def room_in_window(self) -> Integers:
+        """``[B]``: how many symbols of each row still fit before a window's border; endless: many.
+
+        The next symbol is the first of them, at a border too.
+        """
+        return self._window - self.positions % self._window
+
+    def plan(self, counts: Integers, trees: Mapping[int, Tree] | None = None) -> Feed:
+        """How the next pass goes that feeds ``counts [B]`` symbols to the rows.
+
+        ``trees`` has the rows whose symbols are alternatives; none may be deeper than
+        ``room_in_window``.
+        """
+        trees = dict(trees or {})
+        rows = np.repeat(np.arange(self.batch_size), counts)
+        indices = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        depths = indices.copy()
+        for row, tree in trees.items():
+            depths[rows == row] = tree.depths
+        position_ids = self.positions[rows] + depths
+        windows = position_ids // self._window
+        summaries = windows * self._chunks_per_window
+        offsets = position_ids % self._window + (indices - depths)
+        self._grow(int(summaries.max(initial=0)), 1 + int(offsets.max(initial=0)))
+        places = self._room.summaries + offsets
+        ancestors = _ancestor_places(rows, places - indices, trees)
+        in_tree = ancestors[:, :1].max(axis=1, initial=-1) >= 0
+        whole = Round(
+            tokens=slice(None),
+            sealing=[],
+            rows=rows,
+            places=places,
+            first=self._room.summaries - summaries,
+            end=np.where(in_tree, places - indices, places + 1),
+            ancestors=ancestors,
+        )
+        sealed = self._sealed.copy()
+        np.maximum.at(sealed, rows, windows)
+        return Feed(
+            counts=counts,
+            rows=rows,
+            position_ids=position_ids,
+            rounds=self._rounds(whole, windows, trees),
+            room=self._room,
+            sealed=sealed,
+            trees=trees,
+        )
+
+    def _rounds(self, whole: Round, windows: Integers, trees: Mapping[int, Tree]) -> list[Round]:
+        """The pass cut where windows end; a row's first symbol may already follow a full one."""
+        borders = windows - self._sealed[whole.rows]
+        if not borders.any():
+            return [whole]
+        rounds = []
+        for border in np.unique(borders).tolist():
+            tokens = np.flatnonzero(borders == border)
+            sealing = []
+            if border:
+                crossing = np.unique(whole.rows[tokens])
+                sealing = [Sealing(row, int(self._sealed[row]) + border - 1) for row in crossing]
+            rounds.append(whole.part(tokens, sealing))
+        return rounds
+
+    def advance(self, feed: Feed) -> None:
+        """Count a pass's symbols in. Rows with trees stay where they are until ``keep``."""
+        moved = feed.counts.copy()
+        moved[list(feed.trees)] = 0
+        self.positions = self.positions + moved
+        self._restorable |= feed.sealed > self._sealed
+        self._sealed = feed.sealed
+
+    def keep(self, feed: Feed, paths: Mapping[int, Sequence[int]]) -> None:
+        """Keep of the pass just made only some symbols; rows that are not named keep all.
+
+        A path has indices of a row's symbols in this pass, from the first one on, each the parent
+        of the next (without a tree: 0, 1, ...). Rows with trees must all be named.
+        """
+        positions = self.positions.copy()
+        moves: list[tuple[int, int, int]] = []
+        for row, path in paths.items():
+            if row in feed.trees:
+                start = self._room.summaries + int(positions[row] % self._window)
+                moves += [
+                    (row, start + index, start + depth)
+                    for depth, index in enumerate(path)
+                    if depth != index
+                ]
+                positions[row] += len(path)
+            else:
+                positions[row] -= feed.counts[row] - len(path)
+        assert feed.trees.keys() <= paths.keys(), "a tree without the path that is kept"
+        self.positions = np.maximum(self.positions, positions)
+        self.rewind(positions)
+        if moves:
+            rows, from_places, to_places = torch.tensor(moves).unbind(1)
+            for layer in self.layers:
+                layer.move(rows, from_places, to_places)
+
+    def rewind(self, positions: int | Integers) -> None:
+        """Forget of every row the symbols from a position on (rejected proposals).
 
         With EVA, at most back into the window before the one of the newest symbol.
         """
+        wanted = np.broadcast_to(positions, self.positions.shape).astype(np.int64)
+        assert ((wanted >= 0) & (wanted <= self.positions)).all(), "rewind goes back"
+        back = wanted < self._sealed * self._window
+        if back.any():
+            far = wanted < (self._sealed - 1) * self._window
+            assert not (back & (far | ~self._restorable)).any(), "rewind by more than a window"
+            for layer in self.layers:
+                layer.restore_window(np.flatnonzero(back))
+            self._sealed = self._sealed - back
+            self._restorable &= ~back
+        self.positions = wanted
+
+    def restart(self, row: int) -> None:
+        """Forget everything of a row: it starts at position 0 again."""
+        self.positions[row] = self._sealed[row] = 0
+        self._restorable[row] = False
+
+    def add_rows(self, count: int) -> None:
+        """So many new rows, after the others, at position 0."""
+        self.positions, self._sealed, self._restorable = (
+            np.concatenate([old, np.zeros(count, old.dtype)])
+            for old in (self.positions, self._sealed, self._restorable)
+        )
+        self._room = self._room._replace(rows=self.batch_size)
+
+    def keep_rows(self, rows: Integers | Tensor) -> None:
+        """Keep only these rows, int64 ``[b]``, in this order (the others are done)."""
+        kept = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
         for layer in self.layers:
-            layer.rewind(position)
-        self.position = position
+            layer.keep_rows(kept, self._room)
+        self.positions, self._sealed, self._restorable = (
+            old[kept] for old in (self.positions, self._sealed, self._restorable)
+        )
+        self._room = self._room._replace(rows=len(kept))
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keep only these rows of the batch, int64 ``[b]``, in this order (the others are done)."""
-        for layer in self.layers:
-            layer.keep_rows(rows)
-        self.batch_size = len(rows)
+    def _grow(self, summaries: int, keys: int) -> None:
+        """Make room; twice as much as there was, where it has no bound."""
+        if summaries > self._room.summaries:
+            summaries = max(summaries, 2 * self._room.summaries)
+        if self._chunks_per_window:
+            keys = max(keys, self._window)
+        elif keys > self._room.keys:
+            keys = max(keys, 2 * self._room.keys, _FIRST_CAPACITY)
+        self._room = self._room._replace(
+            summaries=max(summaries, self._room.summaries), keys=max(keys, self._room.keys)
+        )
 
 
-def _layer_cache(config: ModelConfig) -> LayerCache:
-    if isinstance(config.attention, EvaAttention):
-        return EvaLayerCache(config.attention)
-    return CausalLayerCache()
+def _ancestor_places(rows: Integers, starts: Integers, trees: Mapping[int, Tree]) -> Integers:
+    """``[T, A]``: places of each tree symbol's ancestors and its own; -1 is none.
+
+    ``starts`` are the places of each symbol's row's first symbol.
+    """
+    widest = max((tree.ancestors.shape[1] for tree in trees.values()), default=0)
+    places = np.full((len(rows), widest), -1, dtype=np.int64)
+    for row, tree in trees.items():
+        tokens = np.flatnonzero(rows == row)
+        shifted = starts[tokens, None] + tree.ancestors
+        places[tokens, : tree.ancestors.shape[1]] = np.where(tree.ancestors < 0, -1, shifted)
+    return places

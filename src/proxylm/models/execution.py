@@ -19,10 +19,11 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.cpu.runs import plan_runs
 from proxylm.models.cpu.step import step_block
+from proxylm.models.feed import Feed
 from proxylm.models.flex import FlexForm
 from proxylm.models.rotary import Rotation, rotation_of
 
-BlockStep = Callable[[Block, Tensor, Rotation, LayerCache], Tensor]
+BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
 
 
 class Execution(ABC):
@@ -94,9 +95,9 @@ def execution_for(
     return ModuleExecution(rotation, form(config.attention, document_ids))
 
 
-def step_for(count: int, weight: Tensor) -> BlockStep:
-    """How ``count`` further positions go through a block and its cache."""
-    return step_block if count == 1 and _by_hand(weight) else Block.step
+def step_for(weight: Tensor) -> BlockStep:
+    """How further symbols go through a block and its cache."""
+    return step_block if _by_hand(weight) else Block.step
 
 
 def _by_hand(weight: Tensor) -> bool:

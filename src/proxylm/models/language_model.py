@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.execution import execution_for, step_for
+from proxylm.models.feed import Feed, Integers
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
 from proxylm.models.layout import positions_within
@@ -163,16 +165,36 @@ class LanguageModel(nn.Module):
         return self._shared_logits(self.step_hidden(ids, cache), ids)
 
     @torch.no_grad()
-    def step_hidden(self, ids: Tensor, cache: Cache) -> Tensor:
-        """As ``step``, but the final states ``[B, n, width]``, for reading several heads."""
-        position, count = cache.position, ids.shape[1]
-        positions = torch.arange(position, position + count, device=ids.device)[None]
+    def step_hidden(self, ids: Tensor, cache: Cache, counts: Integers | None = None) -> Tensor:
+        """As ``step``, but the final states ``[B, n, width]``, for reading several heads.
+
+        Args:
+            ids: ``[B, n]``.
+            cache: of ``B`` rows.
+            counts: int64 ``[B]``; only the first so many symbols of each row are fed, and the
+                states of the others are zero. None feeds all.
+        """
+        rows, width = ids.shape
+        if counts is None:
+            feed = cache.plan(np.full(rows, width, dtype=np.int64))
+            return self.step_feed(ids.flatten(), cache, feed).unflatten(0, (rows, width))
+        feed = cache.plan(counts)
+        fed = torch.from_numpy(np.arange(width) < counts[:, None]).to(ids.device)
+        hidden = self.step_feed(ids[fed], cache, feed)
+        return hidden.new_zeros(rows, width, hidden.shape[1]).masked_scatter_(
+            fed[..., None], hidden
+        )
+
+    @torch.no_grad()
+    def step_feed(self, symbols: Tensor, cache: Cache, feed: Feed) -> Tensor:
+        """One pass as planned: ``T`` symbols, row after row, to final states ``[T, width]``."""
+        positions = torch.from_numpy(feed.position_ids).to(symbols.device)
         rotation = rotation_of(positions, self.config.head_width, self.config.rope_theta)
-        x = self.model.embed_tokens(ids).float()
-        step = step_for(count, self.lm_head.weight)
+        x = self.model.embed_tokens(symbols).float()
+        step = step_for(self.lm_head.weight)
         for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
-            x = step(layer, x, rotation, layer_cache)
-        cache.position = position + count
+            x = step(layer, x, rotation, layer_cache, feed)
+        cache.advance(feed)
         return self.model.norm(x)
 
     def extend_vocabulary(self, new_size: int, *, seed: int = 0) -> None:

@@ -1,9 +1,9 @@
-"""One position through a block on a CPU: the matrix products, and as little else as possible.
+"""A few symbols through a block on a CPU: the matrix products, and as little else as possible.
 
-A single position does so little work per operation that calling it costs more than doing it, and
-a thread pool costs more than both. Norms, rotation and attention over the cache are therefore
-three compiled loops on one thread; everything else is a matrix product. ``Block.step`` is the
-reference the tests compare with.
+A single symbol does so little work per operation that calling it costs more than doing it, and a
+thread pool costs more than both. Norms, rotation and attention over the cache are therefore three
+compiled loops on one thread; everything else is a matrix product. ``Block.step`` is the reference
+the tests compare with.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.models.blocks import Block
 from proxylm.models.cache import LayerCache, attend
+from proxylm.models.feed import Feed, Integers, Round
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation
 
@@ -30,22 +32,25 @@ Array = NDArray[np.float32]
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
-def step_block(block: Block, x: Tensor, rotation: Rotation, cache: LayerCache) -> Tensor:
-    """``Block.step`` for one further position: float32 ``[B, 1, width]`` in and out."""
-    rows = x[:, 0]
+def step_block(
+    block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed
+) -> Tensor:
+    """``Block.step``: float32 ``[T, width]`` in and out."""
     attention, mlp = block.self_attn, block.mlp
-    normed = _normalized(rows, block.input_layernorm)
+    normed = _normalized(x, block.input_layernorm)
     query, key, value = (
         F.linear(normed, projection.weight).unflatten(1, (-1, attention.head_width))
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    mixed = _attend_through(cache, query, key, value, rotation)
-    cache.close_slot(attention.summary_vectors)
-    rows = rows.addmm(mixed.flatten(1), attention.o_proj.weight.t())
+    angles = Rotation(rotation.cos[:, 0], rotation.sin[:, 0])
+    mixed = torch.empty_like(query)
+    for round_, buffer in cache.rounds(feed, key, attention.summary_vectors):
+        _attend_round(query, key, value, angles, buffer, round_, mixed)
+    rows = x.addmm(mixed.flatten(1), attention.o_proj.weight.t())
     normed = _normalized(rows, block.post_attention_layernorm)
     inner = F.silu(F.linear(normed, mlp.gate_proj.weight), inplace=True)
     inner.mul_(F.linear(normed, mlp.up_proj.weight))
-    return rows.addmm(inner, mlp.down_proj.weight.t())[:, None]
+    return rows.addmm(inner, mlp.down_proj.weight.t())
 
 
 def _normalized(rows: Tensor, norm: RMSNorm) -> Tensor:
@@ -56,22 +61,48 @@ def _normalized(rows: Tensor, norm: RMSNorm) -> Tensor:
     return out
 
 
-def _attend_through(
-    cache: LayerCache, query: Tensor, key: Tensor, value: Tensor, rotation: Rotation
-) -> Tensor:
-    # query [B, H, D]; key, value [B, H_kv, D], all without rotation -> [B, H, D]
-    slot = cache.open_slot(key)
-    cos, sin = (angles.flatten().numpy() for angles in rotation)
-    buffer = slot.buffer.numpy()
-    _rotate_into(query.numpy(), key.numpy(), value.numpy(), cos, sin, buffer, slot.end - 1)
-    count = slot.end - slot.first
-    if query.numel() * count > ONE_THREAD_PRODUCTS:
-        seen = slot.buffer[:, :, :, slot.first : slot.end]
-        return attend(query[:, None], seen[0], seen[1], seen_before=count - 1)[:, 0]
-    out = query.new_empty(query.shape)
-    scratch = np.empty(count + query.shape[2], dtype=np.float32)
-    _attend(query.numpy(), buffer, slot.first, slot.end, scratch, out.numpy())
-    return out
+def _attend_round(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    angles: Rotation,
+    buffer: Tensor,
+    round_: Round,
+    out: Tensor,
+) -> None:
+    """Attention ``[T, H, D]`` of a round's symbols into ``out``; all without rotation before."""
+    tokens = round_.tokens
+    whole = isinstance(tokens, slice)
+    if not whole:
+        query, key, value = query[tokens], key[tokens], value[tokens]
+        angles = Rotation(angles.cos[tokens], angles.sin[tokens])
+    cos, sin = angles.cos.numpy(), angles.sin.numpy()
+    keys_and_values = buffer.numpy()
+    _rotate_into(
+        query.numpy(),
+        key.numpy(),
+        value.numpy(),
+        cos,
+        sin,
+        keys_and_values,
+        round_.rows,
+        round_.places,
+    )
+    if query.shape[1] * query.shape[2] * round_.products > ONE_THREAD_PRODUCTS:
+        out[tokens] = attend(query, buffer, round_.padded(query.device))
+        return
+    mixed = out if whole else torch.empty_like(query)
+    _attend(
+        query.numpy(),
+        keys_and_values,
+        round_.rows,
+        round_.first,
+        round_.end,
+        round_.ancestors,
+        mixed.numpy(),
+    )
+    if not whole:
+        out[tokens] = mixed
 
 
 def _compiled(function: Kernel) -> Kernel:
@@ -100,50 +131,76 @@ def _normalize(
 
 @_compiled
 def _rotate_into(
-    query: Array, key: Array, value: Array, cos: Array, sin: Array, buffer: Array, place: int
+    query: Array,
+    key: Array,
+    value: Array,
+    cos: Array,
+    sin: Array,
+    buffer: Array,
+    rows: Integers,
+    places: Integers,
 ) -> None:
-    """Rotate ``query`` in place; write the rotated key and the value to ``place``."""
-    half = cos.shape[0]
-    for row in range(query.shape[0]):
+    """Rotate ``query`` in place; write the rotated keys and the values to their places."""
+    half = cos.shape[1]
+    for t in range(query.shape[0]):
+        row, place = rows[t], places[t]
         for head in range(query.shape[1]):
             for i in range(half):
-                first, second = query[row, head, i], query[row, head, half + i]
-                query[row, head, i] = first * cos[i] - second * sin[i]
-                query[row, head, half + i] = second * cos[i] + first * sin[i]
+                first, second = query[t, head, i], query[t, head, half + i]
+                query[t, head, i] = first * cos[t, i] - second * sin[t, i]
+                query[t, head, half + i] = second * cos[t, i] + first * sin[t, i]
         for head in range(key.shape[1]):
             for i in range(half):
-                first, second = key[row, head, i], key[row, head, half + i]
-                buffer[0, row, head, place, i] = first * cos[i] - second * sin[i]
-                buffer[0, row, head, place, half + i] = second * cos[i] + first * sin[i]
+                first, second = key[t, head, i], key[t, head, half + i]
+                buffer[0, row, head, place, i] = first * cos[t, i] - second * sin[t, i]
+                buffer[0, row, head, place, half + i] = second * cos[t, i] + first * sin[t, i]
             for i in range(value.shape[2]):
-                buffer[1, row, head, place, i] = value[row, head, i]
+                buffer[1, row, head, place, i] = value[t, head, i]
 
 
 @_compiled
-def _attend(query: Array, buffer: Array, first: int, end: int, scratch: Array, out: Array) -> None:
-    """Softmax attention over ``buffer[..., first:end, :]``; ``scratch`` is ``[M + D]``."""
+def _attend(
+    query: Array,
+    buffer: Array,
+    rows: Integers,
+    first: Integers,
+    end: Integers,
+    ancestors: Integers,
+    out: Array,
+) -> None:
+    """Softmax attention over each symbol's places ``first:end`` and its ancestors' places."""
     head_width = query.shape[2]
     group = query.shape[1] // buffer.shape[2]
     scale = np.float32(1.0 / math.sqrt(head_width))
-    count = end - first
-    scores, mixed = scratch[:count], scratch[count:]
-    for row in range(query.shape[0]):
+    most = 0
+    for t in range(query.shape[0]):
+        most = max(most, end[t] - first[t])
+    scores = np.empty(most + ancestors.shape[1], dtype=np.float32)
+    mixed = np.empty(head_width, dtype=np.float32)
+    for t in range(query.shape[0]):
+        count = end[t] - first[t]
+        extra = 0
+        while extra < ancestors.shape[1] and ancestors[t, extra] >= 0:
+            extra += 1
         for head in range(query.shape[1]):
-            keys, values = buffer[0, row, head // group], buffer[1, row, head // group]
+            keys = buffer[0, rows[t], head // group]
+            values = buffer[1, rows[t], head // group]
             largest = np.float32(-np.inf)
-            for m in range(count):
+            for m in range(count + extra):
+                place = first[t] + m if m < count else ancestors[t, m - count]
                 score = np.float32(0.0)
                 for i in range(head_width):
-                    score += query[row, head, i] * keys[first + m, i]
+                    score += query[t, head, i] * keys[place, i]
                 scores[m] = score * scale
                 largest = max(largest, scores[m])
-            for m in range(count):
-                scores[m] = np.exp(scores[m] - largest)
             total = np.float32(0.0)
-            mixed[:] = np.float32(0.0)
-            for m in range(count):
+            for m in range(count + extra):
+                scores[m] = np.exp(scores[m] - largest)
                 total += scores[m]
+            mixed[:] = np.float32(0.0)
+            for m in range(count + extra):
+                place = first[t] + m if m < count else ancestors[t, m - count]
                 for i in range(head_width):
-                    mixed[i] += scores[m] * values[first + m, i]
+                    mixed[i] += scores[m] * values[place, i]
             for i in range(head_width):
-                out[row, head, i] = mixed[i] / total
+                out[t, head, i] = mixed[i] / total

@@ -1,0 +1,150 @@
+"""One sequence that is being decoded: what is asked, what is known, what is certain already."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.errors import CheckpointError
+from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
+from proxylm.inference.options import GenerationOptions
+from proxylm.inference.raw_text import may_follow, prompt_symbols
+from proxylm.inference.sampling import draw, greedy, uniform
+from proxylm.inference.stop_strings import StopScanner
+from proxylm.symbols import RAW_OFFSET
+
+
+class Finish(StrEnum):
+    """Why a generation ended."""
+
+    END = "end"  # the model closed the text: </raw> or <eos>
+    STOP = "stop"  # a stop string was complete
+    LIMIT = "limit"  # max_new_bytes were generated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingRequest:
+    """One sequence to decode.
+
+    Attributes:
+        prompt: raw bytes.
+        options: this sequence's own.
+        sample: the number its randomness depends on beside the seed and the position.
+        logprobs: with each byte its log-probability, and those of so many alternatives; None: no
+            log-probabilities.
+    """
+
+    prompt: bytes
+    options: GenerationOptions
+    sample: int = 0
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Bytes of one sequence that have become certain; its last piece has ``finish``.
+
+    Attributes:
+        handle: of the sequence.
+        data: never empty but on the last piece.
+        finish: why the sequence ends here, or None.
+        logprobs: one of each byte where they were asked for, otherwise empty.
+    """
+
+    handle: int
+    data: bytes
+    finish: Finish | None
+    logprobs: tuple[ByteLogprobs, ...] = ()
+
+
+class DecodingRow:
+    """Symbols not yet fed, bytes generated, and what is held back.
+
+    Attributes:
+        handle: names the sequence.
+        finish: why it has ended, or None.
+        generated: bytes chosen so far, a stop string's included.
+    """
+
+    def __init__(self, handle: int, request: DecodingRequest, *, sentinels: bool) -> None:
+        self.handle = handle
+        self.finish: Finish | None = None
+        self.generated = 0
+        self._request = request
+        self._sentinels = sentinels
+        self._may_follow = may_follow(sentinels=sentinels)
+        self._pending = prompt_symbols(request.prompt, sentinels=sentinels)
+        self._scanner = StopScanner(request.options.stop)
+        self._data = bytearray()  # certain, not yet handed out
+        self._logprobs: list[ByteLogprobs] = []  # of bytes in _data, then of those held back
+        if request.options.max_new_bytes == 0:
+            self.finish = Finish.LIMIT
+
+    @property
+    def pending_count(self) -> int:
+        """Known symbols that the model has not seen yet."""
+        return len(self._pending)
+
+    @property
+    def bytes_left(self) -> int:
+        """How many more bytes the limit allows."""
+        return self._request.options.max_new_bytes - self.generated
+
+    def take(self, count: int) -> NDArray[np.int64]:
+        """The next ``count`` known symbols, or all, now fed."""
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        return taken
+
+    def accept(self, logits: NDArray[np.float32]) -> int:
+        """Choose the next symbol and take it in; it is pending unless the row ends with it.
+
+        ``logits`` are head 0's of specials and bytes, ``[COMPRESSED_OFFSET]``.
+        """
+        symbol = self._choose(logits)
+        if symbol < RAW_OFFSET:
+            self._end(Finish.END)
+            return symbol
+        self.generated += 1
+        if self._request.logprobs is not None:
+            alternatives = self._request.logprobs
+            self._logprobs.append(
+                byte_logprobs(logits, symbol, alternatives=alternatives, sentinels=self._sentinels)
+            )
+        self._data += self._scanner.feed(bytes([symbol - RAW_OFFSET]))
+        if self._scanner.stopped:
+            self._end(Finish.STOP)
+        elif not self.bytes_left:
+            self._end(Finish.LIMIT)
+        else:
+            self._pending = np.array([symbol], dtype=np.int64)
+        return symbol
+
+    def take_piece(self) -> Piece | None:
+        """What has become certain since the last one, if anything has."""
+        if not self._data and self.finish is None:
+            return None
+        data, self._data = bytes(self._data), bytearray()
+        logprobs = tuple(self._logprobs[: len(data)])
+        self._logprobs = self._logprobs[len(data) :]
+        return Piece(handle=self.handle, data=data, finish=self.finish, logprobs=logprobs)
+
+    def _end(self, finish: Finish) -> None:
+        self.finish = finish
+        self._data += self._scanner.finish()
+
+    def _choose(self, logits: NDArray[np.float32]) -> int:
+        allowed = np.where(self._may_follow, logits, np.float32(-np.inf))
+        if not math.isfinite(allowed.max()):
+            raise CheckpointError(
+                "the model's output is not a number: its weights are damaged, or its training "
+                "diverged; load an earlier checkpoint"
+            )
+        options = self._request.options
+        if options.temperature == 0:
+            return greedy(allowed)
+        number = uniform(options.seed, self._request.sample, self.generated)
+        return draw(allowed, options.temperature, options.top_p, number)

@@ -1,0 +1,47 @@
+"""Log-probabilities of single bytes: head 0's, at temperature 1, over what may follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.inference.raw_text import may_follow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteLogprobs:
+    """How probable a symbol was where it stands.
+
+    Attributes:
+        symbol: its id.
+        logprob: natural logarithm of its probability among what may follow.
+        alternatives: the most probable symbols and their logarithms, best first.
+    """
+
+    symbol: int
+    logprob: float
+    alternatives: tuple[tuple[int, float], ...] = ()
+
+
+def byte_logprobs(
+    logits: NDArray[np.float32], symbol: int, *, alternatives: int, sentinels: bool
+) -> ByteLogprobs:
+    """Of ``symbol``, and of the ``alternatives`` most probable, from head 0's logits.
+
+    Args:
+        logits: float ``[COMPRESSED_OFFSET]``.
+        symbol: the one that stands there.
+        alternatives: how many others to name; of equal ones the lowest first.
+        sentinels: whether the model's texts carry ``<raw>`` and its kin.
+    """
+    allowed = np.where(may_follow(sentinels=sentinels), logits.astype(np.float64), -np.inf)
+    allowed -= allowed.max()
+    allowed -= np.log(np.exp(allowed).sum())
+    best = np.argsort(-allowed, kind="stable")[:alternatives]
+    return ByteLogprobs(
+        symbol=symbol,
+        logprob=float(allowed[symbol]),
+        alternatives=tuple((int(index), float(allowed[index])) for index in best),
+    )
