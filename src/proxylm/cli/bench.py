@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.output import JsonOption, emit, note, table
 
 if TYPE_CHECKING:
     from proxylm.bench.report import BenchmarkRow
@@ -57,6 +58,23 @@ def generate(json: JsonOption = False) -> None:
     from proxylm.bench.generate import run_generate_benchmark
 
     _print("generate", run_generate_benchmark(), as_json=json)
+
+
+@app.command()
+def neural(
+    compressor: Annotated[
+        Path | None,
+        typer.Option(help="A neural compressor with 16-bit windows; default: one is trained."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The neural compressor's coder in its four forms, and what whole corpora cost it.
+
+    Example: proxylm bench neural --compressor compressors/neural --json
+    """
+    from proxylm.bench.neural import run_neural_benchmark
+
+    _print("neural", run_neural_benchmark(compressor, say=note), as_json=json)
 
 
 def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:

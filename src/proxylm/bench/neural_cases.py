@@ -1,0 +1,235 @@
+"""The cases of ``proxylm bench neural``; what they are stands in ``neural.py``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.bench.neural_memory import CORPUS_COPIES, MemoryCase, peak_prepare_bytes
+from proxylm.bench.plain_forward import fastest_plain_forward
+from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
+from proxylm.compressors.neural.coder.engine import Engine
+from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.compressor import NeuralCompressor
+from proxylm.compressors.neural.distribution import ByteDistribution
+from proxylm.compressors.neural.documents import FlatDocuments
+from proxylm.compressors.neural.engines import named_engine
+from proxylm.compressors.registry import save_compressor
+from proxylm.corpus.contract import Corpus
+
+OTHER_FORMS = ("naive", "batched", "lazy")
+
+COPY = "copy of the same bytes in memory, one core"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeuralBench:
+    """What the cases share.
+
+    Attributes:
+        entropy: the compressor.
+        rule: the same byte LM and automaton with the automaton's boundary rule.
+        repeats: timings per case.
+        folder: an empty one, for files.
+    """
+
+    entropy: NeuralCompressor
+    rule: NeuralCompressor
+    repeats: int
+    folder: Path
+
+    @cached_property
+    def automaton(self) -> AutomatonEngine:
+        """The form that looks codes up."""
+        assert self.entropy.automaton is not None
+        return AutomatonEngine(self.entropy.automaton)
+
+    def form(self, name: str) -> Engine:
+        """Another form, new: one that remembers would only look up what it coded before."""
+        return named_engine(name, self.entropy.lm, self.automaton.settings, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Segments:
+    """Bytes uint8 ``[n]`` and lengths uint32 ``[s]`` of segments."""
+
+    raw: NDArray[np.uint8]
+    lengths: NDArray[np.uint32]
+
+    @classmethod
+    def cut(cls, compressor: NeuralCompressor, documents: Sequence[bytes]) -> _Segments:
+        raw = FlatDocuments.of(documents).raw
+        return cls(raw=raw, lengths=np.concatenate(compressor.cut(documents)))
+
+    def first(self, wanted_bytes: int) -> _Segments:
+        upto = int(np.searchsorted(np.cumsum(self.lengths), wanted_bytes)) + 1
+        lengths = self.lengths[:upto]
+        return _Segments(raw=self.raw[: int(lengths.sum())], lengths=lengths)
+
+
+def engine_rows(
+    bench: NeuralBench, documents: Sequence[bytes], slow_bytes: int
+) -> list[BenchmarkRow]:
+    """The coder's four forms, and the share of the LM in the naive one."""
+    segments = _Segments.cut(bench.entropy, documents)
+    few = segments.first(slow_bytes)
+    others = [_other_form_row(bench, name, few) for name in OTHER_FORMS]
+    return [_automaton_row(bench, segments), *others, _lm_share_row(bench, few)]
+
+
+def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
+    copied = np.empty_like(segments.raw)
+    ours, yardstick = alternate(
+        lambda: bench.automaton.code_flat(segments.raw, segments.lengths),
+        lambda: np.copyto(copied, segments.raw),
+        repeats=3 * bench.repeats,
+        clock=time.process_time,
+    )
+    return BenchmarkRow(
+        case="neural/automaton",
+        value=len(segments.raw) / ours,
+        unit="bytes/s",
+        yardstick=len(segments.raw) / yardstick,
+        yardstick_is=COPY,
+    )
+
+
+def _other_form_row(bench: NeuralBench, name: str, segments: _Segments) -> BenchmarkRow:
+    def ours() -> NDArray[np.uint32]:
+        return bench.form(name).code_flat(segments.raw, segments.lengths).symbols
+
+    def yardstick() -> NDArray[np.uint32]:
+        return bench.automaton.code_flat(segments.raw, segments.lengths).symbols
+
+    assert np.array_equal(ours(), yardstick()), f"{name} gives other symbols than the automaton"
+    seconds, automaton_seconds = alternate(ours, yardstick, repeats=1)
+    num_bytes = len(segments.raw)
+    return BenchmarkRow(
+        case=f"neural/{name}",
+        value=num_bytes / seconds,
+        unit="bytes/s",
+        yardstick=num_bytes / automaton_seconds,
+        yardstick_is=f"the automaton on the same {num_bytes} bytes",
+    )
+
+
+class TimedDistribution:
+    """A distribution that counts the seconds that are spent in it."""
+
+    def __init__(self, inner: ByteDistribution) -> None:
+        self._inner = inner
+        self.seconds = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """The inner one's."""
+        return self._inner.fingerprint
+
+    def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
+        """The inner one's, timed."""
+        start = time.perf_counter()
+        result = self._inner.probabilities(strings)
+        self.seconds += time.perf_counter() - start
+        return result
+
+    def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
+        """The inner one's, timed."""
+        start = time.perf_counter()
+        result = self._inner.next_probabilities(strings)
+        self.seconds += time.perf_counter() - start
+        return result
+
+    def canonical(self, string: bytes) -> NDArray[np.float64]:
+        """The inner one's, timed."""
+        start = time.perf_counter()
+        result = self._inner.canonical(string)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
+    timed = TimedDistribution(bench.entropy.lm)
+    engine = NaiveEngine(timed, bench.automaton.settings)
+    start = time.perf_counter()
+    engine.code_flat(segments.raw, segments.lengths)
+    seconds = time.perf_counter() - start
+    return BenchmarkRow(
+        case="neural/naive/lm-share",
+        value=timed.seconds,
+        unit="s",
+        yardstick=seconds,
+        yardstick_is="all of the naive form's time; the ratio is the share spent in the LM",
+    )
+
+
+def entropy_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
+    """Documents in, views out, with the entropy rule."""
+    num_bytes = sum(map(len, documents))
+    plain = fastest_plain_forward(bench.entropy.lm, documents)
+    ours, yardstick = alternate(
+        lambda: bench.entropy.encode(documents), plain.run, repeats=bench.repeats
+    )
+    return BenchmarkRow(
+        case="neural/entropy",
+        value=num_bytes / ours,
+        unit="bytes/s",
+        yardstick=num_bytes / yardstick,
+        yardstick_is=f"one forward pass of the model over the same bytes, as {plain.batching}",
+    )
+
+
+def rule_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
+    """Documents in, views out, with the automaton's own rule."""
+    raw = FlatDocuments.of(documents).raw
+    copied = np.empty_like(raw)
+    ours, yardstick = alternate(
+        lambda: bench.rule.encode(documents),
+        lambda: np.copyto(copied, raw),
+        repeats=3 * bench.repeats,
+        clock=time.process_time,
+    )
+    return BenchmarkRow(
+        case="neural/automaton-rule",
+        value=len(raw) / ours,
+        unit="bytes/s",
+        yardstick=len(raw) / yardstick,
+        yardstick_is=COPY,
+    )
+
+
+def memory_rows(
+    bench: NeuralBench, corpus: Corpus, entropy: MemoryCase, rule: MemoryCase
+) -> list[BenchmarkRow]:
+    """Peak memory of ``prepare`` with either rule."""
+    return [
+        _memory_row(bench, "neural/memory", bench.entropy, corpus, entropy),
+        _memory_row(bench, "neural/memory/automaton-rule", bench.rule, corpus, rule),
+    ]
+
+
+def _memory_row(
+    bench: NeuralBench, case: str, compressor: NeuralCompressor, corpus: Corpus, memory: MemoryCase
+) -> BenchmarkRow:
+    work = bench.folder / case.replace("/", "-")
+    saved = work / "compressor"
+    save_compressor(compressor, saved)
+    text = memory.write_corpus(corpus, work / "text")
+    once, often = (
+        peak_prepare_bytes(saved, text, memory.part_bytes, copies) for copies in (1, CORPUS_COPIES)
+    )
+    return BenchmarkRow(
+        case=case,
+        value=often,
+        unit="bytes",
+        yardstick=once,
+        yardstick_is=f"peak of preparing {memory.corpus_bytes} bytes in parts of "
+        f"{memory.part_bytes}; ours: of {CORPUS_COPIES} times as much",
+        lower_is_better=True,
+    )
