@@ -1,0 +1,194 @@
+"""Decoding from any symbols beside the plain definition, and beside the decoding of bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from proxylm.compressors.contract import CompressedView, Compressor
+from proxylm.errors import CheckpointError, DataError
+from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.decoding import Completion, Finish
+from proxylm.inference.options import generation_options
+from proxylm.inference.sampling import draw, uniform
+from proxylm.inference.symbol_decoding import (
+    ByteSpeller,
+    CompressedSpeller,
+    OutputFormat,
+    SymbolOptions,
+    complete_symbols,
+)
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import (
+    BOS,
+    COMPRESSED_CLOSE,
+    COMPRESSED_OFFSET,
+    COMPRESSED_OPEN,
+    EOS,
+    RAW_CLOSE,
+    RAW_OFFSET,
+    RAW_OPEN,
+    Format,
+)
+from small_models import small_model
+
+WORDS = [b"a", b"bc", b"\xc3", b"\xa9", b"end", b"\n", b"def ", b"  "]
+
+
+class WordCompressor(Compressor):
+    """Symbols of several bytes; symbol 7 stands for nothing unless another 7 follows."""
+
+    kind = "words"
+    reversible = True
+    symbol_count = len(WORDS)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self, documents: Any) -> list[Any]:
+        return [CompressedView(symbols=np.zeros(len(data), np.uint32)) for data in documents]
+
+    def decompress(self, symbols: Any) -> list[bytes]:
+        return [self._one(row.tolist()) for row in symbols]
+
+    def _one(self, symbols: list[int]) -> bytes:
+        if symbols and symbols[-1] == 7 and symbols.count(7) % 2:
+            raise DataError("half a unit")
+        return b"".join(WORDS[symbol] for symbol in symbols)
+
+
+def compressed_prompt(*symbols: int) -> np.ndarray:
+    return np.array([BOS, COMPRESSED_OPEN, *(s + COMPRESSED_OFFSET for s in symbols)], np.int64)
+
+
+def raw_prompt(prompt: bytes) -> np.ndarray:
+    return np.array([BOS, RAW_OPEN, *(byte + RAW_OFFSET for byte in prompt)], np.int64)
+
+
+def plain_symbols(
+    model: LanguageModel,
+    prompt: np.ndarray,
+    allowed: list[int],
+    options: SymbolOptions,
+    sample: int,
+) -> list[int]:
+    """The definition: the whole sequence again for every symbol."""
+    ids, chosen = prompt.tolist(), []
+    for position in range(options.max_new_symbols):
+        logits = model.logits(torch.tensor([ids]))[0, -1, 0].numpy()
+        masked = np.full_like(logits, -np.inf)
+        masked[allowed] = logits[allowed]
+        if options.temperature == 0:
+            symbol = int(np.argmax(masked))
+        else:
+            number = uniform(options.seed, sample, position)
+            symbol = draw(masked, options.temperature, options.top_p, number)
+        if symbol in (EOS, COMPRESSED_CLOSE, RAW_CLOSE):
+            break
+        ids.append(symbol)
+        chosen.append(symbol - COMPRESSED_OFFSET)
+    return chosen
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_symbols_are_those_of_the_definition(temperature: float) -> None:
+    model, compressor = small_model(seed=3, sharpness=20), WordCompressor()
+    prompts = [compressed_prompt(1), compressed_prompt(0, 5, 6, 2, 2), compressed_prompt()]
+    options = SymbolOptions(max_new_symbols=12, temperature=temperature, top_p=0.9, seed=5)
+    ours = complete_symbols(
+        model,
+        prompts,
+        OutputFormat(model, Format.COMPRESSED, compressor.symbol_count),
+        [
+            CompressedSpeller(compressor, (prompt[2:] - COMPRESSED_OFFSET).astype(np.uint32))
+            for prompt in prompts
+        ],
+        options,
+        samples=[4, 5, 6],
+    )
+    allowed = [EOS, COMPRESSED_CLOSE, *range(COMPRESSED_OFFSET, COMPRESSED_OFFSET + len(WORDS))]
+    lengths = []
+    for prompt, completion, sample in zip(prompts, ours, [4, 5, 6], strict=True):
+        symbols = plain_symbols(model, prompt, allowed, options, sample)
+        if symbols.count(7) % 2 == 0:
+            assert completion.data == b"".join(WORDS[symbol] for symbol in symbols)
+        lengths.append(len(symbols))
+    assert max(lengths) > 3
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_bytes_after_raw_prompts_equal_the_byte_decoder(temperature: float) -> None:
+    model = ByteModel(small_model(seed=2, sharpness=12))
+    prompts = [b"def f(x):\n", b"a", b""]
+    settings = {"temperature": temperature, "top_p": 0.95, "seed": 9, "stop": [b"\x00", b"ab"]}
+    expected = model.complete(prompts, generation_options(max_new_bytes=40, **settings))
+    ours = complete_symbols(
+        model.module,
+        [raw_prompt(prompt) for prompt in prompts],
+        OutputFormat(model.module, Format.RAW),
+        [ByteSpeller() for _ in prompts],
+        SymbolOptions(max_new_symbols=40, **settings | {"stop": tuple(settings["stop"])}),
+        samples=[0, 1, 2],
+    )
+    assert ours == expected
+
+
+def test_spelling_waits_for_whole_units_and_never_shows_the_prompt() -> None:
+    speller = CompressedSpeller(WordCompressor(), np.array([4, 0], np.uint32))
+    fed = [speller.feed(symbol) for symbol in (1, 7, 7, 2, 3)]
+    assert fed == [b"bc", b"", b"    ", b"\xc3", b"\xa9"]
+    assert ByteSpeller().feed(255) == b"\xff"
+
+
+def forced_model(*symbols: int) -> LanguageModel:
+    """A model that writes these ids, whatever it reads: each id's embedding selects the next."""
+    model = small_model(seed=1)
+    weight = model.lm_head.weight.data.zero_()
+    hidden = model.hidden(torch.tensor([[BOS]]))[0, -1]
+    for rank, symbol in enumerate(reversed(symbols)):
+        weight[symbol] = hidden * (1 + rank)
+    return model
+
+
+def complete_once(model: LanguageModel, **options: Any) -> Completion:
+    compressor = WordCompressor()
+    [completion] = complete_symbols(
+        model,
+        [np.array([BOS], np.int64)],
+        OutputFormat(model, Format.COMPRESSED, compressor.symbol_count),
+        [CompressedSpeller(compressor, np.empty(0, np.uint32))],
+        SymbolOptions(**{"max_new_symbols": 1} | options),
+        samples=[0],
+    )
+    return completion
+
+
+def test_ends_stops_and_limits() -> None:
+    end_word = COMPRESSED_OFFSET + 4
+    assert complete_once(forced_model(end_word)) == Completion(data=b"end", finish=Finish.LIMIT)
+    stopped = complete_once(forced_model(end_word), stop=(b"nd",))
+    assert stopped == Completion(data=b"e", finish=Finish.STOP)
+    for closing in (EOS, COMPRESSED_CLOSE):
+        ended = complete_once(forced_model(closing, end_word), max_new_symbols=5)
+        assert ended == Completion(data=b"", finish=Finish.END)
+    nothing = complete_once(forced_model(end_word), max_new_symbols=0)
+    assert nothing == Completion(data=b"", finish=Finish.LIMIT)
+
+
+def test_what_cannot_follow_is_never_chosen() -> None:
+    unknown = COMPRESSED_OFFSET + len(WORDS)
+    for forbidden in (RAW_CLOSE, 64 + 97, unknown):
+        written = complete_once(forced_model(forbidden, COMPRESSED_OFFSET + 5))
+        assert written.data == b"\n"
+
+
+def test_weights_that_are_no_numbers_are_an_error() -> None:
+    model = small_model()
+    model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not a number"):
+        complete_once(model)
