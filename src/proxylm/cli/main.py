@@ -23,6 +23,7 @@ from proxylm.cli import (
     generate,
     prepare,
     rates,
+    recipe,
     report,
     train,
     train_neural,
@@ -53,6 +54,7 @@ app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(recipe.app, name="recipe")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
