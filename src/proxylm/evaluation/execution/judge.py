@@ -112,7 +112,7 @@ def _run_child(isolation: Isolation, job: dict[str, Any], descriptor: int, serve
         for stream in (0, 1, 2):  # a test may print
             os.dup2(null, stream)
         resource.setrlimit(resource.RLIMIT_AS, (TEST_MEMORY_BYTES, TEST_MEMORY_BYTES))
-        session = Session(isolation, job["timeout_s"])
+        session = Session(isolation, job["timeout_s"], job["max_result_bytes"])
         frames.send(descriptor, tagged.dump({"started": True}))
         verdict = run_test(session, job["program"], job["test"], job["entry_point"])
         session.close()

@@ -39,6 +39,7 @@ class JudgeProcess:
             "test": job.test,
             "entry_point": job.entry_point,
             "timeout_s": job.timeout_s,
+            "max_result_bytes": job.max_result_bytes,
         }
         try:
             frames.send(self._process.stdin.fileno(), tagged.dump(request))

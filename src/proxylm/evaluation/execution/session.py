@@ -36,19 +36,25 @@ class EndOfRun(BaseException):
 class Session:
     """A confined worker and the clock of its run."""
 
-    def __init__(self, isolation: Isolation, timeout_s: float):
+    def __init__(
+        self,
+        isolation: Isolation,
+        timeout_s: float,
+        max_result_bytes: int = tagged.DEFAULT_RESULT_BYTES,
+    ):
         """Start a worker and wait until it is confined; the run's clock starts then.
 
         Raises:
             SandboxError: it did not start, or could not give everything up.
         """
         self.ended: EndOfRun | None = None
-        self.requests = 0
         self._timeout_s = timeout_s
+        self._max_result_bytes = max_result_bytes
         self._deadline = time.monotonic() + START_LIMIT_S
         self._start(isolation)
         try:
-            self._send(isolation.settings(timeout_s))
+            settings = isolation.settings(timeout_s)
+            self._send({**settings, "max_result_bytes": max_result_bytes})
             answer = self._receive()
         except EndOfRun as end:
             self.close()
@@ -127,8 +133,8 @@ class Session:
 
     def _receive(self) -> dict[str, Any]:
         length = int.from_bytes(self._read(4), "big")
-        if length > tagged.MAX_REPLY_BYTES:
-            raise self.end(Status.FAILED, "a reply is larger than 1 MiB")
+        if length > self._max_result_bytes:
+            raise self.end(Status.FAILED, f"a reply takes more than {self._max_result_bytes} bytes")
         return tagged.load(self._read(length))
 
     def _read(self, size: int) -> bytes:

@@ -22,7 +22,7 @@ from proxylm.evaluation.execution.session import EndOfRun, Session
 from proxylm.evaluation.execution.verdict import Status, Verdict, verdict_of
 
 TEST_FILE = "<test>"
-HUMANEVAL_CHECK = "check"
+HUMANEVAL_CHECK, HUMANEVAL_ARGUMENT = "check", "candidate"
 RANDOM_SEED = 0
 
 
@@ -32,7 +32,8 @@ def run_test(session: Session, source: str, test: str, entry_point: str) -> Verd
     Args:
         session: a fresh worker.
         source: the program.
-        test: the test's source; a ``check`` that it defines and does not call itself is called.
+        test: the test's source; a ``check(candidate)`` that it defines and does not call itself is
+            called.
         entry_point: name of the program's function under test.
     """
     candidate = Candidate(session)
@@ -92,7 +93,10 @@ def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 def _defines_check_without_calling(tree: ast.Module) -> bool:
     defined = any(
-        isinstance(node, ast.FunctionDef) and node.name == HUMANEVAL_CHECK for node in tree.body
+        isinstance(node, ast.FunctionDef)
+        and node.name == HUMANEVAL_CHECK
+        and [argument.arg for argument in node.args.args] == [HUMANEVAL_ARGUMENT]
+        for node in tree.body
     )
     called = any(
         isinstance(call, ast.Call)

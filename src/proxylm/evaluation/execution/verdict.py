@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from proxylm.errors import ProxylmError
+from proxylm.evaluation.execution.inside.tagged import DEFAULT_RESULT_BYTES
 
 MAX_REASON_CHARACTERS = 300
 
@@ -34,12 +35,15 @@ class Job:
             (HumanEval) is called with the candidate's entry point.
         entry_point: the name under which the program defines the function that is tested.
         timeout_s: wall-clock seconds for definition, calls and test together.
+        max_result_bytes: what one result may take as tagged data (``inside/tagged.py``). A few
+            answers of HumanEval+ and MBPP+ are larger than 1 MiB.
     """
 
     program: str | bytes
     test: str
     entry_point: str
     timeout_s: float
+    max_result_bytes: int = DEFAULT_RESULT_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)

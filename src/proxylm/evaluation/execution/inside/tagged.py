@@ -24,7 +24,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-MAX_REPLY_BYTES = 1 << 20
+DEFAULT_RESULT_BYTES = 1 << 20
 MAX_ARGUMENT_ITEMS = 1 << 26
 MAX_DEPTH = 100
 LARGEST_PLAIN_INT = (1 << 63) - 1
@@ -51,7 +51,7 @@ class Encoder:
         *,
         objects: Sequence[Any] = (),
         label_new: bool = False,
-        max_items: int = MAX_REPLY_BYTES,
+        max_items: int = DEFAULT_RESULT_BYTES,
     ):
         self.objects = list(objects)
         self._labels = {id(item): label for label, item in enumerate(objects)}
@@ -63,7 +63,7 @@ class Encoder:
         """The JSON form of a value; a labelled object is only referred to."""
         self._items_left -= 1
         if self._items_left < 0:
-            raise CannotCross("the value is larger than 1 MiB")
+            raise CannotCross("the value is too large")
         if id(value) in self._labels:
             return ["same", self._labels[id(value)]]
         if self._label_new and issubclass(type(value), tuple(_EMPTY.values())):
@@ -224,7 +224,7 @@ def dump(message: Mapping[str, Any], max_bytes: int | None = None) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise CannotCross(f"the value cannot be written ({type(error).__name__})") from None
     if max_bytes is not None and len(payload) > max_bytes:
-        raise CannotCross("the value is larger than 1 MiB")
+        raise CannotCross(f"the value takes more than {max_bytes} bytes")
     return payload
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import builtins
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import confinement
@@ -31,7 +31,8 @@ MAX_MESSAGE_CHARACTERS = 500
 class Worker:
     """The candidate's module, and its objects that the test holds handles of."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_result_bytes: int):
+        self._max_result_bytes = max_result_bytes
         self.module = types.ModuleType("candidate")
         sys.modules["candidate"] = self.module  # dataclasses, for one, look their module up
         self._objects: list[Any] = []
@@ -41,7 +42,7 @@ class Worker:
         """The reply to one message; what the candidate does wrong is part of it."""
         try:
             reply = self._do(message)
-            return tagged.dump(reply, tagged.MAX_REPLY_BYTES)
+            return tagged.dump(reply, self._max_result_bytes)
         except tagged.CannotCross as error:
             return tagged.dump({"refused": str(error)})
         except BaseException as error:  # also SystemExit: the candidate's doing, and only data
@@ -77,7 +78,7 @@ class Worker:
         function = self._objects[message["object"]]
         args, kwargs, objects = tagged.decode_arguments(message, self._open)
         result = function(*args, **kwargs)
-        encoder = tagged.Encoder(self._handle, objects=objects)
+        encoder = self._encoder(objects)
         changed = {}
         for label, (target, before) in enumerate(zip(objects, message["objects"], strict=True)):
             after = encoder.content(target)
@@ -86,7 +87,10 @@ class Worker:
         return {"value": encoder.value(result), "changed": changed}
 
     def _value(self, value: Any) -> dict[str, Any]:
-        return {"value": tagged.Encoder(self._handle).value(value)}
+        return {"value": self._encoder().value(value)}
+
+    def _encoder(self, objects: Sequence[Any] = ()) -> tagged.Encoder:
+        return tagged.Encoder(self._handle, objects=objects, max_items=self._max_result_bytes)
 
     def _handle(self, value: Any) -> list[Any]:
         if id(value) not in self._numbers:
@@ -109,15 +113,16 @@ def _raised(error: BaseException) -> dict[str, Any]:
 
 def main(calls: int, replies: int) -> None:
     """Confine this process, say so, then answer messages until the other side has gone."""
-    settings = frames.receive(calls)
-    if settings is None:
+    first = frames.receive(calls)
+    if first is None:
         return
+    settings = tagged.load(first)
     try:
-        confinement.confine(tagged.load(settings))
+        confinement.confine(settings)
     except Exception as error:
         frames.send(replies, tagged.dump({"unconfined": f"{type(error).__name__}: {error}"}))
         return
     frames.send(replies, tagged.dump({"confined": True}))
-    worker = Worker()
+    worker = Worker(settings["max_result_bytes"])
     while (message := frames.receive(calls)) is not None:
         frames.send(replies, worker.answer(tagged.load(message)))
