@@ -25,6 +25,7 @@ from proxylm.cli import (
     rates,
     recipe,
     report,
+    sandbox,
     train,
     train_neural,
     views,
@@ -55,6 +56,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)

@@ -110,7 +110,7 @@ class FrequencySource:
         for row, prefix in enumerate(prefixes):
             if not prefix:
                 frequencies[row], uncertain[row] = self._canonical_row(b""), False
-        for row in np.flatnonzero(uncertain):
+        for row in np.flatnonzero(uncertain).tolist():
             frequencies[row] = self._canonical_row(prefixes[row])
         return frequencies
 

@@ -89,7 +89,8 @@ def mounts() -> list[str]:
     """The worker's whole file system."""
     binds = [(path, path) for path in [*library_folders(), *interpreter_files()]]
     binds.append((WORKER_FOLDER, Path(INSIDE_FOLDER)))
-    arguments = _folders_above([target for _, target in binds])
+    devices = [Path("/dev/null"), Path("/dev/urandom")]
+    arguments = _folders_above([*(target for _, target in binds), *devices])
     for source, target in binds:
         # /lib may be a link to /usr/lib: as a mount of its own it would show what is hidden there.
         linked = source.is_symlink() and source.is_dir()
@@ -97,8 +98,8 @@ def mounts() -> list[str]:
         arguments += [kind, str(shown), str(target)]
     for folder in installed_packages():
         arguments += ["--tmpfs", str(folder), "--remount-ro", str(folder)]
-    for device in ("/dev/null", "/dev/urandom"):
-        arguments += ["--dev-bind", device, device]
+    for device in devices:
+        arguments += ["--dev-bind", str(device), str(device)]
     arguments += ["--size", str(TEMPORARY_BYTES), "--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
     return [*arguments, "--remount-ro", "/", "--chdir", "/tmp"]
 

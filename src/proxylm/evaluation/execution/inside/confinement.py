@@ -75,9 +75,9 @@ def die_with(parent: int) -> None:
         os._exit(1)  # it ended before we asked
 
 
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose parent ends, so that they can be waited for."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans(adopt: bool = True) -> None:
+    """Become the parent of descendants whose parent ends, so that none is lost sight of."""
+    _prctl(PR_SET_CHILD_SUBREAPER, int(adopt))
 
 
 def _become(uid: int) -> None:
