@@ -1,0 +1,131 @@
+"""Regular expressions, JSON schemas and grammars over the bytes, by the llguidance engine.
+
+The engine is made for tokenizers; its vocabulary here is the 256 bytes and an end symbol, so that
+what it allows are bytes. A text that has to end (nothing may follow) ends there.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from proxylm.config import Config
+from proxylm.errors import UsageError
+from proxylm.inference.constraints.contract import Choices, ConstraintState
+from proxylm.symbols import BYTE_COUNT
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from llguidance import LLMatcher, LLTokenizer
+
+_END = BYTE_COUNT
+
+
+class _Guide(Config):
+    """Base of what the engine understands; checked where it is given."""
+
+    @abstractmethod
+    def engine_grammar(self) -> str:
+        """The form that the engine compiles."""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> _Guide:
+        problem = _engine().LLMatcher.validate_grammar(self.engine_grammar(), _byte_vocabulary())
+        if problem:
+            raise ValueError(problem.splitlines()[0])
+        return self
+
+    def start(self) -> ConstraintState:
+        """The state before the first byte."""
+        matcher = _engine().LLMatcher(_byte_vocabulary(), self.engine_grammar(), log_level=0)
+        return GuidedState(matcher)
+
+
+class Regex(_Guide):
+    """The whole output matches a regular expression (Rust's syntax, without look-around)."""
+
+    kind: Literal["regex"] = "regex"
+    pattern: str
+
+    def engine_grammar(self) -> str:
+        """See the base class."""
+        return str(_engine().LLMatcher.grammar_from_regex(self.pattern))
+
+
+class JsonSchema(_Guide):
+    """The output is JSON that the schema ``definition`` accepts; ``{}`` accepts any."""
+
+    kind: Literal["json-schema"] = "json-schema"
+    definition: dict[str, Any]
+
+    def engine_grammar(self) -> str:
+        """See the base class."""
+        return str(_engine().LLMatcher.grammar_from_json_schema(json.dumps(self.definition)))
+
+
+class Grammar(_Guide):
+    """The output is a sentence of a context-free grammar (llguidance's form of Lark's syntax)."""
+
+    kind: Literal["grammar"] = "grammar"
+    text: str
+
+    def engine_grammar(self) -> str:
+        """See the base class."""
+        return str(_engine().LLMatcher.grammar_from_lark(self.text))
+
+
+Guide = Annotated[Regex | JsonSchema | Grammar, Field(discriminator="kind")]
+
+
+class GuidedState(ConstraintState):
+    """One text on its way through a grammar."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+
+    def choices(self, bytes_left: int) -> Choices:
+        """See the base class; the engine does not know the limit and may be cut off by it."""
+        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.unpackbits(packed, count=BYTE_COUNT + 1, bitorder="little").astype(bool)
+        return Choices(allowed[:BYTE_COUNT], may_end=bool(allowed[_END]))
+
+    def advance(self, value: int) -> None:
+        """See the base class."""
+        taken = self._matcher.consume_token(value)
+        assert taken, "the byte was not among the choices"
+
+
+def _engine() -> ModuleType:
+    try:
+        import llguidance
+    except ImportError:
+        raise UsageError(
+            "constraints on the output need the package llguidance: "
+            "pip install 'proxylm[constraints]'"
+        ) from None
+    return llguidance
+
+
+@cache
+def _byte_vocabulary() -> LLTokenizer:
+    engine = _engine()
+    return engine.LLTokenizer(engine.TokenizerWrapper(_Bytes()))
+
+
+class _Bytes:
+    """The 256 bytes as the engine wants a tokenizer described."""
+
+    def __init__(self) -> None:
+        self.tokens = [bytes([value]) for value in range(BYTE_COUNT)] + [b"<end>"]
+        self.special_token_ids = [_END]
+        self.eos_token_id = _END
+        self.bos_token_id = None
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return list(text.encode() if isinstance(text, str) else text)
