@@ -1,0 +1,68 @@
+"""Code generation: pass@k of a benchmark, with the bits per byte of its solutions beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxylm.evaluation.benchmarks.problem import Benchmark
+from proxylm.evaluation.generation.job import GenerationJob
+from proxylm.evaluation.generation.run import GenerationResults
+from proxylm.evaluation.generation.writers import PromptWriter
+from proxylm.evaluation.likelihood import Scorer, solution_bits_per_byte
+from proxylm.evaluation.pass_at_k import pass_at_k
+
+PLAIN = "plain"
+"""The one condition: the prompts as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeReport:
+    """What an evaluation found.
+
+    Attributes:
+        benchmark: its name.
+        read_as: ``bytes`` or ``tokens``.
+        problems: how many.
+        solution_bits_per_byte: of the canonical solutions given their prompts.
+        samples: completions per problem; 0 where nothing was generated.
+        pass_at: pass@k by k; None where nothing was executed.
+        statuses: how many samples passed, failed, timed out, crashed or were invalid.
+    """
+
+    benchmark: str
+    read_as: str
+    problems: int
+    solution_bits_per_byte: float
+    samples: int
+    pass_at: dict[str, float] | None
+    statuses: dict[str, int] | None
+
+
+def evaluate_code(
+    writer: PromptWriter, benchmark: Benchmark, job: GenerationJob | None
+) -> CodeReport:
+    """Evaluate a model on a benchmark.
+
+    Args:
+        writer: the model, read as bytes or as tokens.
+        benchmark: the problems.
+        job: how to generate and judge; None measures likelihoods alone.
+    """
+    results = job.run(writer, {PLAIN: benchmark}) if job else None
+    executed = job is not None and results is not None and job.execute
+    scorer = Scorer(writer.model.module, writer.reading)
+    return CodeReport(
+        benchmark=benchmark.name,
+        read_as=writer.read_as,
+        problems=len(benchmark.problems),
+        solution_bits_per_byte=solution_bits_per_byte(scorer, benchmark.problems),
+        samples=job.plan.samples if job else 0,
+        pass_at=passes(job, results, PLAIN) if job and results and executed else None,
+        statuses=dict(results.statuses()) if results and executed else None,
+    )
+
+
+def passes(job: GenerationJob, results: GenerationResults, condition: str) -> dict[str, float]:
+    """pass@k of one condition, by k."""
+    correct = list(results.correct(condition).values())
+    return {str(k): pass_at_k(correct, k) for k in job.usable_ks}

@@ -1,0 +1,75 @@
+"""Verdicts of completions, judged in the sandbox or known from before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from proxylm.evaluation.execution import Job, check_many
+from proxylm.evaluation.execution.detection import usable_tier
+from proxylm.evaluation.generation.folder import EvaluationFolder, JudgedSample, Sample
+from proxylm.evaluation.generation.samples import Progress, Wanted
+from proxylm.fingerprint import fingerprint_of
+
+
+def require_sandbox() -> None:
+    """Refuse, before anything is generated, where programs could not be judged afterwards.
+
+    Raises:
+        SandboxError: no isolation tier works on this machine; it says what to install.
+    """
+    usable_tier()
+
+
+def judge_samples(
+    wanted: Sequence[Wanted],
+    samples: Sequence[Sample],
+    folder: EvaluationFolder,
+    progress: Progress,
+    *,
+    workers: int | None = None,
+) -> list[JudgedSample]:
+    """A verdict for every sample, in order; new ones are written as they come.
+
+    Equal programs with equal tests are run once.
+
+    Args:
+        wanted: what the samples answer, in the same order.
+        samples: the completions.
+        folder: where verdicts are kept.
+        progress: told after every program that was run.
+        workers: programs judged at the same time; None takes the number of cores.
+
+    Raises:
+        SandboxError: no isolation tier works on this machine.
+    """
+    jobs = [_job(one, sample) for one, sample in zip(wanted, samples, strict=True)]
+    names = [fingerprint_of(job.program, job.test, job.entry_point) for job in jobs]
+    known = {judged.job: judged for judged in folder.verdicts().values()}
+    new: dict[str, tuple[Job, Sample]] = {}
+    for name, job, sample in zip(names, jobs, samples, strict=True):
+        if name not in known:
+            new.setdefault(name, (job, sample))
+    verdicts = check_many((job for job, _ in new.values()), workers=workers)
+    for (name, (_, sample)), verdict in zip(new.items(), verdicts, strict=True):
+        known[name] = JudgedSample(
+            key=sample.key, job=name, status=verdict.status.value, reason=verdict.reason
+        )
+        folder.add_verdicts([known[name]])
+        progress(len(known), len(known.keys() | new.keys()))
+    judged = [
+        replace(known[name], key=sample.key) for name, sample in zip(names, samples, strict=True)
+    ]
+    recorded = folder.verdicts()
+    folder.add_verdicts(one for one in judged if recorded.get(one.key) != one)
+    return judged
+
+
+def _job(wanted: Wanted, sample: Sample) -> Job:
+    # Bytes, as they were generated: what is not UTF-8 is judged as it is, invalid.
+    return Job(
+        program=wanted.problem.prompt + sample.completion,
+        test=wanted.problem.test,
+        entry_point=wanted.problem.entry_point,
+        timeout_s=wanted.problem.timeout_s,
+    )

@@ -1,0 +1,222 @@
+"""A model as a writer of programs: read as bytes, or, with its compressor, as tokens.
+
+Every generative benchmark takes one of these (``--read-as bytes|tokens``) and sees bytes only.
+(``evaluation.translation`` has one more, which reads the solution's compressed form.)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+import xxhash
+from numpy.typing import NDArray
+
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import UsageError
+from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.evaluation.bits_per_byte import opening
+from proxylm.evaluation.generation.options import SamplingPlan
+from proxylm.evaluation.readings import CompressedReading, RawView, Reading
+from proxylm.evaluation.scoring import require_compressor
+from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.decoding import Completion
+from proxylm.inference.options import generation_options
+from proxylm.inference.symbol_decoding import (
+    CompressedSpeller,
+    OutputFormat,
+    SymbolOptions,
+    complete_symbols,
+)
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import COMPRESSED_OFFSET, Format
+
+
+class ProgramWriter(ABC):
+    """Answers problems by bytes that continue their prompts.
+
+    Attributes:
+        read_as: how the model is read, for reports.
+    """
+
+    read_as: str
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Names the weights (and the compressor): equal identities write equal completions."""
+
+    @abstractmethod
+    def answer(
+        self,
+        problems: Sequence[Problem],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """One completion per problem, in order.
+
+        Args:
+            problems: whose prompts are continued.
+            plan: how completions are drawn; its budget bounds them.
+            stop: byte strings before which a completion ends.
+            samples: per problem, the number that its randomness depends on beside the seed.
+        """
+
+
+class PromptWriter(ProgramWriter):
+    """A writer that reads nothing but the prompt.
+
+    Attributes:
+        model: the model.
+        reading: how the model scores text in the same form.
+    """
+
+    model: ByteModel
+    reading: Reading
+
+    def answer(
+        self,
+        problems: Sequence[Problem],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        prompts = [problem.prompt for problem in problems]
+        return self.complete(prompts, plan, stop=stop, samples=samples)
+
+    @abstractmethod
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """As ``answer``, for prompts alone."""
+
+
+class BytesWriter(PromptWriter):
+    """The model as it is meant: raw bytes in, raw bytes out."""
+
+    read_as = "bytes"
+
+    def __init__(self, model: ByteModel) -> None:
+        self.model = model
+        self.reading = RawView()
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        return weights_fingerprint(self.model.module)
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        options = generation_options(
+            max_new_bytes=plan.budget.max_bytes,
+            temperature=plan.temperature,
+            top_p=plan.top_p,
+            seed=plan.seed,
+            stop=stop,
+        )
+        return self.model.complete(prompts, options, samples=samples)
+
+
+class TokensWriter(PromptWriter):
+    """The model read as its compressor's symbols: ``<bos> <compressed> C(prompt)`` goes on.
+
+    Raises:
+        UsageError: the compressor is lossy, or not the one that the model was trained with.
+    """
+
+    read_as = "tokens"
+
+    def __init__(self, model: ByteModel, compressor: Compressor) -> None:
+        self.reading = CompressedReading(compressor)
+        require_compressor(
+            model.module,
+            model.compressor_fingerprint,
+            compressor.symbol_count,
+            compressor.fingerprint,
+        )
+        self.model = model
+        self.compressor = compressor
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        return f"{weights_fingerprint(self.model.module)}+{self.compressor.fingerprint}"
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        symbols = self.compressor.compress(prompts)
+        start = opening(self.model.module, Format.COMPRESSED)
+        return complete_symbols(
+            self.model.module,
+            [np.concatenate([start, _ids(one)]) for one in symbols],
+            OutputFormat(self.model.module, Format.COMPRESSED, self.compressor.symbol_count),
+            [CompressedSpeller(self.compressor, one) for one in symbols],
+            symbol_options(plan, plan.budget.max_symbols, stop),
+            samples,
+        )
+
+
+def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) -> PromptWriter:
+    """The writer that ``--read-as`` names.
+
+    Raises:
+        UsageError: the name is neither of the two, or tokens are asked for without a compressor.
+    """
+    if read_as == BytesWriter.read_as:
+        return BytesWriter(model)
+    if read_as != TokensWriter.read_as:
+        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
+    if compressor is None:
+        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
+    return TokensWriter(model, compressor)
+
+
+def symbol_options(plan: SamplingPlan, max_symbols: int, stop: Sequence[bytes]) -> SymbolOptions:
+    """A plan's draws, for decoding that is counted in symbols."""
+    return SymbolOptions(
+        max_new_symbols=max_symbols,
+        temperature=plan.temperature,
+        top_p=plan.top_p,
+        seed=plan.seed,
+        stop=tuple(stop),
+    )
+
+
+def weights_fingerprint(model: LanguageModel) -> str:
+    """128-bit XXH3 over every weight: names, shapes, types and values."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole = tensor.detach().cpu().contiguous().flatten()
+        digest.update(whole.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _ids(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
+    return symbols.astype(np.int64) + COMPRESSED_OFFSET

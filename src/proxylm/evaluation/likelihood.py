@@ -1,0 +1,79 @@
+"""Likelihood forms of the benchmarks: scores with signal at any size, beside pass@k.
+
+Small models pass no test, but they do give a right program more or less probability. The unit is
+bits per byte of the canonical solution given the prompt: the bits of its symbols after those of
+the prompt (``<bos> <raw> prompt``, or the compressor's symbols of both), over its raw bytes.
+Prompts that do not fit the context are read through strided windows, as in ``evaluate bpb``.
+
+Docs: ``docs/evaluation.md`` has the names and formulas of all forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.errors import DataError
+from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.evaluation.bits_per_byte import opening
+from proxylm.evaluation.passes import ScoredSequence, sequence_bits
+from proxylm.evaluation.readings import Reading
+from proxylm.models.language_model import LanguageModel
+
+Bits = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model together with the form in which it reads text."""
+
+    model: LanguageModel
+    reading: Reading
+
+    def bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
+        """Bits of each continuation given its prompt, float64 ``[n]``.
+
+        Raises:
+            DataError: a compressor has no exact form for one of them.
+        """
+        prefix = opening(self.model, self.reading.format)
+        before = self.reading.contents(prompts)
+        after = self.reading.contents(continuations)
+        offset = self.reading.format.offset
+        return sequence_bits(
+            self.model,
+            [
+                ScoredSequence(
+                    prefix=prefix,
+                    content=np.concatenate([prompt, text]).astype(np.int64) + offset,
+                    first_scored=len(prompt),
+                )
+                for prompt, text in zip(before, after, strict=True)
+            ],
+        )
+
+    def solution_bits(self, problems: Sequence[Problem]) -> Bits:
+        """Bits of each problem's canonical solution given its prompt."""
+        return self.bits(
+            [problem.prompt for problem in problems], [problem.solution for problem in problems]
+        )
+
+
+def solution_bytes(problems: Sequence[Problem]) -> Bits:
+    """Raw bytes of each canonical solution.
+
+    Raises:
+        DataError: one is empty.
+    """
+    for problem in problems:
+        if not problem.solution:
+            raise DataError(f"{problem.task_id}: its canonical solution is empty")
+    return np.array([len(problem.solution) for problem in problems], dtype=np.float64)
+
+
+def solution_bits_per_byte(scorer: Scorer, problems: Sequence[Problem]) -> float:
+    """All bits of the canonical solutions over all their bytes."""
+    return float(scorer.solution_bits(problems).sum() / solution_bytes(problems).sum())

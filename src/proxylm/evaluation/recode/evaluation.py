@@ -1,0 +1,127 @@
+"""ReCode for a model: robust pass@k, drop and relative, with the likelihood form beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxylm.evaluation.benchmarks.problem import Benchmark
+from proxylm.evaluation.generation.job import GenerationJob
+from proxylm.evaluation.generation.run import GenerationResults
+from proxylm.evaluation.generation.writers import PromptWriter
+from proxylm.evaluation.likelihood import Scorer
+from proxylm.evaluation.recode.folder import FamilyData
+from proxylm.evaluation.recode.likelihood import FamilyBits, RobustBits, mean_bits, measure_family
+from proxylm.evaluation.recode.statistics import (
+    FamilyRobustness,
+    Robustness,
+    family_robustness,
+    mean_robustness,
+)
+
+NOMINAL = "nominal"
+PARTIAL = "nominal-partial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyReport:
+    """One family.
+
+    Attributes:
+        seeds: by perturbation, how many variants of each problem there are.
+        robustness: RP, RD and RR at 1; None where nothing was executed.
+        likelihood: robust bits per byte.
+    """
+
+    seeds: dict[str, int]
+    robustness: FamilyRobustness | None
+    likelihood: FamilyBits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overall:
+    """The mean over the families (as in the paper's Table 4), of each aggregation."""
+
+    robustness_mean: Robustness | None
+    robustness_worst: Robustness | None
+    likelihood_mean: RobustBits
+    likelihood_worst: RobustBits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecodeReport:
+    """What an evaluation found; ``families`` by their titles."""
+
+    read_as: str
+    problems: int
+    samples: int
+    families: dict[str, FamilyReport]
+    overall: Overall
+
+
+def evaluate_recode(
+    writer: PromptWriter, data: Sequence[FamilyData], job: GenerationJob | None
+) -> RecodeReport:
+    """Evaluate a model on ReCode.
+
+    Args:
+        writer: the model, read as bytes or as tokens.
+        data: the families.
+        job: how to generate and judge; None measures likelihoods alone.
+    """
+    results = job.run(writer, recode_conditions(data)) if job else None
+    executed = results if job and job.execute else None
+    scorer = Scorer(writer.model.module, writer.reading)
+    families = {
+        one.family.title: FamilyReport(
+            seeds={name: len(seeds) for name, seeds in one.perturbations.items()},
+            robustness=_robustness(one, executed) if executed else None,
+            likelihood=measure_family(scorer, one),
+        )
+        for one in data
+    }
+    return RecodeReport(
+        read_as=writer.read_as,
+        problems=len(data[0].nominal.problems),
+        samples=job.plan.samples if job else 0,
+        families=families,
+        overall=_overall(list(families.values())),
+    )
+
+
+def recode_conditions(data: Sequence[FamilyData]) -> dict[str, Benchmark]:
+    """Every form of the prompts by name: the nominal ones, then ``family/perturbation/s0``…"""
+    conditions = {_nominal_name(one): one.nominal for one in data}
+    for one in data:
+        for name, seeds in one.perturbations.items():
+            for seed, benchmark in enumerate(seeds):
+                conditions[_variant_name(one, name, seed)] = benchmark
+    return conditions
+
+
+def _robustness(data: FamilyData, results: GenerationResults) -> FamilyRobustness:
+    return family_robustness(
+        results.correct(_nominal_name(data)),
+        {
+            name: [results.correct(_variant_name(data, name, seed)) for seed in range(len(seeds))]
+            for name, seeds in data.perturbations.items()
+        },
+    )
+
+
+def _overall(families: Sequence[FamilyReport]) -> Overall:
+    executed = [one.robustness for one in families if one.robustness is not None]
+    return Overall(
+        robustness_mean=mean_robustness([one.mean for one in executed]) if executed else None,
+        robustness_worst=mean_robustness([one.worst for one in executed]) if executed else None,
+        likelihood_mean=mean_bits([one.likelihood.mean for one in families]),
+        likelihood_worst=mean_bits([one.likelihood.worst for one in families]),
+    )
+
+
+def _nominal_name(data: FamilyData) -> str:
+    return PARTIAL if data.family.partial else NOMINAL
+
+
+def _variant_name(data: FamilyData, perturbation: str, seed: int) -> str:
+    return f"{data.family.folder}/{perturbation}/s{seed}"

@@ -1,0 +1,291 @@
+"""In-context translation: the oracle prompt shows the solution compressed, the answer is bytes.
+
+    <bos> <compressed> C(prompt solution) </compressed> <raw> prompt ...
+
+is half of a translation pair (method, section 4). A model that has learned to align the two views
+reproduces the solution (paper, 3.3, Table 3). Prompt and solution are compressed *jointly*, as
+documents in training are, or *separately*, one after the other. Any compressor will do: nothing is
+decompressed. Scores: pass@1, exact match, edit similarity, and the translation gain in bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import UsageError
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
+from proxylm.evaluation.generation.folder import Sample
+from proxylm.evaluation.generation.job import GenerationJob
+from proxylm.evaluation.generation.options import SamplingPlan
+from proxylm.evaluation.generation.writers import (
+    ProgramWriter,
+    symbol_options,
+    weights_fingerprint,
+)
+from proxylm.evaluation.likelihood import Scorer, solution_bytes
+from proxylm.evaluation.pass_at_k import pass_at_k
+from proxylm.evaluation.passes import ScoredSequence, sequence_bits
+from proxylm.evaluation.readings import RawView
+from proxylm.evaluation.scoring import require_compressor
+from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.decoding import Completion
+from proxylm.inference.symbol_decoding import ByteSpeller, OutputFormat, complete_symbols
+from proxylm.symbols import (
+    BOS,
+    COMPRESSED_CLOSE,
+    COMPRESSED_OFFSET,
+    COMPRESSED_OPEN,
+    RAW_OFFSET,
+    RAW_OPEN,
+    Format,
+)
+
+ORACLE = "oracle"
+JOINTLY = "jointly"
+SEPARATELY = "separately"
+
+
+class OraclePrompts:
+    """Prompts that show the solution in compressed form.
+
+    Args:
+        model: one with sentinels that knows this compressor.
+        compressor: any, lossy ones included.
+        jointly: compress prompt and solution as one document, or each on its own.
+
+    Raises:
+        UsageError: the model has no sentinels, or was trained with another compressor.
+    """
+
+    def __init__(self, model: ByteModel, compressor: Compressor, *, jointly: bool = True) -> None:
+        if not model.config.sentinels:
+            raise UsageError("translation needs a model with sentinels: it has to tell the views")
+        require_compressor(
+            model.module,
+            model.compressor_fingerprint,
+            compressor.symbol_count,
+            compressor.fingerprint,
+        )
+        self.compressor = compressor
+        self.jointly = jointly
+
+    @property
+    def compressed(self) -> str:
+        """How prompt and solution are compressed, for reports."""
+        return JOINTLY if self.jointly else SEPARATELY
+
+    def prefixes(self, problems: Sequence[Problem]) -> list[NDArray[np.int64]]:
+        """What stands before each prompt's bytes: ids up to and with ``<raw>``."""
+        return [
+            np.array(
+                [
+                    BOS,
+                    COMPRESSED_OPEN,
+                    *(symbols.astype(np.int64) + COMPRESSED_OFFSET),
+                    COMPRESSED_CLOSE,
+                    RAW_OPEN,
+                ],
+                dtype=np.int64,
+            )
+            for symbols in self._symbols(problems)
+        ]
+
+    def _symbols(self, problems: Sequence[Problem]) -> list[NDArray[np.uint32]]:
+        if self.jointly:
+            return self.compressor.compress([one.prompt + one.solution for one in problems])
+        prompts = self.compressor.compress([one.prompt for one in problems])
+        solutions = self.compressor.compress([one.solution for one in problems])
+        return [np.concatenate(pair) for pair in zip(prompts, solutions, strict=True)]
+
+
+class TranslationWriter(ProgramWriter):
+    """Answers in bytes after the oracle prompt."""
+
+    read_as = "translation"
+
+    def __init__(self, model: ByteModel, prompts: OraclePrompts) -> None:
+        self.model = model
+        self.prompts = prompts
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        weights = weights_fingerprint(self.model.module)
+        return f"{weights}+{self.prompts.compressor.fingerprint} {self.prompts.compressed}"
+
+    def answer(
+        self,
+        problems: Sequence[Problem],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class; the budget is that of bytes."""
+        prefixes = self.prompts.prefixes(problems)
+        return complete_symbols(
+            self.model.module,
+            [
+                np.concatenate([prefix, _raw_ids(problem.prompt)])
+                for prefix, problem in zip(prefixes, problems, strict=True)
+            ],
+            OutputFormat(self.model.module, Format.RAW),
+            [ByteSpeller() for _ in problems],
+            symbol_options(plan, plan.budget.max_bytes, stop),
+            samples,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """How much of the solutions came back, over all samples.
+
+    Attributes:
+        exact_match: share of completions that equal the solution, trailing white space aside.
+        edit_similarity: mean of ``1 - Levenshtein distance / longer length``, over bytes.
+    """
+
+    exact_match: float
+    edit_similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationGain:
+    """What seeing the compressed form saves, over the problems whose oracle prompt fits.
+
+    Attributes:
+        problems: that fit the model's training context.
+        left_out: those that do not.
+        bits_per_byte: of the solution given the prompt alone; None where no problem fits.
+        translated_bits_per_byte: given the oracle prompt.
+        gain: ``1 - translated / alone``.
+    """
+
+    problems: int
+    left_out: int
+    bits_per_byte: float | None
+    translated_bits_per_byte: float | None
+    gain: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationReport:
+    """What an evaluation found.
+
+    Attributes:
+        benchmark, problems, samples: as in ``CodeReport``.
+        compressor: the kind of the one that wrote the oracle prompts.
+        compressed: ``jointly`` or ``separately``.
+        beyond_context: problems whose oracle prompt alone is longer than the training context.
+        pass_at_1: None where nothing was executed.
+        recovery: None where nothing was generated.
+        likelihood: the gain in bits.
+    """
+
+    benchmark: str
+    problems: int
+    samples: int
+    compressor: str
+    compressed: str
+    beyond_context: int
+    pass_at_1: float | None
+    recovery: Recovery | None
+    likelihood: TranslationGain
+
+
+def evaluate_translation(
+    writer: TranslationWriter, benchmark: Benchmark, job: GenerationJob | None
+) -> TranslationReport:
+    """Evaluate how well a model puts compressed solutions back into bytes.
+
+    Args:
+        writer: the model with its oracle prompts.
+        benchmark: the problems.
+        job: how to generate and judge; None measures likelihoods alone.
+    """
+    problems = benchmark.problems
+    results = job.run(writer, {ORACLE: benchmark}) if job else None
+    passed = None
+    if job and results and job.execute:
+        passed = pass_at_k(list(results.correct(ORACLE).values()), 1)
+    by_task = {problem.task_id: problem for problem in problems}
+    lengths = [
+        len(prefix) + len(problem.prompt)
+        for prefix, problem in zip(writer.prompts.prefixes(problems), problems, strict=True)
+    ]
+    return TranslationReport(
+        benchmark=benchmark.name,
+        problems=len(problems),
+        samples=job.plan.samples if job else 0,
+        compressor=writer.prompts.compressor.kind,
+        compressed=writer.prompts.compressed,
+        beyond_context=sum(length > writer.model.config.context for length in lengths),
+        pass_at_1=passed,
+        recovery=recovery(results.samples, by_task) if results else None,
+        likelihood=translation_gain(writer.model, writer.prompts, problems),
+    )
+
+
+def recovery(samples: Sequence[Sample], problems: Mapping[str, Problem]) -> Recovery:
+    """How much of the solutions the completions reproduce.
+
+    Args:
+        samples: completions, at least one.
+        problems: by ``task_id``.
+    """
+    pairs = [
+        (sample.completion.rstrip(), problems[sample.key.task_id].solution.rstrip())
+        for sample in samples
+    ]
+    similarities = [Levenshtein.normalized_similarity(*pair) for pair in pairs]
+    return Recovery(
+        exact_match=sum(ours == wanted for ours, wanted in pairs) / len(pairs),
+        edit_similarity=sum(similarities) / len(pairs),
+    )
+
+
+def translation_gain(
+    model: ByteModel, prompts: OraclePrompts, problems: Sequence[Problem]
+) -> TranslationGain:
+    """Bits of the solutions with and without their compressed form in view."""
+    prefixes = prompts.prefixes(problems)
+    sequences = [
+        ScoredSequence(
+            prefix=prefix,
+            content=_raw_ids(problem.prompt + problem.solution),
+            first_scored=len(problem.prompt),
+        )
+        for prefix, problem in zip(prefixes, problems, strict=True)
+    ]
+    fits = [len(one.prefix) + len(one.content) - 1 <= model.config.context for one in sequences]
+    chosen = [problem for problem, fit in zip(problems, fits, strict=True) if fit]
+    if not chosen:
+        return TranslationGain(
+            problems=0,
+            left_out=len(problems),
+            bits_per_byte=None,
+            translated_bits_per_byte=None,
+            gain=None,
+        )
+    kept = [one for one, fit in zip(sequences, fits, strict=True) if fit]
+    num_bytes = solution_bytes(chosen).sum()
+    translated = sequence_bits(model.module, kept).sum() / num_bytes
+    alone = Scorer(model.module, RawView()).solution_bits(chosen).sum() / num_bytes
+    return TranslationGain(
+        problems=len(chosen),
+        left_out=len(problems) - len(chosen),
+        bits_per_byte=float(alone),
+        translated_bits_per_byte=float(translated),
+        gain=float(1 - translated / alone),
+    )
+
+
+def _raw_ids(data: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + RAW_OFFSET

@@ -1,0 +1,203 @@
+"""An oracle scores 100 % and a model of wrong answers 0 %, on the way of every benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark_data import DATA, HUMANEVAL, RECODE, full_data, need_sandbox
+from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
+from proxylm.compressors.registry import load_compressor
+from proxylm.evaluation.benchmarks.catalog import load_benchmark
+from proxylm.evaluation.benchmarks.humaneval import load_humaneval
+from proxylm.evaluation.benchmarks.mbpp import load_mbpp
+from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
+from proxylm.evaluation.benchmarks.problem import Benchmark
+from proxylm.evaluation.code_generation import evaluate_code
+from proxylm.evaluation.generation.job import GenerationJob
+from proxylm.evaluation.generation.options import SamplingPlan
+from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
+from proxylm.evaluation.prompt_boundary import boundary_conditions, evaluate_boundary
+from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
+from proxylm.evaluation.recode.folder import load_recode
+from proxylm.evaluation.translation import (
+    OraclePrompts,
+    TranslationWriter,
+    evaluate_translation,
+)
+from proxylm.symbols import (
+    BOS,
+    COMPRESSED_CLOSE,
+    COMPRESSED_OFFSET,
+    COMPRESSED_OPEN,
+    RAW_CLOSE,
+)
+
+UNITS = "units:bits=8"
+Job = Callable[[str], GenerationJob]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    need_sandbox()
+    return lambda name: GenerationJob(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
+
+
+def wrong(problem: Any) -> bytes:
+    return WRONG
+
+
+def few(name: str) -> Benchmark:
+    return {
+        "humaneval": lambda: load_humaneval(HUMANEVAL),
+        "humaneval-plus": lambda: load_humaneval_plus(DATA / "HumanEvalPlus.jsonl"),
+        "mbpp": lambda: load_mbpp(DATA / "mbpp-humaneval-form.jsonl"),
+        "mbpp-plus": lambda: load_mbpp_plus(DATA / "MbppPlus.jsonl"),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", ["humaneval", "humaneval-plus", "mbpp", "mbpp-plus"])
+def test_code_generation(name: str, job: Job) -> None:
+    benchmark = few(name)
+    right = evaluate_code(BytesWriter(ReplayModel(benchmark.problems)), benchmark, job("right"))
+    assert right.pass_at == {"1": 1.0}
+    assert right.statuses == {"passed": right.problems}
+    assert right.solution_bits_per_byte < 1e-6
+    none = evaluate_code(
+        BytesWriter(ReplayModel(benchmark.problems, wrong)), benchmark, job("wrong")
+    )
+    assert none.pass_at == {"1": 0.0}
+    assert none.solution_bits_per_byte > 8
+
+
+def test_code_generation_in_tokens(job: Job) -> None:
+    benchmark, compressor = few("humaneval"), load_compressor(UNITS)
+
+    def scripts(answer: Callable[[Any], bytes]) -> Any:
+        for problem in benchmark.problems:
+            prompt, text = compressor.compress([problem.prompt, answer(problem)])
+            yield (
+                [BOS, COMPRESSED_OPEN, *(prompt.astype(int) + COMPRESSED_OFFSET)],
+                [*(text.astype(int) + COMPRESSED_OFFSET), COMPRESSED_CLOSE],
+            )
+
+    for answer, expected in ((lambda problem: problem.solution, 1.0), (wrong, 0.0)):
+        model = ReplayModel((), module=ScriptedModule(scripts(answer)))
+        report = evaluate_code(TokensWriter(model, compressor), benchmark, job(f"{expected}"))
+        assert report.pass_at == {"1": expected}
+        assert report.read_as == "tokens"
+        assert (report.solution_bits_per_byte < 1e-6) == (expected == 1.0)
+
+
+def test_prompt_boundary(job: Job) -> None:
+    benchmark = few("humaneval")
+    prompts = problems_of(boundary_conditions(benchmark))
+    right = evaluate_boundary(BytesWriter(ReplayModel(prompts)), benchmark, job("right"))
+    assert right.pass_at_1 is not None
+    assert len(right.pass_at_1.by_suffix) == 9
+    assert set(right.pass_at_1.by_suffix.values()) == {1.0}
+    assert (right.pass_at_1.mean, right.pass_at_1.standard_deviation) == (1.0, 0.0)
+    assert right.solution_bits_per_byte.mean < 1e-6
+    none = evaluate_boundary(BytesWriter(ReplayModel(prompts, wrong)), benchmark, job("wrong"))
+    assert none.pass_at_1 is not None and none.pass_at_1.mean == 0.0
+
+
+def test_recode(job: Job) -> None:
+    data = load_recode(RECODE)
+    prompts = problems_of(recode_conditions(data))
+    right = evaluate_recode(BytesWriter(ReplayModel(prompts)), data, job("right"))
+    assert set(right.families) == {"Function", "Format", "Syntax", "Docstring"}
+    for family in right.families.values():
+        assert family.robustness is not None
+        for scores in (family.robustness.mean, family.robustness.worst):
+            assert (scores.nominal, scores.robust_pass) == (1.0, 1.0)
+            assert (scores.robust_drop, scores.robust_relative) == (0.0, 0.0)
+        assert family.likelihood.worst.robust < 1e-6
+        assert family.likelihood.worst.flip_rate == 0
+    assert right.families["Format"].seeds == {"new_lines": 2, "tab_indent": 1}
+    none = evaluate_recode(BytesWriter(ReplayModel(prompts, wrong)), data, job("wrong"))
+    assert none.overall.robustness_worst is not None
+    assert none.overall.robustness_worst.robust_pass == 0.0
+    assert none.overall.robustness_worst.robust_drop is None
+
+
+def test_recode_notices_a_model_that_one_seed_confuses(job: Job) -> None:
+    data = load_recode(RECODE)
+    [seeds] = [one for one in data if one.family.title == "Docstring"]
+    confused = seeds.perturbations["ButterFingersPerturbation"][1].problems[0]
+    model = ReplayModel(
+        problems_of(recode_conditions(data)),
+        lambda problem: WRONG if problem.prompt == confused.prompt else problem.solution,
+    )
+    report = evaluate_recode(BytesWriter(model), data, job("confused"))
+    family = report.families["Docstring"].robustness
+    assert family is not None
+    assert family.perturbations["ButterFingersPerturbation"].robust_pass == pytest.approx(2 / 3)
+    assert family.perturbations["BackTranslation"].robust_pass == 1
+    assert family.worst.robust_drop == pytest.approx(1 / 3)
+    assert family.mean.robust_relative == pytest.approx(1 / 6)
+    assert report.families["Function"].robustness.worst.robust_pass == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("jointly", [True, False])
+@pytest.mark.parametrize("name", [UNITS, "gzip"])
+def test_translation(name: str, jointly: bool, job: Job) -> None:
+    benchmark, compressor = few("humaneval"), load_compressor(name)
+    for answer, expected in ((lambda problem: problem.solution, 1.0), (wrong, 0.0)):
+        blank = ReplayModel((), module=ScriptedModule([]))
+        prompts = OraclePrompts(blank, compressor, jointly=jointly)
+        scripts = [
+            ([*prefix, *raw_ids(problem.prompt)], [*raw_ids(answer(problem)), RAW_CLOSE])
+            for prefix, problem in zip(
+                prompts.prefixes(benchmark.problems), benchmark.problems, strict=True
+            )
+        ]
+        writer = TranslationWriter(ReplayModel((), module=ScriptedModule(scripts)), prompts)
+        report = evaluate_translation(writer, benchmark, job(f"{expected}"))
+        assert report.pass_at_1 == expected
+        assert report.recovery is not None
+        assert report.recovery.exact_match == expected
+        assert (report.recovery.edit_similarity == 1) == (expected == 1)
+        assert report.compressed == ("jointly" if jointly else "separately")
+        assert report.likelihood.problems == 3
+        gain = report.likelihood.gain
+        assert gain is not None and (gain > 0.99) == (expected == 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_oracle_on_all_of_recode(job: Job) -> None:
+    """Some released variants break the program before any answer; these are all of them."""
+    data = load_recode(full_data("recode-humaneval.tar.xz"))
+    model = ReplayModel(problems_of(recode_conditions(data)), module=ScriptedModule([]))
+    results = job("all").run(BytesWriter(model), recode_conditions(data))
+    broken = {
+        condition: sum(not all(row) for row in results.correct(condition).values())
+        for condition in recode_conditions(data)
+    }
+    assert broken["nominal"] == broken["nominal-partial"] == 0
+    assert broken["format/tab_indent/s0"] == 0
+    assert {name.split("/")[0] for name, count in broken.items() if count > 3} == {
+        "format",
+        "nlaugmenter",
+    }
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["humaneval", "humaneval-plus", "mbpp-plus"])
+def test_oracle_on_whole_benchmarks_and_every_suffix(name: str, job: Job) -> None:
+    files = {"humaneval-plus": "HumanEvalPlus.jsonl.gz", "mbpp-plus": "MbppPlus.jsonl.gz"}
+    benchmark = load_benchmark(name, full_data(files[name]) if name in files else None)
+    model = ReplayModel(benchmark.problems, module=ScriptedModule([]))
+    results = job(name).run(BytesWriter(model), {"plain": benchmark})
+    assert [task for task, passed in results.correct("plain").items() if not all(passed)] == []
+    if name == "humaneval":
+        conditions = boundary_conditions(benchmark)
+        model = ReplayModel(problems_of(conditions), module=ScriptedModule([]))
+        results = job("boundary").run(BytesWriter(model), conditions)
+        for condition in conditions:
+            assert all(all(row) for row in results.correct(condition).values()), condition
