@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.compiled import Int64, Uint64, compiled, inlined
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
-from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
+from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
+from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,
     SEGMENT_START,
@@ -58,22 +58,6 @@ class AutomatonEngine(Engine):
         counts = np.zeros(len(lengths), np.uint32)
         counts[filled] = windows_per_segment
         return symbols_of_windows(self.settings, windows, counts)
-
-
-def symbols_of_windows(
-    settings: CoderSettings, windows: NDArray[np.uint32], windows_per_segment: NDArray[np.uint32]
-) -> CodedSegments:
-    """Codes of windows cut into symbols, the most significant first."""
-    assert settings.window_bits is not None
-    shifts = range(settings.window_bits - settings.pack_bits, -1, -settings.pack_bits)
-    if len(shifts) == 1:
-        return CodedSegments(symbols=windows, symbols_per_segment=windows_per_segment)
-    mask = np.uint32(settings.symbol_count - 1)
-    parts = [windows >> np.uint32(shift) & mask for shift in shifts]
-    return CodedSegments(
-        symbols=np.stack(parts, axis=1).ravel(),
-        symbols_per_segment=windows_per_segment * np.uint32(len(shifts)),
-    )
 
 
 @compiled

@@ -6,6 +6,7 @@ are those of ``windows``. A segment that is finished makes room for the next one
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -19,7 +20,10 @@ from proxylm.compressors.neural.distribution import ByteDistribution
 from proxylm.compressors.neural.frequencies import Frequencies, FrequencySource
 
 SIDE_BY_SIDE = 512
-"""Segments in one round: enough to fill the LM's batches, little enough memory for their rows."""
+"""Segments in one round: enough to fill the LM's batches."""
+
+ROWS_PER_CALL = 1 << 13
+"""Rows of frequencies that are kept at a time, of some kilobytes each with their probabilities."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,11 @@ class _Progress:
     reach: int
     position: int = 0
     symbols: list[int] = field(default_factory=list)
+
+    @property
+    def num_ahead(self) -> int:
+        """Bytes that the next call covers."""
+        return min(self.reach, len(self.segment) - self.position)
 
 
 class BatchedEngine(Engine):
@@ -48,19 +57,19 @@ class BatchedEngine(Engine):
         waiting = (one for one in everything if one.segment)
         active = list(islice(waiting, SIDE_BY_SIDE))
         while active:
-            aheads = [one.segment[one.position : one.position + one.reach] for one in active]
-            for one, ahead, rows in zip(
-                active, aheads, self._frequencies.rows(aheads), strict=True
-            ):
-                self._take_window(one, ahead, rows)
+            for group in _groups(active):
+                aheads = [one.segment[one.position : one.position + one.reach] for one in group]
+                for one, ahead, rows in zip(
+                    group, aheads, self._frequencies.rows(aheads), strict=True
+                ):
+                    self._take_window(one, ahead, rows)
             active = [one for one in active if one.position < len(one.segment)]
             active += islice(waiting, SIDE_BY_SIDE - len(active))
         return CodedSegments.joined(one.symbols for one in everything)
 
     def _take_window(self, one: _Progress, ahead: bytes, rows: Frequencies) -> None:
         """Emit the next window, or look further ahead where it may go on behind ``ahead``."""
-        interval = self._window.start()
-        num_bytes = 0
+        interval, num_bytes = self._window.start(), 0
         for cumulative, frequency in path_frequencies(rows, ahead).tolist():
             longer = self._window.extended(interval, cumulative, frequency)
             if longer is None:
@@ -74,6 +83,19 @@ class BatchedEngine(Engine):
         one.symbols += self._window.symbols(interval)
         one.position += num_bytes
         one.reach = self._window.expected_bytes
+
+
+def _groups(active: list[_Progress]) -> Iterator[list[_Progress]]:
+    """What one LM call covers each: its rows of frequencies stay bounded."""
+    group: list[_Progress] = []
+    num_rows = 0
+    for one in active:
+        if group and num_rows + one.num_ahead >= ROWS_PER_CALL:
+            yield group
+            group, num_rows = [], 0
+        group.append(one)
+        num_rows += one.num_ahead + 1
+    yield group
 
 
 def path_frequencies(rows: Frequencies, string: bytes) -> NDArray[np.int64]:

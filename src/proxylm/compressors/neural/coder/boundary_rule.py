@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.automaton_engine import SEGMENT_END, symbols_of_windows
+from proxylm.compressors.neural.coder.automaton_engine import SEGMENT_END
 from proxylm.compressors.neural.coder.compiled import Record, Uint64, compiled, inlined
-from proxylm.compressors.neural.coder.engine import CodedSegments
+from proxylm.compressors.neural.coder.engine import CodedSegments, symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,

@@ -19,6 +19,7 @@ KERNEL_FILES = (
     "transitions.py",
     "automaton_engine.py",
     "boundary_rule.py",
+    "lazy.py",
 )
 
 Uint64 = Any

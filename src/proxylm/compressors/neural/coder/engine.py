@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
+
+Word = TypeVar("Word", np.uint32, np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +88,26 @@ def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[byt
     whole = raw.tobytes()
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
     return [whole[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
+
+
+def symbols_of_windows(
+    settings: CoderSettings, windows: NDArray[Word], windows_per_segment: NDArray[np.uint32]
+) -> CodedSegments:
+    """Codes of windows cut into symbols, the most significant first.
+
+    Args:
+        settings: of the coder, with windows.
+        windows: unsigned ``[w]``, codes of ``window_bits`` bits.
+        windows_per_segment: uint32 ``[s]`` of sum ``w``.
+    """
+    assert settings.window_bits is not None
+    shifts = range(settings.window_bits - settings.pack_bits, -1, -settings.pack_bits)
+    if len(shifts) == 1:
+        symbols = windows.astype(np.uint32, copy=False)
+        return CodedSegments(symbols=symbols, symbols_per_segment=windows_per_segment)
+    mask = settings.symbol_count - 1
+    parts = [(windows >> shift & mask).astype(np.uint32) for shift in shifts]
+    return CodedSegments(
+        symbols=np.stack(parts, axis=1).ravel(),
+        symbols_per_segment=windows_per_segment * np.uint32(len(shifts)),
+    )

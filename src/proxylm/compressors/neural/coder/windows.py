@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from proxylm.compressors.neural.coder.settings import (
     DeterminedTermination,
     MinimalTermination,
 )
+from proxylm.compressors.neural.frequencies import TOTAL_BITS
 
 BITS_PER_EXPECTED_BYTE = 2
 """Text takes more bits than this per byte, so most windows are shorter than their bits by it."""
@@ -91,6 +93,15 @@ class SegmentWindow:
         self, interval: Interval, cumulative: int, frequency: int
     ) -> Interval | None:
         return interval.refined().narrowed(cumulative, frequency)
+
+    def interval_of(self, path: Iterable[tuple[int, int]]) -> Interval:
+        """``extended`` all along a segment, from (cumulative frequency, frequency) of its bytes."""
+        low, width, scale_bits = 0, 1, 0
+        for cumulative, frequency in path:
+            low = (low << TOTAL_BITS) + width * cumulative
+            width *= frequency
+            scale_bits += TOTAL_BITS
+        return Interval(low=low, width=width, scale_bits=scale_bits)
 
     def symbols(self, interval: Interval) -> list[int]:  # noqa: D102 - see Window
         bits = self.termination.code(interval)
