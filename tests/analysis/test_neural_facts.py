@@ -1,0 +1,124 @@
+"""What ``compressor info`` says of neural compressors, against plain counting."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from chain_compressor import DOCUMENTS, MarkovChain, chain_automaton, chain_compressor, random_lm
+from proxylm.analysis.compression import measure
+from proxylm.analysis.neural_facts import CorpusObserver, automaton_facts, strings_behind
+from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.compressors.registry import load_compressor
+from proxylm.errors import UsageError
+
+
+def observed(compressor):
+    observer = CorpusObserver(compressor)
+    counts = measure(compressor, DOCUMENTS, observer.add)
+    return counts, observer
+
+
+def test_counts_and_rate():
+    compressor = chain_compressor()
+    counts, observer = observed(compressor)
+    symbols = sum(map(len, compressor.compress(DOCUMENTS)))
+    num_bytes = sum(map(len, DOCUMENTS))
+    assert counts == {
+        "documents": len(DOCUMENTS),
+        "rejected": 0,
+        "num_bytes": num_bytes,
+        "symbols": symbols,
+        "bytes_per_symbol": num_bytes / symbols,
+    }
+    segments = sum(len(lengths) for lengths in compressor.cut(DOCUMENTS))
+    assert observer.facts()["segments"] == segments
+    assert observer.facts()["bytes_per_segment"] == num_bytes / segments
+
+
+def test_documents_that_cannot_be_said_are_counted_apart():
+    seen = []
+    counts = measure(load_compressor("units:bits=16"), [b"ab"], lambda *shown: seen.append(shown))
+    assert counts["rejected"] == 0 and seen[0][0] == [b"ab"]
+    assert measure(load_compressor("gzip"), [])["bytes_per_symbol"] is None
+
+
+def test_bits_per_byte_are_the_byte_lm_s():
+    _, observer = observed(chain_compressor())
+    texts = [document for document in DOCUMENTS if document]
+    assert max(map(len, texts)) > random_lm().context
+    short = chain_compressor()
+    document = DOCUMENTS[0][: random_lm().context]
+    only = CorpusObserver(short)
+    measure(short, [document], only.add)
+    (bits,) = random_lm().exact_bits([document])
+    assert only.facts()["bits_per_byte"] == pytest.approx(bits.mean(), abs=1e-4)
+    assert 0 < observer.facts()["bits_per_byte"] < 16
+
+
+@pytest.mark.parametrize("pack_bits", [8, 16])
+def test_the_histogram_counts_the_bytes_of_each_window(pack_bits):
+    compressor = chain_compressor(pack_bits=pack_bits)
+    counts, observer = observed(compressor)
+    expected: Counter[int] = Counter()
+    engine = NaiveEngine(MarkovChain("any"), CoderSettings(pack_bits=pack_bits))
+    for document, lengths in zip(DOCUMENTS, compressor.cut(DOCUMENTS), strict=True):
+        for end, length in zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True):
+            rest = document[end - length : end]
+            while rest:
+                num_bytes, _ = engine._longest(rest)
+                expected[num_bytes * pack_bits // 16] += 16 // pack_bits
+                rest = rest[num_bytes:]
+    histogram = observer.facts()["bytes_per_symbol_histogram"]
+    assert {int(size): count for size, count in histogram.items()} == expected
+    assert sum(histogram.values()) == counts["symbols"]
+
+
+def test_without_an_automaton_segments_share_their_bytes():
+    compressor = chain_compressor("fixed", window_bits=None, pack_bits=8)
+    counts, observer = observed(compressor)
+    histogram = observer.facts()["bytes_per_symbol_histogram"]
+    assert sum(histogram.values()) == counts["symbols"]
+    assert automaton_facts(None) == {}
+
+
+def test_facts_of_the_automaton():
+    automaton = chain_automaton(CoderSettings())
+    facts = automaton_facts(automaton)
+    assert facts["nodes"] == len(automaton)
+    assert facts["distinct_codes"] == len(np.unique(automaton.codes[1:]))
+    assert facts["collisions"]["of"] == "windows"
+    assert facts["collisions"]["high_lcp"]["paper"]["strings"] == "segments"
+
+
+@pytest.mark.parametrize("pack_bits", [8, 16])
+def test_the_strings_behind_a_symbol_are_all_that_have_it(pack_bits):
+    compressor = chain_compressor(pack_bits=pack_bits)
+    automaton = compressor.automaton
+    symbol = int(compressor.compress([DOCUMENTS[0]])[0][3])
+    found = strings_behind(compressor, symbol, None, shown=7)
+    codes = [automaton.code_symbols(code) for code in automaton.codes[1:].tolist()]
+    assert found["count"] == sum(symbol in symbols for symbols in codes) > 0
+    assert found["of"] == "windows"
+    assert len(found["strings"]) == min(7, found["count"])
+    nodes = {repr(string): node for node, string in enumerate(automaton.strings)}
+    for one in found["strings"]:
+        assert symbol in one["symbols"]
+        code = int(automaton.codes[nodes[one["string"]]])
+        assert one["symbols"] == automaton.code_symbols(code)
+
+
+def test_without_an_automaton_a_corpus_is_looked_through():
+    compressor = chain_compressor("fixed", window_bits=None, pack_bits=8)
+    _, observer = observed(compressor)
+    symbol = int(compressor.compress([DOCUMENTS[0]])[0][0])
+    found = strings_behind(compressor, symbol, observer, shown=100)
+    assert found["of"] == "segments"
+    assert repr(DOCUMENTS[0][:16]) in [one["string"] for one in found["strings"]]
+    with pytest.raises(UsageError, match="give a --corpus"):
+        strings_behind(compressor, symbol, None, shown=1)
+    with pytest.raises(UsageError, match="symbols are 0 to 255"):
+        strings_behind(compressor, 256, observer, shown=1)
