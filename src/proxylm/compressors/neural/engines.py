@@ -6,13 +6,14 @@ from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.batched import BatchedEngine
 from proxylm.compressors.neural.coder.engine import Engine
+from proxylm.compressors.neural.coder.lazy import LazyEngine
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.distribution import ByteDistribution
 from proxylm.errors import UsageError
 
-_READING_THE_LM: dict[str, type[NaiveEngine] | type[BatchedEngine]] = {
-    engine.name: engine for engine in (NaiveEngine, BatchedEngine)
+_READING_THE_LM: dict[str, type[NaiveEngine] | type[BatchedEngine] | type[LazyEngine]] = {
+    engine.name: engine for engine in (NaiveEngine, BatchedEngine, LazyEngine)
 }
 ENGINES = (*_READING_THE_LM, AutomatonEngine.name)
 """Their names."""
@@ -42,4 +43,4 @@ def default_engine(
     lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
 ) -> Engine:
     """A table where there is one; otherwise what remembers what it has met."""
-    return BatchedEngine(lm, settings) if automaton is None else AutomatonEngine(automaton)
+    return LazyEngine(lm, settings) if automaton is None else AutomatonEngine(automaton)
