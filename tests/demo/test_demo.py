@@ -10,10 +10,14 @@ import pytest
 
 import proxylm
 from proxylm.cli.main import run as run_command
+from proxylm.compressors.neural import lm_training
+from proxylm.demo.compressors import BpeDemo, NeuralDemo
 from proxylm.demo.results import HEADERS
-from proxylm.demo.settings import MIXTURES, DemoSettings
+from proxylm.demo.settings import DemoSettings
+from proxylm.models.presets import PRESETS
 
 STEPS = 4
+MIXTURES = BpeDemo.mixtures
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +90,37 @@ def test_again_reuses_what_is_there(finished, sources, capsys):
 def test_impossible_minutes_are_refused(tmp_path, capsys, minutes):
     assert run_command(["demo", "--minutes", minutes, "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("proxylm: demo: minutes: ")
+
+
+@pytest.fixture(scope="module")
+def small_byte_lm():
+    """The demo's byte LM, ten times smaller: what it learns does not matter here."""
+    whole = lm_training.RECIPES["tiny"]
+    attention = {"kind": "causal", "kv_heads": 2}
+    sizes = {"layers": 1, "width": 16, "ffn": 16, "heads": 2, "attention": attention}
+    patch = pytest.MonkeyPatch()
+    patch.setitem(PRESETS, "byte-lm-tiny", PRESETS["byte-lm-tiny"] | sizes)
+    rate = whole.learning_rate.model_copy(update={"peak": 2e-2})
+    small = whole.model_copy(update={"symbols": 60 * 4096, "learning_rate": rate})
+    patch.setitem(lm_training.RECIPES, "tiny", small)
+    yield
+    patch.undo()
+
+
+def test_the_neural_compressor_has_no_reading_as_tokens(
+    sources, tmp_path, small_byte_lm, monkeypatch, capsys
+):
+    monkeypatch.setattr(NeuralDemo, "MINUTES_OF_THE_WHOLE_LM", 0.1)
+    out = tmp_path / "demo"
+    command = [*arguments(sources, out), "--compressor", "neural"]
+    assert run_command(command) == 0
+    shown = capsys.readouterr().out
+    assert "as bytes" in shown and "as tokens" not in shown
+    result = json.loads((out / "demo.json").read_text())
+    assert [row["model"] for row in result["rows"]] == list(NeuralDemo.mixtures)
+    assert all(0 < row["bits_per_byte_as_bytes"] < 12.1 for row in result["rows"])
+    assert result["bytes_per_symbol"] > 0.9
+    page = (out / "report.html").read_text()
+    assert "bytes per symbol" in page and "as tokens" not in page
+    assert run_command([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == result["rows"]

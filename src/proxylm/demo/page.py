@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxylm.analysis.report import RunHistory, Section, html_table, write_report
-from proxylm.demo.explanation import EXPLANATION
-from proxylm.demo.results import HEADERS, DemoResult
+from proxylm.demo.explanation import EXPLANATIONS
+from proxylm.demo.results import DemoResult
 
 
 def write_demo_page(result: DemoResult, runs: Sequence[Path]) -> None:
     """Write ``result.report``."""
     sections = [
-        Section(title="Four models, the same number of symbols", body=_numbers(result)),
+        Section(title="Models of the same number of symbols", body=_numbers(result)),
         Section(title="A completion, byte by byte", body=_completion(result)),
     ]
     histories = [RunHistory.read(run) for run in runs]
@@ -26,17 +26,15 @@ def _numbers(result: DemoResult) -> str:
     intro = (
         f"<p>Corpus {html.escape(corpus['name'])}: {corpus['documents']:,} documents, "
         f"{corpus['num_bytes']:,} bytes, fingerprint <code>{corpus['fingerprint']}</code>; "
-        f"{result.bytes_per_symbol:.2f} bytes per token. "
+        f"{result.bytes_per_symbol:.2f} bytes per {result.unit}. "
         f"Bits per byte over {result.held_out_bytes:,} held-out bytes; "
         f"the curves below follow a smaller part of them.</p>"
     )
     paragraphs = [
         f"<p>{html.escape(' '.join(paragraph.split()))}</p>"
-        for paragraph in EXPLANATION.split("\n\n")
+        for paragraph in EXPLANATIONS[result.compressor].split("\n\n")
     ]
-    return "\n".join(
-        [intro, html_table(HEADERS, [row.cells() for row in result.rows]), *paragraphs]
-    )
+    return "\n".join([intro, html_table(*result.table()), *paragraphs])
 
 
 def _completion(result: DemoResult) -> str:

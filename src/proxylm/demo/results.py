@@ -8,6 +8,7 @@ from typing import Any
 
 from proxylm.training.run import TrainResult
 
+AS_TOKENS = "as tokens"
 HEADERS = [
     "model",
     "parameters",
@@ -16,7 +17,7 @@ HEADERS = [
     "raw bytes",
     "documents",
     "bits/byte as bytes",
-    "as tokens",
+    AS_TOKENS,
     "seconds",
 ]
 
@@ -76,7 +77,9 @@ class DemoResult:
     Attributes:
         folder: where its files are.
         corpus: name, fingerprint, documents, bytes.
-        bytes_per_symbol: rate of the tokenizer on the corpus (rho).
+        compressor: its kind.
+        unit: what one of its symbols is called.
+        bytes_per_symbol: rate of the compressor on the corpus (rho).
         rows: one per model.
         held_out_bytes: raw bytes that the bits per byte were measured on.
         prompt: what the proxy model was asked to continue, and its continuation, as text.
@@ -86,6 +89,8 @@ class DemoResult:
 
     folder: str
     corpus: dict[str, Any]
+    compressor: str
+    unit: str
     bytes_per_symbol: float
     rows: Sequence[ModelRow]
     held_out_bytes: int
@@ -94,9 +99,21 @@ class DemoResult:
     report: str
     seconds: float
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headers and rows as text; the reading as tokens is left out where no model has one."""
+        rows = [row.cells() for row in self.rows]
+        if any(row.bits_per_byte_as_tokens is not None for row in self.rows):
+            return HEADERS, rows
+        column = HEADERS.index(AS_TOKENS)
+        return _without(HEADERS, column), [_without(row, column) for row in rows]
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as ``proxylm demo --json`` prints them."""
         return asdict(self)
+
+
+def _without(cells: list[str], column: int) -> list[str]:
+    return cells[:column] + cells[column + 1 :]
 
 
 def _bits(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The demo's stages: corpus, tokenizer, views, four models, scores, a completion, a report.
+"""The demo's stages: corpus, compressor, views, models, scores, a completion, a report.
 
 Every stage keeps its result in the demo's folder and is skipped when it is there; training goes
 on where it was stopped.
@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.compressors.contract import Compressor
-from proxylm.compressors.registry import load_compressor, save_compressor
-from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.training import BpeTraining, texts_of
+from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.corpus.split import split_documents
+from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
 from proxylm.demo.page import write_demo_page
 from proxylm.demo.results import DemoResult, ModelRow
-from proxylm.demo.settings import DESCRIPTIONS, MIXTURES, PAPER_PROXY, VIEW, DemoSettings
+from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, write_json
 from proxylm.inference.loading import load
 from proxylm.inference.text_stream import TextStream
@@ -56,14 +54,15 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     """
     started = time.perf_counter()
     corpus = open_corpus(CorpusConfig(path=settings.corpus))
-    compressor = _compressor(corpus, out / "compressors" / VIEW, settings, narrator)
-    summary = _views(corpus, compressor, out / "store", narrator)
+    chosen = settings.compressor
+    compressor = _compressor(corpus, out / "compressors" / chosen.kind, settings, narrator)
+    summary = _views(corpus, chosen, compressor, out / "store", narrator)
     rows = [
         _row(name, settings.training(mixture, out / "store"), out, narrator)
-        for name, mixture in MIXTURES.items()
+        for name, mixture in chosen.mixtures.items()
     ]
     prompt, completion = _complete(out, narrator)
-    rate = summary.views[VIEW].bytes_per_symbol
+    rate = summary.views[chosen.kind].bytes_per_symbol
     assert rate is not None, "the models were trained on something"
     result = DemoResult(
         folder=str(out),
@@ -73,6 +72,8 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
             "documents": summary.documents_written,
             "num_bytes": summary.num_bytes,
         },
+        compressor=chosen.kind,
+        unit=chosen.unit,
         bytes_per_symbol=rate,
         rows=rows,
         held_out_bytes=summary.held_out_bytes,
@@ -81,7 +82,7 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
         report=str(out / "report.html"),
         seconds=time.perf_counter() - started,
     )
-    write_demo_page(result, [out / name for name in MIXTURES])
+    write_demo_page(result, [out / name for name in chosen.mixtures])
     write_json(out / "demo.json", result.to_json())
     return result
 
@@ -90,23 +91,21 @@ def _compressor(
     corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
 ) -> Compressor:
     if not folder.exists():
-        size = settings.vocabulary_size
-        narrator.say(f"training a BPE tokenizer with {size} tokens on {corpus.name}")
-        documents = split_documents(corpus, held_out=False)
-        texts = texts_of(document.raw for document in documents)
-        trained = BpeTraining(vocabulary_size=size).train(texts)
-        save_compressor(TokenizerCompressor(trained), folder)
+        with narrator.training() as progress:
+            settings.compressor.train(
+                corpus, folder, minutes=settings.minutes, say=narrator.say, progress=progress
+            )
     return load_compressor(folder)
 
 
 def _views(
-    corpus: Corpus, compressor: Compressor, store: Path, narrator: Narrator
+    corpus: Corpus, chosen: DemoCompressor, compressor: Compressor, store: Path, narrator: Narrator
 ) -> PrepareSummary:
-    narrator.say("preparing the views: every document as bytes and as tokens")
-    summary = prepare(corpus, {VIEW: compressor}, store)
+    narrator.say(f"preparing the views: every document as bytes and as {chosen.unit}s")
+    summary = prepare(corpus, {chosen.kind: compressor}, store)
     narrator.say(
         f"{summary.documents_written} documents, {summary.num_bytes / 1e6:.1f} MB, "
-        f"{summary.views[VIEW].bytes_per_symbol:.2f} bytes per token; "
+        f"{summary.views[chosen.kind].bytes_per_symbol:.2f} bytes per {chosen.unit}; "
         f"{summary.held_out_documents} documents are held out"
     )
     return summary

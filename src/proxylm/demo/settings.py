@@ -1,4 +1,4 @@
-"""What the demo compares: four models of one size on the same number of symbols."""
+"""What the demo compares: models of one size on the same number of symbols."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxylm.config import Config
+from proxylm.demo.compressors import PAPER_PROXY, BpeDemo, DemoCompressor
 from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.training.config import (
     CheckpointConfig,
@@ -18,17 +19,6 @@ from proxylm.training.config import (
 )
 from proxylm.training.schedule import CosineRate
 
-VIEW = "bpe"
-PAPER_PROXY = "proxy"
-
-MIXTURES: dict[str, MixingConfig] = {
-    "bytes": MixingConfig.bytes_only(),
-    "tokens": MixingConfig.compressed_only(),
-    PAPER_PROXY: MixingConfig.paper(),
-    "proxy-pieces": MixingConfig.pieces(),
-}
-"""The models by name: raw bytes, tokens, the paper's schedule, mixing inside documents."""
-
 DESCRIPTIONS = {
     "bytes": "raw bytes alone",
     "tokens": "tokens alone",
@@ -37,22 +27,22 @@ DESCRIPTIONS = {
 }
 
 SYMBOLS_PER_MINUTE = 1_000_000 / 9
-"""Symbols of each model per minute of training: the four fit in 9 minutes on 2 cores."""
+"""Symbols of each model per minute of training: four models fit in 9 minutes on 2 cores."""
 
 
 class DemoSettings(Config):
     """How large the demo is.
 
     Attributes:
-        minutes: training time aimed at on 2 cores, all four models together.
+        minutes: training time aimed at on 2 cores, all models together.
         corpus: what it is trained on: ``stdlib``, a folder or a file.
-        vocabulary_size: tokens of the BPE tokenizer.
+        compressor: what the views are made with.
         seed: of everything that is drawn.
     """
 
     minutes: Annotated[float, Field(gt=0, le=10_000)] = 9.0
     corpus: str = "stdlib"
-    vocabulary_size: Annotated[int, Field(ge=300)] = 4096
+    compressor: DemoCompressor = BpeDemo()
     seed: Annotated[int, Field(ge=0)] = 0
 
     @property
@@ -68,10 +58,10 @@ class DemoSettings(Config):
         return 4 * 1024
 
     def training(self, mixture: MixingConfig, store: Path) -> TrainingConfig:
-        """The run of one of the four models."""
+        """The run of one of the models."""
         steps = self.symbols // self.symbols_per_step
         # The byte model is a byte model: no vocabulary that it never sees.
-        view = VIEW if mixture.rate.rates(steps).any() else None
+        view = self.compressor.kind if mixture.rate.rates(steps).any() else None
         return TrainingConfig(
             data=(SourceConfig(store=str(store), view=view),),
             mixing=mixture,

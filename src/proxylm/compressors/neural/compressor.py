@@ -27,9 +27,15 @@ from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
+from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.engines import default_engine, named_engine
-from proxylm.compressors.neural.segmentation import Cuts, Segmenter, SegmenterParts
+from proxylm.compressors.neural.segmentation import (
+    Cuts,
+    Segmentation,
+    Segmenter,
+    SegmenterParts,
+)
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
@@ -116,6 +122,16 @@ class NeuralCompressor(Compressor):
     def settings(self) -> dict[str, Any]:
         """Segmentation with thresholds, and coder."""
         return self._settings.model_dump(mode="json")
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """The rule that cuts, with its thresholds."""
+        return self._settings.segmentation
+
+    @property
+    def coder(self) -> CoderSettings:
+        """Windows, packing and termination."""
+        return self._settings.coder
 
     def content_fingerprint(self) -> str:
         """The byte LM's and the automaton's."""

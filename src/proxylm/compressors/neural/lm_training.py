@@ -33,14 +33,14 @@ class LmRecipe(Config):
     """How a byte LM of one size is trained.
 
     Attributes:
-        preset: its size, a name in ``proxylm.models.presets``.
+        model: its size, a preset in ``proxylm.models.presets``.
         symbols: input symbols of the whole training.
         symbols_per_step: input symbols of one update.
         learning_rate: warm-up, peak and cosine.
         seed: of weights and order.
     """
 
-    preset: str
+    model: PresetModel
     symbols: PositiveInt
     symbols_per_step: PositiveInt
     learning_rate: CosineRate
@@ -53,7 +53,7 @@ class LmRecipe(Config):
         return TrainingConfig(
             data=(SourceConfig(store=str(store)),),
             mixing=MixingConfig.bytes_only().model_copy(update={"sentinels": False}),
-            model=PresetModel(name=self.preset),
+            model=self.model,
             length=SymbolCount(symbols=self.symbols),
             symbols_per_step=self.symbols_per_step,
             micro_batch_symbols=min(16_384, self.symbols_per_step),
@@ -67,13 +67,13 @@ class LmRecipe(Config):
 
 RECIPES: dict[str, LmRecipe] = {
     "tiny": LmRecipe(
-        preset="byte-lm-tiny",
+        model=PresetModel(name="byte-lm-tiny"),
         symbols=640 * 4096,
         symbols_per_step=4096,
         learning_rate=CosineRate(peak=4e-3, warmup_steps=50),
     ),
     "40m": LmRecipe(
-        preset="byte-lm-40m",
+        model=PresetModel(name="byte-lm-40m"),
         symbols=200_000 * 65_536,
         symbols_per_step=65_536,
         learning_rate=CosineRate(peak=6e-4, warmup_steps=2000),
@@ -116,7 +116,7 @@ def train_byte_lm(
     summary = prepare(part, {}, store, held_out_fraction=0.0)
     if not summary.documents_written:
         raise DataError("the training part of the corpus has no documents; give a larger corpus")
-    say(f"training the byte LM '{chosen.preset}' on {summary.num_bytes / 1e6:.1f} MB")
+    say(f"training the byte LM '{chosen.model.name}' on {summary.num_bytes / 1e6:.1f} MB")
     result = train(chosen.training(store, device), work / RUN_FOLDER, progress=progress)
     say(
         f"{result.steps} steps, {result.symbols:,} symbols in {result.seconds:.0f} s, "

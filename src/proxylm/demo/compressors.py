@@ -1,0 +1,112 @@
+"""The compressors that the demo can train, and what each of them makes of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from proxylm.compressors.neural.building import (
+    NeuralBuild,
+    Reports,
+    build_neural_compressor,
+    new_lm,
+)
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.compressors.neural.lm_training import recipe
+from proxylm.compressors.neural.segmentation import AutomatonSegmentation
+from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.registry import save_compressor
+from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.compressors.tokenizer.training import BpeTraining, texts_of
+from proxylm.config import Config
+from proxylm.corpus.contract import Corpus
+from proxylm.corpus.split import split_documents
+from proxylm.mixing.config import MixingConfig
+from proxylm.training.progress import ProgressReport
+
+PAPER_PROXY = "proxy"
+
+BYTES_AND_PROXIES: dict[str, MixingConfig] = {
+    "bytes": MixingConfig.bytes_only(),
+    PAPER_PROXY: MixingConfig.paper(),
+    "proxy-pieces": MixingConfig.pieces(),
+}
+"""Raw bytes, the paper's schedule, and mixing inside documents."""
+
+
+class BpeDemo(Config):
+    """A BPE tokenizer; a model on tokens alone joins the comparison.
+
+    Attributes:
+        vocabulary_size: number of tokens.
+    """
+
+    kind: Literal["bpe"] = "bpe"
+    vocabulary_size: Annotated[int, Field(ge=300)] = 4096
+
+    unit: ClassVar[str] = "token"
+    mixtures: ClassVar[Mapping[str, MixingConfig]] = {
+        "bytes": BYTES_AND_PROXIES["bytes"],
+        "tokens": MixingConfig.compressed_only(),
+        **BYTES_AND_PROXIES,
+    }
+
+    def train(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        *,
+        minutes: float,
+        say: Callable[[str], None],
+        progress: ProgressReport | None,
+    ) -> None:
+        """Train on the corpus's training part and save as ``folder``."""
+        say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
+        texts = texts_of(document.raw for document in split_documents(corpus, held_out=False))
+        trained = BpeTraining(vocabulary_size=self.vocabulary_size).train(texts)
+        save_compressor(TokenizerCompressor(trained), folder)
+
+
+class NeuralDemo(Config):
+    """A small neural compressor.
+
+    Its symbols have 8 bits: at this size a vocabulary of 65 536 would cost ten times the body. Its
+    segments come from the automaton's own rule, so that views are made in seconds. Its symbols
+    have no way back to bytes, so no model on them alone is scored.
+    """
+
+    kind: Literal["neural"] = "neural"
+
+    unit: ClassVar[str] = "symbol"
+    mixtures: ClassVar[Mapping[str, MixingConfig]] = BYTES_AND_PROXIES
+
+    MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
+    """A shorter demo trains its byte LM for less, in proportion."""
+
+    def train(
+        self,
+        corpus: Corpus,
+        folder: Path,
+        *,
+        minutes: float,
+        say: Callable[[str], None],
+        progress: ProgressReport | None,
+    ) -> None:
+        """Train on the corpus's training part and save as ``folder``."""
+        whole = recipe("tiny")
+        share = min(1.0, minutes / self.MINUTES_OF_THE_WHOLE_LM)
+        symbols = max(whole.symbols_per_step, round(share * whole.symbols))
+        build = NeuralBuild(
+            lm=new_lm("tiny", "short", symbols),
+            settings=NeuralSettings(
+                segmentation=AutomatonSegmentation(), coder=CoderSettings(pack_bits=8)
+            ),
+            device="cpu",
+        )
+        build_neural_compressor(corpus, folder, build, Reports(say=say, training=progress))
+
+
+DemoCompressor = Annotated[BpeDemo | NeuralDemo, Field(discriminator="kind")]
