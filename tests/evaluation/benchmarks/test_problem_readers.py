@@ -19,7 +19,7 @@ from proxylm.evaluation.benchmarks.mbpp import load_mbpp
 from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
-from proxylm.evaluation.execution import Job, check_many
+from proxylm.evaluation.execution import check_many
 
 RELEASED_MBPP = {
     "task_id": 2,
@@ -38,12 +38,7 @@ def write_lines(path: Path, *records: Any) -> Path:
 def verdicts(benchmark: Benchmark, continuation: bytes | None = None) -> list[bool]:
     """Whether each canonical solution (or one continuation for all) passes."""
     jobs = [
-        Job(
-            program=problem.prompt + (problem.solution if continuation is None else continuation),
-            test=problem.test,
-            entry_point=problem.entry_point,
-            timeout_s=problem.timeout_s,
-        )
+        problem.job(problem.solution if continuation is None else continuation)
         for problem in benchmark.problems
     ]
     return [verdict.passed for verdict in check_many(jobs)]

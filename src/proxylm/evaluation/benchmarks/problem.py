@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.execution.verdict import DEFAULT_RESULT_BYTES, Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Problem:
         entry_point: the function under test.
         test: trusted source of the test.
         timeout_s: wall-clock seconds for the program and its test.
+        max_result_bytes: what one result of the function may take on its way to the test.
     """
 
     task_id: str
@@ -27,6 +29,20 @@ class Problem:
     entry_point: str
     test: str
     timeout_s: float
+    max_result_bytes: int = DEFAULT_RESULT_BYTES
+
+    def job(self, completion: bytes) -> Job:
+        """The program that a completion makes of the prompt, to be judged.
+
+        As bytes, as they were generated: what is not UTF-8 is judged as it is, invalid.
+        """
+        return Job(
+            program=self.prompt + completion,
+            test=self.test,
+            entry_point=self.entry_point,
+            timeout_s=self.timeout_s,
+            max_result_bytes=self.max_result_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ def judge_samples(
     Raises:
         SandboxError: no isolation tier works on this machine.
     """
-    jobs = [_job(one, sample) for one, sample in zip(wanted, samples, strict=True)]
+    jobs = [one.problem.job(sample.completion) for one, sample in zip(wanted, samples, strict=True)]
     names = [fingerprint_of(job.program, job.test, job.entry_point) for job in jobs]
     known = {judged.job: judged for judged in folder.verdicts().values()}
     new: dict[str, tuple[Job, Sample]] = {}
@@ -63,13 +63,3 @@ def judge_samples(
     recorded = folder.verdicts()
     folder.add_verdicts(one for one in judged if recorded.get(one.key) != one)
     return judged
-
-
-def _job(wanted: Wanted, sample: Sample) -> Job:
-    # Bytes, as they were generated: what is not UTF-8 is judged as it is, invalid.
-    return Job(
-        program=wanted.problem.prompt + sample.completion,
-        test=wanted.problem.test,
-        entry_point=wanted.problem.entry_point,
-        timeout_s=wanted.problem.timeout_s,
-    )
