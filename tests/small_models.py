@@ -9,7 +9,7 @@ import torch
 
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import EOS, RAW_CLOSE, vocabulary_size
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
 
 COMPRESSED_SYMBOLS = 256
@@ -31,9 +31,22 @@ def small_model(*, seed: int = 0, sharpness: float = 60.0, **overrides: Any) -> 
     return model
 
 
+def endless(model: LanguageModel) -> LanguageModel:
+    """The same model, which never ends its text: its closing symbols' logits are 0.
+
+    The largest of 256 random logits is not below that.
+    """
+    model.lm_head.weight.data[[RAW_CLOSE, EOS]] = 0
+    return model
+
+
 def save_small_run(run: Path, *, compressor_fingerprint: str | None = None, **model: Any) -> None:
     """A run folder whose only checkpoint holds ``small_model(**model)``."""
-    made = small_model(**model)
+    save_run(run, small_model(**model), compressor_fingerprint=compressor_fingerprint)
+
+
+def save_run(run: Path, made: LanguageModel, *, compressor_fingerprint: str | None = None) -> None:
+    """A run folder whose only checkpoint holds this model."""
     save_checkpoint(
         run / CHECKPOINTS_FOLDER,
         model_tensors=made.state_dict(),

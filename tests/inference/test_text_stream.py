@@ -39,3 +39,12 @@ def test_an_unfinished_character_is_one_replacement_at_the_end() -> None:
     stream = TextStream()
     assert stream.feed(b"a\xe2\x82") == "a"
     assert stream.finish() == "\ufffd"
+
+
+def test_whether_the_last_bytes_may_still_become_a_character() -> None:
+    stream = TextStream()
+    seen = []
+    for value in b"a\xe2\x82\xac\xe2b":
+        stream.feed(bytes([value]))
+        seen.append(stream.inside_character)
+    assert seen == [False, True, True, False, True, False]

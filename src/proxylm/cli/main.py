@@ -26,6 +26,7 @@ from proxylm.cli import (
     recipe,
     report,
     sandbox,
+    serve,
     train,
     train_neural,
     views,
@@ -62,6 +63,7 @@ app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
+app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("rates")(rates.rates)
 app.command("report")(report.report)

@@ -26,6 +26,11 @@ class TextStream:
         """The characters that are complete (or certainly broken) with these bytes."""
         return self._decoder.decode(data)
 
+    @property
+    def inside_character(self) -> bool:
+        """Whether the last bytes began a character that may still become complete."""
+        return bool(self._decoder.getstate()[0])
+
     def finish(self) -> str:
         """What an unfinished last character shows as: nothing, or one U+FFFD."""
         return self._decoder.decode(b"", final=True)

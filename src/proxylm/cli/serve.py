@@ -1,0 +1,92 @@
+"""``proxylm serve``: a trained model behind OpenAI's completions interface."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxylm.cli.output import JsonOption, emit, note
+from proxylm.errors import UsageError
+
+
+def serve(
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name for clients; by default the folder's.")
+    ] = None,
+    max_rows: Annotated[int, typer.Option(help="Sequences decoded together.")] = 8,
+    max_queue: Annotated[int, typer.Option(help="Sequences that may wait for a row.")] = 64,
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="Most bytes of a prompt and its completion; by default the context."),
+    ] = None,
+    client_seconds: Annotated[
+        float, typer.Option(help="Disconnect clients that send or read slower than this.")
+    ] = 30.0,
+    drain_seconds: Annotated[
+        float, typer.Option(help="How long running requests may go on after SIGTERM.")
+    ] = 30.0,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="PROXYLM_API_KEY", help="Ask clients for this key under /v1."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Answer OpenAI's /v1/completions with a model's bytes, until SIGTERM or Ctrl-C.
+
+    Concurrent requests are decoded together. max_tokens counts bytes, and a prompt may be a list
+    of bytes where OpenAI takes token ids. /metrics is for Prometheus, /healthz says whether new
+    requests are taken. The first signal lets running requests finish, the second ends them. Where
+    it listens goes to stdout once it does (with --json as an object with "url" and "model").
+
+    Example: proxylm serve runs/demo/proxy --port 8000
+    """
+    _require_packages()
+    from proxylm.config import validate_config
+    from proxylm.inference.loading import load
+    from proxylm.serving.lifecycle import listen
+    from proxylm.serving.lifecycle import serve as serve_model
+    from proxylm.serving.limits import ServingLimits
+
+    if api_key == "":
+        raise UsageError("--api-key: is empty; leave it out to ask for none")
+    loaded = load(model, device=device)
+    values = {
+        "max_rows": max_rows,
+        "max_queue": max_queue,
+        "max_length_bytes": loaded.config.context if max_length is None else max_length,
+        "client_seconds": client_seconds,
+        "drain_seconds": drain_seconds,
+    }
+    limits = validate_config(ServingLimits, values, origin="serve")
+    listening = listen(host, port)
+    bound = listening.getsockname()
+    if api_key is None and not ip_address(bound[0]).is_loopback:
+        note(f"warning: {bound[0]} can be reached from outside and there is no --api-key")
+    shown = name or model.resolve().name
+    authority = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    url = f"http://{authority}:{bound[1]}/v1"
+
+    def say_ready() -> None:
+        emit({"url": url, "model": shown}, as_json=json, text=f"model {shown!r} at {url}")
+
+    serve_model(loaded, listening, name=shown, limits=limits, api_key=api_key, on_ready=say_ready)
+
+
+def _require_packages() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"serve needs {error.name}: install it with pip install 'proxylm[serve]'"
+        ) from None

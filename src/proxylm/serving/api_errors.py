@@ -1,0 +1,106 @@
+"""Errors as OpenAI's interface gives them: a status, and one object that says what to do.
+
+Every answer that is not a success has the body ``{"error": {message, type, param, code}}``, those
+of unknown paths and of our own mistakes included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from proxylm.errors import ProxylmError
+
+_INVALID = "invalid_request_error"
+
+
+class ApiError(ProxylmError):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: of the HTTP response.
+        param: the request's key that is wrong, if it is one.
+        code: a fixed word for programs.
+        headers: further headers of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, Any]:
+        """The response's object (in a stream: the last event's)."""
+        error = {
+            "message": str(self),
+            "type": _INVALID if self.status < 500 and self.status != 429 else "server_error",
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+    def response(self) -> JSONResponse:
+        """The whole answer."""
+        return JSONResponse(self.body(), self.status, self.headers)
+
+
+def overloaded(retry_after_seconds: int) -> ApiError:
+    """429: the queue is full."""
+    return ApiError(
+        429,
+        f"all rows are busy and the queue is full; try again in {retry_after_seconds} s",
+        code="overloaded",
+        headers={"Retry-After": str(retry_after_seconds)},
+    )
+
+
+def draining() -> ApiError:
+    """503: the server is about to stop and takes nothing new."""
+    return ApiError(
+        503,
+        "the server is stopping and takes no new requests",
+        code="draining",
+        headers={"Retry-After": "1"},
+    )
+
+
+def stopped() -> ApiError:
+    """503: the request was running or waiting when the server had to stop."""
+    return ApiError(503, "the server stopped before the completion was done", code="stopped")
+
+
+def internal() -> ApiError:
+    """500: our own mistake, or a model whose weights are damaged; the log says more."""
+    return ApiError(500, "the server failed to complete this; its log says why", code="internal")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Every error of the application leaves in the one form."""
+
+    @app.exception_handler(ApiError)
+    async def _ours(_: Request, error: ApiError) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def _routing(request: Request, error: HTTPException) -> JSONResponse:
+        where = f"{request.method} {request.url.path}"[:200]
+        headers = dict(error.headers or {})
+        return ApiError(error.status_code, f"{where}: {error.detail}", headers=headers).response()
+
+    @app.exception_handler(Exception)
+    async def _mistake(_: Request, error: Exception) -> JSONResponse:
+        # Logged with its traceback by the layers around.
+        return internal().response()

@@ -1,0 +1,123 @@
+"""The text of one choice, and its log-probabilities, as bytes arrive: no character is cut in two.
+
+Bytes of a character that is not complete wait. What is no UTF-8 is shown as U+FFFD, exactly as in
+decoding the whole at once; the bytes themselves stay readable in ``logprobs.tokens``, where an
+ASCII byte is its character and any other is written ``bytes:\\xe2`` (OpenAI's notation for tokens
+that are no whole characters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxylm.inference.logprobs import ByteLogprobs
+from proxylm.inference.text_stream import TextStream
+from proxylm.symbols import RAW_OFFSET, SPECIAL_NAMES
+
+_ASCII_COUNT = 128
+_LOWEST_LOGPROB = -9999.0
+"""Stands for −∞, which JSON does not have (OpenAI's value)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Delta:
+    """What one piece adds to a choice.
+
+    Attributes:
+        text: whole characters.
+        logprobs: of the bytes that these characters are made of, with the offset of each byte's
+            character in the choice's text; empty if they were not asked for.
+    """
+
+    text: str
+    logprobs: list[tuple[ByteLogprobs, int]] = field(default_factory=list)
+
+    def append(self, later: Delta) -> None:
+        """Take in what comes after."""
+        self.text += later.text
+        self.logprobs += later.logprobs
+
+
+class ChoiceText:
+    """Turns the bytes of one choice into text and log-probabilities that belong together."""
+
+    def __init__(self) -> None:
+        self._stream = TextStream()
+        self._characters = 0
+        self._waiting: list[ByteLogprobs] = []
+
+    def feed(self, data: bytes, logprobs: Sequence[ByteLogprobs] = ()) -> Delta:
+        """Take further bytes; ``logprobs`` has one entry for each, or none for all."""
+        if not logprobs:
+            return self._delta(self._stream.feed(data), [], [])
+        delta = Delta(text="")
+        for value, entry in zip(data, logprobs, strict=True):
+            delta.append(self._feed_byte(value, entry))
+        return delta
+
+    def finish(self) -> Delta:
+        """The end: a character that is still not complete is shown as U+FFFD."""
+        waiting, self._waiting = self._waiting, []
+        return self._delta(self._stream.finish(), waiting, [])
+
+    def _feed_byte(self, value: int, entry: ByteLogprobs) -> Delta:
+        text = self._stream.feed(bytes([value]))
+        if self._stream.inside_character:
+            if not text:
+                self._waiting.append(entry)
+                return Delta(text="")
+            broken, self._waiting = self._waiting, [entry]
+            return self._delta(text, broken, [])
+        waiting, self._waiting = self._waiting, []
+        if len(text) == 1:
+            return self._delta(text, [*waiting, entry], [])
+        return self._delta(text, waiting, [entry])
+
+    def _delta(self, text: str, earlier: list[ByteLogprobs], last: list[ByteLogprobs]) -> Delta:
+        """``earlier`` made all of ``text`` but the character of each of ``last``.
+
+        Those bytes are one character, or, as the first two of an encoded surrogate, one U+FFFD
+        each.
+        """
+        start = self._characters
+        self._characters += len(text)
+        one_each = len(text) - len(last) > 1
+        placed = [(e, start + (i if one_each else 0)) for i, e in enumerate(earlier)]
+        placed += [(entry, self._characters - 1) for entry in last]
+        return Delta(text=text, logprobs=placed)
+
+
+def logprobs_object(
+    entries: Sequence[tuple[ByteLogprobs, int]], *, with_alternatives: bool
+) -> dict[str, Any]:
+    """OpenAI's ``logprobs`` of a choice, one token per byte; ``top_logprobs`` may be null."""
+    return {
+        "tokens": [token_name(entry.symbol) for entry, _ in entries],
+        "token_logprobs": [_finite(entry.logprob) for entry, _ in entries],
+        "top_logprobs": [_by_name(entry) for entry, _ in entries] if with_alternatives else None,
+        "text_offset": [offset for _, offset in entries],
+    }
+
+
+def token_name(symbol: int) -> str:
+    """How a byte, or a symbol that ends the text, is written among the tokens.
+
+    >>> token_name(RAW_OFFSET + 97), token_name(RAW_OFFSET + 0xE2)
+    ('a', 'bytes:\\\\xe2')
+    """
+    if symbol in SPECIAL_NAMES:
+        return SPECIAL_NAMES[symbol]
+    value = symbol - RAW_OFFSET
+    return chr(value) if value < _ASCII_COUNT else f"bytes:\\x{value:02x}"
+
+
+def _by_name(entry: ByteLogprobs) -> Mapping[str, float]:
+    # The byte itself is always among them, as in OpenAI's answers.
+    symbols = {**dict(entry.alternatives), entry.symbol: entry.logprob}
+    return {token_name(symbol): _finite(value) for symbol, value in symbols.items()}
+
+
+def _finite(logprob: float) -> float:
+    return max(logprob, _LOWEST_LOGPROB)

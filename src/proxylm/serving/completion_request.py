@@ -1,0 +1,172 @@
+"""What a client may ask ``/v1/completions``: OpenAI's parameters, in bytes instead of tokens.
+
+A prompt is text (its UTF-8 bytes are read), a list of integers 0 to 255 (the bytes themselves, in
+the place of OpenAI's token ids), or a list of either. ``""``, ``[[]]`` or no prompt at all is the
+empty prompt: the model starts a document of its own. ``max_tokens`` and ``usage`` count bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import from_json
+
+from proxylm.config import Config
+from proxylm.serving.api_errors import ApiError
+from proxylm.serving.limits import (
+    MAX_ALTERNATIVES,
+    MAX_CHOICES,
+    MAX_NAME_CHARACTERS,
+    MAX_STOP_BYTES,
+    MAX_STOP_STRINGS,
+    MAX_TEMPERATURE,
+    ServingLimits,
+)
+
+
+class StreamOptions(Config):
+    """OpenAI's ``stream_options``.
+
+    Attributes:
+        include_usage: a last chunk without choices carries ``usage``.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    include_usage: bool = False
+
+
+class CompletionRequest(Config):
+    """The parameters of one request; a key that is ``null`` has its default.
+
+    Attributes:
+        model: the served model's name.
+        prompt: one or several prompts, as bytes.
+        max_tokens: most new bytes of each completion.
+        temperature: 0 is greedy.
+        top_p: only the most probable symbols whose total reaches it are drawn.
+        n: completions of each prompt; completion ``i`` draws as sample number ``i``.
+        seed: the same seed gives the same bytes; None draws a fresh one.
+        stop: a completion ends before the first of these.
+        logprobs: with each byte its log-probability, and those of this many alternatives.
+        echo: the text, and the log-probabilities, begin with the prompt's.
+        stream: answer in server-sent events as bytes become certain.
+        stream_options: see ``StreamOptions``.
+        user: taken and not used.
+        frequency_penalty, presence_penalty: 0 alone is supported.
+        best_of, suffix, logit_bias: not supported.
+    """
+
+    model_config = ConfigDict(strict=True, validate_default=False)
+
+    model: str = Field(max_length=MAX_NAME_CHARACTERS)
+    prompt: tuple[bytes, ...] = (b"",)
+    max_tokens: int = Field(default=16, ge=0)
+    temperature: float = Field(default=1.0, ge=0, le=MAX_TEMPERATURE)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    stop: tuple[bytes, ...] = ()
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_ALTERNATIVES)
+    echo: bool = False
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    user: str | None = None
+    frequency_penalty: float = Field(default=0.0, ge=0, le=0)
+    presence_penalty: float = Field(default=0.0, ge=0, le=0)
+    best_of: None = None
+    suffix: None = None
+    logit_bias: None = None
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _read_prompts(cls, value: Any) -> tuple[bytes, ...]:
+        if isinstance(value, str):
+            return (value.encode(),)
+        if not isinstance(value, list) or not value:
+            raise ValueError("expected text, a list of bytes (0 to 255), or a list of either")
+        if _is_integer(value[0]):
+            return (_bytes_of(value),)
+        return tuple(one.encode() if isinstance(one, str) else _bytes_of(one) for one in value)
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _read_stops(cls, value: Any) -> tuple[bytes, ...]:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("expected text or a list of texts")
+        if len(texts) > MAX_STOP_STRINGS:
+            raise ValueError(f"at most {MAX_STOP_STRINGS} stop strings")
+        stops = tuple(text.encode() for text in texts)
+        if not all(0 < len(stop) <= MAX_STOP_BYTES for stop in stops):
+            raise ValueError(f"a stop string has 1 to {MAX_STOP_BYTES} bytes")
+        return stops
+
+    @property
+    def sequence_count(self) -> int:
+        """Completions of all prompts."""
+        return len(self.prompt) * self.n
+
+
+def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRequest:
+    """Read a request's body and hold it against the server's limits.
+
+    Raises:
+        ApiError: 400 for what is no JSON and for a prompt that is too long, 422 for parameters of
+            a wrong type or out of their range.
+    """
+    try:
+        values = from_json(body)
+    except ValueError as error:
+        raise ApiError(400, f"the body is no JSON: {error}", code="malformed_json") from None
+    if not isinstance(values, dict):
+        raise ApiError(422, "the body must be a JSON object")
+    given = {key: value for key, value in values.items() if value is not None}
+    try:
+        request = CompletionRequest.model_validate(given)
+    except ValidationError as error:
+        raise _first_mistake(error) from None
+    _require_within(request, limits)
+    return request
+
+
+def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
+    longest = limits.max_length_bytes
+    if request.max_tokens > longest:
+        raise ApiError(422, f"max_tokens: at most {longest} bytes here", param="max_tokens")
+    if request.sequence_count > limits.max_sequences:
+        message = f"n: prompts times n is at most {limits.max_sequences} here"
+        raise ApiError(422, message, param="n")
+    prompt_length = max(map(len, request.prompt))
+    if prompt_length + request.max_tokens > longest:
+        raise ApiError(
+            400,
+            f"prompt: {prompt_length} bytes and max_tokens {request.max_tokens} are more than "
+            f"the {longest} bytes that one sequence may have here",
+            param="prompt",
+            code="context_length_exceeded",
+        )
+
+
+def _first_mistake(error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    key = ".".join(map(str, first["loc"]))[:200]
+    if first["type"] == "extra_forbidden":
+        return ApiError(422, f"{key}: there is no such parameter", param=key)
+    if first["type"] == "none_required":
+        return ApiError(422, f"{key}: is not supported; leave it out", param=key)
+    message = first["msg"].removeprefix("Value error, ")
+    return ApiError(422, f"{key}: {message}", param=key)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _bytes_of(values: Any) -> bytes:
+    if isinstance(values, list) and all(
+        _is_integer(value) and 0 <= value < 256 for value in values
+    ):
+        return bytes(values)
+    raise ValueError("a prompt is text or a list of bytes (0 to 255)")

@@ -1,0 +1,142 @@
+"""Answering a completion request: as one object, or as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from proxylm.serving.api_errors import ApiError
+from proxylm.serving.choice_text import Delta, logprobs_object
+from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.generation import ChoiceDelta, Generation
+
+_Result = TypeVar("_Result")
+
+CLIENT_LEFT = 499
+"""Status for the metrics when nobody is there to read an answer (nginx's number)."""
+
+
+class Completion:
+    """The frame that all objects of one answer share."""
+
+    def __init__(self, request: CompletionRequest, generation: Generation) -> None:
+        self._request = request
+        self._generation = generation
+        self._frame = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": request.model,
+        }
+
+    async def whole(self) -> dict[str, Any]:
+        """The one object of an answer that is not streamed."""
+        count = self._request.sequence_count
+        totals = [
+            ChoiceDelta(index=index, delta=Delta(text=""), finish_reason=None)
+            for index in range(count)
+        ]
+        async for deltas in self._generation.deltas():
+            for gained in deltas:
+                total = totals[gained.index]
+                total.delta.append(gained.delta)
+                total.finish_reason = gained.finish_reason
+        choices = [self._choice(total) for total in totals]
+        return {**self._frame, "choices": choices, "usage": self._usage()}
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The server-sent events of a streamed answer; an error becomes the last event."""
+        try:
+            async for deltas in self._generation.deltas():
+                for gained in deltas:
+                    if gained.delta.text or gained.finish_reason:
+                        yield _event({**self._frame, "choices": [self._choice(gained)]})
+        except ApiError as error:
+            yield _event(error.body())
+            return
+        if self._request.stream_options.include_usage:
+            yield _event({**self._frame, "choices": [], "usage": self._usage()})
+        yield b"data: [DONE]\n\n"
+
+    def _choice(self, gained: ChoiceDelta) -> dict[str, Any]:
+        return {
+            "index": gained.index,
+            "text": gained.delta.text,
+            "logprobs": self._logprobs(gained.delta),
+            "finish_reason": gained.finish_reason,
+        }
+
+    def _logprobs(self, delta: Delta) -> dict[str, Any] | None:
+        alternatives = self._request.logprobs
+        if alternatives is None:
+            return None
+        return logprobs_object(delta.logprobs, with_alternatives=alternatives > 0)
+
+    def _usage(self) -> dict[str, int]:
+        prompt = sum(map(len, self._request.prompt))
+        new = self._generation.new_bytes
+        return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+
+
+async def answer(request: CompletionRequest, generation: Generation, receive: Receive) -> Response:
+    """The response; the generation is closed when it is over, however it ends."""
+    completion = Completion(request, generation)
+    if request.stream:
+        return _EventStream(completion.events(), on_end=generation.close)
+    try:
+        return JSONResponse(await _unless_client_leaves(completion.whole(), receive))
+    except _ClientLeftError:
+        return Response(status_code=CLIENT_LEFT)
+    finally:
+        generation.close()
+
+
+class _EventStream(StreamingResponse):
+    """Server-sent events; a client that leaves ends it, and ``on_end`` is called in any case."""
+
+    def __init__(self, events: AsyncIterator[bytes], *, on_end: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._on_end()
+
+
+class _ClientLeftError(Exception):
+    pass
+
+
+async def _unless_client_leaves(work: Coroutine[Any, Any, _Result], receive: Receive) -> _Result:
+    """The work's result; when the client leaves first, the work is cancelled."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_until_client_leaves(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise _ClientLeftError
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _until_client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"

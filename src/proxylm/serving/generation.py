@@ -1,0 +1,132 @@
+"""One request on its way, seen from the event loop: what its sequences yield, choice by choice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from proxylm.inference.decoding_row import DecodingRequest, Finish
+from proxylm.inference.options import GenerationOptions
+from proxylm.models.language_model import LanguageModel
+from proxylm.serving.api_errors import ApiError
+from proxylm.serving.choice_text import ChoiceText, Delta
+from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
+from proxylm.serving.scheduler import Event, Job, Scheduler
+
+_FINISH_REASONS = {Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
+
+
+@dataclass(slots=True, kw_only=True)
+class ChoiceDelta:
+    """What a choice gained; ``finish_reason`` is set on its last."""
+
+    index: int
+    delta: Delta
+    finish_reason: str | None
+
+
+class Generation:
+    """The choices of one request, ``n`` for each prompt, numbered as OpenAI does.
+
+    Attributes:
+        new_bytes: generated so far and handed out, over all choices.
+
+    Raises:
+        ApiError: (on construction) the server cannot take the request on now.
+    """
+
+    def __init__(
+        self, request: CompletionRequest, scheduler: Scheduler, model: LanguageModel
+    ) -> None:
+        self.new_bytes = 0
+        self._request = request
+        self._scheduler = scheduler
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        self._texts = [ChoiceText() for _ in range(request.sequence_count)]
+        self._unfinished = request.sequence_count
+        self._jobs = self._make_jobs(model)
+        scheduler.submit(self._jobs)
+
+    async def deltas(self) -> AsyncIterator[list[ChoiceDelta]]:
+        """What has become certain since the last time, at most one value per choice, until the end.
+
+        Raises:
+            ApiError: the server failed or stopped.
+        """
+        for index, delta in self._echoed():
+            yield [ChoiceDelta(index=index, delta=delta, finish_reason=None)]
+        while self._unfinished:
+            events = [await self._events.get()]
+            while not self._events.empty():
+                events.append(self._events.get_nowait())
+            yield self._merge(events)
+
+    def close(self) -> None:
+        """Give up whatever has not ended."""
+        if self._unfinished:
+            self._scheduler.cancel(self._jobs)
+
+    def _make_jobs(self, model: LanguageModel) -> list[Job]:
+        request = self._request
+        jobs: list[Job] = []
+        options = _options(request)
+        for prompt in request.prompt:
+            scorer = None
+            if request.echo and request.logprobs is not None:
+                scorer = PromptScorer(model, prompt, alternatives=request.logprobs)
+            for sample in range(request.n):
+                decoding = DecodingRequest(
+                    prompt=prompt, options=options, sample=sample, logprobs=request.logprobs
+                )
+                jobs.append(self._make_job(len(jobs), decoding, scorer))
+        return jobs
+
+    def _make_job(self, index: int, decoding: DecodingRequest, scorer: PromptScorer | None) -> Job:
+        def hand_over(event: Event) -> None:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+
+        return Job(request=decoding, on_event=hand_over, scorer=scorer)
+
+    def _echoed(self) -> list[tuple[int, Delta]]:
+        """Prompts to be shown without log-probabilities: nothing to wait for."""
+        if not self._request.echo or self._request.logprobs is not None:
+            return []
+        prompts = [prompt for prompt in self._request.prompt for _ in range(self._request.n)]
+        return [(i, self._texts[i].feed(prompt)) for i, prompt in enumerate(prompts)]
+
+    def _merge(self, events: list[tuple[int, Event]]) -> list[ChoiceDelta]:
+        merged: dict[int, ChoiceDelta] = {}
+        for index, event in events:
+            empty = ChoiceDelta(index=index, delta=Delta(text=""), finish_reason=None)
+            gained = merged.setdefault(index, empty)
+            self._add(gained, event)
+        return list(merged.values())
+
+    def _add(self, gained: ChoiceDelta, event: Event) -> None:
+        text = self._texts[gained.index]
+        if isinstance(event, ApiError):
+            raise event
+        if isinstance(event, PromptLogprobs):
+            gained.delta.append(text.feed(self._jobs[gained.index].request.prompt, event.entries))
+            return
+        self.new_bytes += len(event.data)
+        gained.delta.append(text.feed(event.data, event.logprobs))
+        if event.finish is not None:
+            gained.delta.append(text.finish())
+            gained.finish_reason = _FINISH_REASONS[event.finish]
+            self._unfinished -= 1
+
+
+def _options(request: CompletionRequest) -> GenerationOptions:
+    seed = secrets.randbits(63) if request.seed is None else request.seed
+    return GenerationOptions(
+        max_new_bytes=request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=seed,
+        stop=request.stop,
+    )

@@ -1,0 +1,137 @@
+"""The life of a server process: listen, serve, drain on SIGTERM, stop.
+
+The first SIGTERM or SIGINT drains: new requests are answered 503, those that run go on until they
+are done or ``drain_seconds`` are over, and then the process ends with status 0. A second signal
+ends what runs at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from proxylm.errors import UsageError
+from proxylm.inference.batch_decoder import BatchDecoder
+from proxylm.inference.byte_model import ByteModel
+from proxylm.serving.app import Service, create_app
+from proxylm.serving.connection import connection_class
+from proxylm.serving.limits import ServingLimits
+from proxylm.serving.metrics import ServingMetrics
+from proxylm.serving.scheduler import Scheduler
+
+_CLOSING_SECONDS = 2
+"""How long answers that are complete, or were just ended, may take to leave."""
+_BACKLOG = 128
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        UsageError: the address is not this machine's, or the port is taken or not allowed.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot listen on --host {host} --port {port}: {reason}") from None
+
+
+def serve(
+    model: ByteModel,
+    listening: socket.socket,
+    *,
+    name: str,
+    limits: ServingLimits,
+    api_key: str | None = None,
+    on_ready: Callable[[], None],
+) -> None:
+    """Answer requests until a signal says to stop (method, section 7, over HTTP).
+
+    Args:
+        model: what completes.
+        listening: from ``listen``; closed in the end.
+        name: the model's name for clients.
+        limits: on requests, memory and time.
+        api_key: asked for under ``/v1``; None: nobody is asked.
+        on_ready: called once requests are answered.
+
+    Raises:
+        UsageError: the model's vocabulary has no bytes.
+    """
+    model.config.require_raw_bytes()
+    metrics = ServingMetrics()
+
+    def make_decoder() -> BatchDecoder:
+        return BatchDecoder(model.module, max_rows=limits.max_rows)
+
+    with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
+        service = Service(
+            name=name,
+            model=model.module,
+            scheduler=scheduler,
+            limits=limits,
+            metrics=metrics,
+            api_key=api_key,
+        )
+        config = uvicorn.Config(
+            create_app(service),
+            http=connection_class(limits.client_seconds),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",  # what clients do wrong is answered and counted, not logged
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_CLOSING_SECONDS,
+        )
+        server = _DrainingServer(config, scheduler, limits.drain_seconds, on_ready)
+        server.run(sockets=[listening])
+
+
+class _DrainingServer(uvicorn.Server):
+    """uvicorn's server with two-stage signals; it looks at them ten times a second."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        scheduler: Scheduler,
+        drain_seconds: float,
+        on_ready: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._scheduler = scheduler
+        self._drain_seconds = drain_seconds
+        self._on_ready = on_ready
+        self._signals = 0
+        self._drain_until: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say when it is ready."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Only count: this runs between any two instructions of the event loop."""
+        self._signals += 1
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether the time to end has come."""
+        if self._signals and self._drain_until is None:
+            self._scheduler.drain()
+            self._drain_until = time.monotonic() + self._drain_seconds
+        over = await super().on_tick(counter)
+        return over or (self._drain_until is not None and self._has_drained(self._drain_until))
+
+    def _has_drained(self, until: float) -> bool:
+        if self._signals > 1 or time.monotonic() > until:
+            # What runs ends with an error that says so, and then leaves like any answer.
+            self._scheduler.stop()
+            return True
+        return not self.server_state.tasks

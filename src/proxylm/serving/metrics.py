@@ -1,0 +1,84 @@
+"""What the server tells Prometheus about itself, in a registry of its own."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PATHS = ("/v1/completions", "/v1/models", "/metrics", "/healthz")
+OTHER_PATH = "other"
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+
+class ServingMetrics:
+    """Counters, gauges and histograms of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "proxylm_requests",
+            "Answered requests.",
+            ["path", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "proxylm_request_seconds",
+            "From a request's head to the last byte of its answer.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.first_byte_seconds = Histogram(
+            "proxylm_first_byte_seconds",
+            "From a sequence's arrival, queueing included, to its first bytes.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.prompt_bytes = self._counter("proxylm_prompt_bytes", "Bytes of accepted prompts.")
+        self.new_bytes = self._counter("proxylm_new_bytes", "Bytes generated and handed out.")
+        self.passes = self._counter("proxylm_forward_passes", "Forward passes over all rows.")
+        self.cancelled = self._counter(
+            "proxylm_cancelled_sequences", "Sequences whose client left before they were done."
+        )
+        self.running = self._gauge("proxylm_running_sequences", "Sequences that have a row.")
+        self.waiting = self._gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str) -> Counter:
+        return Counter(name, meaning, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, registry=self.registry)
+
+
+class RequestMetrics:
+    """An ASGI layer that counts every answer with its path and status."""
+
+    def __init__(self, app: ASGIApp, metrics: ServingMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, looking at the status that goes out."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Paths are the clients' to choose: only known ones become labels.
+        path = scope["path"] if scope["path"] in PATHS else OTHER_PATH
+        start = time.perf_counter()
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.requests.labels(path, str(message["status"])).inc()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counting)
+        finally:
+            seconds = time.perf_counter() - start
+            self._metrics.request_seconds.labels(path).observe(seconds)

@@ -1,0 +1,237 @@
+"""The one thread that runs the model: takes sequences in, decodes them together, hands out.
+
+Whoever asks never waits here: ``submit`` refuses what does not fit into the queue, and what a
+sequence yields is given to its ``on_event`` from the thread. Sequences start in the order in which
+they came, as rows become free. Prompts that are to be scored are read a piece per forward pass, so
+that rows that are already running go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from proxylm.errors import ProxylmError
+from proxylm.inference.batch_decoder import BatchDecoder
+from proxylm.inference.decoding_row import DecodingRequest, Piece
+from proxylm.serving.api_errors import ApiError, draining, internal, overloaded, stopped
+from proxylm.serving.limits import ServingLimits
+from proxylm.serving.metrics import ServingMetrics
+from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
+
+_logger = logging.getLogger(__name__)
+
+Event = Piece | PromptLogprobs | ApiError
+"""What a sequence yields: its prompt's scores, pieces (the last has ``finish``), or an error."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Job:
+    """One sequence: a prompt and what to do with it.
+
+    Attributes:
+        request: prompt, options, sample number.
+        on_event: called in the scheduler's thread with each event, in order.
+        scorer: scores the prompt first, where its log-probabilities are wanted.
+        arrived: when it was submitted (``time.monotonic``).
+    """
+
+    request: DecodingRequest
+    on_event: Callable[[Event], None]
+    scorer: PromptScorer | None = None
+    arrived: float = field(default_factory=time.monotonic)
+    yielded: bool = False
+
+
+class Scheduler:
+    """Owns the decoder and the thread; used as a context, which starts and stops it.
+
+    Args:
+        make_decoder: a new decoder with ``limits.max_rows`` rows; called again after a failure.
+        limits: how much may run and wait.
+        metrics: is kept up to date.
+    """
+
+    def __init__(
+        self,
+        make_decoder: Callable[[], BatchDecoder],
+        *,
+        limits: ServingLimits,
+        metrics: ServingMetrics,
+    ) -> None:
+        self._make_decoder = make_decoder
+        self._limits = limits
+        self._metrics = metrics
+        self._thread = threading.Thread(target=self._run, name="decoding")
+        # Shared with other threads, under the condition's lock:
+        self._changed = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._leaving: set[Job] = set()
+        self._open = 0
+        self._draining = False
+        self._stopping = False
+        # The thread's own:
+        self._scoring: deque[Job] = deque()
+        self._running: dict[int, Job] = {}
+
+    def __enter__(self) -> Scheduler:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._thread.join()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take all of ``jobs`` or none.
+
+        Raises:
+            ApiError: 429 if they do not all fit into rows and queue, 503 while draining.
+        """
+        with self._changed:
+            if self._draining or self._stopping:
+                raise draining()
+            if self._open + len(jobs) > self._limits.max_sequences:
+                raise overloaded(1 + len(self._waiting) // self._limits.max_rows)
+            self._open += len(jobs)
+            self._waiting.extend(jobs)
+            self._changed.notify()
+        self._metrics.prompt_bytes.inc(sum(len(job.request.prompt) for job in jobs))
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Give up those of ``jobs`` that have not ended: their rows become free, no event comes."""
+        with self._changed:
+            self._leaving.update(jobs)
+            self._changed.notify()
+
+    def drain(self) -> None:
+        """From now on refuse new jobs; those that are here go on."""
+        with self._changed:
+            self._draining = True
+
+    def stop(self) -> None:
+        """End the thread after the pass that it is in; open jobs get an error."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new jobs are taken at all."""
+        return not (self._draining or self._stopping)
+
+    def _run(self) -> None:
+        decoder = self._make_decoder()
+        while self._wait_for_work():
+            try:
+                self._take_in(decoder)
+                self._score_a_piece(decoder)
+                self._decode(decoder)
+            except Exception as error:
+                self._log(error)
+                self._end_all(internal)
+                decoder = self._make_decoder()
+            self._report()
+        self._end_all(stopped)
+
+    def _wait_for_work(self) -> bool:
+        """False when it is time to stop."""
+        with self._changed:
+            while not (self._stopping or self._leaving or self._waiting or self._busy):
+                self._changed.wait()
+            return not self._stopping
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._running or self._scoring)
+
+    def _take_in(self, decoder: BatchDecoder) -> None:
+        """Drop the jobs whose clients left, and start as many as there are free rows."""
+        with self._changed:
+            leaving, self._leaving = self._leaving, set()
+            if leaving:
+                self._drop(leaving, decoder)
+            free = self._limits.max_rows - len(self._running) - len(self._scoring)
+            starting = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        for job in starting:
+            if job.scorer is None:
+                self._start(job, decoder)
+            else:
+                self._scoring.append(job)
+
+    def _drop(self, leaving: set[Job], decoder: BatchDecoder) -> None:
+        for handle, job in list(self._running.items()):
+            if job in leaving:
+                decoder.cancel(handle)
+                del self._running[handle]
+        before = self._open
+        self._waiting = deque(job for job in self._waiting if job not in leaving)
+        self._scoring = deque(job for job in self._scoring if job not in leaving)
+        self._open = len(self._waiting) + len(self._scoring) + len(self._running)
+        self._metrics.cancelled.inc(before - self._open)
+
+    def _start(self, job: Job, decoder: BatchDecoder) -> None:
+        self._running[decoder.add(job.request)] = job
+
+    def _score_a_piece(self, decoder: BatchDecoder) -> None:
+        if not self._scoring:
+            return
+        job = self._scoring[0]
+        assert job.scorer is not None
+        if not job.scorer.done:
+            job.scorer.step()
+        if job.scorer.done:
+            self._scoring.popleft()
+            job.on_event(job.scorer.result)
+            self._start(job, decoder)
+
+    def _decode(self, decoder: BatchDecoder) -> None:
+        if not self._running:
+            return
+        pieces = decoder.step()
+        self._metrics.passes.inc()
+        now = time.monotonic()
+        for piece in pieces:
+            job = self._running[piece.handle]
+            if piece.data and not job.yielded:
+                job.yielded = True
+                self._metrics.first_byte_seconds.observe(now - job.arrived)
+            self._metrics.new_bytes.inc(len(piece.data))
+            if piece.finish is not None:
+                self._close(piece.handle)
+            job.on_event(piece)
+
+    def _close(self, handle: int) -> None:
+        del self._running[handle]
+        with self._changed:
+            self._open -= 1
+
+    def _end_all(self, error: Callable[[], ApiError]) -> None:
+        with self._changed:
+            jobs = [*self._running.values(), *self._scoring, *self._waiting]
+            self._running.clear()
+            self._scoring.clear()
+            self._waiting.clear()
+            self._open = 0
+        for job in jobs:
+            job.on_event(error())
+        self._report()
+
+    def _report(self) -> None:
+        self._metrics.running.set(len(self._running) + len(self._scoring))
+        self._metrics.waiting.set(len(self._waiting))
+
+    def _log(self, error: Exception) -> None:
+        # What the model's files are to blame for is one line; our own mistakes keep their trace.
+        trace = None if isinstance(error, ProxylmError) else error
+        _logger.error("decoding failed: %s", error, exc_info=trace)

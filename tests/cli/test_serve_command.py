@@ -1,0 +1,75 @@
+"""``proxylm serve`` used wrongly: one line, status 2. Running servers: ``tests/serving``."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxylm.cli.main import run as run_command
+from proxylm.serving.lifecycle import listen
+from small_models import save_small_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    save_small_run(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-rows", "0"], "max_rows"),
+        (["--max-queue", "-1"], "max_queue"),
+        (["--max-length", "0"], "max_length_bytes"),
+        (["--client-seconds", "nan"], "client_seconds"),
+        (["--drain-seconds", "-1"], "drain_seconds"),
+        (["--api-key", ""], "--api-key"),
+        (["--port", "99999"], "--port"),
+        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
+        (["--device", "tpu"], "device"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["serve", str(run), *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_said_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run_command(["serve", str(run), "--port", port]) == 2
+    assert f"--port {port}: Address already in use" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_there_is_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["serve", str(tmp_path / "none")]) == 2
+    assert "none: no such folder" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert run_command(["serve", str(run)]) == 2
+    assert "serve needs uvicorn: install it with pip install 'proxylm[serve]'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_it_listens_on_loopback_and_on_a_free_port() -> None:
+    with listen("127.0.0.1", 0) as listening:
+        host, port = listening.getsockname()
+    assert host == "127.0.0.1"
+    assert port > 0

@@ -1,0 +1,178 @@
+"""The scheduler alone: order, bounds, cancellation, failure, drain and stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from proxylm.inference.batch_decoder import BatchDecoder
+from proxylm.inference.decoding_row import DecodingRequest
+from proxylm.inference.options import GenerationOptions
+from proxylm.serving.api_errors import ApiError
+from proxylm.serving.limits import ServingLimits
+from proxylm.serving.metrics import ServingMetrics
+from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
+from proxylm.serving.scheduler import Event, Job, Scheduler
+from small_models import small_model
+
+LONG = 100_000
+SECONDS = 30
+MODEL = small_model(seed=3)
+LIMITS = ServingLimits(max_rows=2, max_queue=2, max_length_bytes=2 * LONG)
+
+
+class Client:
+    """A job and what came of it."""
+
+    def __init__(
+        self, prompt: bytes = b"a", *, new_bytes: int = 5, scorer: PromptScorer | None = None
+    ) -> None:
+        self.events: list[Event] = []
+        self.data = b""
+        self.started = threading.Event()
+        self.ended = threading.Event()
+        options = GenerationOptions(max_new_bytes=new_bytes)
+        request = DecodingRequest(prompt=prompt, options=options, sample=0)
+        self.job = Job(request=request, on_event=self.receive, scorer=scorer)
+
+    def receive(self, event: Event) -> None:
+        self.events.append(event)
+        self.started.set()
+        if isinstance(event, ApiError):
+            self.ended.set()
+        elif not isinstance(event, PromptLogprobs):
+            self.data += event.data
+            if event.finish is not None:
+                self.ended.set()
+
+    def result(self) -> bytes:
+        assert self.ended.wait(SECONDS)
+        return self.data
+
+    @property
+    def error(self) -> ApiError:
+        self.result()
+        assert isinstance(self.events[-1], ApiError)
+        return self.events[-1]
+
+
+def alone(prompt: bytes, new_bytes: int = 5) -> bytes:
+    from proxylm.inference.byte_model import ByteModel
+
+    return ByteModel(MODEL).generate(prompt, max_new_bytes=new_bytes)
+
+
+@contextmanager
+def scheduler(
+    make_decoder: Callable[[], BatchDecoder] | None = None,
+) -> Iterator[tuple[Scheduler, ServingMetrics]]:
+    def make() -> BatchDecoder:
+        return BatchDecoder(MODEL, max_rows=LIMITS.max_rows)
+
+    metrics = ServingMetrics()
+    with Scheduler(make_decoder or make, limits=LIMITS, metrics=metrics) as running:
+        yield running, metrics
+
+
+def value(metrics: ServingMetrics, name: str) -> float:
+    found = metrics.registry.get_sample_value(name)
+    assert found is not None
+    return found
+
+
+def test_more_jobs_than_rows_all_get_what_they_get_alone() -> None:
+    prompts = [b"", b"one", b"two words", b"\xff"]
+    with scheduler() as (running, metrics):
+        clients = [Client(prompt) for prompt in prompts]
+        running.submit([client.job for client in clients])
+        assert [client.result() for client in clients] == [alone(prompt) for prompt in prompts]
+    assert value(metrics, "proxylm_new_bytes_total") == sum(len(c.data) for c in clients)
+    assert value(metrics, "proxylm_prompt_bytes_total") == sum(map(len, prompts))
+    assert value(metrics, "proxylm_first_byte_seconds_count") == len(clients)
+
+
+def test_what_does_not_fit_into_rows_and_queue_is_429_and_nothing_of_it_is_taken() -> None:
+    with scheduler() as (running, _):
+        clients = [Client(new_bytes=LONG) for _ in range(3)]
+        running.submit([client.job for client in clients])
+        with pytest.raises(ApiError) as caught:
+            running.submit([Client().job, Client().job])
+        assert caught.value.status == 429
+        assert int(caught.value.headers["Retry-After"]) >= 1
+        last = Client()
+        running.submit([last.job])  # the queue still has one place
+        running.cancel([client.job for client in clients])
+        assert last.result() == alone(b"a")
+
+
+def test_a_cancelled_job_frees_its_row_and_hears_nothing_more() -> None:
+    with scheduler() as (running, metrics):
+        long, other, waiting = Client(new_bytes=LONG), Client(new_bytes=LONG), Client(b"w")
+        running.submit([long.job, other.job, waiting.job])
+        assert long.started.wait(SECONDS)
+        running.cancel([long.job, waiting.job])
+        next_one = Client(b"next")
+        running.submit([next_one.job])
+        assert next_one.result() == alone(b"next")
+        heard = len(long.events)
+        assert waiting.events == []
+        running.cancel([other.job, next_one.job])  # an ended job can be cancelled: nothing happens
+    assert len(long.events) == heard
+    assert value(metrics, "proxylm_running_sequences") == 0
+
+
+def test_draining_refuses_what_is_new_and_finishes_what_is_here() -> None:
+    with scheduler() as (running, _):
+        client = Client(new_bytes=300)
+        running.submit([client.job])
+        running.drain()
+        assert not running.accepting
+        with pytest.raises(ApiError) as caught:
+            running.submit([Client().job])
+        assert (caught.value.status, caught.value.code) == (503, "draining")
+        assert client.result() == alone(b"a", 300)
+
+
+def test_stopping_ends_what_runs_and_what_waits_with_an_error() -> None:
+    with scheduler() as (running, _):
+        clients = [Client(new_bytes=LONG) for _ in range(4)]
+        running.submit([client.job for client in clients])
+        assert clients[0].started.wait(SECONDS)
+        running.stop()
+        assert {client.error.code for client in clients} == {"stopped"}
+
+
+def test_after_a_failure_what_was_open_is_500_and_the_next_is_served() -> None:
+    made: list[BatchDecoder] = []
+
+    def make() -> BatchDecoder:
+        decoder = BatchDecoder(MODEL, max_rows=LIMITS.max_rows)
+        if not made:
+            decoder.step = lambda: 1 // 0  # type: ignore[method-assign,assignment]
+        made.append(decoder)
+        return decoder
+
+    with scheduler(make) as (running, _):
+        failing = [Client(), Client(), Client()]
+        running.submit([client.job for client in failing])
+        assert [client.error.status for client in failing] == [500] * 3
+        after = [Client(bytes([number])) for number in range(4)]
+        running.submit([client.job for client in after])
+        assert after[3].result() == alone(b"\x03")
+    assert len(made) == 2
+
+
+def test_completions_of_one_prompt_share_its_scoring() -> None:
+    prompt = b"a prompt of more than one piece " * 20
+    scorer = PromptScorer(MODEL, prompt, alternatives=2)
+    clients = [Client(prompt, scorer=scorer) for _ in range(3)]
+    with scheduler() as (running, _):
+        running.submit([client.job for client in clients])
+        assert {client.result() for client in clients} == {alone(prompt)}
+    first = [client.events[0] for client in clients]
+    assert all(isinstance(event, PromptLogprobs) for event in first)
+    assert all(len(event.entries) == len(prompt) for event in first)
+    assert first[0] == first[1] == first[2]
