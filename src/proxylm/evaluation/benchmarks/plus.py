@@ -23,7 +23,8 @@ from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRA
 HUMANEVAL_PLUS = "humaneval-plus"
 MBPP_PLUS = "mbpp-plus"
 TIMEOUT_S = 120.0
-"""The slowest references take 15 s on a busy machine, and run beside each program."""SLOW_TASKS_TIMEOUT_S = {"Mbpp/599": 480.0}
+"""The slowest references take 15 s on a busy machine, and run beside each program."""
+SLOW_TASKS_TIMEOUT_S = {"Mbpp/599": 480.0}
 """Sums numbers up to 10^8 a dozen times: more than a minute for the reference alone."""
 
 MAX_RESULT_BYTES = 1 << 25
