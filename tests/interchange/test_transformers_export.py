@@ -222,3 +222,27 @@ def test_the_readme_example_works_word_for_word(
     exec(compile(program, "README.md", "exec"), {})
     ours = proxylm.load("exported").generate(b"def main(", max_new_bytes=80)
     assert capsys.readouterr().out == "def main(" + ours.decode("utf-8", "replace") + "\n"
+
+
+@pytest.mark.parametrize("variant", ["eva", "llama"])
+def test_the_model_cards_example_works(
+    variant: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, folder = make_export(tmp_path, variant)
+    monkeypatch.chdir(folder)
+    program = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    capsys.readouterr()
+    exec(compile(program, "card", "exec"), {})
+    ours = proxylm.load(run).generate(b"def main(", max_new_bytes=80)
+    assert capsys.readouterr().out == "def main(" + ours.decode("utf-8", "replace") + "\n"
+
+
+def test_what_the_modelling_code_does_not_take_is_refused(published: Any) -> None:
+    ids = torch.tensor([[5, 6, 5, 6]])
+    with pytest.raises(TypeError, match="position_ids"):
+        published(ids, position_ids=torch.arange(4)[None])
+    with pytest.raises(ValueError, match="assisted generation is not supported"):
+        published.generate(ids, prompt_lookup_num_tokens=2, max_new_tokens=2)
