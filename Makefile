@@ -3,17 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEV_INSTALLED := $(VENV)/.installed-dev
 # One torch thread per test worker: two workers fill a 2-core machine.
 WORKERS ?= 2
 
 .PHONY: setup demo test test-long lint format clean
 
-setup: $(INSTALLED)
+setup: $(DEV_INSTALLED)
 
 # torch goes first and alone, pinned: a bare "torch" can pull gigabytes of GPU libraries.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# What tests and tools need besides takes as long again: the demo does without.
+$(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
@@ -26,12 +32,12 @@ test: lint
 test-long: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --timeout 3600 -m "long or not long"
 
-lint: $(INSTALLED)
+lint: $(DEV_INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(DEV_INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
