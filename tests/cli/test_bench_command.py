@@ -23,12 +23,12 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=["loader", "prepare", "train", "generate"])
+@pytest.fixture(params=["loader", "prepare", "train", "generate", "neural", "serve"])
 def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A benchmark's name, its measurement replaced by rows that are known."""
     name = request.param
     module = importlib.import_module(f"proxylm.bench.{name}")
-    monkeypatch.setattr(module, f"run_{name}_benchmark", lambda: ROWS)
+    monkeypatch.setattr(module, f"run_{name}_benchmark", lambda *_, **__: ROWS)
     return str(name)
 
 

@@ -48,7 +48,7 @@ from proxylm.config import Config, validate_config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import sample
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 
 TRAINING_SYMBOLS = 160 * 4096
 """About a minute on 2 cores."""
@@ -124,7 +124,10 @@ def run_neural_benchmark(
 def _sample(corpus: Corpus, wanted_bytes: int) -> list[bytes]:
     total = sum(part.num_bytes for part in corpus.parts())
     chosen = sample(corpus.documents(), total_bytes=total, wanted_bytes=wanted_bytes)
-    return [document.raw for document in chosen]
+    found = [document.raw for document in chosen]
+    if not found:
+        raise DataError(f"{corpus.name}: too few documents to measure; give a larger corpus")
+    return found
 
 
 def _compressor(
