@@ -57,8 +57,9 @@ class Session:
             self._send({**settings, "max_result_bytes": max_result_bytes})
             answer = self._receive()
         except EndOfRun as end:
+            why_not = self._why_not(end)
             self.close()
-            raise SandboxError(f"{isolation.name}: no worker ({self._why_not(end)})") from None
+            raise SandboxError(f"{isolation.name}: no worker ({why_not})") from None
         if answer != {"confined": True}:
             self.close()
             raise SandboxError(f"{isolation.name}: {answer.get('unconfined', 'no worker')}")

@@ -136,7 +136,7 @@ class Decoder:
         """The value of a JSON form."""
         try:
             return self._value(data, 0)
-        except (TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
+        except _MALFORMED as error:
             raise CannotCross(f"malformed message ({type(error).__name__})") from None
 
     def _value(self, data: Any, depth: int) -> Any:
@@ -160,6 +160,10 @@ class Decoder:
         raise CannotCross("malformed message (unknown tag)")
 
 
+_MALFORMED = (
+    *(TypeError, ValueError, AttributeError, IndexError, OverflowError),
+    *(RecursionError, MemoryError),
+)
 _SCALARS: Mapping[str, Callable[..., Any]] = {
     "int": lambda text: int(text, 16),
     "complex": lambda real, imaginary: complex(float(real), float(imaginary)),
