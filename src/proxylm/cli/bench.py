@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.serve import require_serving
 
 if TYPE_CHECKING:
     from proxylm.bench.report import BenchmarkRow
@@ -75,6 +76,18 @@ def neural(
     from proxylm.bench.neural import run_neural_benchmark
 
     _print("neural", run_neural_benchmark(compressor, say=note), as_json=json)
+
+
+@app.command()
+def serve(json: JsonOption = False) -> None:
+    """A server's bytes per second, eight clients at once beside one alone.
+
+    Example: proxylm bench serve --json
+    """
+    require_serving()
+    from proxylm.bench.serve import run_serve_benchmark
+
+    _print("serve", run_serve_benchmark(), as_json=json)
 
 
 def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:

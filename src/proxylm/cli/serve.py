@@ -49,7 +49,7 @@ def serve(
 
     Example: proxylm serve runs/demo/proxy --port 8000
     """
-    _require_packages()
+    require_serving()
     from proxylm.config import validate_config
     from proxylm.inference.loading import load
     from proxylm.serving.lifecycle import listen
@@ -81,7 +81,8 @@ def serve(
     serve_model(loaded, listening, name=shown, limits=limits, api_key=api_key, on_ready=say_ready)
 
 
-def _require_packages() -> None:
+def require_serving() -> None:
+    """Refuse in one line where the packages of the extra ``serve`` are missing."""
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
