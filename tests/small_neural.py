@@ -77,6 +77,7 @@ def small_automaton(settings: CoderSettings) -> Automaton:
     return build_automaton(small_byte_lm(), settings)
 
 
+@cache
 def small_compressor(
     segmentation: Segmentation | None = None, coder: CoderSettings | None = None
 ) -> NeuralCompressor:

@@ -9,7 +9,8 @@ codes is no property of the compressor: all give the same symbols.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,7 +75,6 @@ class NeuralCompressor(Compressor):
         lm: the byte LM.
         settings: segmentation, with its thresholds, and coder.
         automaton: of that LM and coder; None where the windows do not enumerate.
-        engine: how codes are computed; by default the fastest form that these parts allow.
         provenance: where it comes from, for readers.
 
     Raises:
@@ -90,7 +90,6 @@ class NeuralCompressor(Compressor):
         settings: NeuralSettings,
         *,
         automaton: Automaton | None = None,
-        engine: Engine | None = None,
         provenance: Provenance | None = None,
     ) -> None:
         _check_automaton(automaton, lm, settings)
@@ -99,7 +98,7 @@ class NeuralCompressor(Compressor):
         self.provenance = provenance
         self._settings = settings
         self.symbol_count = settings.coder.symbol_count
-        self._engine = engine or default_engine(lm, settings.coder, automaton)
+        self._engine: Engine = default_engine(lm, settings.coder, automaton)
         parts = SegmenterParts(lm=lm, automaton=automaton)
         self._segmenter: Segmenter = settings.segmentation.segmenter(parts)
 
@@ -109,14 +108,9 @@ class NeuralCompressor(Compressor):
         Raises:
             UsageError: there is no such engine, or its windows cannot be enumerated.
         """
-        engine = named_engine(name, self.lm, self._settings.coder, self.automaton)
-        return type(self)(
-            self.lm,
-            self._settings,
-            automaton=self.automaton,
-            engine=engine,
-            provenance=self.provenance,
-        )
+        other = copy(self)
+        other._engine = named_engine(name, self.lm, self._settings.coder, self.automaton)
+        return other
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -168,22 +162,27 @@ class NeuralCompressor(Compressor):
 
     def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Segment lengths of each document, without coding them."""
-        flat = FlatDocuments.of(documents)
-        lengths = self._segmenter.cut(flat).lengths
+        flat, cuts = self._cut(documents)
+        lengths = cuts.lengths
         return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Codes of each document's segments; anchors at segment ends."""
-        views: list[CompressedView | CannotCompress] = []
+        groups = _groups(documents)
+        if not self._overlaps:
+            return [view for group in groups for view in self._code(*self._cut(group))]
         with ThreadPoolExecutor(1) as coding:
-            running: list[Future[list[CompressedView]]] = []
-            for group in _groups(documents):
-                flat = FlatDocuments.of(group)
-                cuts = self._segmenter.cut(flat)
-                running.append(coding.submit(self._code, flat, cuts))
-            for group_views in running:
-                views += group_views.result()
-        return views
+            running = [coding.submit(self._code, *self._cut(group)) for group in groups]
+            return [view for group_views in running for view in group_views.result()]
+
+    @property
+    def _overlaps(self) -> bool:
+        """Whether codes need nothing of the cores that the boundary pass computes on."""
+        return self._engine.name == AutomatonEngine.name or self.lm.device.type == "cuda"
+
+    def _cut(self, group: Sequence[bytes]) -> tuple[FlatDocuments, Cuts]:
+        documents = FlatDocuments.of(group)
+        return documents, self._segmenter.cut(documents)
 
     def _code(self, documents: FlatDocuments, cuts: Cuts) -> list[CompressedView]:
         coded = cuts.coded
