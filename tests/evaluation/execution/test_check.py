@@ -6,6 +6,7 @@ import pytest
 
 from proxylm.errors import UsageError
 from proxylm.evaluation.execution import Job, Status, check, check_many
+from proxylm.evaluation.execution.adversarial.witnesses import witnesses
 
 ECHO = "def f(x):\n    return x\n"
 
@@ -186,6 +187,24 @@ def test_sets_come_in_the_same_order_in_every_run(tier):
     first, second = check_many([job(program, test)] * 2, tier=tier)
     assert first == second
     assert first.reason.startswith("ValueError")
+
+
+def test_programs_that_draw_draw_the_same_in_every_run(tier):
+    program = (
+        "import random\nfirst = random.random()\ndef f():\n    return first, random.random()\n"
+    )
+    first, second = check_many([job(program, "raise ValueError(f())")] * 2, tier=tier)
+    assert first == second
+    assert "ValueError" in first.reason
+
+
+def test_a_run_that_nobody_waits_for_is_ended(tier):
+    slow = job("import time\ndef f():\n    time.sleep(600)\n", "f()", timeout_s=600.0)
+    verdicts = check_many([job(ECHO, "assert f(1) == 1"), *[slow] * 5], workers=2, tier=tier)
+    with witnesses() as around:
+        assert next(verdicts).passed
+        verdicts.close()  # would wait 600 s, were the running job not ended
+        assert around.findings() == []
 
 
 def test_verdicts_keep_the_order_of_the_jobs_and_jobs_are_taken_as_needed(tier):

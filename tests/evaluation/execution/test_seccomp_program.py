@@ -78,6 +78,10 @@ def test_limits_of_itself_only_and_no_signals_through_descriptors():
     program = seccomp.seccomp_program(X86)
     assert decide(program, X86.audit, 302, (0, 7)) == ALLOW
     assert decide(program, X86.audit, 302, (1234, 7)) == EPERM
+    tcgets, fs_ioc_setflags, tiocsti = 0x5401, 0x40086602, 0x5412
+    assert decide(program, X86.audit, 16, (0, tcgets)) == ALLOW
+    for request in (fs_ioc_setflags, tiocsti):
+        assert decide(program, X86.audit, 16, (0, request)) == EPERM
     f_getfd, f_setown, f_setsig, f_setown_ex, f_dupfd_cloexec = 1, 8, 10, 15, 1030
     for command in (f_getfd, f_dupfd_cloexec):
         assert decide(program, X86.audit, 72, (3, command)) == ALLOW

@@ -35,11 +35,17 @@ STDIN, STDOUT = 0, 1
 
 def serve(isolation: Isolation) -> None:
     """Judge jobs until stdin ends."""
+    signal.signal(signal.SIGTERM, _leave)
     confinement.adopt_orphans()
     compileall.compile_dir(WORKER_FOLDER, quiet=2)  # workers start faster, and write nothing
     isolation.prepare()
     while (payload := frames.receive(STDIN)) is not None:
         frames.send(STDOUT, tagged.dump(judge(isolation, tagged.load(payload))))
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """Asked to end: by way of the clean-up of the job at hand."""
+    raise SystemExit
 
 
 def judge(isolation: Isolation, job: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +112,7 @@ def _wait_for_descendants() -> None:
 def _run_child(isolation: Isolation, job: dict[str, Any], descriptor: int, server: int) -> NoReturn:
     """Start a sandbox, run the test, tell; never returns into the server's loop."""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         confinement.die_with(server)
         null = os.open(os.devnull, os.O_RDWR)

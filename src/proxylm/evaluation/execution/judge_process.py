@@ -53,17 +53,21 @@ class JudgeProcess:
             raise SandboxError(reply["error"])
         return Verdict(status=Status(reply["status"]), reason=reply["reason"])
 
-    def close(self) -> None:
-        """End the process; it takes a sandbox that still runs along."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+    def stop(self) -> None:
+        """End the process, with a sandbox that still runs; a ``judge`` that waits then raises."""
+        self._process.terminate()
         try:
             self._process.wait(timeout=END_LIMIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
+
+    def close(self) -> None:
+        """End the process and let go of it; nobody may be waiting in ``judge`` any more."""
+        self.stop()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
 
     def __enter__(self) -> JudgeProcess:
         return self

@@ -11,7 +11,6 @@ import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 
 from proxylm.errors import UsageError
 from proxylm.evaluation.execution.detection import usable_tier
@@ -70,19 +69,27 @@ def check_many(
 
 def _verdicts(jobs: Iterable[Job], workers: int, tier: str) -> Iterator[Verdict]:
     waiting: deque[Future[Verdict]] = deque()
-    with ExitStack() as stack:
-        free: queue.SimpleQueue[JudgeProcess] = queue.SimpleQueue()
-        threads = stack.enter_context(ThreadPoolExecutor(max_workers=workers))
-        started = 0
+    processes: list[JudgeProcess] = []
+    free: queue.SimpleQueue[JudgeProcess] = queue.SimpleQueue()
+    threads = ThreadPoolExecutor(max_workers=workers)
+    try:
         for job in jobs:
-            if started < workers:
-                free.put(stack.enter_context(JudgeProcess(tier)))
-                started += 1
+            if len(processes) < workers:
+                processes.append(JudgeProcess(tier))
+                free.put(processes[-1])
             waiting.append(threads.submit(_judge, job, free))
             if len(waiting) >= JOBS_AHEAD_PER_WORKER * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        # Nobody may want the rest (an error, an interrupt): what still runs is not waited for.
+        threads.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.stop()
+        threads.shutdown()
+        for process in processes:
+            process.close()
 
 
 def _judge(job: Job, free: queue.SimpleQueue[JudgeProcess]) -> Verdict:

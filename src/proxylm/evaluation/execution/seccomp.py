@@ -2,10 +2,10 @@
 
 Everything not listed is refused with EPERM, so that a program sees an ordinary error: processes,
 signals to others, sockets, mounts, namespaces, tracing, keys, System V objects, changed
-permissions, io_uring and whatever later kernels add. Three calls are allowed for some arguments:
+permissions, io_uring and whatever later kernels add. Four calls are allowed for some arguments:
 ``clone`` to start a thread, ``prlimit64`` on the process itself, ``fcntl`` but for what makes the
-kernel signal others. ``clone3`` and ``openat2``, whose arguments a filter cannot see, count as
-unknown (ENOSYS): the C library then falls back.
+kernel signal others, ``ioctl`` for what opening a file takes. ``clone3`` and ``openat2``, whose
+arguments a filter cannot see, count as unknown (ENOSYS): the C library then falls back.
 
 Classic BPF over ``struct seccomp_data`` (number at 0, architecture at 4, arguments from 16):
 ``linux/seccomp.h``, ``linux/bpf_common.h``, ``linux/audit.h``; numbers from ``asm/unistd_64.h`` and
@@ -42,11 +42,11 @@ NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME}
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # files and descriptors
     "read": (0, 63), "write": (1, 64), "open": (2, None), "close": (3, 57), "stat": (4, None),
-    "fstat": (5, 80), "lstat": (6, None), "poll": (7, None), "lseek": (8, 62), "ioctl": (16, 29),
+    "fstat": (5, 80), "lstat": (6, None), "poll": (7, None), "lseek": (8, 62),
     "pread64": (17, 67), "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66),
     "access": (21, None), "pipe": (22, None), "select": (23, None), "dup": (32, 23),
     "dup2": (33, None), "sendfile": (40, 71), "flock": (73, 32),
-    "fsync": (74, 82), "fdatasync": (75, 83), "truncate": (76, 45), "ftruncate": (77, 46),
+    "fsync": (74, 82), "fdatasync": (75, 83), "ftruncate": (77, 46),
     "getdents": (78, None), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50),
     "rename": (82, None), "mkdir": (83, None), "rmdir": (84, None), "unlink": (87, None),
     "readlink": (89, None), "umask": (95, 166), "getdents64": (217, 61), "fadvise64": (221, 223),
@@ -96,6 +96,9 @@ _CHECKED = (
     ),
     Checked(numbers=(302, 261), argument=0, values=(0,)),  # prlimit64
     Checked(numbers=(72, 25), argument=1, values=(0, 1, 2, 3, 4, 5, 6, 7, 1030)),  # fcntl
+    Checked(  # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+        numbers=(16, 29), argument=1, values=(0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+    ),
 )
 
 
