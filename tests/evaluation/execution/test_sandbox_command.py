@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from documents import ROOT, blocks
 from proxylm.cli.main import run
-from proxylm.evaluation.execution import detection
+from proxylm.evaluation.execution import SandboxError, detection
 from proxylm.evaluation.execution.adversarial import suite
 from proxylm.evaluation.execution.adversarial.attack import forgery
 from proxylm.evaluation.execution.adversarial.forgeries import ENDS
@@ -56,3 +59,20 @@ def test_no_tier_says_what_to_install(monkeypatch, capsys):
 def test_unknown_tiers_are_named(name, capsys):
     assert run(["sandbox", "check", "--tier", name]) == 2
     assert "expected one of bubblewrap, landlock" in capsys.readouterr().err
+
+
+def test_the_example_of_the_documentation_runs(tmp_path):
+    try:
+        detection.usable_tier()
+    except SandboxError as error:
+        pytest.skip(str(error))
+    (program,) = blocks("docs/sandbox.md", "python", section="Judging programs")
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines() == ["True passed ", "[True, False]"], result.stderr
+
+
+def test_the_documentation_counts_the_programs():
+    for path in ("docs/sandbox.md", "docs/architecture.md"):
+        assert f"{len(suite.ATTACKS)} adversarial programs" in (ROOT / path).read_text()
