@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from proxylm.errors import ProxylmError
 
-_INVALID = "invalid_request_error"
+_OVERLOADED = 429
 
 
 class ApiError(ProxylmError):
@@ -46,7 +46,7 @@ class ApiError(ProxylmError):
         """The response's object (in a stream: the last event's)."""
         error = {
             "message": str(self),
-            "type": _INVALID if self.status < 500 and self.status != 429 else "server_error",
+            "type": _error_type(self.status),
             "param": self.param,
             "code": self.code,
         }
@@ -60,7 +60,7 @@ class ApiError(ProxylmError):
 def overloaded(retry_after_seconds: int) -> ApiError:
     """429: the queue is full."""
     return ApiError(
-        429,
+        _OVERLOADED,
         f"all rows are busy and the queue is full; try again in {retry_after_seconds} s",
         code="overloaded",
         headers={"Retry-After": str(retry_after_seconds)},
@@ -79,12 +79,23 @@ def draining() -> ApiError:
 
 def stopped() -> ApiError:
     """503: the request was running or waiting when the server had to stop."""
-    return ApiError(503, "the server stopped before the completion was done", code="stopped")
+    return ApiError(
+        503,
+        "the server stopped before the completion was done",
+        code="stopped",
+        headers={"Retry-After": "1"},
+    )
 
 
 def internal() -> ApiError:
     """500: our own mistake, or a model whose weights are damaged; the log says more."""
     return ApiError(500, "the server failed to complete this; its log says why", code="internal")
+
+
+def _error_type(status: int) -> str:
+    if status == _OVERLOADED:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def install_error_handlers(app: FastAPI) -> None:
