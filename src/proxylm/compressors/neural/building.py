@@ -114,8 +114,8 @@ def build_neural_compressor(
     if out.exists():
         raise UsageError(f"{out}: exists already; choose another folder or remove it")
     work = out.with_name(out.name + WORK_SUFFIX)
-    work.mkdir(parents=True, exist_ok=True)
     lm = _byte_lm(corpus, work, build, reports)
+    work.mkdir(parents=True, exist_ok=True)
     kept = [work / AUTOMATON_FILE]
     if isinstance(build.lm, ReusedLm):
         kept.append(build.lm.folder / AUTOMATON_FILE)
