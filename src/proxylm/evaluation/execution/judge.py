@@ -26,9 +26,17 @@ from proxylm.evaluation.execution.isolation import WORKER_FOLDER, Isolation
 from proxylm.evaluation.execution.session import END_LIMIT_S, START_LIMIT_S, Session
 from proxylm.evaluation.execution.tiers import TIERS
 from proxylm.evaluation.execution.trusted_test import run_test
-from proxylm.evaluation.execution.verdict import SandboxError, Status, Verdict, verdict_of
+from proxylm.evaluation.execution.verdict import (
+    SandboxError,
+    Status,
+    Verdict,
+    out_of_time,
+    verdict_of,
+)
 
-GRACE_S = 0.25
+GRACE_S = 0.15
+"""How much later than the time limit a child that has not noticed it is killed."""
+
 TEST_MEMORY_BYTES = 8 << 30
 STDIN, STDOUT = 0, 1
 
@@ -77,7 +85,7 @@ def _outcome(descriptor: int, timeout_s: float) -> dict[str, Any]:
     if "started" not in message:
         return message
     if not _readable(descriptor, timeout_s + GRACE_S):
-        return _form(verdict_of(Status.TIMED_OUT, f"the test did not end within {timeout_s:g} s"))
+        return _form(verdict_of(Status.TIMED_OUT, out_of_time(timeout_s)))
     last = frames.receive(descriptor)
     if last is None:
         return _form(verdict_of(Status.FAILED, "the test ended its own process"))

@@ -17,7 +17,7 @@ from typing import Any
 
 from proxylm.evaluation.execution.inside import tagged
 from proxylm.evaluation.execution.isolation import ENVIRONMENT, Isolation
-from proxylm.evaluation.execution.verdict import SandboxError, Status
+from proxylm.evaluation.execution.verdict import SandboxError, Status, out_of_time
 
 START_LIMIT_S = 60.0
 END_LIMIT_S = 2.0
@@ -151,7 +151,7 @@ class Session:
         return b"".join(parts)
 
     def _out_of_time(self) -> EndOfRun:
-        return self.end(Status.TIMED_OUT, f"no answer within {self._timeout_s:g} s")
+        return self.end(Status.TIMED_OUT, out_of_time(self._timeout_s))
 
     def _gone(self) -> EndOfRun:
         with contextlib.suppress(subprocess.TimeoutExpired):

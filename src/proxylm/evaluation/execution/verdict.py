@@ -59,6 +59,11 @@ class Verdict:
         return self.status is Status.PASSED
 
 
+def out_of_time(timeout_s: float) -> str:
+    """The reason for ``TIMED_OUT``, the same whoever notices first."""
+    return f"not done within {timeout_s:g} s"
+
+
 def verdict_of(status: Status, reason: str) -> Verdict:
     """A verdict whose reason, which may quote the candidate, is one short printable line."""
     line = " ".join(reason.split())
