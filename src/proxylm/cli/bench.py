@@ -90,6 +90,17 @@ def serve(json: JsonOption = False) -> None:
     _print("serve", run_serve_benchmark(), as_json=json)
 
 
+@app.command()
+def sandbox(json: JsonOption = False) -> None:
+    """Judging a generated program in each isolation tier, beside a plain Python process.
+
+    Example: proxylm bench sandbox --json
+    """
+    from proxylm.bench.sandbox import run_sandbox_benchmark
+
+    _print("sandbox", run_sandbox_benchmark(), as_json=json)
+
+
 def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:
     from proxylm.bench.report import benchmark_report
 
