@@ -26,6 +26,7 @@ SIZES = NeuralBenchmarkSizes(
     cut_bytes=20_000,
     slow_bytes=300,
     entropy_bytes=20_000,
+    tried_bytes=1000,
     rule_bytes=20_000,
     entropy_memory=MEMORY,
     rule_memory=MEMORY,

@@ -61,7 +61,8 @@ class NeuralBenchmarkSizes(Config):
         cut_bytes: about how much text the automaton codes, after the entropy rule has cut it.
         slow_bytes: about how much of it the other forms code.
         entropy_bytes: about how much text goes end to end with the entropy rule.
-        rule_bytes: the same with the automaton's rule.
+        tried_bytes: how much of that tells which batching of the plain pass is fastest.
+        rule_bytes: about how much text goes end to end with the automaton's rule.
         entropy_memory, rule_memory: the corpora whose preparation is watched.
         fitting_bytes: about how much text the automaton's rule is fitted on.
         training_symbols: of the byte LM, where it is trained here.
@@ -71,6 +72,7 @@ class NeuralBenchmarkSizes(Config):
     cut_bytes: int = 1 << 20
     slow_bytes: int = 1 << 13
     entropy_bytes: int = 1 << 18
+    tried_bytes: int = 1 << 15
     rule_bytes: int = 1 << 23
     entropy_memory: MemoryCase = MemoryCase(corpus_bytes=1 << 18, part_bytes=1 << 16)
     rule_memory: MemoryCase = MemoryCase(corpus_bytes=1 << 23, part_bytes=1 << 21)
@@ -114,7 +116,7 @@ def run_neural_benchmark(
         say("the forms of the coder")
         rows = engine_rows(bench, text(sizes.cut_bytes), sizes.slow_bytes)
         say("end to end")
-        rows.append(entropy_row(bench, text(sizes.entropy_bytes)))
+        rows.append(entropy_row(bench, text(sizes.entropy_bytes), sizes.tried_bytes))
         rows.append(rule_row(bench, text(sizes.rule_bytes)))
         say("memory")
         rows += memory_rows(bench, corpus, sizes.entropy_memory, sizes.rule_memory)

@@ -169,10 +169,16 @@ def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     )
 
 
-def entropy_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
-    """Documents in, views out, with the entropy rule."""
+def entropy_row(bench: NeuralBench, documents: Sequence[bytes], tried_bytes: int) -> BenchmarkRow:
+    """Documents in, views out, with the entropy rule.
+
+    Args:
+        bench: what is measured.
+        documents: the text.
+        tried_bytes: how much of it tells which batching of the plain pass is fastest.
+    """
     num_bytes = sum(map(len, documents))
-    plain = fastest_plain_forward(bench.entropy.lm, documents)
+    plain = fastest_plain_forward(bench.entropy.lm, documents, tried_bytes=tried_bytes)
     ours, yardstick = alternate(
         lambda: bench.entropy.encode(documents), plain.run, repeats=bench.repeats
     )

@@ -25,7 +25,6 @@ from proxylm.compressors.neural.scoring import BoundaryPass
 from proxylm.symbols import BOS, RAW_OFFSET
 
 CONTEXTS_PER_FORWARD = (1, 4, 8, 16, 64)
-TRIED_BYTES = 1 << 15
 TRIES = 2
 
 
@@ -38,7 +37,7 @@ class PlainForward:
 
 
 def fastest_plain_forward(
-    lm: ByteLM, documents: Sequence[bytes], *, tried_bytes: int = TRIED_BYTES
+    lm: ByteLM, documents: Sequence[bytes], *, tried_bytes: int
 ) -> PlainForward:
     """The pass over ``documents`` in the batching that is fastest on the first of them."""
     first = _up_to(documents, tried_bytes)
