@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli import evaluate_code
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
+app.command("humaneval")(evaluate_code.humaneval)
+app.command("mbpp")(evaluate_code.mbpp)
+app.command("recode")(evaluate_code.recode)
+app.command("prompt-boundary")(evaluate_code.prompt_boundary)
+app.command("translation")(evaluate_code.translation)
+
 BYTES = "bytes"
-
-
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote the single command to the root."""
 
 
 @app.command()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from proxylm.evaluation.execution import Status
 from proxylm.evaluation.generation.folder import JudgedSample, Sample, opened_folder
@@ -59,6 +60,15 @@ class GenerationResults:
         return Counter(judged.status for judged in self.verdicts or ())
 
 
+def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]:
+    """What every sample depends on beside its prompt: plain values, kept with the samples."""
+    return {
+        "model": writer.identity,
+        "read_as": writer.read_as,
+        **plan.model_dump(mode="json", exclude={"samples"}),
+    }
+
+
 def run_conditions(
     writer: ProgramWriter,
     conditions: Conditions,
@@ -87,11 +97,7 @@ def run_conditions(
     if execute:
         require_sandbox()
     told = progress or Progress()
-    settings = {
-        "model": writer.identity,
-        "read_as": writer.read_as,
-        **plan.model_dump(mode="json", exclude={"samples"}),
-    }
+    settings = sample_settings(writer, plan)
     wanted = wanted_samples(conditions, plan.samples)
     with opened_folder(folder, settings) as opened:
         samples = make_samples(writer, wanted, plan, opened, told.generated)

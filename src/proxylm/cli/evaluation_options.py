@@ -1,0 +1,202 @@
+"""Options that the generative evaluations share, and what is made of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from proxylm.cli.output import note
+
+if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.generation.job import GenerationJob
+    from proxylm.evaluation.generation.options import SamplingPlan
+    from proxylm.evaluation.generation.run import Progress
+    from proxylm.evaluation.generation.writers import ProgramWriter, PromptWriter
+    from proxylm.inference.byte_model import ByteModel
+
+EVALUATION_FOLDER = "evaluation"
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
+]
+ReadAsOption = Annotated[str, typer.Option(help="bytes, or tokens (a tokenizer proxy's).")]
+CompressorOption = Annotated[
+    str | None, typer.Option(help="The model's compressor. [default: its training data's]")
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Run the generated programs, in the sandbox, for pass@k.")
+]
+GenerateOption = Annotated[
+    bool, typer.Option(help="Without: likelihood forms alone, nothing is generated.")
+]
+SamplesOption = Annotated[int, typer.Option(help="Completions per prompt.")]
+TemperatureOption = Annotated[float, typer.Option(help="0 is greedy.")]
+TopPOption = Annotated[float, typer.Option(help="Draw from the most probable this much.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
+KOption = Annotated[
+    list[int] | None, typer.Option("--k", help="The k of pass@k, repeatedly. [default: 1 and 10]")
+]
+MaxBytesOption = Annotated[int, typer.Option(help="Most bytes of a completion.")]
+MaxTokensOption = Annotated[int, typer.Option(help="Most symbols of one that is read as tokens.")]
+LimitOption = Annotated[int | None, typer.Option(help="Only the first so many problems.")]
+ProblemOption = Annotated[
+    list[str] | None, typer.Option("--problem", help="Only this problem; may be given repeatedly.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of samples and verdicts; goes on there. [default: in RUN]"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Programs run at the same time. [default: the cores]")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationChoices:
+    """What the options say about generating; plain values, validated when used."""
+
+    generate: bool
+    execute: bool
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    ks: list[int] | None = None
+    max_new_bytes: int = 2048
+    max_new_tokens: int = 512
+    workers: int | None = None
+
+    def plan(self) -> SamplingPlan:
+        """How completions are drawn.
+
+        Raises:
+            UsageError: a value is out of its range; the message names it.
+        """
+        from proxylm.config import validate_config
+        from proxylm.evaluation.generation.options import SamplingPlan
+
+        values = {
+            "samples": self.samples,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+            "budget": {"max_symbols": self.max_new_tokens, "max_bytes": self.max_new_bytes},
+        }
+        return validate_config(SamplingPlan, values, origin="generation")
+
+    def check(self) -> None:
+        """Refuse what cannot be done before a model is loaded or anything generated.
+
+        Raises:
+            UsageError: an option is wrong, or execution is asked for without completions.
+            SandboxError: execution is asked for and impossible here.
+        """
+        from proxylm.errors import UsageError
+        from proxylm.evaluation.generation.judging import require_sandbox
+
+        plan = self.plan()
+        for k in self.ks or ():
+            if not 1 <= k <= plan.samples:
+                raise UsageError(f"--k {k}: must be between 1 and --samples {plan.samples}")
+        if self.execute and not self.generate:
+            raise UsageError("--execute needs completions: leave --no-generate out")
+        if self.execute:
+            require_sandbox()
+
+
+def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
+    """The model, once everything else about the command is known to be right."""
+    from proxylm.inference.loading import load
+
+    choices.check()
+    return load(run, device=device)
+
+
+def compressor_for(run: Path, given: str | None) -> Compressor | None:
+    """The compressor that was given, else the one of the run's training data, if it is there."""
+    from proxylm.compressors.registry import load_compressor
+    from proxylm.evaluation.run_data import run_data
+
+    if given is not None:
+        return load_compressor(given)
+    data = run_data(run)
+    return None if data is None else data.compressor()
+
+
+def writer_of(model: ByteModel, run: Path, read_as: str, given: str | None) -> PromptWriter:
+    """The model read as ``--read-as`` says."""
+    from proxylm.evaluation.generation.writers import BytesWriter, writer_for
+
+    wants_compressor = read_as != BytesWriter.read_as
+    compressor = compressor_for(run, given) if wants_compressor else None
+    return writer_for(model, read_as, compressor)
+
+
+def job_of(
+    choices: GenerationChoices,
+    writer: ProgramWriter,
+    name: str,
+    run: Path,
+    out: Path | None,
+    progress: Progress,
+) -> GenerationJob | None:
+    """The generation that was asked for; None without one.
+
+    Without --out its folder is named after what the samples depend on, so that a model that was
+    trained further, or other draws, never meet old samples.
+    """
+    from proxylm.evaluation.generation.job import GenerationJob
+    from proxylm.evaluation.generation.run import sample_settings
+    from proxylm.fingerprint import fingerprint_of
+
+    if not choices.generate:
+        return None
+    plan = choices.plan()
+    settings = fingerprint_of(sample_settings(writer, plan))
+    folder = out or run / EVALUATION_FOLDER / f"{name}-{writer.read_as}-{settings[:8]}"
+    note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
+    if not choices.execute:
+        note("nothing is executed: pass@k needs --execute (the samples are found again)")
+    return GenerationJob(
+        plan=plan,
+        folder=folder,
+        execute=choices.execute,
+        ks=tuple(choices.ks or (1, 10)),
+        workers=choices.workers,
+        progress=progress,
+    )
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    from proxylm.evaluation.generation.run import Progress
+
+    class Shown(Progress):
+        def generated(self, done: int, total: int) -> None:
+            bars.update(generating, completed=done, total=total, visible=True)
+
+        def judged(self, done: int, total: int) -> None:
+            bars.update(judging, completed=done, total=total, visible=True)
+
+    console = Console(stderr=True)
+    with Bars(console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+        generating = bars.add_task("completions", total=None, visible=False)
+        judging = bars.add_task("programs run", total=None, visible=False)
+        yield Shown()
+
+
+def report_object(report: Any) -> dict[str, Any]:
+    """A report as plain JSON values."""
+    return asdict(report)

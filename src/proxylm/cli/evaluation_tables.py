@@ -1,0 +1,97 @@
+"""Reports of evaluations as readable tables; the first row is the header."""
+
+from __future__ import annotations
+
+from proxylm.evaluation.code_generation import CodeReport
+from proxylm.evaluation.prompt_boundary import BoundaryReport
+from proxylm.evaluation.recode.evaluation import RecodeReport
+from proxylm.evaluation.recode.likelihood import RobustBits
+from proxylm.evaluation.recode.statistics import Robustness
+from proxylm.evaluation.translation import TranslationReport
+
+Rows = list[list[str]]
+MISSING = "-"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number of a table; a dash where there is none."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A share in percent, as the field writes pass@k."""
+    return MISSING if value is None else f"{100 * value:.1f}"
+
+
+def code_rows(report: CodeReport) -> Rows:
+    """pass@k in percent, the likelihood form, and how the samples fared."""
+    rows = [[report.benchmark, f"read as {report.read_as}"], ["problems", f"{report.problems}"]]
+    rows += [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
+    rows += [[f"samples {status}", f"{count}"] for status, count in (report.statuses or {}).items()]
+    return [*rows, ["solution bits per byte", number(report.solution_bits_per_byte)]]
+
+
+def boundary_rows(report: BoundaryReport) -> Rows:
+    """One row per suffix, then mean and standard deviation."""
+    bits, passed = report.solution_bits_per_byte, report.pass_at_1
+    rows = [["suffix", "pass@1 %", "solution bits per byte"]]
+    for suffix, value in bits.by_suffix.items():
+        score = passed.by_suffix[suffix] if passed else None
+        rows.append([suffix, share(score), number(value)])
+    rows.append(["mean", share(passed.mean if passed else None), number(bits.mean)])
+    deviation = passed.standard_deviation if passed else None
+    return [*rows, ["standard deviation", share(deviation), number(bits.standard_deviation)]]
+
+
+def recode_rows(report: RecodeReport) -> Rows:
+    """One row per perturbation, two per family, two for the whole."""
+    rows = [
+        [
+            *("form of the prompts", "seeds", "pass@1 %", "RP@1 %", "RD@1 %", "RR@1 %"),
+            *("bits per byte", "robust", "drop %", "flips %"),
+        ]
+    ]
+    for title, family in report.families.items():
+        scores = family.robustness
+        for name, bits in family.likelihood.perturbations.items():
+            single = scores.perturbations[name] if scores else None
+            rows.append(_recode_row(f"{title}: {name}", f"{family.seeds[name]}", single, bits))
+        likelihood = family.likelihood
+        mean, worst = (scores.mean, scores.worst) if scores else (None, None)
+        rows.append(_recode_row(f"{title}, mean", "", mean, likelihood.mean))
+        rows.append(_recode_row(f"{title}, worst case", "", worst, likelihood.worst))
+    whole = report.overall
+    rows.append(_recode_row("all, mean", "", whole.robustness_mean, whole.likelihood_mean))
+    rows.append(_recode_row("all, worst case", "", whole.robustness_worst, whole.likelihood_worst))
+    return rows
+
+
+def _recode_row(name: str, seeds: str, scores: Robustness | None, bits: RobustBits) -> list[str]:
+    passed = [MISSING] * 4
+    if scores is not None:
+        values = (scores.nominal, scores.robust_pass, scores.robust_drop, scores.robust_relative)
+        passed = [share(value) for value in values]
+    likelihood = [
+        number(bits.nominal),
+        number(bits.robust),
+        share(bits.drop),
+        share(bits.flip_rate),
+    ]
+    return [name, seeds, *passed, *likelihood]
+
+
+def translation_rows(report: TranslationReport) -> Rows:
+    """What came back, and what seeing it compressed is worth in bits."""
+    back, bits = report.recovery, report.likelihood
+    return [
+        [f"translation, {report.benchmark}", f"{report.compressor}, {report.compressed}"],
+        ["problems", f"{report.problems}"],
+        ["prompts beyond the context", f"{report.beyond_context}"],
+        ["pass@1 %", share(report.pass_at_1)],
+        ["exact match %", share(back.exact_match if back else None)],
+        ["edit similarity %", share(back.edit_similarity if back else None)],
+        ["problems that fit the context", f"{bits.problems}"],
+        ["solution bits per byte, given the prompt", number(bits.bits_per_byte)],
+        ["solution bits per byte, given it compressed", number(bits.translated_bits_per_byte)],
+        ["translation gain %", share(bits.gain)],
+    ]
