@@ -31,7 +31,7 @@ def judged(judges, tier):
     """The verdict on a program and its test, in the tier at hand."""
 
     def verdict(program: str, test: str, entry_point: str = "f") -> Verdict:
-        job = Job(program=program, test=test, entry_point=entry_point, timeout_s=10.0)
+        job = Job(program=program, test=test, entry_point=entry_point, timeout_s=60.0)
         return judges(tier, job)
 
     return verdict
