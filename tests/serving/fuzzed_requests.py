@@ -63,7 +63,7 @@ def _anything(draw: random.Random, depth: int = 0) -> Any:
 
 
 def _prompt(draw: random.Random) -> Any:
-    one = [_text(draw), [draw.randrange(256) for _ in range(draw.randrange(30))]]
+    one = [_text(draw), [draw.randrange(256) for _ in range(draw.randrange(1, 30))]]
     return draw.choice([*one, [_text(draw) for _ in range(draw.randrange(1, 4))], [one[1]]])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 _COMMAND = [sys.executable, "-c", "from proxylm.cli.main import main; main()", "serve"]
-START_SECONDS = 90
+START_SECONDS = 150
 
 
 class RunningServer:

@@ -71,11 +71,6 @@ def post(server: RunningServer, **body: object) -> httpx.Response:
         return client.post("/completions", json=values)
 
 
-def wait_until_draining(server: RunningServer) -> None:
-    while httpx.get(f"{server.root}/healthz", trust_env=False).status_code != 503:
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_vanishes_frees_its_rows(busy: RunningServer, stream: bool) -> None:
     cancelled = busy.metric(CANCELLED)
@@ -168,14 +163,16 @@ def test_pipelined_requests_are_answered_in_order(busy: RunningServer) -> None:
     assert answers.index(b"HTTP/1.1 200") < answers.index(b"HTTP/1.1 422")
 
 
-def test_the_first_sigterm_drains(endless_run: Path) -> None:
-    with running_server(endless_run) as server:
+def test_the_first_sigterm_drains_and_the_second_ends_what_runs(endless_run: Path) -> None:
+    with running_server(endless_run, "--max-length", "100000") as server:
         answers: list[httpx.Response] = []
         asking = Thread(target=lambda: answers.append(server.complete(max_tokens=700)))
         asking.start()
-        server.wait_for_metric(RUNNING, 1)
+        whole, stream = connect(server), connect(server, stream=True)
+        server.wait_for_metric(RUNNING, 3)
         server.signal()
-        wait_until_draining(server)
+        while httpx.get(f"{server.root}/healthz", trust_env=False).status_code != 503:
+            time.sleep(0.02)
         refused = server.complete(max_tokens=1)
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "draining"
@@ -183,28 +180,28 @@ def test_the_first_sigterm_drains(endless_run: Path) -> None:
         asking.join()
         assert answers[0].status_code == 200
         assert answers[0].json()["usage"]["completion_tokens"] == 700
-        assert server.wait() == 0
-        assert server.stderr == ""
+        server.signal()
+        assert_ended_with_an_error(server, whole, stream)
 
 
-@pytest.mark.parametrize("options", [["--drain-seconds", "0.3"], []])
-def test_what_does_not_end_in_time_or_before_a_second_sigterm_is_ended(
-    endless_run: Path, options: list[str]
-) -> None:
-    with running_server(endless_run, "--max-length", "100000", *options) as server:
-        whole = socket.create_connection((server.host, server.port), timeout=30)
-        whole.sendall(request_bytes({"max_tokens": LONG}))
-        stream = socket.create_connection((server.host, server.port), timeout=30)
-        stream.sendall(request_bytes({"max_tokens": LONG, "stream": True}))
+def test_what_does_not_end_in_time_is_ended(endless_run: Path) -> None:
+    options = ["--max-length", "100000", "--drain-seconds", "0.3"]
+    with running_server(endless_run, *options) as server:
+        whole, stream = connect(server), connect(server, stream=True)
         server.wait_for_metric(RUNNING, 2)
         server.signal()
-        if not options:
-            wait_until_draining(server)  # two signals at the same moment would be one
-            server.signal()
-        answer, events = until_closed(whole), until_closed(stream)
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "stopped"
-        assert b'"code": "stopped"' in events
-        assert b"[DONE]" not in events
-        assert server.wait() == 0
-        assert server.stderr == ""
+        assert_ended_with_an_error(server, whole, stream)
+
+
+def assert_ended_with_an_error(
+    server: RunningServer, whole: socket.socket, stream: socket.socket
+) -> None:
+    answer, events = until_closed(whole), until_closed(stream)
+    whole.close()
+    stream.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "stopped"
+    assert b'"code": "stopped"' in events
+    assert b"[DONE]" not in events
+    assert server.wait() == 0
+    assert server.stderr == ""

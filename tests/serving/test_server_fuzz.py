@@ -7,12 +7,11 @@ import socket
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 from fuzzed_requests import KINDS, FuzzedRequest, fuzzed_request
-from running_server import RunningServer, running_server
+from running_server import RunningServer
 
 SEED = 20261124
 THREADS = 8
@@ -64,13 +63,12 @@ def assert_well(server: RunningServer, before: httpx.Response) -> None:
 @pytest.mark.parametrize(
     "count", [300, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 )
-def test_fuzzed_requests_do_no_harm(saved_run: Path, count: int) -> None:
-    with running_server(saved_run, "--client-seconds", "5") as server:
-        before = server.complete(prompt="still well?", temperature=0)
-        found = fuzz(server, count)
-        for (kind, status), number in sorted(found.items()):
-            sys.stdout.write(f"{kind:16} {status:3} {number}\n")
-        assert_well(server, before)
+def test_fuzzed_requests_do_no_harm(server: RunningServer, count: int) -> None:
+    before = server.complete(prompt="still well?", temperature=0)
+    found = fuzz(server, count)
+    for (kind, status), number in sorted(found.items()):
+        sys.stdout.write(f"{kind:16} {status:3} {number}\n")
+    assert_well(server, before)
     total = Counter[int]()
     for (_, status), number in found.items():
         total[status] += number
