@@ -145,13 +145,14 @@ def test_stopping_ends_what_runs_and_what_waits_with_an_error() -> None:
         assert {client.error.code for client in clients} == {"stopped"}
 
 
-def test_after_a_failure_what_was_open_is_500_and_the_next_is_served() -> None:
+@pytest.mark.parametrize("failing_method", ["step", "add"])
+def test_after_a_failure_what_was_open_is_500_and_the_next_is_served(failing_method: str) -> None:
     made: list[BatchDecoder] = []
 
     def make() -> BatchDecoder:
         decoder = BatchDecoder(MODEL, max_rows=LIMITS.max_rows)
         if not made:
-            decoder.step = lambda: 1 // 0  # type: ignore[method-assign,assignment]
+            setattr(decoder, failing_method, lambda *_: 1 // 0)
         made.append(decoder)
         return decoder
 

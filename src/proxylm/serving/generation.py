@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ class Generation:
 
     def _make_job(self, index: int, decoding: DecodingRequest, scorer: PromptScorer | None) -> Job:
         def hand_over(event: Event) -> None:
-            self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
+                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
 
         return Job(request=decoding, on_event=hand_over, scorer=scorer)
 

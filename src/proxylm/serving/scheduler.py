@@ -8,6 +8,7 @@ that rows that are already running go on meanwhile.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -162,12 +163,14 @@ class Scheduler:
             if leaving:
                 self._drop(leaving, decoder)
             free = self._limits.max_rows - len(self._running) - len(self._scoring)
-            starting = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+            starting = list(itertools.islice(self._waiting, free))
         for job in starting:
             if job.scorer is None:
                 self._start(job, decoder)
             else:
                 self._scoring.append(job)
+            with self._changed:  # only now: a job that cannot be started must not be lost
+                self._waiting.popleft()
 
     def _drop(self, leaving: set[Job], decoder: BatchDecoder) -> None:
         for handle, job in list(self._running.items()):
@@ -191,9 +194,9 @@ class Scheduler:
         if not job.scorer.done:
             job.scorer.step()
         if job.scorer.done:
-            self._scoring.popleft()
             job.on_event(job.scorer.result)
             self._start(job, decoder)
+            self._scoring.popleft()
 
     def _decode(self, decoder: BatchDecoder) -> None:
         if not self._running:
@@ -218,7 +221,7 @@ class Scheduler:
 
     def _end_all(self, error: Callable[[], ApiError]) -> None:
         with self._changed:
-            jobs = [*self._running.values(), *self._scoring, *self._waiting]
+            jobs = {*self._running.values(), *self._scoring, *self._waiting}
             self._running.clear()
             self._scoring.clear()
             self._waiting.clear()
