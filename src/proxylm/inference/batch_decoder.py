@@ -1,8 +1,16 @@
 """Continuous batching: sequences come and go, one forward pass at a time moves all of them on.
 
 Every row stands at its own position of its own text; a pass feeds the newest symbol of rows that
-write and the next stretch of the prompt of rows that still read. What a row gives does not depend
-on the other rows, up to the rounding of matrix products over more or fewer of them.
+write, with what is proposed behind it, and the next stretch of the prompt of rows that still read.
+What a row gives does not depend on the other rows nor on the proposals, up to the rounding of
+matrix products over more or fewer symbols.
+
+Verification draws from head 0's distribution after the newest symbol, with the random number of
+that position, and goes on to the proposal that has the drawn symbol, if there is one. For a
+proposal ``x`` this accepts with probability ``p(x)`` and otherwise gives a draw from ``p`` without
+``x``: speculative rejection sampling of a proposal that is certain (Leviathan et al. 2023), and
+with several proposals the most that can be accepted of them. Every symbol is thus drawn from
+exactly the distribution, and by the same number, that drawing one by one would have.
 """
 
 from __future__ import annotations
@@ -13,6 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.inference.decoding_row import DecodingRequest, DecodingRow, Piece
+from proxylm.inference.proposal_heads import ProposalHeads
+from proxylm.inference.proposals import NOTHING, ONE_BYTE, Draft, OneByte, Proposals
+from proxylm.inference.raw_text import may_follow
+from proxylm.models.feed import SymbolTree
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import COMPRESSED_OFFSET
 
@@ -26,16 +38,25 @@ class BatchDecoder:
     Args:
         model: any model over the shared vocabulary, in evaluation mode.
         max_rows: most sequences at a time.
+        proposals: how many bytes a pass may yield; a model without further heads yields one.
 
     Raises:
         UsageError: the model's vocabulary has no bytes.
     """
 
-    def __init__(self, model: LanguageModel, *, max_rows: int) -> None:
+    def __init__(
+        self, model: LanguageModel, *, max_rows: int, proposals: Proposals = ONE_BYTE
+    ) -> None:
         model.config.require_raw_bytes()
         self._model = model
         self._max_rows = max_rows
-        self._rows: dict[int, DecodingRow] = {}  # by their place in the cache
+        self._proposals = proposals
+        self._heads = ProposalHeads(model)
+        allowed = may_follow(sentinels=model.config.sentinels)
+        self._mask = np.where(allowed, 0, -np.inf).astype(np.float32)
+        # By their place in the cache:
+        self._rows: dict[int, DecodingRow] = {}
+        self._drafts: dict[int, Draft] = {}
         self._next_handle = 0
         self._cache = model.new_cache(0)
 
@@ -87,34 +108,99 @@ class BatchDecoder:
         return sorted(pieces, key=lambda piece: piece.handle)
 
     def _pass(self, rows: dict[int, DecodingRow]) -> None:
-        most = max(1, PREFILL_SYMBOLS // len(rows))
-        taken = [row.take(most) for row in rows.values()]
+        fed = self._symbols_to_feed(rows)
         counts = np.zeros(self._cache.batch_size, dtype=np.int64)
-        counts[list(rows)] = [len(symbols) for symbols in taken]
-        feed = self._cache.plan(counts)
-        device = self._model.lm_head.weight.device
-        symbols = torch.from_numpy(np.concatenate(taken)).to(device)
-        hidden = self._model.step_feed(symbols, self._cache, feed)
-        ends = np.cumsum(counts[list(rows)]) - 1
-        writing = [
-            (row, end)
-            for row, end in zip(rows.values(), ends, strict=True)
+        counts[list(fed)] = [len(symbols) for symbols in fed.values()]
+        trees = {
+            place: SymbolTree(np.concatenate([[-1], draft.parents]))
+            for place, draft in self._drafts.items()
+            if draft.branches
+        }
+        feed = self._cache.plan(counts, trees)
+        symbols = torch.from_numpy(np.concatenate(list(fed.values())))
+        hidden = self._model.step_feed(
+            symbols.to(self._model.lm_head.weight.device), self._cache, feed
+        )
+        # The known symbols' last one and the proposals behind it: where a row reads head 0.
+        ends = np.cumsum(counts)
+        starts = {
+            place: int(ends[place]) - 1 - len(self._draft(place).symbols)
+            for place, row in rows.items()
             if not row.pending_count
-        ]
-        logits = self._head_0_logits(hidden[[end for _, end in writing]])
-        for (row, _), row_logits in zip(writing, logits, strict=True):
-            row.accept(row_logits)
+        }
+        read = [t for place, start in starts.items() for t in range(start, int(ends[place]))]
+        logits = self._head_0_logits(hidden[read] if len(read) < len(hidden) else hidden)
+        paths, newest, first = {}, {}, 0
+        for place, start in starts.items():
+            draft = self._draft(place)
+            path = _verify(rows[place], draft, logits[first:])
+            first += 1 + len(draft.symbols)
+            newest[place] = start + path[-1]
+            if len(draft.symbols):
+                paths[place] = path
+        self._cache.keep(feed, paths)
+        self._propose({place: t for place, t in newest.items() if not rows[place].finish}, hidden)
+
+    def _symbols_to_feed(self, rows: dict[int, DecodingRow]) -> dict[int, NDArray[np.int64]]:
+        most = max(1, PREFILL_SYMBOLS // len(rows))
+        return {
+            place: np.concatenate([row.take(most), self._draft(place).symbols])
+            for place, row in rows.items()
+        }
+
+    def _draft(self, place: int) -> Draft:
+        return self._drafts.get(place, NOTHING)
+
+    def _propose(self, newest: dict[int, int], hidden: Tensor) -> None:
+        """Drafts of the next pass: by place, from the state that chose its newest symbol."""
+        self._drafts = {}
+        if isinstance(self._proposals, OneByte) or not self._heads.count or not newest:
+            return
+        rows = [self._rows[place] for place in newest]
+        probabilities = self._heads.probabilities(
+            hidden[list(newest.values())], [row.temperature for row in rows]
+        )
+        rooms = self._cache.room_in_window
+        for place, row, by_head in zip(newest, rows, probabilities, strict=True):
+            self._drafts[place] = self._proposals.draft(
+                by_head,
+                depth=row.bytes_left - 1,  # the last byte is chosen, and never fed
+                window_depth=int(rooms[place]) - 1,
+            )
 
     def _head_0_logits(self, hidden: Tensor) -> NDArray[np.float32]:
         """Of specials and bytes after final states ``[n, width]``, ``[n, COMPRESSED_OFFSET]``.
 
-        The output layer's first rows are head 0's, and specials and bytes come first among them:
-        what cannot follow inside raw text is not computed.
+        Minus infinity where a symbol cannot follow inside raw text. The output layer's first rows
+        are head 0's, and specials and bytes come first among them: the others are not computed.
         """
         weight = self._model.lm_head.weight[:COMPRESSED_OFFSET]
-        return torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
+        logits = torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
+        return logits + self._mask
 
     def _free(self, place: int) -> None:
         del self._rows[place]
+        self._drafts.pop(place, None)
         if not self._rows:  # nobody is left: the memory goes back
             self._cache = self._model.new_cache(0)
+
+
+def _verify(row: DecodingRow, draft: Draft, logits: NDArray[np.float32]) -> list[int]:
+    """Choose symbols as long as they are among the proposals, and one more.
+
+    Args:
+        row: takes the symbols in.
+        draft: the proposals.
+        logits: ``[1 + m, COMPRESSED_OFFSET]`` or more, after the newest symbol and each proposal.
+
+    Returns:
+        The way through the draft: 0, then the accepted proposals' indices (as in its parents).
+    """
+    path = [0]
+    while True:
+        symbol = row.accept(logits[path[-1]])
+        accepted = draft.children.get((path[-1], symbol))
+        if accepted is None or row.finish is not None:
+            return path
+        row.take(1)  # it was fed with the proposals
+        path.append(accepted)

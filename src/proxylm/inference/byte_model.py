@@ -19,6 +19,7 @@ from proxylm.evaluation.readings import RawView
 from proxylm.inference.decoding import Completion, complete, decode
 from proxylm.inference.decoding_row import DecodingRequest, Piece
 from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions, generation_options
+from proxylm.inference.proposals import ONE_BYTE, Proposals
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
@@ -53,12 +54,14 @@ class ByteModel:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[bytes] = (),
+        proposals: Proposals = ONE_BYTE,
     ) -> bytes:
         """The bytes that the model continues ``prompt`` with.
 
         The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
         bytes until it closes the text, a stop string is complete, or the limit is reached.
-        ``GenerationOptions`` says what each option means.
+        ``GenerationOptions`` says what each option means; ``proposals`` how many bytes a forward
+        pass may yield (``inference.proposals``), which changes the time and not the bytes.
 
         Returns:
             The new bytes alone, without the prompt and without the stop string.
@@ -75,6 +78,7 @@ class ByteModel:
                 top_p=top_p,
                 seed=seed,
                 stop=stop,
+                proposals=proposals,
             )
         )
 
@@ -87,6 +91,7 @@ class ByteModel:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[bytes] = (),
+        proposals: Proposals = ONE_BYTE,
     ) -> Iterator[bytes]:
         """As ``generate``, in non-empty pieces as soon as they are certain.
 
@@ -100,11 +105,15 @@ class ByteModel:
             seed=seed,
             stop=stop,
         )
-        return (piece.data for piece in self.pieces(prompt, options) if piece.data)
+        pieces = self.pieces(prompt, options, proposals=proposals)
+        return (piece.data for piece in pieces if piece.data)
 
-    def pieces(self, prompt: bytes, options: GenerationOptions) -> Iterator[Piece]:
+    def pieces(
+        self, prompt: bytes, options: GenerationOptions, *, proposals: Proposals = ONE_BYTE
+    ) -> Iterator[Piece]:
         """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
-        return decode(self.module, _requests([prompt], options, samples=[0]))
+        requests = _requests([prompt], options, samples=[0])
+        return decode(self.module, requests, proposals=proposals)
 
     def generate_batch(
         self,
@@ -115,6 +124,7 @@ class ByteModel:
         top_p: float = 1.0,
         seed: int = 0,
         stop: Sequence[bytes] = (),
+        proposals: Proposals = ONE_BYTE,
     ) -> list[bytes]:
         """Continue many prompts together; lengths may differ.
 
@@ -132,7 +142,8 @@ class ByteModel:
             seed=seed,
             stop=stop,
         )
-        return [completion.data for completion in self.complete(prompts, options)]
+        completions = self.complete(prompts, options, proposals=proposals)
+        return [completion.data for completion in completions]
 
     def complete(
         self,
@@ -140,6 +151,7 @@ class ByteModel:
         options: GenerationOptions,
         *,
         samples: Sequence[int] | None = None,
+        proposals: Proposals = ONE_BYTE,
     ) -> list[Completion]:
         """As ``generate_batch``, with the reason of each end.
 
@@ -148,11 +160,13 @@ class ByteModel:
             options: the same for all.
             samples: per prompt, the number its randomness depends on beside the seed and the
                 position; by default its index.
+            proposals: as for ``generate``.
         """
         numbers = range(len(prompts)) if samples is None else samples
         if len(numbers) != len(prompts):
             raise UsageError(f"{len(numbers)} sample numbers for {len(prompts)} prompts")
-        return complete(self.module, _requests(prompts, options, numbers))
+        requests = _requests(prompts, options, numbers)
+        return complete(self.module, requests, proposals=proposals)
 
     def logits(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from proxylm.inference.batch_decoder import BatchDecoder
 from proxylm.inference.decoding_row import DecodingRequest, Finish, Piece
+from proxylm.inference.proposals import ONE_BYTE, Proposals
 from proxylm.models.language_model import LanguageModel
 
 ROWS_TOGETHER = 32
@@ -21,7 +22,9 @@ class Completion:
     finish: Finish
 
 
-def complete(model: LanguageModel, requests: Sequence[DecodingRequest]) -> list[Completion]:
+def complete(
+    model: LanguageModel, requests: Sequence[DecodingRequest], *, proposals: Proposals = ONE_BYTE
+) -> list[Completion]:
     """Decode the requests together; the result for each is what it is alone.
 
     Raises:
@@ -29,7 +32,7 @@ def complete(model: LanguageModel, requests: Sequence[DecodingRequest]) -> list[
     """
     collected = [bytearray() for _ in requests]
     ended: dict[int, Completion] = {}
-    for piece in decode(model, requests):
+    for piece in decode(model, requests, proposals=proposals):
         collected[piece.handle] += piece.data
         if piece.finish is not None:
             data = bytes(collected[piece.handle])
@@ -37,13 +40,16 @@ def complete(model: LanguageModel, requests: Sequence[DecodingRequest]) -> list[
     return [ended[index] for index in range(len(requests))]
 
 
-def decode(model: LanguageModel, requests: Sequence[DecodingRequest]) -> Iterator[Piece]:
+def decode(
+    model: LanguageModel, requests: Sequence[DecodingRequest], *, proposals: Proposals = ONE_BYTE
+) -> Iterator[Piece]:
     """Decode the requests together, yielding pieces in the order in which they become certain.
 
     A piece's handle is its request's index. The concatenated pieces of a request never contain
     part of a stop string that is later cut. Errors are those of ``complete``.
     """
-    decoder = BatchDecoder(model, max_rows=min(len(requests), ROWS_TOGETHER))
+    max_rows = min(len(requests), ROWS_TOGETHER)
+    decoder = BatchDecoder(model, max_rows=max_rows, proposals=proposals)
     waiting = iter(requests)
     while True:
         for _, request in zip(range(decoder.free_rows), waiting, strict=False):

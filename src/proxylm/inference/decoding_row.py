@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from proxylm.errors import CheckpointError
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.inference.options import GenerationOptions
-from proxylm.inference.raw_text import may_follow, prompt_symbols
+from proxylm.inference.raw_text import prompt_symbols
 from proxylm.inference.sampling import draw, greedy, uniform
 from proxylm.inference.stop_strings import StopScanner
 from proxylm.symbols import RAW_OFFSET
@@ -76,7 +76,6 @@ class DecodingRow:
         self.generated = 0
         self._request = request
         self._sentinels = sentinels
-        self._may_follow = may_follow(sentinels=sentinels)
         self._pending = prompt_symbols(request.prompt, sentinels=sentinels)
         self._scanner = StopScanner(request.options.stop)
         self._data = bytearray()  # certain, not yet handed out
@@ -94,6 +93,11 @@ class DecodingRow:
         """How many more bytes the limit allows."""
         return self._request.options.max_new_bytes - self.generated
 
+    @property
+    def temperature(self) -> float:
+        """What its logits are divided by; 0 is greedy."""
+        return self._request.options.temperature
+
     def take(self, count: int) -> NDArray[np.int64]:
         """The next ``count`` known symbols, or all, now fed."""
         taken, self._pending = self._pending[:count], self._pending[count:]
@@ -102,7 +106,8 @@ class DecodingRow:
     def accept(self, logits: NDArray[np.float32]) -> int:
         """Choose the next symbol and take it in; it is pending unless the row ends with it.
 
-        ``logits`` are head 0's of specials and bytes, ``[COMPRESSED_OFFSET]``.
+        ``logits`` are head 0's of specials and bytes, ``[COMPRESSED_OFFSET]``; minus infinity
+        where a symbol cannot follow.
         """
         symbol = self._choose(logits)
         if symbol < RAW_OFFSET:
@@ -137,14 +142,14 @@ class DecodingRow:
         self._data += self._scanner.finish()
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
-        allowed = np.where(self._may_follow, logits, np.float32(-np.inf))
-        if not math.isfinite(allowed.max()):
+        best = greedy(logits)
+        if not math.isfinite(logits[best]):
             raise CheckpointError(
                 "the model's output is not a number: its weights are damaged, or its training "
                 "diverged; load an earlier checkpoint"
             )
         options = self._request.options
         if options.temperature == 0:
-            return greedy(allowed)
+            return best
         number = uniform(options.seed, self._request.sample, self.generated)
-        return draw(allowed, options.temperature, options.top_p, number)
+        return draw(logits, options.temperature, options.top_p, number)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.feed import Feed, Integers, PaddedRound, Room, Round, Sealing, Tree
+from proxylm.models.feed import Feed, Integers, PaddedRound, Room, Round, Sealing, SymbolTree
 from proxylm.models.summaries import summarize_chunks
 
 _FIRST_CAPACITY = 64
@@ -187,7 +187,7 @@ class Cache:
         """
         return self._window - self.positions % self._window
 
-    def plan(self, counts: Integers, trees: Mapping[int, Tree] | None = None) -> Feed:
+    def plan(self, counts: Integers, trees: Mapping[int, SymbolTree] | None = None) -> Feed:
         """How the next pass goes that feeds ``counts [B]`` symbols to the rows.
 
         ``trees`` has the rows whose symbols are alternatives; none may be deeper than
@@ -228,7 +228,9 @@ class Cache:
             trees=trees,
         )
 
-    def _rounds(self, whole: Round, windows: Integers, trees: Mapping[int, Tree]) -> list[Round]:
+    def _rounds(
+        self, whole: Round, windows: Integers, trees: Mapping[int, SymbolTree]
+    ) -> list[Round]:
         """The pass cut where windows end; a row's first symbol may already follow a full one."""
         borders = windows - self._sealed[whole.rows]
         if not borders.any():
@@ -331,7 +333,7 @@ class Cache:
         )
 
 
-def _ancestor_places(rows: Integers, starts: Integers, trees: Mapping[int, Tree]) -> Integers:
+def _ancestor_places(rows: Integers, starts: Integers, trees: Mapping[int, SymbolTree]) -> Integers:
     """``[T, A]``: places of each tree symbol's ancestors and its own; -1 is none.
 
     ``starts`` are the places of each symbol's row's first symbol.

@@ -4,8 +4,8 @@ A pass feeds some symbols to some rows of a cache, every row at its own position
 flat, row after row: ``T`` symbols, and of each the place of its key in its row's buffer and the
 places it sees. This is worked out once per pass and shared by all layers.
 
-The symbols of a row follow one another, or form a ``Tree`` of alternatives: then a symbol sees,
-beside everything before the tree, its own ancestors alone.
+The symbols of a row follow one another, or form a ``SymbolTree`` of alternatives: then a symbol
+sees, beside everything before the tree, its own ancestors alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 Integers = NDArray[np.int64]
 
 
-class Tree:
+class SymbolTree:
     """Alternatives fed to one row in one pass.
 
     Attributes:
@@ -176,4 +176,4 @@ class Feed:
     rounds: list[Round]
     room: Room
     sealed: Integers
-    trees: dict[int, Tree]
+    trees: dict[int, SymbolTree]

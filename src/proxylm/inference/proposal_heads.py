@@ -1,0 +1,46 @@
+"""The heads that propose: what the model expects further on than its next symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.models.config import ModelConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
+
+
+def proposal_head_count(config: ModelConfig) -> int:
+    """``K``: heads beside head 0, shared ones first, then raw ones (method, section 5)."""
+    return config.target_heads - 1
+
+
+class ProposalHeads:
+    """Rows of the output layers that are about raw bytes, of every head but head 0.
+
+    The symbols that end a text are not proposed: nothing follows them.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        config, raw = model.config, slice(RAW_OFFSET, RAW_OFFSET + BYTE_COUNT)
+        shared = model.lm_head.weight.view(-1, config.vocabulary_size, config.width)
+        weights = [shared[1:, raw]]
+        if config.raw_prediction_heads:
+            own = model.raw_multibyte_lm_head.weight.view(-1, COMPRESSED_OFFSET, config.width)
+            weights.append(own[:, raw])
+        self.count = proposal_head_count(config)
+        self._weight = torch.cat(weights).detach().flatten(0, 1)  # [K * 256, width]
+
+    def probabilities(self, hidden: Tensor, temperatures: Sequence[float]) -> NDArray[np.float32]:
+        """Of every byte by every head, ``[r, K, 256]``, from final states ``[r, width]``.
+
+        Temperature 0 is taken as 1: how sure the heads are still says how far to go.
+        """
+        logits = torch.nn.functional.linear(hidden, self._weight).float()
+        divisors = logits.new_tensor([temperature or 1.0 for temperature in temperatures])
+        scaled = logits.unflatten(1, (self.count, BYTE_COUNT)) / divisors[:, None, None]
+        return torch.softmax(scaled, dim=-1).cpu().numpy()
