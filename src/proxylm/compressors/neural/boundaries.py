@@ -19,9 +19,9 @@ from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.scoring import BoundaryPass, ScoringWindows
 from proxylm.config import Config
 
-TIE_BITS = 2.0**-12
-"""Fourteen times the largest distance between float32 and float64 that was seen near a threshold,
-eight times the largest anywhere (docs/log.md). A wider band gives the same cuts and costs more."""
+TIE_BITS = 2.0**-11
+"""More than eight times the largest distance between float32 and float64 that was seen anywhere
+(docs/log.md). A wider band gives the same cuts and costs more float64 passes."""
 
 EXACT_TIE_BITS = 2.0**-30
 """Far above float64's noise (about 2^-46), far below what occurs by chance."""
