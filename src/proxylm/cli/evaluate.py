@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli import evaluate_code
+from proxylm.cli import evaluate_code, evaluate_harness
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
 
@@ -26,6 +26,7 @@ app.command("mbpp")(evaluate_code.mbpp)
 app.command("recode")(evaluate_code.recode)
 app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
+app.command("lm-eval")(evaluate_harness.lm_eval)
 
 BYTES = "bytes"
 

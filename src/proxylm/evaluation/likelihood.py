@@ -39,21 +39,24 @@ class Scorer:
         Raises:
             DataError: a compressor has no exact form for one of them.
         """
+        return sequence_bits(self.model, self.sequences(prompts, continuations))
+
+    def sequences(
+        self, prompts: Sequence[bytes], continuations: Sequence[bytes]
+    ) -> list[ScoredSequence]:
+        """Each continuation after its prompt, as the model reads them."""
         prefix = opening(self.model, self.reading.format)
         before = self.reading.contents(prompts)
         after = self.reading.contents(continuations)
         offset = self.reading.format.offset
-        return sequence_bits(
-            self.model,
-            [
-                ScoredSequence(
-                    prefix=prefix,
-                    content=np.concatenate([prompt, text]).astype(np.int64) + offset,
-                    first_scored=len(prompt),
-                )
-                for prompt, text in zip(before, after, strict=True)
-            ],
-        )
+        return [
+            ScoredSequence(
+                prefix=prefix,
+                content=np.concatenate([prompt, text]).astype(np.int64) + offset,
+                first_scored=len(prompt),
+            )
+            for prompt, text in zip(before, after, strict=True)
+        ]
 
     def solution_bits(self, problems: Sequence[Problem]) -> Bits:
         """Bits of each problem's canonical solution given its prompt."""

@@ -51,7 +51,7 @@ def sequence_bits(
     stride: int | None = None,
     batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
 ) -> NDArray[np.float64]:
-    """Bits ``-log2 p`` of each sequence's scored symbols, in total.
+    """Bits ``-log2 p`` of each sequence's scored symbols, in total, float64 ``[n]``.
 
     ``p`` is head 0's probability as it was trained: a softmax over the whole vocabulary, or with
     ``softmax: by_format`` over what can follow inside the content's format.
@@ -69,18 +69,51 @@ def sequence_bits(
     Raises:
         UsageError: impossible context or stride.
     """
+    totals = np.zeros(len(sequences), dtype=np.float64)
+    for one, hidden, targets in _scored_states(model, sequences, context, stride, batch_symbols):
+        totals[one] += float(_nats(model, hidden, targets).sum()) * BITS_PER_NAT
+    return totals
+
+
+def are_greedy(
+    model: LanguageModel,
+    sequences: Sequence[ScoredSequence],
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
+) -> NDArray[np.bool_]:
+    """Whether greedy decoding inside the content's format would write each sequence's scored part.
+
+    Arguments and errors are those of ``sequence_bits``.
+
+    Returns:
+        bool ``[len(sequences)]``.
+    """
+    greedy = np.ones(len(sequences), dtype=bool)
+    for one, hidden, targets in _scored_states(model, sequences, context, stride, batch_symbols):
+        greedy[one] &= _all_are_largest(model, hidden, targets)
+    return greedy
+
+
+def _scored_states(
+    model: LanguageModel,
+    sequences: Sequence[ScoredSequence],
+    context: int | None,
+    stride: int | None,
+    batch_symbols: int,
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Per pass: its sequence, the states ``[m, width]`` before its scored symbols, those ids."""
     size = model.config.context if context is None else context
     passes = [
         one
         for index, sequence in enumerate(sequences)
         for one in _passes(index, sequence, size, stride)
     ]
-    totals = np.zeros(len(sequences), dtype=np.float64)
     with evaluation_mode(model):
         for batch in _batches(passes, batch_symbols):
-            for one, bits in zip(batch, _bits_of(model, batch), strict=True):
-                totals[one.index] += bits
-    return totals
+            for one, (hidden, targets) in zip(batch, _states_of(model, batch), strict=True):
+                yield one.index, hidden, targets
 
 
 @contextmanager
@@ -134,32 +167,47 @@ def _batches(passes: list[_Pass], batch_symbols: int) -> Iterator[list[_Pass]]:
         rest = rest[rows:]
 
 
-def _bits_of(model: LanguageModel, batch: list[_Pass]) -> list[float]:
+def _states_of(model: LanguageModel, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:
     device = model.lm_head.weight.device
     inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
-    places, targets = [], []
     for row, one in enumerate(batch):
         prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
         inputs[row, : len(prefix)] = prefix
         inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
-        scored = np.arange(window.first_scored, window.end)
+    hidden = model.hidden(torch.from_numpy(inputs).to(device))
+    for row, one in enumerate(batch):
+        window = one.window
         # The symbol at content offset j is predicted one input earlier.
-        places.append(row * inputs.shape[1] + len(prefix) - 1 + scored - window.start)
-        targets.append(content[scored])
-    hidden = model.hidden(torch.from_numpy(inputs).to(device)).flatten(0, 1)
-    wanted = torch.from_numpy(np.concatenate(targets)).to(device)
-    nats = _nats(model, hidden[torch.from_numpy(np.concatenate(places)).to(device)], wanted)
-    per_row = np.split(nats, np.cumsum([len(row) for row in targets])[:-1])
-    return [float(row.sum()) * BITS_PER_NAT for row in per_row]
+        first = len(one.sequence.prefix) - 1 + window.first_scored - window.start
+        targets = one.sequence.content[window.first_scored : window.end]
+        states = hidden[row, first : first + len(targets)]
+        yield states, torch.from_numpy(targets).to(device)
 
 
 def _nats(model: LanguageModel, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
-    """Head 0's negative log-likelihood of each target, ``[n]``; all targets of one format."""
+    """Head 0's negative log-likelihood of each target, ``[m]``; all targets of one format."""
     vocabulary = model.config.vocabulary_size
     ranges: Ranges = [(0, vocabulary)]
     if model.config.normalizes_by_format:
-        inside = Region.RAW if int(targets[0]) < Format.COMPRESSED.offset else Region.COMPRESSED
-        ranges = inside.ranges(vocabulary)
+        ranges = _format_ranges(targets, vocabulary)
     scales = torch.ones(len(targets), device=hidden.device)
     weight = model.lm_head.weight[:vocabulary]
     return chunked_cross_entropy(hidden, weight, targets, scales, ranges)[1].double().cpu().numpy()
+
+
+def _all_are_largest(model: LanguageModel, hidden: Tensor, targets: Tensor) -> bool:
+    """Whether each target has head 0's largest logit of what may stand in its format."""
+    weight = model.lm_head.weight
+    ranges = _format_ranges(targets, model.config.vocabulary_size)
+    largest = torch.full_like(hidden[:, 0], -torch.inf)
+    chosen = torch.full_like(targets, -1)
+    for start, end in ranges:
+        values, places = (hidden @ weight[start:end].T).max(dim=1)
+        chosen = torch.where(values > largest, places + start, chosen)
+        largest = torch.maximum(values, largest)
+    return bool((chosen == targets).all())
+
+
+def _format_ranges(targets: Tensor, vocabulary: int) -> Ranges:
+    raw = int(targets[0]) < Format.COMPRESSED.offset
+    return (Region.RAW if raw else Region.COMPRESSED).ranges(vocabulary)

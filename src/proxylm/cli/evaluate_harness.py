@@ -1,0 +1,76 @@
+"""``proxylm evaluate lm-eval``: tasks of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxylm.cli.evaluation_options import (
+    CompressorOption,
+    DeviceOption,
+    ReadAsOption,
+    RunArgument,
+    report_object,
+    writer_of,
+)
+from proxylm.cli.output import JsonOption, emit, table
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.evaluation.lm_harness import HarnessReport
+
+
+def lm_eval(
+    run: RunArgument,
+    tasks: Annotated[
+        str, typer.Option(help="Names or YAML files, comma-separated; olmes: the paper's nine.")
+    ] = "olmes",
+    num_fewshot: Annotated[
+        int | None, typer.Option(min=0, help="Examples in each prompt. [default: the task's own]")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many documents of each task.")
+    ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(help="A folder with further tasks in the harness's YAML.")
+    ] = None,
+    read_as: ReadAsOption = "bytes",
+    compressor: CompressorOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Tasks of lm-evaluation-harness, with its own prompts and metrics.
+
+    It fetches a task's data itself, unless the task names local files.
+
+    Example: proxylm evaluate lm-eval runs/demo/proxy --tasks arc_easy,piqa --limit 100
+    """
+    from proxylm.inference.loading import load
+
+    try:
+        from proxylm.evaluation.lm_harness import evaluate_with_harness
+    except ImportError as error:
+        raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
+
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--tasks names no task")
+    writer = writer_of(load(run, device=device), run, read_as, compressor)
+    report = evaluate_with_harness(
+        writer, names, num_fewshot=num_fewshot, limit=limit, include_path=include_path
+    )
+    emit(
+        report_object(report), as_json=json, text=table(["task", "metric", "value"], _rows(report))
+    )
+
+
+def _rows(report: HarnessReport) -> list[list[str]]:
+    rows = [
+        [task, name, f"{value:.4f}" if name != "documents" else f"{value:.0f}"]
+        for task, metrics in report.tasks.items()
+        for name, value in metrics.items()
+    ]
+    average = "-" if report.average is None else f"{report.average:.4f}"
+    return [*rows, ["average", f"read as {report.read_as}", average]]

@@ -1,0 +1,207 @@
+"""lm-evaluation-harness on our models, read as bytes or as tokens.
+
+The harness finds only models that its own command line knows, so its tasks are run from here
+(``proxylm evaluate lm-eval``). Its requests are texts; they are scored by the same passes as
+everything else. Context and continuation are compressed separately where tokens are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.generation.options import Budget, SamplingPlan
+from proxylm.evaluation.generation.writers import PromptWriter
+from proxylm.evaluation.likelihood import Scorer
+from proxylm.evaluation.passes import are_greedy, sequence_bits
+
+OLMES_TASKS = (
+    "arc_challenge",
+    "arc_easy",
+    "boolq",
+    "commonsense_qa",
+    "hellaswag",
+    "openbookqa",
+    "piqa",
+    "social_iqa",
+    "winogrande",
+)
+"""The nine tasks of the paper's Table 16, under the harness's names."""
+
+DEFAULT_MAX_SYMBOLS = 256
+BYTES_PER_SYMBOL = 4
+MAIN_METRICS = ("acc_norm", "acc")
+"""The first of these that a task reports is the one that the average takes."""
+
+
+class HarnessModel(LM):
+    """A model as the harness asks it: log-likelihoods, and continuations until a string."""
+
+    def __init__(self, writer: PromptWriter) -> None:
+        super().__init__()
+        self._writer = writer
+        self._scorer = Scorer(writer.model.module, writer.reading)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Natural log of each continuation's probability, and whether greedy writes it."""
+        prompts, continuations = (
+            [request.args[place].encode() for request in requests] for place in (0, 1)
+        )
+        sequences = self._scorer.sequences(prompts, continuations)
+        bits = sequence_bits(self._scorer.model, sequences)
+        greedy = are_greedy(self._scorer.model, sequences)
+        return [
+            (-float(one) * math.log(2), bool(same)) for one, same in zip(bits, greedy, strict=True)
+        ]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Natural log of each whole text's probability, in strided windows."""
+        texts = [request.args[0].encode() for request in requests]
+        bits = self._scorer.bits([b""] * len(texts), texts)
+        return [-float(one) * math.log(2) for one in bits]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Continuations as text; what is not UTF-8 appears as U+FFFD."""
+        return [self._continued(index, *request.args) for index, request in enumerate(requests)]
+
+    def _continued(self, index: int, context: str, options: dict[str, Any]) -> str:
+        symbols = int(options.get("max_gen_toks", DEFAULT_MAX_SYMBOLS))
+        sampled = bool(options.get("do_sample", False))
+        plan = SamplingPlan(
+            temperature=float(options.get("temperature", 1.0)) if sampled else 0.0,
+            top_p=float(options.get("top_p", 1.0)),
+            budget=Budget(max_symbols=symbols, max_bytes=BYTES_PER_SYMBOL * symbols),
+        )
+        until = options.get("until") or []
+        stop = [until] if isinstance(until, str) else until
+        [completion] = self._writer.complete(
+            [context.encode()],
+            plan,
+            stop=[text.encode() for text in stop if text],
+            samples=[index],
+        )
+        return completion.data.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessReport:
+    """What the harness found.
+
+    Attributes:
+        read_as: ``bytes`` or ``tokens``.
+        num_fewshot: examples in each prompt; None is each task's own number.
+        tasks: by task its metrics (``acc``, ``acc_norm``, …) and ``documents``.
+        average: mean of the tasks' main metrics (``acc_norm`` where there is one, else ``acc``);
+            None if a task has neither.
+    """
+
+    read_as: str
+    num_fewshot: int | None
+    tasks: dict[str, dict[str, float]]
+    average: float | None
+
+
+def evaluate_with_harness(
+    writer: PromptWriter,
+    tasks: Sequence[str],
+    *,
+    num_fewshot: int | None = None,
+    limit: int | None = None,
+    include_path: Path | None = None,
+) -> HarnessReport:
+    """Run tasks of the harness.
+
+    Args:
+        writer: the model, read as bytes or as tokens.
+        tasks: the harness's names, or YAML files of tasks; ``olmes`` stands for ``OLMES_TASKS``.
+        num_fewshot: examples in each prompt; None leaves it to the task.
+        limit: only the first so many documents of each task.
+        include_path: a folder with further tasks.
+
+    Raises:
+        UsageError: a task is unknown.
+        DataError: a task's data cannot be had.
+    """
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    names = [name for task in tasks for name in (OLMES_TASKS if task == "olmes" else (task,))]
+    manager = TaskManager(
+        include_path=None if include_path is None else str(include_path),
+        # Reading the harness's thousands of task files takes a while.
+        include_defaults=not all(map(_is_file, names)),
+    )
+    unknown = [name for name in names if name not in manager.all_tasks and not _is_file(name)]
+    if unknown:
+        raise UsageError(f"lm-evaluation-harness has no task '{unknown[0]}' (nor is it a file)")
+    try:
+        # The harness prints; stdout is for our result.
+        with contextlib.redirect_stdout(sys.stderr), _quiet_logs():
+            results = simple_evaluate(
+                model=HarnessModel(writer),
+                tasks=names,
+                num_fewshot=num_fewshot,
+                limit=limit,
+                task_manager=manager,
+                bootstrap_iters=0,
+                log_samples=False,
+            )
+    except (OSError, ImportError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise DataError(f"a task's data cannot be had ({type(error).__name__}: {first})") from None
+    assert results is not None, "one process gives results"
+    found = {
+        name: _metrics(values, results["n-samples"][name]["effective"])
+        for name, values in results["results"].items()
+        if name in results["n-samples"]
+    }
+    return HarnessReport(
+        read_as=writer.read_as,
+        num_fewshot=num_fewshot,
+        tasks=found,
+        average=_average(found),
+    )
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) and Path(name).is_file()
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Any:
+    logger = logging.getLogger("lm_eval")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _metrics(values: dict[str, Any], documents: int) -> dict[str, float]:
+    """The harness's ``acc,none`` as ``acc``, without standard errors and names."""
+    metrics = {
+        key.partition(",")[0]: float(value)
+        for key, value in values.items()
+        if isinstance(value, int | float) and "," in key and "_stderr" not in key
+    }
+    return metrics | {"documents": documents}
+
+
+def _average(tasks: dict[str, dict[str, float]]) -> float | None:
+    main = [
+        next((metrics[name] for name in MAIN_METRICS if name in metrics), None)
+        for metrics in tasks.values()
+    ]
+    known = [value for value in main if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(main) else None

@@ -1,0 +1,145 @@
+"""Tasks of lm-evaluation-harness from local data, beside what our own bits say."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from oracle_models import ReplayModel, ScriptedModule, raw_ids
+from proxylm.cli.main import run as run_command
+from proxylm.compressors.registry import load_compressor
+from proxylm.errors import UsageError
+from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
+from proxylm.evaluation.likelihood import Scorer
+from proxylm.inference.byte_model import ByteModel
+from proxylm.symbols import BOS, RAW_OPEN
+from small_models import save_small_run, small_model
+
+lm_eval = pytest.importorskip("lm_eval", reason="needs the extra 'lm-eval'")
+
+from proxylm.evaluation.lm_harness import (  # noqa: E402 - only where lm-eval is
+    OLMES_TASKS,
+    HarnessModel,
+    evaluate_with_harness,
+)
+
+UNITS = load_compressor("units:bits=8")
+QUESTIONS = [
+    {"question": "Which letter follows a?", "choices": ["b", "see you"], "answer": 0},
+    {"question": "Which letter follows y?", "choices": ["a", "z", "é"], "answer": 1},
+    {"question": "And the first?", "choices": ["q", "a"], "answer": 1},
+]
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> str:
+    """A multiple-choice task whose documents lie in a file of ours."""
+    data = tmp_path / "questions.jsonl"
+    data.write_text("".join(json.dumps(question) + "\n" for question in QUESTIONS))
+    values = {
+        "task": "letters",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}, "cache_dir": str(tmp_path / "c")},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{answer}}",
+        "doc_to_choice": "{{choices}}",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    }
+    path = tmp_path / "letters.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def request(*arguments: object) -> object:
+    from lm_eval.api.instance import Instance
+
+    return Instance(request_type="loglikelihood", doc={}, arguments=arguments, idx=0)
+
+
+@pytest.mark.parametrize("read_as", ["bytes", "tokens"])
+def test_log_likelihoods_are_our_bits(read_as: str) -> None:
+    model = ByteModel(small_model(seed=5, sharpness=8))
+    writer = BytesWriter(model) if read_as == "bytes" else TokensWriter(model, UNITS)
+    scorer = Scorer(model.module, writer.reading)
+    pairs = [("A question?", " yes"), ("", "no"), ("é", "ü" * 60)]
+    found = HarnessModel(writer).loglikelihood([request(*pair) for pair in pairs])
+    bits = scorer.bits(*([pair[place].encode() for pair in pairs] for place in (0, 1)))
+    assert [one for one, _ in found] == pytest.approx(-bits * math.log(2))
+    [rolling] = HarnessModel(writer).loglikelihood_rolling([request("whole text")])
+    assert rolling == pytest.approx(-scorer.bits([b""], [b"whole text"])[0] * math.log(2))
+
+
+def test_greedy_continuations_are_recognized() -> None:
+    module = ScriptedModule([([BOS, RAW_OPEN, *raw_ids(b"2 + 2 =")], raw_ids(b" 4.\n"))])
+    model = HarnessModel(BytesWriter(ReplayModel((), module=module)))
+    pairs = [("2 + 2 =", " 4."), ("2 + 2 =", " 5."), ("2 + 2 =", " 4,")]
+    assert [greedy for _, greedy in model.loglikelihood([request(*pair) for pair in pairs])] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_generation_stops_where_the_task_says() -> None:
+    replay = ReplayModel(())
+    replay.answers = {b"Q:": b" one\nQ: two", b"R:": b"x" * 100}
+    model = HarnessModel(BytesWriter(replay))
+    assert model.generate_until(
+        [request("Q:", {"until": ["\nQ:"]}), request("R:", {"max_gen_toks": 5})]
+    ) == [" one", "x" * 20]
+
+
+@pytest.mark.timeout(300)
+def test_a_task_from_local_data(task: str) -> None:
+    scripts = [
+        (
+            [BOS, RAW_OPEN, *raw_ids(question["question"].encode())],
+            raw_ids(f" {question['choices'][question['answer']]}".encode()),
+        )
+        for question in QUESTIONS
+    ]
+    right = BytesWriter(ReplayModel((), module=ScriptedModule(scripts)))
+    report = evaluate_with_harness(right, [task])
+    assert report.tasks == {"letters": {"acc": 1.0, "acc_norm": 1.0, "documents": 3}}
+    assert report.average == 1.0
+    wrong = BytesWriter(ReplayModel((), module=ScriptedModule(scripts[:1])))
+    report = evaluate_with_harness(wrong, [task], limit=1)
+    assert report.tasks["letters"]["documents"] == 1
+
+
+@pytest.mark.timeout(300)
+def test_the_command(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_small_run(tmp_path / "run", seed=5, compressor_fingerprint=UNITS.fingerprint)
+    arguments = ["evaluate", "lm-eval", str(tmp_path / "run"), "--tasks", task, "--json"]
+    assert run_command(arguments) == 0
+    bytes_result = json.loads(capsys.readouterr().out)
+    assert 0 <= bytes_result["average"] <= 1
+    tokens = ["--read-as", "tokens", "--compressor", "units:bits=8"]
+    assert run_command([*arguments, *tokens]) == 0
+    assert json.loads(capsys.readouterr().out)["read_as"] == "tokens"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_papers_tasks_are_the_harness_s() -> None:
+    from lm_eval.tasks import TaskManager
+
+    assert set(OLMES_TASKS) <= set(TaskManager().all_tasks)
+    assert len(OLMES_TASKS) == 9
+    with pytest.raises(UsageError, match="no task 'olmess'"):
+        evaluate_with_harness(BytesWriter(ReplayModel(())), ["olmess"])
+
+
+def test_without_the_harness_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "proxylm.evaluation.lm_harness", None)
+    assert run_command(["evaluate", "lm-eval", str(tmp_path)]) == 2
+    assert "install proxylm[lm-eval]" in capsys.readouterr().err
