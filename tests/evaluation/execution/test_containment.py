@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from proxylm.evaluation.execution import SandboxError, check, detection
+from proxylm.evaluation.execution import SandboxError, check, detection, isolation
 from proxylm.evaluation.execution.adversarial.witnesses import descendants, witnesses
 from proxylm.evaluation.execution.isolation import FIRST_FRESH_UID
 from proxylm.evaluation.execution.landlock_seccomp import parts_without
@@ -138,3 +138,17 @@ def test_hidden_folders_are_left_out_at_any_depth(tmp_path):
         "seen",
     }
     assert parts_without(tmp_path / "seen", [tmp_path / "a"]) == [tmp_path / "seen"]
+
+
+def test_fresh_uids_come_from_those_that_there_are(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    pids = (1, 77, 4_194_303)
+    for last_mapped, lowest in ((0xFFFF_FFFE, FIRST_FRESH_UID), (65_535, 32_768)):
+        monkeypatch.setattr(isolation, "_last_mapped_uid", lambda last=last_mapped: last)
+        for pid in pids:
+            monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+            assert lowest <= isolation.fresh_uid() <= last_mapped
+    monkeypatch.setattr(isolation, "_last_mapped_uid", lambda: 0)  # a namespace with root alone
+    assert isolation.fresh_uid() is None
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert isolation.fresh_uid() is None

@@ -23,8 +23,8 @@ from proxylm.evaluation.execution.isolation import (
     fresh_uid,
     installed_packages,
     interpreter_files,
-    is_root,
     library_folders,
+    may_change_uid,
     worker_arguments,
 )
 from proxylm.evaluation.execution.seccomp import seccomp_program, this_architecture
@@ -76,11 +76,11 @@ class Bubblewrap(Isolation):
         }
 
     def _namespaces(self) -> list[str]:
-        mine = [] if is_root() else ["--unshare-user"]
+        mine = [] if may_change_uid() else ["--unshare-user"]
         return [*mine, *NAMESPACES, "--unshare-cgroup-try"]
 
     def _privileges_to_leave(self) -> list[str]:
-        if not is_root():
+        if not may_change_uid():
             return []
         return ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
 

@@ -32,6 +32,7 @@ INTERPRETER_OPTIONS = ("-S", "-s", "-B")
 # Above every range that distributions, systemd and container tools hand out.
 FIRST_FRESH_UID = 0x7000_0000
 FRESH_UIDS = 0x0FFF_0000
+FEWEST_UIDS = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,9 @@ class Isolation(ABC):
         return []
 
 
-def is_root() -> bool:
-    """Whether runs can have a uid of their own."""
-    return os.geteuid() == 0
+def may_change_uid() -> bool:
+    """Whether runs can have a uid of their own: as root, where there are others than root."""
+    return os.geteuid() == 0 and _last_mapped_uid() > FEWEST_UIDS
 
 
 def fresh_uid() -> int | None:
@@ -99,19 +100,19 @@ def fresh_uid() -> int | None:
 
     It follows from our own process number, which no two live processes share.
     """
-    if not is_root():
+    if not may_change_uid():
         return None
     first, count = FIRST_FRESH_UID, FRESH_UIDS
-    last_mapped = max(_mapped_uid_ends())
+    last_mapped = _last_mapped_uid()
     if last_mapped < first + count:  # a container with few uids: the upper half of those
         first, count = last_mapped - last_mapped // 2, last_mapped // 2
     return first + os.getpid() % count
 
 
-def _mapped_uid_ends() -> list[int]:
+def _last_mapped_uid() -> int:
     lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
     extents = [tuple(map(int, line.split())) for line in lines]
-    return [inside + length - 1 for inside, _, length in extents]
+    return max(inside + length - 1 for inside, _, length in extents)
 
 
 def worker_arguments(folder: str, descriptors: Sequence[int]) -> list[str]:

@@ -27,8 +27,8 @@ from proxylm.evaluation.execution.isolation import (
     fresh_uid,
     installed_packages,
     interpreter_files,
-    is_root,
     library_folders,
+    may_change_uid,
     worker_arguments,
 )
 from proxylm.evaluation.execution.seccomp import seccomp_program, this_architecture
@@ -73,7 +73,7 @@ class LandlockSeccomp(Isolation):
         """Make the rule set, and open the standard library where its parents may be closed."""
         self._ruleset = make_ruleset(allowed_paths())
         os.set_inheritable(self._ruleset, True)
-        if is_root():
+        if may_change_uid():
             self._library = os.open(STANDARD_LIBRARY, os.O_PATH | os.O_DIRECTORY)
 
     def command(self, descriptors: Sequence[int]) -> list[str]:

@@ -1,7 +1,7 @@
 """The worker's last privileged act: it gives up everything that the settings name, for good.
 
-Order matters: resource limits while they may still be raised, then the uid (capabilities go with
-it), then Landlock and seccomp, which need no privilege once ``no_new_privs`` is set. The trusted
+Order matters: resource limits while they may still be raised, then the uid and all capabilities,
+then Landlock and seccomp, which need no privilege once ``no_new_privs`` is set. The trusted
 side builds the Landlock rules and the seccomp program; here they are only switched on. The source
 of the numbers: Linux's ``prctl.h``, ``seccomp.h``, ``capability.h``.
 """
@@ -52,8 +52,10 @@ def confine(settings: Mapping[str, Any]) -> None:
     """
     for name, value in settings["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
+    _empty_bounding_set()
     if settings["uid"] is not None:
         _become(settings["uid"])
+    _drop_capabilities()
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     if settings["parent"] is not None:
         die_with(settings["parent"])
@@ -80,20 +82,26 @@ def adopt_orphans(adopt: bool = True) -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, int(adopt))
 
 
-def _become(uid: int) -> None:
-    """Take a uid and gid that nobody has; every capability goes with the old one."""
+def _empty_bounding_set() -> None:
     for capability in range(LAST_CAPABILITY + 1):
-        # Fails past the kernel's last one, or where the bounding set is empty already.
+        # Fails past the kernel's last one, or for those who have nothing to give up.
         _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def _become(uid: int) -> None:
+    """Take a uid and gid that nobody has."""
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (uid,) * 3 or os.getgroups():
+        raise OSError("the uid could not be changed")
+
+
+def _drop_capabilities() -> None:
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
     none = (ctypes.c_uint32 * 6)()
     _checked(_libc.capset(header, none), "dropping capabilities")
-    if os.getresuid() != (uid,) * 3 or os.getgroups():
-        raise OSError("the uid could not be changed")
 
 
 def _reach_library_through(descriptor: int) -> None:
