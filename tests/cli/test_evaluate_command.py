@@ -80,7 +80,25 @@ def test_the_table_names_every_file(
     assert run_command(["evaluate", "bpb", str(run), str(folder)]) == 0
     output = capsys.readouterr()
     assert all(name in output.out for name in (*TEXTS, "total", "bits per byte"))
-    assert "1 empty files left out" in output.err
+    assert "documents left out: 1 empty" in output.err
+
+
+def test_json_lines_score_their_documents_not_the_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.dumps({"text": text, "body": "x"}) for text in ("one\n", "two é", "")]
+    path = tmp_path / "docs.jsonl"
+    path.write_text("\n".join([*lines, "{broken", ""]))
+    result = evaluate(capsys, run, path)
+    assert [row["name"] for row in result["documents"]] == [f"{path}:1", f"{path}:2"]
+    expected = proxylm.load(run).bits_per_byte([b"one\n", "two é".encode()])
+    found = [row["bits_per_byte"] for row in result["documents"]]
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert result["left_out"] == {"empty": 1, "invalid_json": 1}
+    body = evaluate(capsys, run, path, "--text-field", "body")
+    assert [row["raw_bytes"] for row in body["documents"]] == [1, 1, 1]
+    assert run_command(["evaluate", "bpb", str(run), str(path), "--text-field", "content"]) == 1
+    assert "no record has a field 'content'" in capsys.readouterr().err
 
 
 def test_stores_by_split_and_view(

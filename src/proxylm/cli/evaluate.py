@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +53,9 @@ def bpb(
     compressor: Annotated[
         str | None, typer.Option(help="Read as the symbols of this saved, reversible compressor.")
     ] = None,
+    text_field: Annotated[
+        str, typer.Option(help="Field of JSON lines and Parquet that holds a document.")
+    ] = "text",
     stride: Annotated[
         int | None, typer.Option(help="Symbols per further window. [default: half the context]")
     ] = None,
@@ -66,20 +70,24 @@ def bpb(
 ) -> None:
     """Bits per byte of documents: the model's bits for their content per *raw* byte.
 
-    Each file is one document, read alone from its start; a document longer than the context is
-    read in windows. The total is all bits over all raw bytes. Empty files are left out.
+    Each file is one document (of JSON lines and Parquet: each record), read alone from its start;
+    one longer than the context is read in windows. The total is all bits over all raw bytes.
 
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
-    from proxylm.evaluation.scoring import score_documents, until_bytes
+    from proxylm.evaluation.scoring import find_files, read_files, score_documents, until_bytes
     from proxylm.inference.loading import load
 
     _check_arguments(paths, store, held_out, read_as, compressor)
+    left_out: Counter[str] = Counter()
     loaded = load(model, device=device)
     if store is not None:
         documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
     else:
-        documents, content_format = _from_files(loaded, paths or [], read_as or compressor)
+        reading = _reading(loaded, read_as or compressor)
+        files = find_files(paths or [])
+        documents = read_files(files, reading, text_field=text_field, left_out=left_out)
+        content_format = reading.format
     scores = score_documents(
         loaded.module,
         until_bytes(documents, limit_bytes),
@@ -87,7 +95,11 @@ def bpb(
         context=context,
         stride=stride,
     )
-    _report(list(_shown(scores)), read_as or compressor or BYTES, as_json=json)
+    rows = list(_shown(scores))
+    if left_out:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        note(f"documents left out: {counts}")
+    _report(rows, read_as or compressor or BYTES, left_out, as_json=json)
 
 
 def _check_arguments(
@@ -103,19 +115,6 @@ def _check_arguments(
         raise UsageError("--held-out needs --store: files have no split")
     if read_as is not None and compressor is not None:
         raise UsageError("--read-as and --compressor both say how to read; give one of them")
-
-
-def _from_files(
-    model: ByteModel, paths: list[Path], read_as: str | None
-) -> tuple[Iterator[ReadDocument], Format]:
-    from proxylm.evaluation.scoring import find_files, read_files
-
-    files = find_files(paths)
-    empty = sum(path.stat().st_size == 0 for path in files)
-    if empty:
-        note(f"{empty} empty files left out: they have no bytes to divide by")
-    reading = _reading(model, read_as)
-    return read_files(files, reading), reading.format
 
 
 def _from_store(
@@ -176,7 +175,9 @@ def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
     )
 
 
-def _report(scores: list[DocumentScore], read_as: str, *, as_json: bool) -> None:
+def _report(
+    scores: list[DocumentScore], read_as: str, left_out: Counter[str], *, as_json: bool
+) -> None:
     from proxylm.evaluation.scoring import total_score
 
     total = total_score(scores)
@@ -194,6 +195,7 @@ def _report(scores: list[DocumentScore], read_as: str, *, as_json: bool) -> None
         "read_as": read_as,
         "documents": [_score_object(score) for score in scores],
         "total": _score_object(total),
+        "left_out": dict(left_out),
     }
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
     emit(result, as_json=as_json, text=table(headers, rows))

@@ -6,12 +6,15 @@ groups, so that neither a large folder nor a large store has to fit in memory.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proxylm.corpus.document import Rejection
+from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import list_folder
+from proxylm.corpus.opening import JSON_LINES_ENDINGS, PARQUET_ENDING, CorpusConfig, open_corpus
+from proxylm.corpus.reasons import RejectionReason
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import content_bits
 from proxylm.evaluation.readings import Content, RawView, Reading
@@ -111,20 +114,65 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def read_files(files: Iterable[Path], reading: Reading) -> Iterator[ReadDocument]:
-    """Each file as one document; empty files are left out (they have no bytes to divide by).
+def read_files(
+    files: Iterable[Path],
+    reading: Reading,
+    *,
+    text_field: str = "text",
+    left_out: Counter[str] | None = None,
+) -> Iterator[ReadDocument]:
+    """The documents of files: of JSON lines and Parquet their records, of others the whole file.
+
+    What has no bytes, or cannot be read as a document, is left out and counted.
+
+    Args:
+        files: in order.
+        reading: how a document is read.
+        text_field: field of a record that holds its document.
+        left_out: counts what is left out, by reason (``corpus.reasons``).
 
     Raises:
-        DataError: a file cannot be read; it is named.
+        DataError: a file cannot be read, or holds records and none with that field.
     """
+    counted: Counter[str] = Counter() if left_out is None else left_out
     for path in files:
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        if raw:
-            [content] = reading.contents([raw])
-            yield ReadDocument(name=str(path), num_bytes=len(raw), content=content)
+        is_records = path.name.endswith((*JSON_LINES_ENDINGS, PARQUET_ENDING))
+        items = _records(path, text_field) if is_records else _whole(path)
+        for item in items:
+            if isinstance(item, Rejection):
+                counted[item.reason] += 1
+                continue
+            [content] = reading.contents([item.raw])
+            yield ReadDocument(name=item.id, num_bytes=len(item.raw), content=content)
+
+
+def _whole(path: Path) -> Iterator[Document | Rejection]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if raw:
+        yield Document(id=str(path), raw=raw)
+    else:
+        yield Rejection(id=str(path), reason=RejectionReason.EMPTY)
+
+
+def _records(path: Path, text_field: str) -> Iterator[Document | Rejection]:
+    corpus = open_corpus(CorpusConfig(path=str(path), text_field=text_field))
+    documents = 0
+    without_text: Rejection | None = None
+    for part in corpus.parts():
+        for item in corpus.read(part):
+            if isinstance(item, Document):
+                documents += 1
+                item = replace(item, id=str(path.parent / item.id))
+            elif item.reason == RejectionReason.MISSING_TEXT:
+                without_text = item
+            yield item
+    if not documents and without_text is not None:
+        raise DataError(
+            f"{path}: no record has a field '{text_field}'; name the documents' with --text-field"
+        )
 
 
 def read_store(
