@@ -13,6 +13,7 @@ from proxylm.cli.main import run as run_command
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.segmentation import AutomatonSegmentation
 from proxylm.compressors.registry import save_compressor
+from proxylm.corpus.split import is_held_out
 from proxylm.demo.compressors import BpeDemo, NeuralDemo
 from proxylm.demo.results import HEADERS
 from proxylm.demo.settings import DemoSettings
@@ -94,12 +95,25 @@ def test_impossible_minutes_are_refused(tmp_path, capsys, minutes):
     assert capsys.readouterr().err.startswith("proxylm: demo: minutes: ")
 
 
-def test_the_neural_compressor_has_no_reading_as_tokens(sources, tmp_path, capsys):
+@pytest.fixture
+def few_sources(sources, tmp_path) -> Path:
+    """Twenty files and one that is held out."""
+    raws = [path.read_bytes() for path in sorted(sources.iterdir())]
+    kept = [raw for raw in raws if not is_held_out(raw)][:20]
+    held_out = min((raw for raw in raws if is_held_out(raw)), key=len)
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number, raw in enumerate([*kept, held_out]):
+        (folder / f"{number:03}.py").write_bytes(raw)
+    return folder
+
+
+def test_the_neural_compressor_has_no_reading_as_tokens(few_sources, tmp_path, capsys):
     out = tmp_path / "demo"
     # The demo goes on from a compressor that is there: training one is tested elsewhere.
     compressor = small_compressor(AutomatonSegmentation(), CoderSettings(pack_bits=8))
     save_compressor(compressor, out / "compressors" / "neural")
-    command = [*arguments(sources, out), "--compressor", "neural"]
+    command = [*arguments(few_sources, out), "--compressor", "neural"]
     assert run_command(command) == 0
     shown = capsys.readouterr().out
     assert "as bytes" in shown and "as tokens" not in shown
