@@ -98,6 +98,15 @@ def test_rows_share_one_lm_and_a_stopped_run_goes_on(small_recipe, tmp_path, mon
     assert "paper's ρ" in lines[0] and len(lines) == 2 + len(SOME)
     assert "| 3.1 | 18.3 |" in lines[3]
 
+    # Another run with the LM of that one trains none.
+    given = small_recipe.settings.model_copy(
+        update={"long_lm": out / "compressors" / "fixed-8-none-8"}
+    )
+    heard.clear()
+    again = Table6(given).run_row("fixed-8-none-8", tmp_path / "again", heard.append)
+    assert again["fingerprint"] == by_row["fixed-8-none-8"]["fingerprint"]
+    assert not any(line.startswith("training") for line in heard)
+
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)

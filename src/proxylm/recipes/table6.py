@@ -56,6 +56,8 @@ class Table6Settings(Config):
         corpus: the text.
         preset: size and training of the byte LM (``lm_training.RECIPES``).
         symbols: of its training; None is the preset's.
+        long_lm, short_lm: neural compressors whose byte LM is taken for rows on whole documents
+            and for those on short contexts; None trains one.
         held_out_fraction: share of documents that no training sees.
         measured_bytes: about how much of those is compressed.
         device: where the byte LM computes.
@@ -64,6 +66,8 @@ class Table6Settings(Config):
     corpus: CorpusConfig = CorpusConfig(path="stdlib")
     preset: str = "tiny"
     symbols: PositiveInt | None = None
+    long_lm: Path | None = None
+    short_lm: Path | None = None
     held_out_fraction: float = HELD_OUT_FRACTION
     measured_bytes: PositiveInt = 1 << 18
     device: DeviceName = "auto"
@@ -195,6 +199,9 @@ class Table6(Recipe):
         same_lm = [name for name, row in ROWS.items() if row.contexts == chosen.contexts]
         built = [name for name in same_lm if (folder / name).exists()]
         fitting = [name for name in built if ROWS[name].settings.coder == chosen.settings.coder]
+        given = {LONG: self.settings.long_lm, SHORT: self.settings.short_lm}[chosen.contexts]
+        if given is not None and not fitting:
+            return ReusedLm(folder=given)
         if built:
             return ReusedLm(folder=folder / (fitting or built)[0])
         # The first row of these contexts that needs an automaton is where the LM is trained.
