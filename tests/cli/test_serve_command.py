@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxylm.cli.main import run as run_command
+from proxylm.cli.serve import _announcement
 from proxylm.serving.lifecycle import listen
 from small_models import save_small_run
 
@@ -32,6 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--port", "99999"], "--port"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
         (["--device", "tpu"], "device"),
+        (["--proposals", "forest"], "forest"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(
@@ -73,3 +76,18 @@ def test_it_listens_on_loopback_and_on_a_free_port() -> None:
         host, port = listening.getsockname()
     assert host == "127.0.0.1"
     assert port > 0
+
+
+@pytest.mark.parametrize(
+    ("host", "has_key", "warned"),
+    [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False)],
+)
+def test_an_open_address_without_a_key_is_warned_about(
+    host: str, has_key: bool, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listen(host, 0) as listening:
+        port = listening.getsockname()[1]
+        _announcement(listening, "mine", has_key=has_key, json=True)()
+    output = capsys.readouterr()
+    assert json.loads(output.out) == {"url": f"http://{host}:{port}/v1", "model": "mine"}
+    assert ("can be reached from outside" in output.err) == warned

@@ -37,5 +37,6 @@ def model(saved_run: Path) -> ByteModel:
 
 @pytest.fixture(scope="session")
 def server(saved_run: Path) -> Iterator[RunningServer]:
-    with running_server(saved_run) as running:
+    """With several bytes per pass, which must not be seen in any answer."""
+    with running_server(saved_run, "--proposals", "chain") as running:
         yield running

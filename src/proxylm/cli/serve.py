@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from socket import socket
 from typing import Annotated
 
 import typer
@@ -33,6 +35,12 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(help="How long running requests may go on after SIGTERM.")
     ] = 30.0,
+    proposals: Annotated[
+        str,
+        typer.Option(
+            help="Bytes per forward pass, by the model's further heads: one, chain, tree."
+        ),
+    ] = "one",
     api_key: Annotated[
         str | None,
         typer.Option(envvar="PROXYLM_API_KEY", help="Ask clients for this key under /v1."),
@@ -52,12 +60,14 @@ def serve(
     require_serving()
     from proxylm.config import validate_config
     from proxylm.inference.loading import load
+    from proxylm.inference.proposals import proposals_named
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
     from proxylm.serving.limits import ServingLimits
 
     if api_key == "":
         raise UsageError("--api-key: is empty; leave it out to ask for none")
+    proposing = proposals_named(proposals)
     loaded = load(model, device=device)
     values = {
         "max_rows": max_rows,
@@ -67,18 +77,27 @@ def serve(
         "drain_seconds": drain_seconds,
     }
     limits = validate_config(ServingLimits, values, origin="serve")
+    name = name or model.resolve().name
     listening = listen(host, port)
-    bound = listening.getsockname()
-    if api_key is None and not ip_address(bound[0]).is_loopback:
-        note(f"warning: {bound[0]} can be reached from outside and there is no --api-key")
-    shown = name or model.resolve().name
-    authority = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    url = f"http://{authority}:{bound[1]}/v1"
+    serve_model(
+        loaded,
+        listening,
+        name=name,
+        limits=limits,
+        proposals=proposing,
+        api_key=api_key,
+        on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
+    )
 
-    def say_ready() -> None:
-        emit({"url": url, "model": shown}, as_json=json, text=f"model {shown!r} at {url}")
 
-    serve_model(loaded, listening, name=shown, limits=limits, api_key=api_key, on_ready=say_ready)
+def _announcement(listening: socket, name: str, *, has_key: bool, json: bool) -> Callable[[], None]:
+    """What is said once the server answers: where, and a warning if anybody can ask."""
+    address, port = listening.getsockname()[:2]
+    if not has_key and not ip_address(address).is_loopback:
+        note(f"warning: {address} can be reached from outside and there is no --api-key")
+    authority = f"[{address}]" if ":" in address else address
+    url = f"http://{authority}:{port}/v1"
+    return lambda: emit({"url": url, "model": name}, as_json=json, text=f"model {name!r} at {url}")
 
 
 def require_serving() -> None:

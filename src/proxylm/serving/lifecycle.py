@@ -17,6 +17,7 @@ import uvicorn
 from proxylm.errors import UsageError
 from proxylm.inference.batch_decoder import BatchDecoder
 from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.proposals import ONE_BYTE, Proposals
 from proxylm.serving.app import Service, create_app
 from proxylm.serving.connection import connection_class
 from proxylm.serving.limits import ServingLimits
@@ -49,6 +50,7 @@ def serve(
     *,
     name: str,
     limits: ServingLimits,
+    proposals: Proposals = ONE_BYTE,
     api_key: str | None = None,
     on_ready: Callable[[], None],
 ) -> None:
@@ -59,6 +61,7 @@ def serve(
         listening: from ``listen``; closed in the end.
         name: the model's name for clients.
         limits: on requests, memory and time.
+        proposals: how many bytes a forward pass may yield; the bytes do not depend on it.
         api_key: asked for under ``/v1``; None: nobody is asked.
         on_ready: called once requests are answered.
 
@@ -69,7 +72,7 @@ def serve(
     metrics = ServingMetrics()
 
     def make_decoder() -> BatchDecoder:
-        return BatchDecoder(model.module, max_rows=limits.max_rows)
+        return BatchDecoder(model.module, max_rows=limits.max_rows, proposals=proposals)
 
     with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
         service = Service(
