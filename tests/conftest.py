@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Two workers on a 2-core machine: more threads each would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("proxylm", deadline=None)
+settings.load_profile("proxylm")
 
 
 @pytest.fixture(scope="session")

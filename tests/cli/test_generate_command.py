@@ -14,7 +14,11 @@ import pytest
 
 import proxylm
 from proxylm.cli.main import run as run_command
+from proxylm.compressors.registry import load_compressor
 from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.symbol_decoding import SymbolOptions
+from proxylm.inference.token_reading import TokenReading
+from proxylm.symbols import vocabulary_size
 from small_models import save_small_run
 
 PROMPT = b"def area(radius):\n"
@@ -88,6 +92,28 @@ def test_stop_strings_may_be_given_repeatedly(
     assert base64.b64decode(result["bytes_base64"]) == whole[: whole.index(stop.encode())]
 
 
+@pytest.mark.parametrize("proposals", ["chain", "tree"])
+def test_proposals_change_no_byte(
+    run: Path, model: ByteModel, proposals: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
+    assert run_command([*arguments, "--proposals", proposals]) == 0
+    output = capfdbinary.readouterr()
+    assert output.out == model.generate(PROMPT, max_new_bytes=30)
+    assert b"one head" not in output.err
+
+
+def test_a_model_of_one_head_proposes_nothing_and_says_so(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    save_small_run(tmp_path / "run", seed=3, prediction_heads=1)
+    arguments = ["generate", str(tmp_path / "run"), "--prompt", "a", "--max-new-bytes", "9"]
+    assert run_command([*arguments, "--proposals", "tree"]) == 0
+    output = capfdbinary.readouterr()
+    assert output.out == proxylm.load(tmp_path / "run").generate(b"a", max_new_bytes=9)
+    assert b"this model has one head, which proposes nothing" in output.err
+
+
 def test_the_prompt_can_be_piped_in(
     run: Path,
     model: ByteModel,
@@ -121,8 +147,18 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--max-new-bytes", "-1"], "max_new_bytes"),
         (["--stop", ""], "stop"),
         (["--device", "tpu"], "device"),
+        (["--proposals", "bush"], "unknown proposals 'bush'"),
         (["--prompt-file", "no-such-file"], "no-such-file"),
         (["--temperature", "warm"], "temperature"),
+        (["--utf8", "loose"], "utf8"),
+        (["--regex", "("], "invalid regex"),
+        (["--regex", "a", "--grammar", "g.lark"], "one of --regex"),
+        (["--json-schema", "no-such-schema"], "no-such-schema"),
+        (["--json-schema", __file__], "not JSON"),
+        (["--proposals", "three"], "one, chain, tree"),
+        (["--read-as", "words"], "bytes or tokens"),
+        (["--read-as", "tokens"], "--compressor"),
+        (["--read-as", "tokens", "--compressor", "gzip"], "gzip"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(
@@ -152,3 +188,29 @@ def test_two_prompts_or_none_are_refused(
     monkeypatch.setattr(sys, "stdin", Terminal())
     assert run_command(["generate", str(run)]) == 2
     assert "no prompt" in capsys.readouterr().err
+
+
+def test_constraints_and_proposals_from_the_command_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"enum": ["yes", "no"]}')
+    command = ["generate", str(run), "--prompt", "a", "--utf8", "strict", "--json"]
+    assert run_command([*command, "--json-schema", str(schema), "--proposals", "chain"]) == 0
+    assert json.loads(json.loads(capsys.readouterr().out)["text"]) in ("yes", "no")
+
+
+def test_a_tokenizer_proxy_is_read_as_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, compressor = tmp_path / "proxy", load_compressor("units:bits=4")
+    save_small_run(folder, seed=4, vocabulary_size=vocabulary_size(compressor.symbol_count))
+    command = ["generate", str(folder), "--prompt", "ab", "--json", "--read-as", "tokens"]
+    command += ["--compressor", "units:bits=4", "--max-new-symbols", "8"]
+    assert run_command(command) == 0
+    printed = json.loads(capsys.readouterr().out)
+    reading = TokenReading(proxylm.load(folder), compressor)
+    [expected] = reading.complete([b"ab"], SymbolOptions(max_new_symbols=8), samples=[0])
+    assert base64.b64decode(printed["bytes_base64"]) == expected.data
+    assert expected.data, "eight half bytes spell four bytes at most, and some here"
+    assert run_command([*command, "--proposals", "tree"]) == 2

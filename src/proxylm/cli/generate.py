@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json as json_module
 import os
 import sys
 import time
@@ -11,12 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli.evaluation_options import CompressorOption, compressor_for
 from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxylm.inference.byte_model import ByteModel
+    from proxylm.inference.decoding_row import Piece
     from proxylm.inference.options import GenerationOptions
+    from proxylm.inference.proposals import Proposals
+    from proxylm.inference.token_reading import TokenReading
 
 
 def generate(
@@ -34,6 +41,26 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="End before this string; may be given repeatedly.")
     ] = None,
+    utf8: Annotated[
+        str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
+    ] = "any",
+    regex: Annotated[
+        str | None, typer.Option(help="The output matches this regular expression.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
+    ] = None,
+    read_as: Annotated[
+        str, typer.Option(help="bytes, or tokens: through a tokenizer proxy's compressor.")
+    ] = "bytes",
+    compressor: CompressorOption = None,
+    max_new_symbols: Annotated[int, typer.Option(help="As tokens: most symbols.")] = 64,
+    proposals: Annotated[
+        str, typer.Option(help="Bytes per forward pass: one, or several by a chain or tree.")
+    ] = "one",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -43,24 +70,107 @@ def generate(
     shown as text, with U+FFFD for what is not UTF-8; into a pipe or a file they go exactly as they
     are. With --json the object carries both: "text", and "bytes_base64" for the exact bytes.
 
+    With --proposals chain or tree the model's further heads propose bytes that head 0 verifies,
+    several in one pass: the bytes are the same, and come faster where the heads are often right.
+
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
+    from proxylm.config import validate_config
     from proxylm.inference.loading import load
-    from proxylm.inference.options import generation_options
+    from proxylm.inference.options import GenerationOptions
+    from proxylm.inference.proposals import proposals_named
 
-    options = generation_options(
-        max_new_bytes=max_new_bytes,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        stop=[os.fsencode(text) for text in stop or ()],
+    options = validate_config(
+        GenerationOptions,
+        {
+            "max_new_bytes": max_new_bytes,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": seed,
+            "stop": tuple(os.fsencode(text) for text in stop or ()),
+            "utf8": utf8,
+            "guide": _guide(regex, json_schema, grammar),
+        },
+        origin="generation",
     )
+    chosen = proposals_named(proposals)
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
-    if json:
-        emit(_generate_object(loaded, given, options), as_json=True, text="")
+    if read_as != "bytes":
+        tokens = _token_reading(loaded, model, read_as, compressor)
+        pieces = _pieces_as_tokens(tokens, given, options, chosen, max_new_symbols)
     else:
-        _stream_to_stdout(loaded, given, options)
+        pieces = loaded.pieces(given, options, proposals=chosen)
+    if json:
+        emit(_generate_object(given, pieces), as_json=True, text="")
+    else:
+        _stream_to_stdout(pieces)
+
+
+def _token_reading(
+    model: ByteModel, run: Path, read_as: str, compressor: str | None
+) -> TokenReading:
+    from proxylm.inference.token_reading import TokenReading
+
+    if read_as != "tokens":
+        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
+    chosen = compressor_for(run, compressor)
+    if chosen is None:
+        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
+    return TokenReading(model, chosen)
+
+
+def _pieces_as_tokens(
+    tokens: TokenReading,
+    prompt: bytes,
+    options: GenerationOptions,
+    proposals: Proposals,
+    max_new_symbols: int,
+) -> Iterator[Piece]:
+    """The completion in one piece: symbols are spelled when all are there."""
+    from proxylm.config import validate_config
+    from proxylm.inference.decoding_row import Piece
+    from proxylm.inference.symbol_decoding import SymbolOptions
+
+    if options.utf8 != "any" or options.guide is not None or proposals.kind != "one":
+        raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
+    drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
+    symbol_options = validate_config(
+        SymbolOptions, drawn | {"max_new_symbols": max_new_symbols}, origin="generation"
+    )
+    [completion] = tokens.complete([prompt], symbol_options, samples=[0])
+    yield Piece(handle=0, data=completion.data, finish=completion.finish)
+
+
+def _guide(
+    regex: str | None, json_schema: Path | None, grammar: Path | None
+) -> dict[str, Any] | None:
+    """The one constraint that was given, as ``GenerationOptions`` takes it."""
+    if sum(given is not None for given in (regex, json_schema, grammar)) > 1:
+        raise UsageError("give one of --regex, --json-schema and --grammar")
+    if regex is not None:
+        return {"kind": "regex", "pattern": regex}
+    if json_schema is not None:
+        return {"kind": "json-schema", "definition": _read_json(json_schema)}
+    if grammar is not None:
+        return {"kind": "grammar", "text": _read_text("--grammar", grammar)}
+    return None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json_module.loads(_read_text("--json-schema", path))
+    except ValueError as error:
+        raise UsageError(f"--json-schema {path}: not JSON ({error})") from None
+
+
+def _read_text(option: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{option} {path}: not UTF-8 text") from None
 
 
 def _read_prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
@@ -79,14 +189,14 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _stream_to_stdout(model: ByteModel, prompt: bytes, options: GenerationOptions) -> None:
+def _stream_to_stdout(pieces: Iterator[Piece]) -> None:
     from proxylm.inference.text_stream import TextStream
 
     as_text = sys.stdout.isatty()
     text = TextStream()
     start = time.perf_counter()
     count = 0
-    for piece in model.pieces(prompt, options):
+    for piece in pieces:
         count += len(piece.data)
         if as_text:
             sys.stdout.write(text.feed(piece.data))
@@ -99,14 +209,15 @@ def _stream_to_stdout(model: ByteModel, prompt: bytes, options: GenerationOption
         note(f"{count} bytes, {count / (time.perf_counter() - start):.0f} bytes/s")
 
 
-def _generate_object(model: ByteModel, prompt: bytes, options: GenerationOptions) -> dict[str, Any]:
+def _generate_object(prompt: bytes, pieces: Iterator[Piece]) -> dict[str, Any]:
     start = time.perf_counter()
-    [completion] = model.complete([prompt], options)
+    taken = list(pieces)
+    data, finish = b"".join(piece.data for piece in taken), taken[-1].finish
     return {
-        "text": completion.data.decode("utf-8", "replace"),
-        "bytes_base64": base64.b64encode(completion.data).decode("ascii"),
-        "new_bytes": len(completion.data),
+        "text": data.decode("utf-8", "replace"),
+        "bytes_base64": base64.b64encode(data).decode("ascii"),
+        "new_bytes": len(data),
         "prompt_bytes": len(prompt),
-        "finish": completion.finish.value,
+        "finish": finish.value if finish else None,
         "seconds": time.perf_counter() - start,
     }

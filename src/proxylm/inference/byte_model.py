@@ -7,6 +7,7 @@ are the library's, called with the model in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -18,7 +19,11 @@ from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import RawView
 from proxylm.inference.decoding import Completion, complete, decode
 from proxylm.inference.decoding_row import DecodingRequest, Piece
-from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions, generation_options
+from proxylm.inference.options import (
+    GenerationKeywords,
+    GenerationOptions,
+    generation_options,
+)
 from proxylm.inference.proposals import ONE_BYTE, Proposals
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
@@ -49,12 +54,8 @@ class ByteModel:
         self,
         prompt: bytes,
         *,
-        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[bytes] = (),
         proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
     ) -> bytes:
         """The bytes that the model continues ``prompt`` with.
 
@@ -70,42 +71,21 @@ class ByteModel:
             UsageError: an option is out of its range, the prompt is no ``bytes``, or the model's
                 vocabulary has no bytes.
         """
-        return b"".join(
-            self.stream(
-                prompt,
-                max_new_bytes=max_new_bytes,
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed,
-                stop=stop,
-                proposals=proposals,
-            )
-        )
+        return b"".join(self.stream(prompt, proposals=proposals, **options))
 
     def stream(
         self,
         prompt: bytes,
         *,
-        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[bytes] = (),
         proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
     ) -> Iterator[bytes]:
         """As ``generate``, in non-empty pieces as soon as they are certain.
 
         A piece never holds part of a stop string that is later cut; it may end inside a UTF-8
         character (``inference.text_stream`` shows text).
         """
-        options = generation_options(
-            max_new_bytes=max_new_bytes,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=stop,
-        )
-        pieces = self.pieces(prompt, options, proposals=proposals)
+        pieces = self.pieces(prompt, generation_options(**options), proposals=proposals)
         return (piece.data for piece in pieces if piece.data)
 
     def pieces(
@@ -119,12 +99,8 @@ class ByteModel:
         self,
         prompts: Sequence[bytes],
         *,
-        max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        stop: Sequence[bytes] = (),
         proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
     ) -> list[bytes]:
         """Continue many prompts together; lengths may differ.
 
@@ -135,14 +111,7 @@ class ByteModel:
         Returns:
             The new bytes of each prompt, in order.
         """
-        options = generation_options(
-            max_new_bytes=max_new_bytes,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=stop,
-        )
-        completions = self.complete(prompts, options, proposals=proposals)
+        completions = self.complete(prompts, generation_options(**options), proposals=proposals)
         return [completion.data for completion in completions]
 
     def complete(

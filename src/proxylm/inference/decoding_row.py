@@ -15,7 +15,7 @@ from proxylm.inference.options import GenerationOptions
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.inference.sampling import draw, greedy, uniform
 from proxylm.inference.stop_strings import StopScanner
-from proxylm.symbols import RAW_OFFSET
+from proxylm.symbols import BYTE_COUNT, EOS, RAW_OFFSET
 
 
 class Finish(StrEnum):
@@ -23,7 +23,7 @@ class Finish(StrEnum):
 
     END = "end"  # the model closed the text: </raw> or <eos>
     STOP = "stop"  # a stop string was complete
-    LIMIT = "limit"  # max_new_bytes were generated
+    LIMIT = "limit"  # max_new_bytes were generated, or no byte that is allowed fits before that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class DecodingRow:
         self._sentinels = sentinels
         self._pending = prompt_symbols(request.prompt, sentinels=sentinels)
         self._scanner = StopScanner(request.options.stop)
+        self._constraint = request.options.start_constraint(request.prompt)
         self._data = bytearray()  # certain, not yet handed out
         self._logprobs: list[ByteLogprobs] = []  # of bytes in _data, then of those held back
         if request.options.max_new_bytes == 0:
@@ -109,11 +110,17 @@ class DecodingRow:
         ``logits`` are head 0's of specials and bytes, ``[COMPRESSED_OFFSET]``; minus infinity
         where a symbol cannot follow.
         """
-        symbol = self._choose(logits)
+        allowed = self._constrained(logits)
+        if allowed is None:
+            self._end(Finish.LIMIT)
+            return EOS
+        symbol = self._choose(allowed)
         if symbol < RAW_OFFSET:
             self._end(Finish.END)
             return symbol
         self.generated += 1
+        if self._constraint is not None:
+            self._constraint.advance(symbol - RAW_OFFSET)
         if self._request.logprobs is not None:
             alternatives = self._request.logprobs
             self._logprobs.append(
@@ -140,6 +147,17 @@ class DecodingRow:
     def _end(self, finish: Finish) -> None:
         self.finish = finish
         self._data += self._scanner.finish()
+
+    def _constrained(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Minus infinity as well for what the constraint excludes; None if that is everything."""
+        if self._constraint is None:
+            return logits
+        choices = self._constraint.choices(self.bytes_left)
+        if choices.none:
+            return None
+        excluded = np.full(len(logits), not choices.may_end)
+        excluded[RAW_OFFSET : RAW_OFFSET + BYTE_COUNT] = ~choices.values
+        return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
         best = greedy(logits)

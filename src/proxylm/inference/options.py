@@ -1,14 +1,17 @@
-"""What a caller can ask of a generation: limits, temperature, top-p, seed and stop strings."""
+"""What a caller can ask of a generation: limits, temperature, top-p, seed, stops, constraints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal, TypedDict, Unpack
 
 from pydantic import Field, field_validator
 
 from proxylm.config import Config, validate_config
 from proxylm.errors import UsageError
+from proxylm.inference.constraints.contract import AllOf, ConstraintState
+from proxylm.inference.constraints.guided import Guide
+from proxylm.inference.constraints.utf8 import Utf8State
 
 DEFAULT_MAX_NEW_BYTES = 256
 
@@ -24,6 +27,10 @@ class GenerationOptions(Config):
         top_p: only the fewest most probable symbols whose total reaches ``top_p`` can be drawn.
         seed: with the sample number and the position, all that the randomness depends on.
         stop: generation ends where one of these is complete; it is not part of the result.
+        utf8: ``strict``: every prefix of the output begins a valid text, and the whole is one
+            (unless a stop string ends it inside a character).
+        guide: a regular expression, JSON schema or grammar that the output satisfies; where the
+            limit comes first, it is the beginning of what would.
     """
 
     max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
@@ -31,6 +38,8 @@ class GenerationOptions(Config):
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     stop: tuple[StopString, ...] = ()
+    utf8: Literal["any", "strict"] = "any"
+    guide: Guide | None = None
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -40,27 +49,36 @@ class GenerationOptions(Config):
             raise ValueError("give a list of byte strings, not one string")
         return value
 
+    def start_constraint(self, prompt: bytes) -> ConstraintState | None:
+        """The state of what the output must satisfy; None where anything may follow."""
+        states: list[ConstraintState] = []
+        if self.utf8 == "strict":
+            states.append(Utf8State(before=prompt))
+        if self.guide is not None:
+            states.append(self.guide.start())
+        return AllOf(states) if states else None
 
-def generation_options(
-    *,
-    max_new_bytes: int = DEFAULT_MAX_NEW_BYTES,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    stop: Sequence[bytes] = (),
-) -> GenerationOptions:
+
+class GenerationKeywords(TypedDict, total=False):
+    """The fields of ``GenerationOptions`` as keyword arguments; what is left out is its default."""
+
+    max_new_bytes: int
+    temperature: float
+    top_p: float
+    seed: int
+    stop: Sequence[bytes]
+    utf8: Literal["any", "strict"]
+    guide: Guide | None
+
+
+def generation_options(**keywords: Unpack[GenerationKeywords]) -> GenerationOptions:
     """The options as a validated value; ``GenerationOptions`` says what each one means.
 
     Raises:
         UsageError: a value is out of its range or not a number; the message names the option.
     """
+    stop = keywords.get("stop", ())
     if any(isinstance(text, str) for text in stop):
         raise UsageError("generation: stop: stop strings are bytes, write b'...'")
-    values = {
-        "max_new_bytes": max_new_bytes,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "stop": stop if isinstance(stop, bytes) else tuple(stop),
-    }
+    values = keywords | {"stop": stop if isinstance(stop, bytes) else tuple(stop)}
     return validate_config(GenerationOptions, values, origin="generation")

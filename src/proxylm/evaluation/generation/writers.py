@@ -10,29 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
 import torch
 import xxhash
-from numpy.typing import NDArray
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
 from proxylm.evaluation.benchmarks.problem import Problem
-from proxylm.evaluation.bits_per_byte import opening
 from proxylm.evaluation.generation.options import SamplingPlan
-from proxylm.evaluation.readings import CompressedReading, RawView, Reading
-from proxylm.evaluation.scoring import require_compressor
+from proxylm.evaluation.readings import RawView, Reading
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion
 from proxylm.inference.options import generation_options
-from proxylm.inference.symbol_decoding import (
-    CompressedSpeller,
-    OutputFormat,
-    SymbolOptions,
-    complete_symbols,
-)
+from proxylm.inference.symbol_decoding import SymbolOptions
+from proxylm.inference.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import COMPRESSED_OFFSET, Format
 
 
 class ProgramWriter(ABC):
@@ -146,13 +137,8 @@ class TokensWriter(PromptWriter):
     read_as = "tokens"
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
-        self.reading = CompressedReading(compressor)
-        require_compressor(
-            model.module,
-            model.compressor_fingerprint,
-            compressor.symbol_count,
-            compressor.fingerprint,
-        )
+        self._tokens = TokenReading(model, compressor)
+        self.reading = self._tokens.scoring
         self.model = model
         self.compressor = compressor
 
@@ -170,16 +156,8 @@ class TokensWriter(PromptWriter):
         samples: Sequence[int],
     ) -> list[Completion]:
         """See the base class."""
-        symbols = self.compressor.compress(prompts)
-        start = opening(self.model.module, Format.COMPRESSED)
-        return complete_symbols(
-            self.model.module,
-            [np.concatenate([start, _ids(one)]) for one in symbols],
-            OutputFormat(self.model.module, Format.COMPRESSED, self.compressor.symbol_count),
-            [CompressedSpeller(self.compressor, one) for one in symbols],
-            symbol_options(plan, plan.budget.max_symbols, stop),
-            samples,
-        )
+        options = symbol_options(plan, plan.budget.max_symbols, stop)
+        return self._tokens.complete(prompts, options, samples)
 
 
 def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) -> PromptWriter:
@@ -216,7 +194,3 @@ def weights_fingerprint(model: LanguageModel) -> str:
         whole = tensor.detach().cpu().contiguous().flatten()
         digest.update(whole.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _ids(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
-    return symbols.astype(np.int64) + COMPRESSED_OFFSET
