@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli import evaluate_code, evaluate_harness
+from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
 
@@ -28,6 +28,7 @@ app.command("recode")(evaluate_code.recode)
 app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
+app.command("all")(evaluate_all.evaluate_all)
 
 BYTES = "bytes"
 

@@ -147,11 +147,13 @@ def job_of(
     run: Path,
     out: Path | None,
     progress: Progress,
+    *,
+    base: Path | None = None,
 ) -> GenerationJob | None:
     """The generation that was asked for; None without one.
 
     Without --out its folder is named after what the samples depend on, so that a model that was
-    trained further, or other draws, never meet old samples.
+    trained further, or other draws, never meet old samples. ``base`` is where it stands.
     """
     from proxylm.evaluation.generation.job import GenerationJob
     from proxylm.evaluation.generation.run import sample_settings
@@ -161,7 +163,7 @@ def job_of(
         return None
     plan = choices.plan()
     settings = fingerprint_of(sample_settings(writer, plan))
-    folder = out or run / EVALUATION_FOLDER / f"{name}-{writer.read_as}-{settings[:8]}"
+    folder = out or (base or run / EVALUATION_FOLDER) / f"{name}-{writer.read_as}-{settings[:8]}"
     note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
     if not choices.execute:
         note("nothing is executed: pass@k needs --execute (the samples are found again)")

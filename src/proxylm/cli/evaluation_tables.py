@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxylm.evaluation.code_generation import CodeReport
+from proxylm.evaluation.everything import Everything, HeldOutReport
 from proxylm.evaluation.prompt_boundary import BoundaryReport
 from proxylm.evaluation.recode.evaluation import RecodeReport
 from proxylm.evaluation.recode.likelihood import RobustBits
@@ -94,4 +95,60 @@ def translation_rows(report: TranslationReport) -> Rows:
         ["solution bits per byte, given the prompt", number(bits.bits_per_byte)],
         ["solution bits per byte, given it compressed", number(bits.translated_bits_per_byte)],
         ["translation gain %", share(bits.gain)],
+    ]
+
+
+def everything_rows(everything: Everything) -> Rows:
+    """One row per evaluation and reading: what was run, and the likelihood form."""
+    rows = [["evaluation", "read as", "measure", "value", "likelihood form", "bits per byte"]]
+    for name, readings in everything.reports.items():
+        for read_as, report in readings.items():
+            rows += [[name, read_as, *cells] for cells in _cells(report)]
+    return rows
+
+
+def _cells(report: object) -> list[list[str]]:
+    if isinstance(report, HeldOutReport):
+        measured = f"{report.documents} documents"
+        return [[measured, "", "held-out documents", number(report.bits_per_byte)]]
+    if isinstance(report, CodeReport):
+        passed = (report.pass_at or {}).get("1")
+        bits = number(report.solution_bits_per_byte)
+        return [["pass@1 %", share(passed), "solution given prompt", bits]]
+    if isinstance(report, BoundaryReport):
+        passes, bits_spread = report.pass_at_1, report.solution_bits_per_byte
+        mean = share(passes.mean if passes else None)
+        deviation = share(passes.standard_deviation if passes else None)
+        return [
+            ["pass@1 %, mean", mean, "mean over suffixes", number(bits_spread.mean)],
+            [
+                *("pass@1 %, deviation", deviation),
+                *("deviation over suffixes", number(bits_spread.standard_deviation)),
+            ],
+        ]
+    if isinstance(report, RecodeReport):
+        return _recode_cells(report)
+    assert isinstance(report, TranslationReport), type(report)
+    gain = report.likelihood
+    return [
+        [
+            *("pass@1 %", share(report.pass_at_1)),
+            *("given it compressed", number(gain.translated_bits_per_byte)),
+        ],
+        ["", "", "gain %", share(gain.gain)],
+    ]
+
+
+def _recode_cells(report: RecodeReport) -> list[list[str]]:
+    whole = report.overall
+    mean, worst = whole.robustness_mean, whole.robustness_worst
+    return [
+        [
+            *("RP@1 %, mean", share(mean.robust_pass if mean else None)),
+            *("robust, mean", number(whole.likelihood_mean.robust)),
+        ],
+        [
+            *("RP@1 %, worst case", share(worst.robust_pass if worst else None)),
+            *("robust, worst case", number(whole.likelihood_worst.robust)),
+        ],
     ]
