@@ -158,7 +158,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--proposals", "three"], "one, chain, tree"),
         (["--read-as", "words"], "bytes or tokens"),
         (["--read-as", "tokens"], "--compressor"),
-        (["--read-as", "tokens", "--compressor", "gzip"], "gzip"),
+        (["--read-as", "tokens", "--compressor", "units:bits=16"], "room for 256"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(

@@ -100,6 +100,8 @@ def generate(
         tokens = _token_reading(loaded, model, read_as, compressor)
         pieces = _pieces_as_tokens(tokens, given, options, chosen, max_new_symbols)
     else:
+        if proposals != "one" and loaded.config.target_heads == 1:
+            note("this model has one head, which proposes nothing: one byte per pass")
         pieces = loaded.pieces(given, options, proposals=chosen)
     if json:
         emit(_generate_object(given, pieces), as_json=True, text="")

@@ -95,7 +95,7 @@ def test_json_by_a_schema_parses(model: ByteModel) -> None:
         "additionalProperties": False,
     }
     options = generation_options(
-        guide=JsonSchema(definition=schema), temperature=1.0, max_new_bytes=200
+        guide=JsonSchema(definition=schema), temperature=4.0, max_new_bytes=200
     )
     completions = model.complete([b"area"] * 6, options)
     ended = [completion for completion in completions if completion.finish == Finish.END]
