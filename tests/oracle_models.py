@@ -74,10 +74,14 @@ class ScriptedModule(nn.Module):
     def new_cache(self, batch_size: int) -> list[list[int]]:
         return [[] for _ in range(batch_size)]
 
-    def step_hidden(self, ids: torch.Tensor, cache: list[list[int]]) -> torch.Tensor:
-        for known, row in zip(cache, ids.tolist(), strict=True):
-            known += row
-        return torch.stack([self._states(known)[-ids.shape[1] :] for known in cache])
+    def step_hidden(
+        self, ids: torch.Tensor, cache: list[list[int]], counts: np.ndarray
+    ) -> torch.Tensor:
+        states = torch.zeros(*ids.shape, self.config.vocabulary_size)
+        for place, count in enumerate(counts.tolist()):
+            cache[place] += ids[place, :count].tolist()
+            states[place, :count] = self._states(cache[place])[len(cache[place]) - count :]
+        return states
 
 
 class ReplayModel:

@@ -3,7 +3,7 @@
 ``inference.decoding`` continues raw bytes after raw bytes. Here the prompt is any sequence of ids
 and the output either format, for reading a tokenizer proxy as tokens (``<bos> <compressed> z``)
 and for translation prompts (``<compressed> z </compressed> <raw> x``). Stop strings are looked
-for in the *bytes* that the symbols spell. Rows stand at the same offset, as there.
+for in the *bytes* that the symbols spell. Short prompts' rows write while longer ones read.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def complete_symbols(
         _Row(prompt, speller, options, sample)
         for prompt, speller, sample in zip(prompts, spellers, samples, strict=True)
     ]
-    # Prompts of like length together: fewer steps in which some rows only read.
+    # Prompts of like length together: fewer passes in which some rows only read.
     order = sorted(rows, key=lambda row: row.pending_count)
     if options.max_new_symbols > 0:
         for start in range(0, len(order), ROWS_TOGETHER):
@@ -157,17 +157,23 @@ def _decode(
     cache = model.new_cache(len(rows))
     device = model.lm_head.weight.device
     weight = model.lm_head.weight[: output.end]
-    while unfinished := [row for row in rows if row.finish is None]:
+    while any(row.finish is None for row in rows):
         room = max(1, PREFILL_SYMBOLS // len(rows))
-        count = min(room, *(row.pending_count for row in unfinished))
-        ids = torch.from_numpy(np.stack([row.take(count) for row in rows])).to(device)
+        taken = [row.take(room) for row in rows]
+        counts = np.array([len(symbols) for symbols in taken], dtype=np.int64)
+        ids = np.full((len(rows), counts.max()), PAD, dtype=np.int64)
+        for place, symbols in enumerate(taken):
+            ids[place, : len(symbols)] = symbols
+        writing = [
+            place for place, row in enumerate(rows) if counts[place] and not row.pending_count
+        ]
         with torch.inference_mode():
-            hidden = model.step_hidden(ids, cache)[:, -1]
-            logits = torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
-        for row, row_logits in zip(rows, logits, strict=True):
-            if row.finish is None and not row.pending_count:
-                chosen = _choose(output.allowed(row_logits), options, row)
-                row.accept(chosen, output.offset)
+            hidden = model.step_hidden(torch.from_numpy(ids).to(device), cache, counts)
+            newest = hidden[writing, counts[writing] - 1]
+            logits = torch.nn.functional.linear(newest, weight).float().cpu().numpy()
+        for place, row_logits in zip(writing, logits, strict=True):
+            row = rows[place]
+            row.accept(_choose(output.allowed(row_logits), options, row), output.offset)
 
 
 def _choose(allowed: NDArray[np.float32], options: SymbolOptions, row: _Row) -> int:
@@ -203,11 +209,11 @@ class _Row:
         """Known symbols that the model has not seen yet."""
         return len(self._pending)
 
-    def take(self, count: int) -> NDArray[np.int64]:
-        """The next ``count`` known symbols, now fed; a finished row goes on with padding."""
+    def take(self, most: int) -> NDArray[np.int64]:
+        """The next known symbols, at most so many, now fed; none once the row is finished."""
         if self.finish is not None:
-            return np.full(count, PAD, dtype=np.int64)
-        taken, self._pending = self._pending[:count], self._pending[count:]
+            return self._pending[:0]
+        taken, self._pending = self._pending[:most], self._pending[most:]
         return taken
 
     def accept(self, symbol: int, offset: int) -> None:
