@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxylm.compressors.contract import CompressedView
+from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.units import UnitsCompressor
 from proxylm.corpus.document import Document
 from proxylm.views.manifest import CorpusRecord, ViewRecord
@@ -26,7 +27,7 @@ def write_units_store(folder: Path) -> ViewStore:
         compressor_fingerprint=compressor.fingerprint,
         symbol_count=compressor.symbol_count,
         reversible=True,
-        compressor_folder=None,
+        compressor_folder="compressors/units",
     )
     rows = ShardRows(["units", "lossy"])
     for index, raw in enumerate(DOCUMENTS):
@@ -40,4 +41,5 @@ def write_units_store(folder: Path) -> ViewStore:
         corpus=CorpusRecord(name="few", fingerprint="c" * 32),
         held_out_fraction=0.3,
     )
+    save_compressor(compressor, folder / "compressors" / "units")
     return ViewStore.open(folder)

