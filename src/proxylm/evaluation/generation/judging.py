@@ -51,12 +51,14 @@ def judge_samples(
         if name not in known:
             new.setdefault(name, (job, sample))
     verdicts = check_many((job for job, _ in new.values()), workers=workers)
-    for (name, (_, sample)), verdict in zip(new.items(), verdicts, strict=True):
+    for count, ((name, (_, sample)), verdict) in enumerate(
+        zip(new.items(), verdicts, strict=True), start=1
+    ):
         known[name] = JudgedSample(
             key=sample.key, job=name, status=verdict.status.value, reason=verdict.reason
         )
         folder.add_verdicts([known[name]])
-        progress(len(known), len(known.keys() | new.keys()))
+        progress(count, len(new))
     judged = [
         replace(known[name], key=sample.key) for name, sample in zip(names, samples, strict=True)
     ]
