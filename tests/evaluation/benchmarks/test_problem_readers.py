@@ -29,6 +29,15 @@ RELEASED_MBPP = {
     "test_setup_code": "two = 2",
 }
 
+OBJECTS_OF_A_CANDIDATE = {  # in the manner of MBPP/601: the test builds objects of its class
+    "task_id": 601,
+    "text": "Write a function to sum the lengths of pairs.",
+    "code": "class Pair(object):\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+    "def total(pairs):\n    return sum(pair.b - pair.a for pair in pairs)\n",
+    "test_list": ["assert total([Pair(5, 24), Pair(15, 25)]) == 29"],
+    "test_setup_code": "",
+}
+
 
 def write_lines(path: Path, *records: Any) -> Path:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -89,7 +98,7 @@ def test_canonical_solutions_pass_and_empty_ones_fail(tmp_path: Path) -> None:
     for benchmark in (
         load_humaneval(HUMANEVAL),
         load_mbpp(DATA / "mbpp-humaneval-form.jsonl"),
-        load_mbpp(write_lines(tmp_path / "mbpp.jsonl", RELEASED_MBPP)),
+        load_mbpp(write_lines(tmp_path / "mbpp.jsonl", RELEASED_MBPP, OBJECTS_OF_A_CANDIDATE)),
         load_humaneval_plus(DATA / "HumanEvalPlus.jsonl"),
         load_mbpp_plus(DATA / "MbppPlus.jsonl"),
     ):
