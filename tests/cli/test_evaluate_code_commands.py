@@ -155,7 +155,7 @@ def test_everything_at_hand_twice_the_same(
     }
     assert set(result["humaneval"]) == {"bytes", "tokens"}
     assert result["held-out bits per byte"]["bytes"]["documents"] == 1
-    assert set(result["left_out"]) <= {"humaneval-plus", "mbpp-plus"}
+    assert set(result["left_out"]) <= {"humaneval-plus", "mbpp-plus", "lm-eval"}
     assert json.loads((run / "evaluation" / "all.json").read_text()) == result
     assert evaluate(*arguments, "--out", tmp_path / "again") == result
     assert run_command(["evaluate", *map(str, [arguments[0], run, *arguments[1:]])]) == 0

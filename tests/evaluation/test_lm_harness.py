@@ -124,6 +124,10 @@ def test_the_command(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     tokens = ["--read-as", "tokens", "--compressor", "units:bits=8"]
     assert run_command([*arguments, *tokens]) == 0
     assert json.loads(capsys.readouterr().out)["read_as"] == "tokens"
+    everything = ["evaluate", "all", str(tmp_path / "run"), "--limit", "1", "--tasks", task]
+    assert run_command(everything) == 0
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lm-eval")]
+    assert "average" in row
 
 
 @pytest.mark.long

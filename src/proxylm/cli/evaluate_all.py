@@ -41,6 +41,9 @@ def evaluate_all(
     ] = None,
     recode: Annotated[Path | None, typer.Option(help="ReCode's folder or archive.")] = None,
     seeds: Annotated[int, typer.Option(help="s of ReCode.")] = 5,
+    tasks: Annotated[
+        str, typer.Option(help="Tasks of lm-eval, comma-separated; olmes: the paper's nine.")
+    ] = "",
     compressor: CompressorOption = None,
     execute: ExecuteOption = False,
     limit: LimitOption = None,
@@ -79,6 +82,7 @@ def evaluate_all(
         seeds=seeds,
         limit=limit,
         held_out_bytes=held_out_bytes,
+        harness_tasks=tuple(filter(None, map(str.strip, tasks.split(",")))),
     )
     model = load_for(run, choices, device)
     folder = out or run / EVALUATION_FOLDER

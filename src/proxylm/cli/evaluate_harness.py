@@ -19,7 +19,7 @@ from proxylm.cli.output import JsonOption, emit, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.lm_harness import HarnessReport
+    from proxylm.evaluation.harness_report import HarnessReport
 
 
 def lm_eval(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxylm.evaluation.code_generation import CodeReport
 from proxylm.evaluation.everything import Everything, HeldOutReport
+from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import BoundaryReport
 from proxylm.evaluation.recode.evaluation import RecodeReport
 from proxylm.evaluation.recode.likelihood import RobustBits
@@ -128,7 +129,13 @@ def _cells(report: object) -> list[list[str]]:
         ]
     if isinstance(report, RecodeReport):
         return _recode_cells(report)
+    if isinstance(report, HarnessReport):
+        return [["average", number(report.average), "", ""]]
     assert isinstance(report, TranslationReport), type(report)
+    return _translation_cells(report)
+
+
+def _translation_cells(report: TranslationReport) -> Rows:
     gain = report.likelihood
     return [
         [

@@ -59,6 +59,7 @@ class Selection:
         seeds: s of ReCode.
         limit: only the first so many problems of each.
         held_out_bytes: whole held-out documents until so many bytes; None takes all.
+        harness_tasks: tasks of lm-evaluation-harness.
     """
 
     benchmarks: dict[str, Path | None]
@@ -66,6 +67,7 @@ class Selection:
     seeds: int = 5
     limit: int | None = None
     held_out_bytes: int | None = None
+    harness_tasks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,6 +127,7 @@ def evaluate_everything(
         for benchmark in benchmarks:
             _code(everything, writer, benchmark, job_for)
         _recode(everything, writer, selection, job_for)
+        _harness(everything, writer, selection)
     _translation(everything, model, compressor, benchmarks, job_for)
     return everything
 
@@ -213,6 +216,23 @@ def _recode(
         return evaluate_recode(writer, families, job_for(writer, "recode"))
 
     everything.add("recode", writer.read_as, evaluate)
+
+
+def _harness(everything: Everything, writer: PromptWriter, selection: Selection) -> None:
+    name = "lm-eval"
+    if not selection.harness_tasks:
+        everything.left_out[name] = "no tasks were named"
+        return
+    try:
+        from proxylm.evaluation.lm_harness import evaluate_with_harness
+    except ImportError as error:
+        everything.left_out[name] = f"lm-eval is not there ({error}): install proxylm[lm-eval]"
+        return
+    everything.add(
+        name,
+        writer.read_as,
+        lambda: evaluate_with_harness(writer, selection.harness_tasks, limit=selection.limit),
+    )
 
 
 def _translation(

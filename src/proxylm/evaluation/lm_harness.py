@@ -8,11 +8,11 @@ everything else. Context and continuation are compressed separately where tokens
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lm_eval.api.model import LM
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.writers import PromptWriter
+from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.evaluation.passes import are_greedy, sequence_bits
 
@@ -72,9 +73,20 @@ class HarnessModel(LM):
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Continuations as text; what is not UTF-8 appears as U+FFFD."""
-        return [self._continued(index, *request.args) for index, request in enumerate(requests)]
+        alike: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            alike.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(index)
+        texts: dict[int, str] = {}
+        for options, indices in alike.items():
+            prompts = [requests[index].args[0].encode() for index in indices]
+            texts |= dict(
+                zip(indices, self._continued(prompts, json.loads(options), indices), strict=True)
+            )
+        return [texts[index] for index in range(len(requests))]
 
-    def _continued(self, index: int, context: str, options: dict[str, Any]) -> str:
+    def _continued(
+        self, prompts: list[bytes], options: dict[str, Any], samples: list[int]
+    ) -> list[str]:
         symbols = int(options.get("max_gen_toks", DEFAULT_MAX_SYMBOLS))
         sampled = bool(options.get("do_sample", False))
         plan = SamplingPlan(
@@ -83,32 +95,9 @@ class HarnessModel(LM):
             budget=Budget(max_symbols=symbols, max_bytes=BYTES_PER_SYMBOL * symbols),
         )
         until = options.get("until") or []
-        stop = [until] if isinstance(until, str) else until
-        [completion] = self._writer.complete(
-            [context.encode()],
-            plan,
-            stop=[text.encode() for text in stop if text],
-            samples=[index],
-        )
-        return completion.data.decode("utf-8", "replace")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HarnessReport:
-    """What the harness found.
-
-    Attributes:
-        read_as: ``bytes`` or ``tokens``.
-        num_fewshot: examples in each prompt; None is each task's own number.
-        tasks: by task its metrics (``acc``, ``acc_norm``, …) and ``documents``.
-        average: mean of the tasks' main metrics (``acc_norm`` where there is one, else ``acc``);
-            None if a task has neither.
-    """
-
-    read_as: str
-    num_fewshot: int | None
-    tasks: dict[str, dict[str, float]]
-    average: float | None
+        stop = [text.encode() for text in ([until] if isinstance(until, str) else until) if text]
+        completions = self._writer.complete(prompts, plan, stop=stop, samples=samples)
+        return [completion.data.decode("utf-8", "replace") for completion in completions]
 
 
 def evaluate_with_harness(
@@ -178,7 +167,7 @@ def _is_file(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet_logs() -> Any:
+def _quiet_logs() -> Iterator[None]:
     logger = logging.getLogger("lm_eval")
     before = logger.level
     logger.setLevel(logging.ERROR)
