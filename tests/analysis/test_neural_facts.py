@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from chain_compressor import DOCUMENTS, MarkovChain, chain_automaton, chain_compressor, random_lm
+from proxylm.analysis import compression
 from proxylm.analysis.compression import measure
 from proxylm.analysis.neural_facts import CorpusObserver, automaton_facts, strings_behind
 from proxylm.compressors.neural.coder.naive import NaiveEngine
@@ -44,6 +45,18 @@ def test_documents_that_cannot_be_said_are_counted_apart():
     counts = measure(load_compressor("units:bits=16"), [b"ab"], lambda *shown: seen.append(shown))
     assert counts["rejected"] == 0 and seen[0][0] == [b"ab"]
     assert measure(load_compressor("gzip"), [])["bytes_per_symbol"] is None
+
+
+def test_batches_are_bounded_by_documents_and_by_bytes(monkeypatch):
+    monkeypatch.setattr(compression, "BATCH_BYTES", 10)
+    shown: list[list[bytes]] = []
+    documents = [b"x"] * 130 + [b"y" * 12, b"z"]
+    monkeypatch.setattr(compression, "BATCH_DOCUMENTS", 8)
+    counts = measure(load_compressor("gzip"), documents, lambda raws, _: shown.append(list(raws)))
+    assert sum(shown, []) == documents
+    assert counts["documents"] == len(documents)
+    assert max(map(len, shown)) == 8
+    assert all(sum(map(len, raws[:-1])) < 10 for raws in shown)
 
 
 def test_bits_per_byte_are_the_byte_lm_s():

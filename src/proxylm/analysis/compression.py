@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from proxylm.compressors.contract import CompressedView, Compressor
@@ -12,6 +11,8 @@ from proxylm.corpus.split import split_documents
 from proxylm.errors import DataError
 
 BATCH_DOCUMENTS = 64
+BATCH_BYTES = 8 << 20
+"""A batch ends with the document that reaches either limit."""
 
 Observer = Callable[[Sequence[bytes], Sequence[CompressedView]], None]
 """Sees documents with their views, batch by batch."""
@@ -43,8 +44,7 @@ def measure(
         observer: is shown those that can be compressed.
     """
     counts = {"documents": 0, "rejected": 0, "num_bytes": 0, "symbols": 0}
-    remaining = iter(documents)
-    while batch := list(islice(remaining, BATCH_DOCUMENTS)):
+    for batch in _batches(documents):
         results = zip(batch, compressor.encode(batch), strict=True)
         done = [(raw, view) for raw, view in results if isinstance(view, CompressedView)]
         counts["documents"] += len(done)
@@ -55,3 +55,16 @@ def measure(
             observer([raw for raw, _ in done], [view for _, view in done])
     rate = counts["num_bytes"] / counts["symbols"] if counts["symbols"] else None
     return {**counts, "bytes_per_symbol": rate}
+
+
+def _batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    num_bytes = 0
+    for document in documents:
+        batch.append(document)
+        num_bytes += len(document)
+        if len(batch) == BATCH_DOCUMENTS or num_bytes >= BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
