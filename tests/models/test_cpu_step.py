@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from proxylm.models.blocks import Block
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.cpu.step import step_block
 from proxylm.models.execution import BlockStep, step_for
+from proxylm.models.feed import SymbolTree
 from proxylm.models.language_model import LanguageModel
 
 ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=2)}
@@ -57,6 +59,31 @@ def test_the_step_by_hand_equals_the_modules(
     ours = hidden_by(model, step_block, monkeypatch, ids)
     reference = hidden_by(model, Block.step, monkeypatch, ids)
     assert ours.shape == reference.shape == (3, POSITIONS, 32)
+    assert float((ours - reference).norm() / reference.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("one_thread_products", [1 << 20, 0])
+def test_rows_and_trees_by_hand_equal_the_modules(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
+) -> None:
+    monkeypatch.setattr("proxylm.models.cpu.step.ONE_THREAD_PRODUCTS", one_thread_products)
+    ids = some_ids(rows=3).flatten()
+    states = []
+    for step in (step_block, Block.step):
+        monkeypatch.setattr("proxylm.models.language_model.step_for", lambda _, step=step: step)
+        cache, fed = model.new_cache(3), []
+        for counts, trees in [
+            ([20, 3, 0], {}),
+            ([1, 5, 14], {1: SymbolTree(np.array([-1, 0, 0, 1, 2]))}),
+            ([40, 1, 17], {}),
+            ([4, 1, 1], {0: SymbolTree(np.array([-1, 0, 0, 0]))}),
+            ([1, 0, 30], {}),
+        ]:
+            feed = cache.plan(np.array(counts), trees)
+            fed.append(model.step_feed(ids[: sum(counts)], cache, feed))
+            cache.keep(feed, {row: [0, 2] for row in trees})
+        states.append(torch.cat(fed))
+    ours, reference = states
     assert float((ours - reference).norm() / reference.norm()) < 1e-6
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from proxylm.models.config import EvaAttention
+from proxylm.models.feed import SymbolTree
 
 LENGTH = 110  # three windows of 32 and a part
 
@@ -122,18 +123,78 @@ def test_rows_come_and_start_again(case):
         torch.testing.assert_close(found[row], wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_rows_can_leave(case):
-    model, ids, logits = case
+def tree_case(model, ids, start):
+    """A row at ``start`` and a tree behind it: its symbols, parents, and the way to each symbol."""
+    parents = np.array([-1, 0, 0, 1, 1, 2, 4, 6])
+    symbols = torch.tensor([int(ids[0, start]), *range(50, 57)])
+    ways = []
+    for index, parent in enumerate(parents.tolist()):
+        ways.append([*(ways[parent] if parent >= 0 else []), index])
+    return symbols, SymbolTree(parents), ways
+
+
+@pytest.mark.parametrize("start", [5, 59, 64])
+def test_a_tree_sees_its_own_ancestors_alone(case, start):
+    model, ids, _ = case
+    symbols, tree, ways = tree_case(model, ids, start)
+    cache = model.new_cache(1)
+    model.step(ids[:1, :start], cache)
+    feed = cache.plan(np.array([len(symbols)]), {0: tree})
+    states = model.step_feed(symbols, cache, feed)
+    for index, way in enumerate(ways):
+        line = torch.cat([ids[0, :start], symbols[way]])[None]
+        with torch.no_grad():
+            expected = model.hidden(line)[0, -1]
+        torch.testing.assert_close(states[index], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [5, 59, 64])
+@pytest.mark.parametrize("index", [0, 3, 5, 7])
+def test_only_the_kept_way_of_a_tree_remains(case, start, index):
+    model, ids, _ = case
+    symbols, tree, ways = tree_case(model, ids, start)
+    cache = model.new_cache(1)
+    model.step(ids[:1, :start], cache)
+    feed = cache.plan(np.array([len(symbols)]), {0: tree})
+    model.step_feed(symbols, cache, feed)
+    cache.keep(feed, {0: ways[index]})
+    assert cache.positions[0] == start + len(ways[index])
+    line = torch.cat([ids[0, :start], symbols[ways[index]], ids[0, 70:110]])[None]
+    with torch.no_grad():
+        expected = model.hidden(line)[:, -40:]
+    found = model.step_hidden(ids[:1, 70:110], cache)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trees_chains_and_prompts_in_one_pass(case):
+    model, ids, _ = case
+    symbols, tree, ways = tree_case(model, ids, 40)
     cache = model.new_cache(3)
-    model.step(ids[:, :70], cache)
-    cache.keep_rows(torch.tensor([2, 0]))
-    cache.rewind(np.array([66, 63]))  # row 0 back over a window's border
-    after = model.step(ids[[2, 0], 66:90], cache)
-    torch.testing.assert_close(after[0], logits[2, 66:90], rtol=1e-4, atol=1e-5)
-    cache.keep_rows([1])
-    cache.rewind(63)
-    after = model.step(ids[[0], 63:], cache)
-    torch.testing.assert_close(after, logits[[0], 63:], rtol=1e-4, atol=1e-5)
+    ragged(model, ids, cache, [40, 30, 0])
+    feed = cache.plan(np.array([len(symbols), 5, 37]), {0: tree})
+    fed = torch.cat([symbols, ids[1, 30:35], ids[2, :37]])
+    model.step_feed(fed, cache, feed)
+    cache.keep(feed, {0: ways[6], 1: [0, 1, 2]})  # row 1 goes back over a window's border or not
+    assert cache.positions.tolist() == [40 + len(ways[6]), 33, 37]
+    with torch.no_grad():
+        lines = [
+            torch.cat([ids[0, :40], symbols[ways[6]], ids[0, 50:60]]),
+            torch.cat([ids[1, :33], ids[0, 50:60]]),
+            torch.cat([ids[2, :37], ids[0, 50:60]]),
+        ]
+        expected = [model.hidden(line[None])[0, -10:] for line in lines]
+    found = model.step_hidden(ids[[0, 0, 0], 50:60], cache)
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_tree_that_crosses_a_window_is_refused(build, packed):
+    model, (ids, _) = build(), packed(1, 40)
+    cache = model.new_cache(1)
+    model.step(ids[:, :30], cache)
+    assert cache.room_in_window.tolist() == [2]
+    cache.plan(np.array([3]), {0: SymbolTree(np.array([-1, 0, 0]))})
+    with pytest.raises(AssertionError, match="crosses a window"):
+        cache.plan(np.array([3]), {0: SymbolTree(np.array([-1, 0, 1]))})
 
 
 def test_rows_that_are_idle_leave_no_trace_of_numbers_that_are_none(case):

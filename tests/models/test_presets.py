@@ -5,10 +5,10 @@ import torch
 
 from proxylm.config import validate_config
 from proxylm.errors import CheckpointError, UsageError
+from proxylm.interchange.layouts import read_config
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import PRESETS, preset
-from proxylm.interchange.layouts import read_config
 
 # Method, section 5: layers, width, FFN, heads, key heads, context.
 PAPER = {

@@ -92,14 +92,6 @@ class LayerCache:
         if self.buffer is not None:
             self.buffer[:, rows, :, to_places] = self.buffer[:, rows, :, from_places]
 
-    def keep_rows(self, rows: Integers, room: Room) -> None:
-        """Keep only these rows of all that ``room`` has, in this order."""
-        if self.buffer is not None:
-            self.buffer = self._reserve(room, self.buffer[0, :, :, 0])[:, rows]
-            self.room = room._replace(rows=len(rows))
-        if self.previous_window is not None:
-            self.previous_window = self.previous_window[:, rows]
-
     def _reserve(self, room: Room, like: Tensor) -> Tensor:
         if self.buffer is None or self.room != room:
             old, was = self.buffer, self.room
@@ -201,6 +193,7 @@ class Cache:
             depths[rows == row] = tree.depths
         position_ids = self.positions[rows] + depths
         windows = position_ids // self._window
+        assert all(np.ptp(windows[rows == row]) == 0 for row in trees), "a tree crosses a window"
         summaries = windows * self._chunks_per_window
         offsets = position_ids % self._window + (indices - depths)
         self._grow(int(summaries.max(initial=0)), 1 + int(offsets.max(initial=0)))
@@ -309,16 +302,6 @@ class Cache:
             for old in (self.positions, self._sealed, self._restorable)
         )
         self._room = self._room._replace(rows=self.batch_size)
-
-    def keep_rows(self, rows: Integers | Tensor) -> None:
-        """Keep only these rows, int64 ``[b]``, in this order (the others are done)."""
-        kept = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
-        for layer in self.layers:
-            layer.keep_rows(kept, self._room)
-        self.positions, self._sealed, self._restorable = (
-            old[kept] for old in (self.positions, self._sealed, self._restorable)
-        )
-        self._room = self._room._replace(rows=len(kept))
 
     def _grow(self, summaries: int, keys: int) -> None:
         """Make room; twice as much as there was, where it has no bound."""

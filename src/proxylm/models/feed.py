@@ -11,6 +11,7 @@ sees, beside everything before the tree, its own ancestors alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ class Round:
     ancestors: Integers
     _padded: dict[torch.device, PaddedRound] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def products(self) -> int:
         """Pairs of a symbol and a place it sees."""
         return int((self.end - self.first).sum()) + self.ancestors.size

@@ -1,0 +1,272 @@
+"""Several bytes per pass beside one, on a model of eight heads that the benchmark trains itself.
+
+The model (the ``demo`` size, one shared head and seven raw ones) learns this interpreter's
+standard library for a few minutes and continues held-out files of it, one row at a time on one
+thread. Every prompt is continued by one byte per pass, by a chain and by a tree in turn, so that a
+busy machine slows all of them alike; the yardstick of a chain or a tree is one byte per pass.
+
+A model this small repeats itself when it is greedy, and what repeats is easy to propose. The share
+of distinct 8-grams tells how much it does, beside the same share of the files' own text; sampled
+continuations, which repeat less, have rows of their own; and on the files' own text it is counted
+how many proposals would have been accepted had the model written just that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from proxylm.bench.generate import bare_products, one_thread
+from proxylm.bench.report import BenchmarkRow
+from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
+from proxylm.inference.batch_decoder import BatchDecoder
+from proxylm.inference.decoding_row import DecodingRequest, Finish
+from proxylm.inference.loading import load
+from proxylm.inference.options import GenerationOptions
+from proxylm.inference.proposal_heads import ProposalHeads
+from proxylm.inference.proposals import ONE_BYTE, Chain, Draft, Proposals, Tree
+from proxylm.inference.raw_text import prompt_symbols
+from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.models.layout import window_of
+from proxylm.training.config import CheckpointConfig, PresetModel, StepCount, TrainingConfig
+from proxylm.training.run import train
+from proxylm.training.schedule import CosineRate
+from proxylm.views.prepare import prepare
+from proxylm.views.store import ViewStore
+
+HEADS = {"prediction_heads": 1, "raw_prediction_heads": 7}
+SYMBOLS_PER_STEP = 4096
+TRAINING_STEPS = 500
+HELD_OUT_FRACTION = 0.05
+PROMPTS = 64
+PROMPT_BYTES = 192
+NEW_BYTES = 128
+GRAM = 8
+SAMPLED = GenerationOptions(temperature=0.7, top_p=0.95)
+KINDS: dict[str, Proposals] = {"chain": Chain(), "tree": Tree()}
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Continuations of one kind, summed up."""
+
+    seconds: float = 0.0
+    passes: int = 0
+    ends: int = 0  # passes whose last choice ended the text and gave no byte
+    outputs: list[bytes] = field(default_factory=list)
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes of all continuations."""
+        return sum(map(len, self.outputs))
+
+    @property
+    def accepted(self) -> int:
+        """Bytes that cost no pass of their own: every pass yields one and what it accepted."""
+        return self.new_bytes + self.ends - self.passes
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Over all passes, those that read the prompts too."""
+        return self.new_bytes / self.seconds
+
+    @property
+    def bytes_per_pass(self) -> float:
+        """As ``bytes_per_second``."""
+        return self.new_bytes / self.passes
+
+
+def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, ViewStore]:
+    """The benchmark's model, and the store whose held-out documents it has not seen."""
+    store, run = folder / "store", folder / "run"
+    corpus = open_corpus(CorpusConfig(path=STANDARD_LIBRARY))
+    prepare(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
+    config = TrainingConfig(
+        data=(SourceConfig(store=str(store)),),
+        mixing=MixingConfig.bytes_only(),
+        model=PresetModel(name="demo", overrides=HEADS),
+        length=StepCount(steps=steps),
+        symbols_per_step=SYMBOLS_PER_STEP,
+        learning_rate=CosineRate(peak=3e-3, warmup_steps=min(50, steps // 4)),
+        device="cpu",
+        checkpoints=CheckpointConfig(every_steps=steps, keep_last=1),
+        held_out=None,
+    )
+    train(config, run)
+    return load(run).module, ViewStore.open(store)
+
+
+def held_out_texts(store: ViewStore, count: int, num_bytes: int) -> list[bytes]:
+    """Stretches of held-out documents that begin with a line, spread over all of them."""
+    documents = [store.raw(int(ordinal)).tobytes() for ordinal in store.ordinals(held_out=True)]
+    documents = [document for document in documents if len(document) >= 2 * num_bytes]
+    assert documents, "no held-out document is long enough"
+    texts = []
+    for index in range(count):
+        document = documents[index % len(documents)]
+        share = (1 + index // len(documents)) / (2 + count // len(documents))
+        start = document.rfind(b"\n", 0, int(share * (len(document) - num_bytes)) + 1) + 1
+        texts.append(document[start : start + num_bytes])
+    return texts
+
+
+def run_multi_byte_benchmark(
+    *, steps: int = TRAINING_STEPS, prompts: int = PROMPTS, new_bytes: int = NEW_BYTES
+) -> list[BenchmarkRow]:
+    """Train, then measure: rows ``generate/chain``, ``generate/tree``, and what stands behind."""
+    with TemporaryDirectory() as folder:
+        model, store = train_on_standard_library(Path(folder), steps)
+        texts = held_out_texts(store, prompts, PROMPT_BYTES + new_bytes)
+    starts = [text[:PROMPT_BYTES] for text in texts]
+    greedy = GenerationOptions(max_new_bytes=new_bytes)
+    sampled = SAMPLED.model_copy(update={"max_new_bytes": new_bytes})
+    own = distinct_grams([text[PROMPT_BYTES:] for text in texts])
+    rows = []
+    with one_thread():
+        for suffix, options in (("", greedy), ("/sampled", sampled)):
+            tallies = continue_in_turn(model, starts, options)
+            rows += [_one_byte_row(model, tallies["one-byte"], suffix)]
+            for kind in KINDS:
+                rows += _rows(f"generate/{kind}{suffix}", tallies[kind], tallies["one-byte"])
+            rows.append(_distinct_row(suffix, tallies["one-byte"], own))
+        for kind, proposals in KINDS.items():
+            accepted = accepted_on_texts(model, texts, proposals)
+            rows.append(_accepted_row(f"generate/{kind}/accepted-on-text", accepted))
+    return rows
+
+
+def continue_in_turn(
+    model: LanguageModel, prompts: Sequence[bytes], options: GenerationOptions
+) -> dict[str, Tally]:
+    """Every prompt by one byte per pass and by each of ``KINDS``; the first also warms up."""
+    kinds: dict[str, Proposals] = {"one-byte": ONE_BYTE, **KINDS}
+    tallies = {kind: Tally() for kind in kinds}
+    for warm_up, prompt in ((True, prompts[0]), *((False, prompt) for prompt in prompts)):
+        for kind, proposals in kinds.items():
+            _continue(model, prompt, options, proposals, Tally() if warm_up else tallies[kind])
+    return tallies
+
+
+def _continue(
+    model: LanguageModel,
+    prompt: bytes,
+    options: GenerationOptions,
+    proposals: Proposals,
+    tally: Tally,
+) -> None:
+    decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
+    start, new = time.perf_counter(), bytearray()
+    decoder.add(DecodingRequest(prompt=prompt, options=options))
+    while decoder.active:
+        tally.passes += 1
+        for piece in decoder.step():
+            new += piece.data
+            tally.ends += piece.finish is Finish.END
+    tally.seconds += time.perf_counter() - start
+    tally.outputs.append(bytes(new))
+
+
+def distinct_grams(texts: Sequence[bytes]) -> float:
+    """The share of a text's 8-grams that do not occur before in it, over all texts."""
+    grams = [[text[i : i + GRAM] for i in range(len(text) - GRAM + 1)] for text in texts]
+    return sum(len(set(own)) for own in grams) / max(1, sum(map(len, grams)))
+
+
+def accepted_on_texts(model: LanguageModel, texts: Sequence[bytes], proposals: Proposals) -> float:
+    """Proposals accepted per pass, were the texts what is generated (teacher forcing)."""
+    heads = ProposalHeads(model)
+    passes = accepted = 0
+    for text in texts:
+        symbols = prompt_symbols(text, sentinels=model.config.sentinels)
+        window = window_of(model.config.attention, len(symbols))
+        with torch.inference_mode():
+            hidden = model.hidden(torch.from_numpy(symbols)[None])[0]
+            probabilities = heads.probabilities(hidden, [0.0] * len(symbols))
+        newest = PROMPT_BYTES  # the symbol that is certain; those before it are fed
+        while newest + 1 < len(symbols):
+            draft = proposals.draft(
+                probabilities[newest - 1],
+                depth=len(symbols) - 1 - newest,
+                window_depth=window - 1 - newest % window,
+            )
+            right = _right_proposals(draft, symbols[newest + 1 :].tolist())
+            passes, accepted, newest = passes + 1, accepted + right, newest + 1 + right
+    return accepted / passes
+
+
+def _right_proposals(draft: Draft, following: Sequence[int]) -> int:
+    place, right = 0, 0
+    for symbol in following:
+        if (place, symbol) not in draft.children:
+            break
+        place, right = draft.children[place, symbol], right + 1
+    return right
+
+
+def _one_byte_row(model: LanguageModel, tally: Tally, suffix: str) -> BenchmarkRow:
+    steps = 64
+    products = bare_products(model, 1, steps)
+    products()
+    start = time.perf_counter()
+    products()
+    return BenchmarkRow(
+        case=f"generate/one-byte/8-heads{suffix}",
+        value=tally.bytes_per_second,
+        unit="bytes/s",
+        yardstick=steps / (time.perf_counter() - start),
+        yardstick_is="every weight matrix times 1 vector per step, on one thread",
+    )
+
+
+def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
+    same = sum(ours == theirs for ours, theirs in zip(tally.outputs, one.outputs, strict=True))
+    return [
+        BenchmarkRow(
+            case=case,
+            value=tally.bytes_per_second,
+            unit="bytes/s",
+            yardstick=one.bytes_per_second,
+            yardstick_is="one byte per pass, same model and prompts",
+        ),
+        BenchmarkRow(
+            case=f"{case}/bytes-per-pass",
+            value=tally.bytes_per_pass,
+            unit="bytes/pass",
+            yardstick=one.bytes_per_pass,
+            yardstick_is="one byte per pass, same model and prompts",
+        ),
+        _accepted_row(f"{case}/accepted", tally.accepted / tally.passes),
+        BenchmarkRow(
+            case=f"{case}/same-output",
+            value=same,
+            unit="prompts",
+            yardstick=len(one.outputs),
+            yardstick_is="all prompts",
+        ),
+    ]
+
+
+def _accepted_row(case: str, accepted_per_pass: float) -> BenchmarkRow:
+    return BenchmarkRow(
+        case=case,
+        value=accepted_per_pass,
+        unit="bytes/pass",
+        yardstick=HEADS["raw_prediction_heads"],
+        yardstick_is="every further head right at every pass",
+    )
+
+
+def _distinct_row(suffix: str, tally: Tally, own: float) -> BenchmarkRow:
+    return BenchmarkRow(
+        case=f"generate{suffix}/distinct-8-grams",
+        value=distinct_grams(tally.outputs),
+        unit="share",
+        yardstick=own,
+        yardstick_is="how the files themselves go on",
+    )
