@@ -93,6 +93,12 @@ class Automaton:
         return strings
 
     @cached_property
+    def children(self) -> dict[tuple[int, int], int]:
+        """The node behind each (node, byte) that fits."""
+        edges = zip(self.parents[1:].tolist(), self.labels[1:].tolist(), strict=True)
+        return {edge: node for node, edge in enumerate(edges, 1)}
+
+    @cached_property
     def nodes_by_code(self) -> dict[int, list[int]]:
         """The nodes that emit each code, most probable first; the root emits none."""
         nodes = defaultdict(list)

@@ -14,18 +14,21 @@ from proxylm.config import validate_config
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import atomic_file
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = 1
+DESCRIPTION = "automaton"
 ARRAYS = ("parents", "labels", "codes", "row_starts", "row_bytes", "row_frequencies")
 
 
 def save_automaton(automaton: Automaton, path: Path) -> None:
     """Write an automaton; the file appears whole or not at all."""
-    metadata = {
+    description = {
         "format_version": FORMAT_VERSION,
-        "settings": json.dumps(automaton.settings.model_dump(mode="json")),
+        "settings": automaton.settings.model_dump(mode="json"),
         "distribution_fingerprint": automaton.distribution_fingerprint,
         "fingerprint": automaton.fingerprint,
     }
+    # One key: several would be written in an order that changes from run to run.
+    metadata = {DESCRIPTION: json.dumps(description)}
     with atomic_file(path) as temporary:
         save_file(automaton.arrays(), temporary, metadata)
 
@@ -38,18 +41,18 @@ def load_automaton(path: Path) -> Automaton:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            description = json.loads((file.metadata() or {})[DESCRIPTION])
             names = set(file.keys())
-            if metadata.get("format_version") != FORMAT_VERSION or names != set(ARRAYS):
+            if description["format_version"] != FORMAT_VERSION or names != set(ARRAYS):
                 raise DamagedFileError(f"{path}: not an automaton that this version reads")
             arrays = {name: file.get_tensor(name) for name in ARRAYS}
-        settings = validate_config(CoderSettings, json.loads(metadata["settings"]))
+        settings = validate_config(CoderSettings, description["settings"])
         automaton = Automaton(
             settings=settings,
-            distribution_fingerprint=metadata["distribution_fingerprint"],
+            distribution_fingerprint=description["distribution_fingerprint"],
             **arrays,
         )
-        expected = metadata["fingerprint"]
+        expected = description["fingerprint"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, UsageError) as error:
         reason = " ".join(str(error).split())
         raise DamagedFileError(f"{path}: not readable as an automaton ({reason})") from None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import Int64, compiled
+from proxylm.compressors.neural.coder.compiled import Int64, Uint64, compiled, inlined
 from proxylm.symbols import BYTE_COUNT
 
 LABEL_BITS = 10
@@ -27,6 +27,10 @@ SEGMENT_START = 1 << 8
 
 NO_EDGE = (1 << LABEL_BITS) - 1
 """Label of a slot without an edge: neither a byte nor one that starts a segment."""
+
+WORD_BITS = 64
+_ONE = np.uint64(1)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -80,53 +84,82 @@ def place_edges(
     """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``.
 
     The search for room goes on where the last node with as many edges found its own: from the
-    lowest free slot each time, it would pass the same gaps again and again.
+    lowest gap each time, it would pass the same gaps again and again. It tries 64 bases at once.
     """
     num_nodes = len(starts) - 1
     bases = np.zeros(num_nodes, np.uint32)
-    room = num_nodes + 4 * BYTE_COUNT
-    slot_taken, base_taken = np.zeros(room, np.bool_), np.zeros(room, np.bool_)
+    num_words = (len(labels) + num_nodes) // WORD_BITS + 16
+    slot_taken, base_taken = np.zeros(num_words, np.uint64), np.zeros(num_words, np.uint64)
     search_from = np.zeros(BYTE_COUNT + 1, np.int64)
     for node in range(num_nodes):
         edges = labels[starts[node] : starts[node + 1]]
         if not len(edges):
             continue
-        slot = max(search_from[len(edges)], np.int64(edges[0]))
+        base = search_from[len(edges)]
+        free = np.uint64(0)
         while True:
-            base = slot - np.int64(edges[0])
-            if base + BYTE_COUNT > len(slot_taken):
-                slot_taken = np.append(slot_taken, np.zeros(len(slot_taken), np.bool_))
-                base_taken = np.append(base_taken, np.zeros(len(base_taken), np.bool_))
-            if not base_taken[base] and not _any_taken(slot_taken, base, edges):
+            if (base + BYTE_COUNT) // WORD_BITS + 3 > len(slot_taken):
+                slot_taken = np.append(slot_taken, np.zeros(len(slot_taken), np.uint64))
+                base_taken = np.append(base_taken, np.zeros(len(base_taken), np.uint64))
+            free = _free_bases(slot_taken, base_taken, base, edges)
+            if free:
                 break
-            slot += 1
-        search_from[len(edges)] = slot
-        base_taken[base] = True
+            base += WORD_BITS
+        while not free & _ONE:
+            free >>= _ONE
+            base += 1
+        search_from[len(edges)] = base
         bases[node] = base
+        _take(base_taken, base)
         for edge in edges:
-            slot_taken[base + np.int64(edge)] = True
+            _take(slot_taken, base + np.int64(edge))
     _place_leaves(starts, base_taken, bases)
     # A lookup reaches one byte, marked as a segment's start, beyond the last base.
     return bases, np.int64(bases.max()) + 2 * SEGMENT_START
 
 
-@compiled
-def _any_taken(taken: NDArray[np.bool_], base: int, edges: NDArray[np.uint8]) -> bool:
-    for edge in edges:  # noqa: SIM110 - a loop that compiled code can leave early
-        if taken[base + np.int64(edge)]:
-            return True
-    return False
+@inlined
+def _bits_from(words: NDArray[np.uint64], place: Int64) -> Uint64:
+    """64 bits of a bit set, the first one lowest."""
+    word, shift = place // WORD_BITS, np.uint64(place % WORD_BITS)
+    bits = words[word] >> shift
+    if shift:
+        bits |= words[word + 1] << (np.uint64(WORD_BITS) - shift)
+    return bits
 
 
-@compiled
+@inlined
+def _take(words: NDArray[np.uint64], place: Int64) -> None:
+    words[place // WORD_BITS] |= _ONE << np.uint64(place % WORD_BITS)
+
+
+@inlined
+def _free_bases(
+    slot_taken: NDArray[np.uint64],
+    base_taken: NDArray[np.uint64],
+    base: Int64,
+    edges: NDArray[np.uint8],
+) -> Uint64:
+    """Which of 64 bases are free and have all slots of the edges free."""
+    taken = _bits_from(base_taken, base)
+    for edge in edges:
+        taken |= _bits_from(slot_taken, base + np.int64(edge))
+        if taken == _ALL:
+            break
+    return ~taken
+
+
+@inlined
 def _place_leaves(
-    starts: NDArray[np.int64], base_taken: NDArray[np.bool_], bases: NDArray[np.uint32]
+    starts: NDArray[np.int64], base_taken: NDArray[np.uint64], bases: NDArray[np.uint32]
 ) -> None:
     """Nodes without edges take what bases are left, lowest first."""
     base = 0
     for node in range(len(bases)):
         if starts[node] == starts[node + 1]:
-            while base < len(base_taken) and base_taken[base]:
+            while base < WORD_BITS * len(base_taken) - WORD_BITS and (
+                _bits_from(base_taken, base) & _ONE
+            ):
                 base += 1
             bases[node] = base
             base += 1

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from proxylm.compressors.neural.coder import compiled as compiled_module
+from proxylm.compressors.neural.coder.compiled import KERNEL_FILES
+
+
+def test_every_kernel_file_counts_in_the_caches_name():
+    folder = compiled_module._here
+    users = {
+        path.name
+        for path in folder.glob("*.py")
+        if "\n@compiled\n" in path.read_text() or "\n@inlined\n" in path.read_text()
+    }
+    assert len(users) > 4
+    assert users <= set(KERNEL_FILES)
+    assert all((folder / name).is_file() for name in KERNEL_FILES)
