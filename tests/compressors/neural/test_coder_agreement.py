@@ -15,7 +15,7 @@ from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY,
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 
 CASES_PER_SETTINGS = 175
-LONG_CASES_PER_SETTINGS = 4000
+LONG_CASES_PER_SETTINGS = 1000
 NOISE = 1e-15
 assert CASES_PER_SETTINGS * len(ALL_SETTINGS) >= 2000
 
