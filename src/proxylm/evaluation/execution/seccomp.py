@@ -18,6 +18,7 @@ import errno
 import platform
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 LOAD_WORD = 0x20
 AND = 0x54
@@ -121,6 +122,7 @@ def this_architecture() -> Architecture | None:
     return ARCHITECTURES.get(platform.machine())
 
 
+@cache
 def seccomp_program(architecture: Architecture) -> bytes:
     """The filter as an array of ``struct sock_filter``, eight bytes each."""
     column = architecture.column
