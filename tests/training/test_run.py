@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 from proxylm.config import load_config
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
@@ -29,6 +28,7 @@ from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
 from proxylm.views.store import ViewStore
+from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 STEPS = 6
 TIMES = {"seconds", "symbols_per_second", "flops_per_second"}

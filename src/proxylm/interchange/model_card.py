@@ -97,9 +97,9 @@ def _use(card: Card) -> str:
     )
     return (
         "```python\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'folder = "."\n'
-        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        "from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast\n\n"
+        'folder = "."  # where this file lies\n'
+        "tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)\n"
         f"model = AutoModelForCausalLM.from_pretrained(folder{remote})\n"
         'inputs = tokenizer("def main(", return_tensors="pt")\n'
         "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=80)[0], "

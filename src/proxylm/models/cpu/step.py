@@ -9,10 +9,7 @@ the tests compare with.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,6 +18,8 @@ from torch import Tensor
 
 from proxylm.models.blocks import Block
 from proxylm.models.cache import LayerCache, attend
+from proxylm.models.cpu.compiled import compiled
+from proxylm.models.cpu.few_rows import add_linear, linear
 from proxylm.models.feed import Feed, Integers, Round
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation
@@ -29,7 +28,6 @@ ONE_THREAD_PRODUCTS = 1 << 20
 """Up to this many products ``B H M D``, one thread attends faster than a pool could start."""
 
 Array = NDArray[np.float32]
-Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
 def step_block(
@@ -39,18 +37,18 @@ def step_block(
     attention, mlp = block.self_attn, block.mlp
     normed = _normalized(x, block.input_layernorm)
     query, key, value = (
-        F.linear(normed, projection.weight).unflatten(1, (-1, attention.head_width))
+        linear(normed, projection.weight).unflatten(1, (-1, attention.head_width))
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     angles = Rotation(rotation.cos[:, 0], rotation.sin[:, 0])
     mixed = torch.empty_like(query)
     for round_, buffer in cache.rounds(feed, key, attention.summary_vectors):
         _attend_round(query, key, value, angles, buffer, round_, mixed)
-    rows = x.addmm(mixed.flatten(1), attention.o_proj.weight.t())
+    rows = add_linear(x, mixed.flatten(1), attention.o_proj.weight)
     normed = _normalized(rows, block.post_attention_layernorm)
-    inner = F.silu(F.linear(normed, mlp.gate_proj.weight), inplace=True)
-    inner.mul_(F.linear(normed, mlp.up_proj.weight))
-    return rows.addmm(inner, mlp.down_proj.weight.t())
+    inner = F.silu(linear(normed, mlp.gate_proj.weight), inplace=True)
+    inner.mul_(linear(normed, mlp.up_proj.weight))
+    return add_linear(rows, inner, mlp.down_proj.weight)
 
 
 def _normalized(rows: Tensor, norm: RMSNorm) -> Tensor:
@@ -105,17 +103,7 @@ def _attend_round(
         out[tokens] = mixed
 
 
-def _compiled(function: Kernel) -> Kernel:
-    # Sums may be reordered, as every vectorized matrix product does; NaN and infinity keep
-    # their meaning.
-    options: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "nogil": True}
-    try:
-        return cast(Kernel, numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # nowhere to keep the cache: compile in every process
-        return cast(Kernel, numba.njit(**options)(function))
-
-
-@_compiled
+@compiled
 def _normalize(
     rows: Array, weight: Array, offset: np.float32, epsilon: np.float32, out: Array
 ) -> None:
@@ -129,7 +117,7 @@ def _normalize(
             out[row, i] = rows[row, i] * inverse * (weight[i] + offset)
 
 
-@_compiled
+@compiled
 def _rotate_into(
     query: Array,
     key: Array,
@@ -158,7 +146,7 @@ def _rotate_into(
                 buffer[1, row, head, place, i] = value[t, head, i]
 
 
-@_compiled
+@compiled
 def _attend(
     query: Array,
     buffer: Array,

@@ -27,6 +27,9 @@ BLOCK_BYTES = 1 << 16
 """Bytes whose marks and windows are kept at a time: they stay in a core's cache."""
 
 LANES = 4
+LANE_GAP = 2
+"""A lane writes up to so many records more than it has bytes: one before them, one behind."""
+
 SEGMENT_END = 1 << 31
 """Bit of a window's record that ends its segment."""
 
@@ -80,7 +83,7 @@ def code_windows(
     windows = np.empty(len(raw), np.uint32)
     ends = np.empty(len(lengths) + 1, np.uint32)
     marked = np.empty(BLOCK_BYTES + MAX_SEGMENT_BYTES, np.uint16)
-    records = np.empty(len(marked) + 2 * LANES, np.uint32)
+    records = np.empty(len(marked) + LANE_GAP * LANES, np.uint32)
     lanes = np.empty(LANES + 1, np.int64)
     counts = np.empty(LANES, np.int64)
     num_windows, segments_done = np.uint64(0), np.uint64(0)
@@ -92,7 +95,7 @@ def code_windows(
         position += num_bytes
         for lane in range(LANES):
             # The first record ends what was before the lane, which is nothing.
-            start = lanes[lane] + 2 * lane + 1
+            start = lanes[lane] + LANE_GAP * lane + 1
             for record in records[start : start + counts[lane]]:
                 windows[num_windows] = codes[record & _BASES]
                 num_windows += np.uint64(1)
@@ -149,8 +152,8 @@ def _walk(
     base1 = base2 = base3 = base0
     from0, from1 = np.uint64(lanes[0]), np.uint64(lanes[1])
     from2, from3 = np.uint64(lanes[2]), np.uint64(lanes[3])
-    at0, at1 = from0, from1 + np.uint64(2)
-    at2, at3 = from2 + np.uint64(4), from3 + np.uint64(6)
+    at0, at1 = from0, from1 + np.uint64(LANE_GAP)
+    at2, at3 = from2 + np.uint64(2 * LANE_GAP), from3 + np.uint64(3 * LANE_GAP)
     for step in range(np.uint64(steps)):
         base0, at0 = _follow(marked[from0 + step], base0, at0, slots, first, records)
         base1, at1 = _follow(marked[from1 + step], base1, at1, slots, first, records)
@@ -162,7 +165,7 @@ def _walk(
         for place in range(lanes[lane] + steps, lanes[lane + 1]):
             base, at = _follow(marked[place], base, at, slots, first, records)
         records[at] = base | np.uint64(SEGMENT_END)
-        counts[lane] = np.int64(at) - lanes[lane] - 2 * lane
+        counts[lane] = np.int64(at) - lanes[lane] - LANE_GAP * lane
 
 
 @inlined
