@@ -167,23 +167,41 @@ def test_translation(name: str, jointly: bool, job: Job) -> None:
         assert gain is not None and (gain > 0.99) == (expected == 1)
 
 
+# Of the release's 164 problems, those whose variant (first seed) breaks its own canonical solution:
+# tests that still use the old name, prompts that are no Python, transformations that go wrong.
+BROKEN_IN_THE_RELEASE = {
+    "func_name/FuncRenameButterFinger/s0": 2,
+    "func_name/FuncRenameCamelCase/s0": 1,
+    "func_name/FuncRenameChangeChar/s0": 2,
+    "func_name/FuncRenameInflectionalVariation/s0": 2,
+    "func_name/FuncRenameSwapChar/s0": 1,
+    "format/split_lines/s0": 7,
+    "format/tab_indent/s0": 3,
+    "natgen/DeadCodeInserter/s0": 5,
+    "natgen/DeadCodeInserterLast/s0": 2,
+    "natgen/ForWhileTransformer/s0": 6,
+    "natgen/OperandSwap/s0": 3,
+    "natgen/VarRenamerCB/s0": 3,
+    "natgen/VarRenamerNaive/s0": 3,
+    "natgen/VarRenamerRN/s0": 3,
+    "nlaugmenter/BackTranslation/s0": 28,
+    "nlaugmenter/SynonymInsertion/s0": 88,
+    "nlaugmenter/SynonymSubstitution/s0": 88,
+    "nlaugmenter/WhitespacePerturbation/s0": 17,
+}
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_oracle_on_all_of_recode(job: Job) -> None:
-    """Some released variants break the program before any answer; these are all of them."""
-    data = load_recode(full_data("recode-humaneval.tar.xz"))
-    model = ReplayModel(problems_of(recode_conditions(data)), module=ScriptedModule([]))
-    results = job("all").run(BytesWriter(model), recode_conditions(data))
+    conditions = recode_conditions(load_recode(full_data("recode-humaneval.tar.xz"), seeds=1))
+    model = ReplayModel(problems_of(conditions), module=ScriptedModule([]))
+    results = job("all").run(BytesWriter(model), conditions)
     broken = {
         condition: sum(not all(row) for row in results.correct(condition).values())
-        for condition in recode_conditions(data)
+        for condition in conditions
     }
-    assert broken["nominal"] == broken["nominal-partial"] == 0
-    assert broken["format/tab_indent/s0"] == 0
-    assert {name.split("/")[0] for name, count in broken.items() if count > 3} == {
-        "format",
-        "nlaugmenter",
-    }
+    assert {name: count for name, count in broken.items() if count} == BROKEN_IN_THE_RELEASE
 
 
 @pytest.mark.long
