@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.evaluation_options import CompressorOption, compressor_for
+from proxylm.cli.evaluation_options import CompressorOption, ReadAsOption, compressor_for
 from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
 
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from proxylm.inference.options import GenerationOptions
     from proxylm.inference.proposals import Proposals
     from proxylm.inference.token_reading import TokenReading
+
+Utf8Option = Annotated[
+    str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
+]
+RegexOption = Annotated[
+    str | None, typer.Option(help="The output matches this regular expression.")
+]
+JsonSchemaOption = Annotated[
+    Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
+]
+GrammarOption = Annotated[
+    Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
+]
 
 
 def generate(
@@ -41,21 +54,11 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="End before this string; may be given repeatedly.")
     ] = None,
-    utf8: Annotated[
-        str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
-    ] = "any",
-    regex: Annotated[
-        str | None, typer.Option(help="The output matches this regular expression.")
-    ] = None,
-    json_schema: Annotated[
-        Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
-    ] = None,
-    grammar: Annotated[
-        Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
-    ] = None,
-    read_as: Annotated[
-        str, typer.Option(help="bytes, or tokens: through a tokenizer proxy's compressor.")
-    ] = "bytes",
+    utf8: Utf8Option = "any",
+    regex: RegexOption = None,
+    json_schema: JsonSchemaOption = None,
+    grammar: GrammarOption = None,
+    read_as: ReadAsOption = "bytes",
     compressor: CompressorOption = None,
     max_new_symbols: Annotated[int, typer.Option(help="As tokens: most symbols.")] = 64,
     proposals: Annotated[
@@ -132,9 +135,10 @@ def _pieces_as_tokens(
     """The completion in one piece: symbols are spelled when all are there."""
     from proxylm.config import validate_config
     from proxylm.inference.decoding_row import Piece
+    from proxylm.inference.proposals import ONE_BYTE
     from proxylm.inference.symbol_decoding import SymbolOptions
 
-    if options.utf8 != "any" or options.guide is not None or proposals.kind != "one":
+    if options.constrains or proposals != ONE_BYTE:
         raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
     drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
     symbol_options = validate_config(

@@ -49,6 +49,11 @@ class GenerationOptions(Config):
             raise ValueError("give a list of byte strings, not one string")
         return value
 
+    @property
+    def constrains(self) -> bool:
+        """Whether the output must satisfy something."""
+        return self.start_constraint(b"") is not None
+
     def start_constraint(self, prompt: bytes) -> ConstraintState | None:
         """The state of what the output must satisfy; None where anything may follow."""
         states: list[ConstraintState] = []
