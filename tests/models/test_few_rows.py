@@ -1,0 +1,39 @@
+"""Products of a few rows beside the library's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from proxylm.models.cpu import few_rows
+from proxylm.models.cpu.few_rows import FEW_ROWS, add_linear, linear
+
+
+def some(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("count", [1, *FEW_ROWS, FEW_ROWS.stop])
+@pytest.mark.parametrize(("outputs", "inputs"), [(8, 16), (7, 33), (1, 5), (320, 128)])
+def test_they_equal_the_librarys(count: int, outputs: int, inputs: int) -> None:
+    rows, weight, to = some(count, inputs), some(outputs, inputs, seed=1), some(count, outputs)
+    expected = rows.double() @ weight.double().T
+    torch.testing.assert_close(linear(rows, weight).double(), expected, rtol=1e-5, atol=1e-4)
+    before = to.clone()
+    added = add_linear(to, rows, weight).double()
+    torch.testing.assert_close(added, to.double() + expected, rtol=1e-5, atol=1e-4)
+    assert torch.equal(to, before)
+
+
+def test_one_row_many_rows_and_large_matrices_go_to_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours: list[int] = []
+    monkeypatch.setattr(few_rows, "_add_products", lambda rows, *_: ours.append(len(rows)))
+    for count in (1, 2, FEW_ROWS.stop - 1, FEW_ROWS.stop):
+        linear(some(count, 8), some(8, 8))
+    assert ours == [2, FEW_ROWS.stop - 1]
+    monkeypatch.setattr(few_rows, "FEW_PRODUCTS", 3 * 64)
+    add_linear(some(3, 8), some(3, 8), some(8, 8))
+    add_linear(some(4, 8), some(4, 8), some(8, 8))
+    assert ours == [2, FEW_ROWS.stop - 1, 3]
