@@ -15,7 +15,7 @@ from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY,
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 
 CASES_PER_SETTINGS = 175
-LONG_CASES_PER_SETTINGS = 1000
+LONG_CASES_PER_SETTINGS = 500
 NOISE = 1e-15
 assert CASES_PER_SETTINGS * len(ALL_SETTINGS) >= 2000
 
@@ -53,7 +53,7 @@ def test_forms_agree(forms, some):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@given(some=st.lists(segments(1024), min_size=1, max_size=4))
+@given(some=st.lists(segments(256), min_size=1, max_size=4))
 @settings(max_examples=LONG_CASES_PER_SETTINGS, deadline=None, suppress_health_check=UNCHECKED)
 def test_forms_agree_at_length(forms, some):
     assert_forms_agree(forms, some)
