@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections import Counter
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from proxylm.models.cache import Cache
 from proxylm.models.feed import Feed
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
-from small_models import small_model
+from small_models import endless, small_model
 from trained_models import source_text, trained_model
 
 NEAR_TIE = 1e-4
@@ -319,3 +321,48 @@ def test_typical_acceptance_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(batch_decoder, "_verify", verify)
     counts = sample_counts(model, Chain(least_probability=0))
     assert chi_square_excess(counts, exact_distribution(model)) > 10
+
+
+# The long forms.
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw")])
+def test_greedy_bytes_over_a_thousand_prompts(attention: str, heads: str) -> None:
+    model, prompts = trained_model(attention, heads, steps=250), some_prompts(1200, seed=6)
+    expected, passes = decoded(model, prompts, OneByte(), max_new_bytes=48)
+    for proposals in PROPOSALS:
+        found, fewer = decoded(model, prompts, proposals, max_new_bytes=48)
+        ties = near_ties(model, prompts, found, expected)
+        print(f"{attention} {heads} {proposals!r}: {ties} of 1200 differ, all by near ties")
+        assert ties <= 12
+        assert fewer < 0.8 * passes
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("proposals", [OneByte(), Tree()])
+def test_a_hundred_thousand_bytes_in_constant_memory_per_chunk(proposals: Proposals) -> None:
+    model, new_bytes, chunk = endless(deepcopy(trained_model("eva", "raw"))), 100_000, 4
+    decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
+    options = generation_options(max_new_bytes=new_bytes, temperature=1.0, seed=1)
+    decoder.add(DecodingRequest(prompt=b"for", options=options))
+    written, python_bytes = 0, []
+    tracemalloc.start()
+    try:
+        while decoder.active:
+            before = written // 10_000
+            written += sum(len(piece.data) for piece in decoder.step())
+            if decoder.active and written // 10_000 > before:
+                python_bytes.append(tracemalloc.get_traced_memory()[0])
+                for layer in decoder._cache.layers:
+                    assert layer.buffer is not None
+                    places = layer.buffer.shape[3]
+                    assert places <= 2 * written / chunk + 16 + 40
+                    assert layer.buffer.untyped_storage().nbytes() == layer.buffer.nbytes
+    finally:
+        tracemalloc.stop()
+    assert written == new_bytes
+    assert len(python_bytes) >= 8
+    assert python_bytes[-1] - python_bytes[1] < 100_000, "nothing else may grow"

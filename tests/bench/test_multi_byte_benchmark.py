@@ -1,0 +1,95 @@
+"""The benchmark of several bytes per pass, on a model that has learned next to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxylm.bench import multi_byte
+from proxylm.bench.multi_byte import (
+    accepted_on_texts,
+    continue_in_turn,
+    distinct_grams,
+    held_out_texts,
+    run_multi_byte_benchmark,
+)
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.inference.options import GenerationOptions
+from proxylm.inference.proposals import Chain, Tree
+from proxylm.views.prepare import prepare
+from proxylm.views.store import ViewStore
+from trained_models import source_text, trained_model
+
+
+def small_store(folder: Path, *, held_out_fraction: float) -> ViewStore:
+    sources = folder / "sources"
+    sources.mkdir()
+    for index in range(12):
+        lines = [f"value_{index}_{line} = {line * index}\n" for line in range(60)]
+        (sources / f"{index}.py").write_text("".join(lines))
+    corpus = open_corpus(CorpusConfig(path=str(sources)))
+    prepare(corpus, {}, folder / "store", held_out_fraction=held_out_fraction)
+    return ViewStore.open(folder / "store")
+
+
+def test_rows_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, store = trained_model("eva", "raw"), small_store(tmp_path, held_out_fraction=0.5)
+    monkeypatch.setattr(multi_byte, "train_on_standard_library", lambda *_: (model, store))
+    rows = {row.case: row for row in run_multi_byte_benchmark(steps=1, prompts=3, new_bytes=12)}
+    for kind in ("chain", "tree"):
+        for suffix in ("", "/sampled"):
+            case = f"generate/{kind}{suffix}"
+            assert rows[case].unit == "bytes/s"
+            per_pass = rows[f"{case}/bytes-per-pass"]
+            assert 1 <= per_pass.value <= 8
+            assert per_pass.yardstick <= 1
+            assert 0 <= rows[f"{case}/accepted"].value < per_pass.value
+            assert rows[f"{case}/same-output"].value == 3
+        assert rows[f"generate/{kind}/accepted-on-text"].value >= 0
+    assert 0 < rows["generate/distinct-8-grams"].value <= 1
+    assert rows["generate/one-byte/8-heads"].value > 0
+
+
+def test_held_out_texts_begin_lines_of_documents_that_were_not_trained_on(tmp_path: Path) -> None:
+    store = small_store(tmp_path, held_out_fraction=0.4)
+    held_out = [store.raw(int(i)).tobytes() for i in store.ordinals(held_out=True)]
+    assert 2 <= len(held_out) < 12
+    texts = held_out_texts(store, 20, 100)
+    assert len(set(texts)) == 20
+    for text in texts:
+        assert text.startswith(b"value_")
+        assert len(text) == 100
+        assert sum(text in document for document in held_out) == 1
+
+
+def test_distinct_grams_count_repetition() -> None:
+    assert distinct_grams([bytes(range(50))]) == 1
+    assert distinct_grams([b"a" * 50]) == pytest.approx(1 / 43)
+    assert distinct_grams([b"short", b""]) == 0
+
+
+def test_passes_and_accepted_bytes_add_up() -> None:
+    model = trained_model("eva", "raw")
+    prompts = [source_text()[start : start + 20] for start in (0, 100, 333)]
+    tallies = continue_in_turn(model, prompts, GenerationOptions(max_new_bytes=30))
+    assert tallies["one-byte"].accepted == 0
+    for kind in ("chain", "tree"):
+        assert tallies[kind].outputs == tallies["one-byte"].outputs
+        assert tallies[kind].accepted > 0
+        assert tallies[kind].passes < tallies["one-byte"].passes
+
+
+@pytest.mark.parametrize("proposals", [Chain(), Tree()])
+def test_acceptance_on_a_models_own_text_is_that_of_writing_it(
+    proposals: Chain | Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multi_byte, "PROMPT_BYTES", 20)
+    monkeypatch.setattr(multi_byte, "KINDS", {"ours": proposals})
+    model = trained_model("eva", "raw")
+    prompt = source_text()[:20]
+    tallies = continue_in_turn(model, [prompt], GenerationOptions(max_new_bytes=60))
+    tally = tallies["ours"]
+    assert len(tally.outputs[0]) == 60
+    accepted = accepted_on_texts(model, [prompt + tally.outputs[0]], proposals)
+    assert accepted == pytest.approx(tally.accepted / tally.passes, abs=0.15)
