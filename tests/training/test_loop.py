@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import CONTEXT, SYMBOL_COUNT, tiny_config
 
 from proxylm.mixing.batch import Batch
 from proxylm.models.language_model import LanguageModel
@@ -17,6 +16,7 @@ from proxylm.symbols import IGNORED_TARGET, vocabulary_size
 from proxylm.training.device import place_for
 from proxylm.training.loop import Trainer, TrainingDivergedError, trained_positions
 from proxylm.training.optimizer import build_optimizer
+from small_runs import CONTEXT, SYMBOL_COUNT, tiny_config
 
 
 @dataclass

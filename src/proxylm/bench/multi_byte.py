@@ -187,7 +187,7 @@ def accepted_on_texts(model: LanguageModel, texts: Sequence[bytes], proposals: P
         window = window_of(model.config.attention, len(symbols))
         with torch.inference_mode():
             hidden = model.hidden(torch.from_numpy(symbols)[None])[0]
-            probabilities = heads.probabilities(hidden, [0.0] * len(symbols))
+            probabilities = heads.probabilities(hidden, [1.0] * len(symbols))
         newest = PROMPT_BYTES  # the symbol that is certain; those before it are fed
         while newest + 1 < len(symbols):
             draft = proposals.draft(

@@ -13,6 +13,10 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
 
+GREEDY_TEMPERATURE = 0.5
+"""What the heads' logits are divided by where head 0 is greedy: it chooses its most probable byte
+more often than a text would, and the heads are right about that more often than they say."""
+
 
 def proposal_head_count(config: ModelConfig) -> int:
     """``K``: heads beside head 0, shared ones first, then raw ones (method, section 5)."""
@@ -38,9 +42,9 @@ class ProposalHeads:
     def probabilities(self, hidden: Tensor, temperatures: Sequence[float]) -> NDArray[np.float32]:
         """Of every byte by every head, ``[r, K, 256]``, from final states ``[r, width]``.
 
-        Temperature 0 is taken as 1: how sure the heads are still says how far to go.
+        Temperature 0 is taken as ``GREEDY_TEMPERATURE``: how sure the heads are says how far to go.
         """
         logits = torch.nn.functional.linear(hidden, self._weight).float()
-        divisors = logits.new_tensor([temperature or 1.0 for temperature in temperatures])
+        divisors = logits.new_tensor([value or GREEDY_TEMPERATURE for value in temperatures])
         scaled = logits.unflatten(1, (self.count, BYTE_COUNT)) / divisors[:, None, None]
         return torch.softmax(scaled, dim=-1).cpu().numpy()
