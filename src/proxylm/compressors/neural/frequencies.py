@@ -23,7 +23,7 @@ TOTAL_BITS = 16
 TOTAL = 1 << TOTAL_BITS
 
 UNCERTAIN_PROBABILITY = 1e-12
-"""Probabilities this close to a decision are uncertain; float64 passes differ by about 1e-15."""
+"""Probabilities this close to a decision are uncertain; float64 passes differ by about 3e-15."""
 
 Frequencies = NDArray[np.uint32]
 """Rows of frequencies, uint32 ``[..., 256]``, each row of total 2^16."""
