@@ -62,6 +62,15 @@ class Format(IntEnum):
         return COMPRESSED_CLOSE if self else RAW_CLOSE
 
 
+def opening(content_format: Format, *, sentinels: bool) -> list[int]:
+    """What stands before a text's content: ``<bos>`` and the sentinel, or ``<bos>`` alone.
+
+    >>> opening(Format.RAW, sentinels=True)
+    [1, 12]
+    """
+    return [BOS, content_format.open] if sentinels else [BOS]
+
+
 def vocabulary_size(compressed_symbol_count: int) -> int:
     """Size of the shared vocabulary for a compressor of ``K`` symbols (0: bytes alone).
 

@@ -16,7 +16,7 @@ import proxylm
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.symbol_decoding import SymbolOptions
+from proxylm.inference.options import SymbolOptions
 from proxylm.inference.token_reading import TokenReading
 from proxylm.symbols import vocabulary_size
 from small_models import save_small_run

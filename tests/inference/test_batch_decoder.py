@@ -10,15 +10,17 @@ import torch
 
 from proxylm.inference.batch_decoder import BatchDecoder
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding_row import DecodingRequest, Finish, Piece
+from proxylm.inference.decoding_row import Finish, Piece
 from proxylm.inference.logprobs import byte_logprobs
 from proxylm.inference.options import generation_options
-from proxylm.inference.raw_text import may_follow, prompt_symbols
+from proxylm.inference.output_format import raw_output
+from proxylm.inference.raw_text import prompt_symbols
+from proxylm.inference.request import ByteRequest
 from proxylm.symbols import EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import ATTENTIONS, small_model
 
 REQUESTS = [
-    DecodingRequest(prompt=prompt, options=generation_options(**options), sample=sample)
+    ByteRequest(prompt=prompt, options=generation_options(**options), sample=sample)
     for sample, (prompt, options) in enumerate(
         [
             (b"def area(radius):\n", {"max_new_bytes": 30}),
@@ -51,7 +53,7 @@ def joined(pieces: list[Piece]) -> dict[int, tuple[bytes, Finish]]:
     }
 
 
-def alone(model: ByteModel, request: DecodingRequest) -> tuple[bytes, Finish]:
+def alone(model: ByteModel, request: ByteRequest) -> tuple[bytes, Finish]:
     [completion] = model.complete([request.prompt], request.options, samples=[request.sample])
     return completion.data, completion.finish
 
@@ -105,7 +107,7 @@ def test_log_probabilities_are_those_of_head_0_at_temperature_1(
 ) -> None:
     decoder = BatchDecoder(model.module, max_rows=1)
     options = generation_options(max_new_bytes=25, temperature=1.3, top_p=0.9, seed=2, stop=stop)
-    decoder.add(DecodingRequest(prompt=b"ab", options=options, logprobs=3))
+    decoder.add(ByteRequest(prompt=b"ab", options=options, logprobs=3))
     pieces = []
     while decoder.active:
         pieces += decoder.step()
@@ -115,8 +117,8 @@ def test_log_probabilities_are_those_of_head_0_at_temperature_1(
     assert bytes(entry.symbol - RAW_OFFSET for entry in logprobs) == data
     assert len(data) > 5
     ids = torch.from_numpy(prompt_symbols(b"ab" + data, sentinels=True))[None]
-    logits = model.logits(ids)[0, :, 0, : RAW_OFFSET + 256].clone()
-    logits[:, ~torch.from_numpy(may_follow(sentinels=True))] = -torch.inf
+    mask = torch.from_numpy(raw_output(sentinels=True).mask)
+    logits = model.logits(ids)[0, :, 0, : RAW_OFFSET + 256] + mask
     expected = torch.log_softmax(logits.double(), dim=-1)[3 : 3 + len(data)]
     for position, entry in enumerate(logprobs):
         assert entry.logprob == pytest.approx(float(expected[position, entry.symbol]), abs=1e-3)
@@ -130,7 +132,7 @@ def test_bytes_of_a_stop_string_take_their_log_probabilities_along(model: ByteMo
     free = model.generate(b"ab", max_new_bytes=25)
     decoder = BatchDecoder(model.module, max_rows=1)
     options = generation_options(max_new_bytes=25, stop=[free[8:11]])
-    decoder.add(DecodingRequest(prompt=b"ab", options=options, logprobs=0))
+    decoder.add(ByteRequest(prompt=b"ab", options=options, logprobs=0))
     pieces = []
     while decoder.active:
         pieces += decoder.step()
@@ -142,10 +144,10 @@ def test_bytes_of_a_stop_string_take_their_log_probabilities_along(model: ByteMo
 
 
 def test_byte_logprobs_leave_out_what_cannot_follow() -> None:
-    logits = np.zeros(RAW_OFFSET + 256, np.float32)
     for sentinels, count in ((True, 258), (False, 257)):
-        entry = byte_logprobs(logits, EOS, alternatives=2, sentinels=sentinels)
+        logits = raw_output(sentinels=sentinels).mask
+        entry = byte_logprobs(logits, EOS, alternatives=2)
         assert entry.logprob == pytest.approx(-np.log(count))
         assert entry.alternatives[0][0] == EOS
-    closed = byte_logprobs(logits, RAW_CLOSE, alternatives=0, sentinels=False)
+    closed = byte_logprobs(logits, RAW_CLOSE, alternatives=0)
     assert closed.logprob == -np.inf

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from proxylm.inference import batch_decoder
 from proxylm.inference.batch_decoder import BatchDecoder
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding_row import DecodingRequest, DecodingRow, Finish
+from proxylm.inference.decoding_row import DecodingRow, Finish
 from proxylm.inference.options import generation_options
+from proxylm.inference.output_format import raw_output
 from proxylm.inference.proposals import Chain, Draft, OneByte, Proposals, Tree
-from proxylm.inference.raw_text import may_follow, prompt_symbols
+from proxylm.inference.raw_text import prompt_symbols
+from proxylm.inference.request import ByteRequest
 from proxylm.inference.sampling import nucleus
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
@@ -66,7 +68,7 @@ def decoded(
     while added < len(prompts) or decoder.active:
         while added < len(prompts) and decoder.free_rows:
             chosen = generation_options(**options)
-            decoder.add(DecodingRequest(prompt=prompts[added], options=chosen, sample=added))
+            decoder.add(ByteRequest(prompt=prompts[added], options=chosen, sample=added))
             added += 1
         passes += 1
         for piece in decoder.step():
@@ -81,7 +83,7 @@ def next_logits(model: LanguageModel, symbols: list[int]) -> NDArray[np.float32]
     """Head 0's logits by a whole forward pass; minus infinity where a symbol cannot follow."""
     with torch.inference_mode():
         logits = model.logits(torch.tensor([symbols]))[0, -1, 0, :COMPRESSED_OFFSET].numpy()
-    return np.where(may_follow(sentinels=model.config.sentinels), logits, np.float32(-np.inf))
+    return logits + raw_output(sentinels=model.config.sentinels).mask
 
 
 def is_near_tie(model: LanguageModel, prompt: bytes, ours: bytes, theirs: bytes) -> bool:
@@ -228,7 +230,7 @@ def test_log_probabilities_do_not_depend_on_the_proposals() -> None:
     for proposals in (OneByte(), Tree()):
         decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
         options = generation_options(max_new_bytes=30)
-        decoder.add(DecodingRequest(prompt=b"self.", options=options, logprobs=2))
+        decoder.add(ByteRequest(prompt=b"self.", options=options, logprobs=2))
         pieces = []
         while decoder.active:
             pieces += decoder.step()
@@ -369,7 +371,7 @@ def test_a_hundred_thousand_bytes_in_constant_memory_per_chunk(proposals: Propos
     model, new_bytes, chunk = endless(deepcopy(trained_model("eva", "raw"))), 100_000, 4
     decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
     options = generation_options(max_new_bytes=new_bytes, temperature=0.5, seed=1)
-    decoder.add(DecodingRequest(prompt=b"for", options=options))
+    decoder.add(ByteRequest(prompt=b"for", options=options))
     written, objects = 0, []
     while decoder.active:
         before = written // 10_000

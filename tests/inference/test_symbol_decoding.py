@@ -10,17 +10,13 @@ import torch
 
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.errors import CheckpointError, DataError
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Completion, Finish
-from proxylm.inference.options import generation_options
+from proxylm.inference.decoding import Completion, complete
+from proxylm.inference.decoding_row import Finish
+from proxylm.inference.options import SymbolOptions, generation_options
+from proxylm.inference.proposals import Tree
+from proxylm.inference.request import ByteRequest, SymbolRequest
 from proxylm.inference.sampling import draw, uniform
-from proxylm.inference.symbol_decoding import (
-    ByteSpeller,
-    CompressedSpeller,
-    OutputFormat,
-    SymbolOptions,
-    complete_symbols,
-)
+from proxylm.inference.spelling import ByteSpeller, CompressedSpeller
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import (
     BOS,
@@ -31,7 +27,6 @@ from proxylm.symbols import (
     RAW_CLOSE,
     RAW_OFFSET,
     RAW_OPEN,
-    Format,
 )
 from small_models import small_model
 
@@ -65,10 +60,6 @@ def compressed_prompt(*symbols: int) -> np.ndarray:
     return np.array([BOS, COMPRESSED_OPEN, *(s + COMPRESSED_OFFSET for s in symbols)], np.int64)
 
 
-def raw_prompt(prompt: bytes) -> np.ndarray:
-    return np.array([BOS, RAW_OPEN, *(byte + RAW_OFFSET for byte in prompt)], np.int64)
-
-
 def plain_symbols(
     model: LanguageModel,
     prompt: np.ndarray,
@@ -98,44 +89,58 @@ def plain_symbols(
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_symbols_are_those_of_the_definition(temperature: float) -> None:
     model, compressor = small_model(seed=3, sharpness=20), WordCompressor()
-    prompts = [compressed_prompt(1), compressed_prompt(0, 5, 6, 2, 2), compressed_prompt()]
+    prompts, samples = [[1], [0, 5, 6, 2, 2], []], [4, 5, 6]
     options = SymbolOptions(max_new_symbols=12, temperature=temperature, top_p=0.9, seed=5)
-    ours = complete_symbols(
-        model,
-        prompts,
-        OutputFormat(model, Format.COMPRESSED, compressor.symbol_count),
-        [
-            CompressedSpeller(compressor, (prompt[2:] - COMPRESSED_OFFSET).astype(np.uint32))
-            for prompt in prompts
-        ],
-        options,
-        samples=[4, 5, 6],
-    )
+    requests = [
+        SymbolRequest(
+            prompt=np.array(prompt, np.uint32),
+            compressor=compressor,
+            options=options,
+            sample=sample,
+        )
+        for prompt, sample in zip(prompts, samples, strict=True)
+    ]
+    ours = complete(model, requests)
     allowed = [EOS, COMPRESSED_CLOSE, *range(COMPRESSED_OFFSET, COMPRESSED_OFFSET + len(WORDS))]
     lengths = []
-    for prompt, completion, sample in zip(prompts, ours, [4, 5, 6], strict=True):
-        symbols = plain_symbols(model, prompt, allowed, options, sample)
+    for prompt, completion, sample in zip(prompts, ours, samples, strict=True):
+        symbols = plain_symbols(model, compressed_prompt(*prompt), allowed, options, sample)
         if symbols.count(7) % 2 == 0:
             assert completion.data == b"".join(WORDS[symbol] for symbol in symbols)
         lengths.append(len(symbols))
     assert max(lengths) > 3
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_bytes_after_raw_prompts_equal_the_byte_decoder(temperature: float) -> None:
-    model = ByteModel(small_model(seed=2, sharpness=12))
-    prompts = [b"def f(x):\n", b"a", b""]
-    settings = {"temperature": temperature, "top_p": 0.95, "seed": 9, "stop": [b"\x00", b"ab"]}
-    expected = model.complete(prompts, generation_options(max_new_bytes=40, **settings))
-    ours = complete_symbols(
-        model.module,
-        [raw_prompt(prompt) for prompt in prompts],
-        OutputFormat(model.module, Format.RAW),
-        [ByteSpeller() for _ in prompts],
-        SymbolOptions(max_new_symbols=40, **settings | {"stop": tuple(settings["stop"])}),
-        samples=[0, 1, 2],
+def test_bytes_and_symbols_are_decoded_together_with_and_without_proposals() -> None:
+    model, compressor = small_model(seed=7, sharpness=20), WordCompressor()
+    symbols = SymbolRequest(
+        prompt=np.array([0, 5], np.uint32),
+        compressor=compressor,
+        options=SymbolOptions(max_new_symbols=12),
     )
-    assert ours == expected
+    data = ByteRequest(prompt=b"def f(x):\n", options=generation_options(max_new_bytes=24))
+    alone = [complete(model, [request])[0] for request in (symbols, data)]
+    assert all(len(completion.data) > 2 for completion in alone)
+    assert complete(model, [symbols, data]) == alone
+    assert complete(model, [symbols, data], proposals=Tree()) == alone
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_prefix_stands_in_place_of_the_opening(temperature: float) -> None:
+    model = small_model(seed=2, sharpness=12)
+    prompt, symbols = b"a(x", compressed_prompt(1, 6, 2)
+    prefix = np.concatenate([symbols, [COMPRESSED_CLOSE, RAW_OPEN]])
+    drawing: dict[str, Any] = {"temperature": temperature, "top_p": 0.95, "seed": 9}
+    options = generation_options(max_new_bytes=16, **drawing)
+    [ours] = complete(model, [ByteRequest(prompt=prompt, prefix=prefix, options=options, sample=3)])
+    read = np.concatenate([prefix, [value + RAW_OFFSET for value in prompt]])
+    allowed = [EOS, RAW_CLOSE, *range(RAW_OFFSET, RAW_OFFSET + 256)]
+    expected = plain_symbols(
+        model, read, allowed, SymbolOptions(max_new_symbols=16, **drawing), sample=3
+    )
+    values = [symbol + COMPRESSED_OFFSET - RAW_OFFSET for symbol in expected]
+    assert ours.data == bytes(values) and values
 
 
 def test_spelling_waits_for_whole_units_and_never_shows_the_prompt() -> None:
@@ -149,22 +154,19 @@ def forced_model(*symbols: int) -> LanguageModel:
     """A model that writes these ids, whatever it reads: each id's embedding selects the next."""
     model = small_model(seed=1)
     weight = model.lm_head.weight.data.zero_()
-    hidden = model.hidden(torch.tensor([[BOS]]))[0, -1]
+    hidden = model.hidden(torch.tensor([[BOS, COMPRESSED_OPEN]]))[0, -1]
     for rank, symbol in enumerate(reversed(symbols)):
         weight[symbol] = hidden * (1 + rank)
     return model
 
 
 def complete_once(model: LanguageModel, **options: Any) -> Completion:
-    compressor = WordCompressor()
-    [completion] = complete_symbols(
-        model,
-        [np.array([BOS], np.int64)],
-        OutputFormat(model, Format.COMPRESSED, compressor.symbol_count),
-        [CompressedSpeller(compressor, np.empty(0, np.uint32))],
-        SymbolOptions(**{"max_new_symbols": 1} | options),
-        samples=[0],
+    request = SymbolRequest(
+        prompt=np.empty(0, np.uint32),
+        compressor=WordCompressor(),
+        options=SymbolOptions(**{"max_new_symbols": 1} | options),
     )
+    [completion] = complete(model, [request])
     return completion
 
 

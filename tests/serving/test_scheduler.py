@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import DecodingRequest
 from proxylm.inference.options import GenerationOptions
+from proxylm.inference.request import ByteRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -35,7 +35,7 @@ class Client:
         self.started = threading.Event()
         self.ended = threading.Event()
         options = GenerationOptions(max_new_bytes=new_bytes)
-        request = DecodingRequest(prompt=prompt, options=options, sample=0)
+        request = ByteRequest(prompt=prompt, options=options, sample=0)
         self.job = Job(request=request, on_event=self.receive, scorer=scorer)
 
     def receive(self, event: Event) -> None:

@@ -25,12 +25,13 @@ from proxylm.bench.generate import bare_products, one_thread
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
 from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import DecodingRequest, Finish
+from proxylm.inference.decoding_row import Finish
 from proxylm.inference.loading import load
 from proxylm.inference.options import GenerationOptions
 from proxylm.inference.proposal_heads import ProposalHeads
 from proxylm.inference.proposals import ONE_BYTE, Chain, Draft, Proposals, Tree
 from proxylm.inference.raw_text import prompt_symbols
+from proxylm.inference.request import ByteRequest
 from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.layout import window_of
@@ -165,7 +166,7 @@ def _continue(
 ) -> None:
     decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
     start, new = time.perf_counter(), bytearray()
-    decoder.add(DecodingRequest(prompt=prompt, options=options))
+    decoder.add(ByteRequest(prompt=prompt, options=options))
     while decoder.active:
         tally.passes += 1
         for piece in decoder.step():

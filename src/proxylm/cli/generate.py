@@ -132,11 +132,9 @@ def _pieces_as_tokens(
     proposals: Proposals,
     max_new_symbols: int,
 ) -> Iterator[Piece]:
-    """The completion in one piece: symbols are spelled when all are there."""
     from proxylm.config import validate_config
-    from proxylm.inference.decoding_row import Piece
+    from proxylm.inference.options import SymbolOptions
     from proxylm.inference.proposals import ONE_BYTE
-    from proxylm.inference.symbol_decoding import SymbolOptions
 
     if options.constrains or proposals != ONE_BYTE:
         raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
@@ -144,8 +142,7 @@ def _pieces_as_tokens(
     symbol_options = validate_config(
         SymbolOptions, drawn | {"max_new_symbols": max_new_symbols}, origin="generation"
     )
-    [completion] = tokens.complete([prompt], symbol_options, samples=[0])
-    yield Piece(handle=0, data=completion.data, finish=completion.finish)
+    return tokens.pieces(prompt, symbol_options)
 
 
 def _guide(

@@ -20,7 +20,7 @@ from proxylm.evaluation.passes import DEFAULT_BATCH_SYMBOLS, ScoredSequence, seq
 from proxylm.evaluation.readings import Content, Reading
 from proxylm.evaluation.windows import window_span
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import BOS, Format
+from proxylm.symbols import Format, opening
 
 
 def bits_per_byte(
@@ -86,7 +86,7 @@ def content_bits(
     """
     if content_format is Format.RAW:
         model.config.require_raw_bytes()
-    prefix = opening(model, content_format)
+    prefix = np.array(opening(content_format, sentinels=model.config.sentinels), dtype=np.int64)
     sequences = [
         ScoredSequence(prefix=prefix, content=_ids(model, index, content, content_format))
         for index, content in enumerate(contents)
@@ -96,12 +96,6 @@ def content_bits(
     return sequence_bits(
         model, sequences, context=context, stride=stride, batch_symbols=batch_symbols
     )
-
-
-def opening(model: LanguageModel, content_format: Format) -> NDArray[np.int64]:
-    """What stands before a document's content: ``<bos>`` and the sentinel, or ``<bos>`` alone."""
-    ids = [BOS, content_format.open] if model.config.sentinels else [BOS]
-    return np.array(ids, dtype=np.int64)
 
 
 def _ids(

@@ -26,7 +26,7 @@ from proxylm.evaluation.generation.job import GenerationJob
 from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.generation.writers import (
     ProgramWriter,
-    symbol_options,
+    byte_options,
     weights_fingerprint,
 )
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
@@ -35,16 +35,15 @@ from proxylm.evaluation.passes import ScoredSequence, sequence_bits
 from proxylm.evaluation.readings import RawView
 from proxylm.evaluation.scoring import require_compressor
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Completion
-from proxylm.inference.symbol_decoding import ByteSpeller, OutputFormat, complete_symbols
+from proxylm.inference.decoding import Completion, complete
+from proxylm.inference.raw_text import raw_symbols
+from proxylm.inference.request import ByteRequest
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
     COMPRESSED_OFFSET,
     COMPRESSED_OPEN,
-    RAW_OFFSET,
     RAW_OPEN,
-    Format,
 )
 
 ORACLE = "oracle"
@@ -129,18 +128,13 @@ class TranslationWriter(ProgramWriter):
         samples: Sequence[int],
     ) -> list[Completion]:
         """See the base class; the budget is that of bytes."""
+        options = byte_options(plan, stop)
         prefixes = self.prompts.prefixes(problems)
-        return complete_symbols(
-            self.model.module,
-            [
-                np.concatenate([prefix, _raw_ids(problem.prompt)])
-                for prefix, problem in zip(prefixes, problems, strict=True)
-            ],
-            OutputFormat(self.model.module, Format.RAW),
-            [ByteSpeller() for _ in problems],
-            symbol_options(plan, plan.budget.max_bytes, stop),
-            samples,
-        )
+        requests = [
+            ByteRequest(prompt=problem.prompt, prefix=prefix, options=options, sample=sample)
+            for problem, prefix, sample in zip(problems, prefixes, samples, strict=True)
+        ]
+        return complete(self.model.module, requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +253,7 @@ def translation_gain(
     sequences = [
         ScoredSequence(
             prefix=prefix,
-            content=_raw_ids(problem.prompt + problem.solution),
+            content=raw_symbols(problem.prompt + problem.solution),
             first_scored=len(problem.prompt),
         )
         for prefix, problem in zip(prefixes, problems, strict=True)
@@ -285,7 +279,3 @@ def translation_gain(
         translated_bits_per_byte=float(translated),
         gain=float(1 - translated / alone),
     )
-
-
-def _raw_ids(data: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + RAW_OFFSET

@@ -20,13 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxylm.inference.decoding_row import DecodingRequest, DecodingRow, Piece
+from proxylm.inference.decoding_row import DecodingRow, Piece
 from proxylm.inference.proposal_heads import ProposalHeads
 from proxylm.inference.proposals import NOTHING, ONE_BYTE, Draft, OneByte, Proposals
-from proxylm.inference.raw_text import may_follow
+from proxylm.inference.request import DecodingRequest
 from proxylm.models.feed import SymbolTree
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import COMPRESSED_OFFSET
 
 PREFILL_SYMBOLS = 2048
 """Most prompt symbols (over all rows) of one forward pass: bounds the memory a prompt takes."""
@@ -52,8 +51,6 @@ class BatchDecoder:
         self._max_rows = max_rows
         self._proposals = proposals
         self._heads = ProposalHeads(model)
-        allowed = may_follow(sentinels=model.config.sentinels)
-        self._mask = np.where(allowed, 0, -np.inf).astype(np.float32)
         # By their place in the cache:
         self._rows: dict[int, DecodingRow] = {}
         self._drafts: dict[int, Draft] = {}
@@ -129,7 +126,10 @@ class BatchDecoder:
             if not row.pending_count
         }
         read = [t for place, start in starts.items() for t in range(start, int(ends[place]))]
-        logits = self._head_0_logits(hidden[read] if len(read) < len(hidden) else hidden)
+        logits = self._head_0_logits(
+            hidden[read] if len(read) < len(hidden) else hidden,
+            end=max((rows[place].output.end for place in starts), default=0),
+        )
         paths, newest, first = {}, {}, 0
         for place, start in starts.items():
             draft = self._draft(place)
@@ -154,7 +154,10 @@ class BatchDecoder:
     def _propose(self, newest: dict[int, int], hidden: Tensor) -> None:
         """Drafts of the next pass: by place, from the state that chose its newest symbol."""
         self._drafts = {}
-        if isinstance(self._proposals, OneByte) or not self._heads.count or not newest:
+        if isinstance(self._proposals, OneByte) or not self._heads.count:
+            return
+        newest = {place: t for place, t in newest.items() if self._rows[place].takes_proposals}
+        if not newest:
             return
         rows = [self._rows[place] for place in newest]
         probabilities = self._heads.probabilities(
@@ -164,19 +167,18 @@ class BatchDecoder:
         for place, row, by_head in zip(newest, rows, probabilities, strict=True):
             self._drafts[place] = self._proposals.draft(
                 by_head,
-                depth=row.bytes_left - 1,  # the last byte is chosen, and never fed
+                depth=row.symbols_left - 1,  # the last byte is chosen, and never fed
                 window_depth=int(rooms[place]) - 1,
             )
 
-    def _head_0_logits(self, hidden: Tensor) -> NDArray[np.float32]:
-        """Of specials and bytes after final states ``[n, width]``, ``[n, COMPRESSED_OFFSET]``.
+    def _head_0_logits(self, hidden: Tensor, *, end: int) -> NDArray[np.float32]:
+        """Of the ids below ``end`` after final states ``[n, width]``, ``[n, end]``.
 
-        Minus infinity where a symbol cannot follow inside raw text. The output layer's first rows
-        are head 0's, and specials and bytes come first among them: the others are not computed.
+        The output layer's first rows are head 0's, and specials and bytes come first among them:
+        where only bytes are written, those of compressed symbols are not computed.
         """
-        weight = self._model.lm_head.weight[:COMPRESSED_OFFSET]
-        logits = torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
-        return logits + self._mask
+        weight = self._model.lm_head.weight[:end]
+        return torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
 
     def _free(self, place: int) -> None:
         del self._rows[place]
@@ -191,7 +193,7 @@ def _verify(row: DecodingRow, draft: Draft, logits: NDArray[np.float32]) -> list
     Args:
         row: takes the symbols in.
         draft: the proposals.
-        logits: ``[1 + m, COMPRESSED_OFFSET]`` or more, after the newest symbol and each proposal.
+        logits: ``[1 + m, n]`` or more rows, after the newest symbol and each proposal.
 
     Returns:
         The way through the draft: 0, then the accepted proposals' indices (as in its parents).

@@ -18,13 +18,14 @@ from proxylm.errors import UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import RawView
 from proxylm.inference.decoding import Completion, complete, decode
-from proxylm.inference.decoding_row import DecodingRequest, Piece
+from proxylm.inference.decoding_row import Piece
 from proxylm.inference.options import (
     GenerationKeywords,
     GenerationOptions,
     generation_options,
 )
 from proxylm.inference.proposals import ONE_BYTE, Proposals
+from proxylm.inference.request import ByteRequest
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
@@ -189,12 +190,12 @@ class ByteModel:
 
 def _requests(
     prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
-) -> list[DecodingRequest]:
+) -> list[ByteRequest]:
     for prompt in prompts:
         if not isinstance(prompt, bytes | bytearray | memoryview):
             raise UsageError(f"a prompt is bytes, not {type(prompt).__name__}; encode text first")
     return [
-        DecodingRequest(prompt=bytes(prompt), options=options, sample=sample)
+        ByteRequest(prompt=bytes(prompt), options=options, sample=sample)
         for prompt, sample in zip(prompts, samples, strict=True)
     ]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import DecodingRequest, Finish, Piece
+from proxylm.inference.decoding_row import Finish, Piece
 from proxylm.inference.proposals import ONE_BYTE, Proposals
+from proxylm.inference.request import DecodingRequest
 from proxylm.models.language_model import LanguageModel
 
 ROWS_TOGETHER = 32

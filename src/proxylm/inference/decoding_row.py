@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from proxylm.errors import CheckpointError
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.raw_text import prompt_symbols
+from proxylm.inference.request import DecodingRequest
 from proxylm.inference.sampling import draw, greedy, uniform
 from proxylm.inference.stop_strings import StopScanner
-from proxylm.symbols import BYTE_COUNT, EOS, RAW_OFFSET
+from proxylm.symbols import EOS, Format
 
 
 class Finish(StrEnum):
@@ -23,25 +22,7 @@ class Finish(StrEnum):
 
     END = "end"  # the model closed the text: </raw> or <eos>
     STOP = "stop"  # a stop string was complete
-    LIMIT = "limit"  # max_new_bytes were generated, or no byte that is allowed fits before that
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodingRequest:
-    """One sequence to decode.
-
-    Attributes:
-        prompt: raw bytes.
-        options: this sequence's own.
-        sample: the number its randomness depends on beside the seed and the position.
-        logprobs: with each byte its log-probability, and those of so many alternatives; None: no
-            log-probabilities.
-    """
-
-    prompt: bytes
-    options: GenerationOptions
-    sample: int = 0
-    logprobs: int | None = None
+    LIMIT = "limit"  # so many symbols were generated, or no byte that is allowed fits before that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +43,13 @@ class Piece:
 
 
 class DecodingRow:
-    """Symbols not yet fed, bytes generated, and what is held back.
+    """Symbols not yet fed, bytes that are certain, and what is held back.
 
     Attributes:
         handle: names the sequence.
+        output: what it may write.
         finish: why it has ended, or None.
-        generated: bytes chosen so far, a stop string's included.
+        generated: symbols chosen so far, a stop string's included.
     """
 
     def __init__(self, handle: int, request: DecodingRequest, *, sentinels: bool) -> None:
@@ -75,13 +57,15 @@ class DecodingRow:
         self.finish: Finish | None = None
         self.generated = 0
         self._request = request
-        self._sentinels = sentinels
-        self._pending = prompt_symbols(request.prompt, sentinels=sentinels)
-        self._scanner = StopScanner(request.options.stop)
-        self._constraint = request.options.start_constraint(request.prompt)
+        self.output = request.output(sentinels=sentinels)
+        self._drawing = request.drawing
+        self._pending = request.symbols(sentinels=sentinels)
+        self._speller = request.speller()
+        self._scanner = StopScanner(request.drawing.stop)
+        self._constraint = request.constraint()
         self._data = bytearray()  # certain, not yet handed out
         self._logprobs: list[ByteLogprobs] = []  # of bytes in _data, then of those held back
-        if request.options.max_new_bytes == 0:
+        if request.most_symbols == 0:
             self.finish = Finish.LIMIT
 
     @property
@@ -90,14 +74,19 @@ class DecodingRow:
         return len(self._pending)
 
     @property
-    def bytes_left(self) -> int:
-        """How many more bytes the limit allows."""
-        return self._request.options.max_new_bytes - self.generated
+    def symbols_left(self) -> int:
+        """How many more symbols the limit allows."""
+        return self._request.most_symbols - self.generated
 
     @property
     def temperature(self) -> float:
         """What its logits are divided by; 0 is greedy."""
-        return self._request.options.temperature
+        return self._drawing.temperature
+
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether it writes what further heads propose: bytes."""
+        return self.output.content_format is Format.RAW
 
     def take(self, count: int) -> NDArray[np.int64]:
         """The next ``count`` known symbols, or all, now fed."""
@@ -107,29 +96,27 @@ class DecodingRow:
     def accept(self, logits: NDArray[np.float32]) -> int:
         """Choose the next symbol and take it in; it is pending unless the row ends with it.
 
-        ``logits`` are head 0's of specials and bytes, ``[COMPRESSED_OFFSET]``; minus infinity
-        where a symbol cannot follow.
+        ``logits`` are head 0's, ``[n]`` with ``n`` at least ``output.end``.
         """
+        logits = logits[: self.output.end] + self.output.mask
         allowed = self._constrained(logits)
         if allowed is None:
             self._end(Finish.LIMIT)
             return EOS
         symbol = self._choose(allowed)
-        if symbol < RAW_OFFSET:
+        if symbol < self.output.offset:
             self._end(Finish.END)
             return symbol
         self.generated += 1
         if self._constraint is not None:
-            self._constraint.advance(symbol - RAW_OFFSET)
+            self._constraint.advance(symbol - self.output.offset)
         if self._request.logprobs is not None:
             alternatives = self._request.logprobs
-            self._logprobs.append(
-                byte_logprobs(logits, symbol, alternatives=alternatives, sentinels=self._sentinels)
-            )
-        self._data += self._scanner.feed(bytes([symbol - RAW_OFFSET]))
+            self._logprobs.append(byte_logprobs(logits, symbol, alternatives=alternatives))
+        self._data += self._scanner.feed(self._speller.feed(symbol - self.output.offset))
         if self._scanner.stopped:
             self._end(Finish.STOP)
-        elif not self.bytes_left:
+        elif not self.symbols_left:
             self._end(Finish.LIMIT)
         else:
             self._pending = np.array([symbol], dtype=np.int64)
@@ -152,11 +139,11 @@ class DecodingRow:
         """Minus infinity as well for what the constraint excludes; None if that is everything."""
         if self._constraint is None:
             return logits
-        choices = self._constraint.choices(self.bytes_left)
+        choices = self._constraint.choices(self.symbols_left)
         if choices.none:
             return None
         excluded = np.full(len(logits), not choices.may_end)
-        excluded[RAW_OFFSET : RAW_OFFSET + BYTE_COUNT] = ~choices.values
+        excluded[self.output.offset :] = ~choices.values
         return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
@@ -166,8 +153,8 @@ class DecodingRow:
                 "the model's output is not a number: its weights are damaged, or its training "
                 "diverged; load an earlier checkpoint"
             )
-        options = self._request.options
-        if options.temperature == 0:
+        drawing = self._drawing
+        if drawing.temperature == 0:
             return best
-        number = uniform(options.seed, self._request.sample, self.generated)
-        return draw(logits, options.temperature, options.top_p, number)
+        number = uniform(drawing.seed, self._request.sample, self.generated)
+        return draw(logits, drawing.temperature, drawing.top_p, number)

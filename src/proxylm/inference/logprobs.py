@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.inference.raw_text import may_follow
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteLogprobs:
@@ -25,19 +23,15 @@ class ByteLogprobs:
     alternatives: tuple[tuple[int, float], ...] = ()
 
 
-def byte_logprobs(
-    logits: NDArray[np.float32], symbol: int, *, alternatives: int, sentinels: bool
-) -> ByteLogprobs:
+def byte_logprobs(logits: NDArray[np.float32], symbol: int, *, alternatives: int) -> ByteLogprobs:
     """Of ``symbol``, and of the ``alternatives`` most probable, from head 0's logits.
 
     Args:
-        logits: float ``[COMPRESSED_OFFSET]``.
+        logits: float ``[n]``; −∞ where a symbol cannot follow.
         symbol: the one that stands there.
         alternatives: how many others to name; of equal ones the lowest first.
-        sentinels: whether the model's texts carry ``<raw>`` and its kin.
     """
-    allowed = np.where(may_follow(sentinels=sentinels), logits.astype(np.float64), -np.inf)
-    allowed -= allowed.max()
+    allowed = logits.astype(np.float64) - np.float64(logits.max())
     allowed -= np.log(np.exp(allowed).sum())
     best = np.argsort(-allowed, kind="stable")[:alternatives]
     return ByteLogprobs(

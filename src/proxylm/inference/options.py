@@ -18,28 +18,20 @@ DEFAULT_MAX_NEW_BYTES = 256
 StopString = Annotated[bytes, Field(min_length=1)]
 
 
-class GenerationOptions(Config):
-    """Validated options of one generation (method, section 7).
+class DrawingOptions(Config):
+    """How symbols are chosen and where their bytes end, whatever the symbols are.
 
     Attributes:
-        max_new_bytes: most bytes generated after the prompt, those of a stop string included.
         temperature: logits are divided by it before sampling; 0 is greedy (ties: lowest symbol).
         top_p: only the fewest most probable symbols whose total reaches ``top_p`` can be drawn.
         seed: with the sample number and the position, all that the randomness depends on.
         stop: generation ends where one of these is complete; it is not part of the result.
-        utf8: ``strict``: every prefix of the output begins a valid text, and the whole is one
-            (unless a stop string ends it inside a character).
-        guide: a regular expression, JSON schema or grammar that the output satisfies; where the
-            limit comes first, it is the beginning of what would.
     """
 
-    max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
     temperature: float = Field(default=0.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     stop: tuple[StopString, ...] = ()
-    utf8: Literal["any", "strict"] = "any"
-    guide: Guide | None = None
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -48,6 +40,22 @@ class GenerationOptions(Config):
         if isinstance(value, str | bytes):
             raise ValueError("give a list of byte strings, not one string")
         return value
+
+
+class GenerationOptions(DrawingOptions):
+    """Validated options of one generation of raw bytes (method, section 7).
+
+    Attributes:
+        max_new_bytes: most bytes generated after the prompt, those of a stop string included.
+        utf8: ``strict``: every prefix of the output begins a valid text, and the whole is one
+            (unless a stop string ends it inside a character).
+        guide: a regular expression, JSON schema or grammar that the output satisfies; where the
+            limit comes first, it is the beginning of what would.
+    """
+
+    max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
+    utf8: Literal["any", "strict"] = "any"
+    guide: Guide | None = None
 
     @property
     def constrains(self) -> bool:
@@ -62,6 +70,16 @@ class GenerationOptions(Config):
         if self.guide is not None:
             states.append(self.guide.start())
         return AllOf(states) if states else None
+
+
+class SymbolOptions(DrawingOptions):
+    """Options of one generation of a compressor's symbols (method, section 7).
+
+    Attributes:
+        max_new_symbols: most symbols generated after the prompt.
+    """
+
+    max_new_symbols: int = Field(ge=0)
 
 
 class GenerationKeywords(TypedDict, total=False):

@@ -7,24 +7,16 @@ compressor spells them. Lossy compressors cannot be read so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
 
 from proxylm.compressors.contract import Compressor
-from proxylm.evaluation.bits_per_byte import opening
 from proxylm.evaluation.readings import CompressedReading
 from proxylm.evaluation.scoring import require_compressor
 from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Completion
-from proxylm.inference.symbol_decoding import (
-    CompressedSpeller,
-    OutputFormat,
-    SymbolOptions,
-    complete_symbols,
-)
-from proxylm.symbols import COMPRESSED_OFFSET, Format
+from proxylm.inference.decoding import Completion, complete, decode
+from proxylm.inference.decoding_row import Piece
+from proxylm.inference.options import SymbolOptions
+from proxylm.inference.request import SymbolRequest
 
 
 class TokenReading:
@@ -60,17 +52,17 @@ class TokenReading:
             options: the same for all, counted in symbols.
             samples: per prompt, the number its randomness depends on beside seed and position.
         """
+        return complete(self.model.module, self._requests(prompts, options, samples))
+
+    def pieces(self, prompt: bytes, options: SymbolOptions) -> Iterator[Piece]:
+        """As ``complete`` for one prompt, in pieces as soon as their bytes are certain."""
+        return decode(self.model.module, self._requests([prompt], options, samples=[0]))
+
+    def _requests(
+        self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
+    ) -> list[SymbolRequest]:
         symbols = self.compressor.compress(prompts)
-        start = opening(self.model.module, Format.COMPRESSED)
-        return complete_symbols(
-            self.model.module,
-            [np.concatenate([start, _ids(one)]) for one in symbols],
-            OutputFormat(self.model.module, Format.COMPRESSED, self.compressor.symbol_count),
-            [CompressedSpeller(self.compressor, one) for one in symbols],
-            options,
-            samples,
-        )
-
-
-def _ids(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
-    return symbols.astype(np.int64) + COMPRESSED_OFFSET
+        return [
+            SymbolRequest(prompt=one, compressor=self.compressor, options=options, sample=sample)
+            for one, sample in zip(symbols, samples, strict=True)
+        ]

@@ -8,8 +8,9 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from proxylm.inference.decoding_row import DecodingRequest, Finish
+from proxylm.inference.decoding_row import Finish
 from proxylm.inference.options import GenerationOptions
+from proxylm.inference.request import ByteRequest
 from proxylm.models.language_model import LanguageModel
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import ChoiceText, Delta
@@ -80,13 +81,13 @@ class Generation:
             if request.echo and request.logprobs is not None:
                 scorer = PromptScorer(model, prompt, alternatives=request.logprobs)
             for sample in range(request.n):
-                decoding = DecodingRequest(
+                decoding = ByteRequest(
                     prompt=prompt, options=options, sample=sample, logprobs=request.logprobs
                 )
                 jobs.append(self._make_job(len(jobs), decoding, scorer))
         return jobs
 
-    def _make_job(self, index: int, decoding: DecodingRequest, scorer: PromptScorer | None) -> Job:
+    def _make_job(self, index: int, decoding: ByteRequest, scorer: PromptScorer | None) -> Job:
         def hand_over(event: Event) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
                 self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))

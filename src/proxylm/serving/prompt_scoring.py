@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
+from proxylm.inference.output_format import raw_output
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import COMPRESSED_OFFSET
 
 PIECE_SYMBOLS = 256
 """Positions of one forward pass; running sequences wait for no more than that."""
@@ -66,20 +66,15 @@ class PromptScorer:
         for place, row in enumerate(logits, start=self._position + 1):
             if place >= self._first:
                 target = int(self._symbols[place])
-                entry = byte_logprobs(
-                    row,
-                    target,
-                    alternatives=self._alternatives,
-                    sentinels=self._model.config.sentinels,
-                )
-                self._entries.append(entry)
+                self._entries.append(byte_logprobs(row, target, alternatives=self._alternatives))
         self._position = end
 
     def _logits(self, symbols: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Head 0's logits of specials and bytes after each of ``symbols [n]``, one row each."""
+        """Head 0's logits after each of ``symbols [n]``, one row each; −∞ where none can follow."""
+        output = raw_output(sentinels=self._model.config.sentinels)
         weight = self._model.lm_head.weight
         with torch.inference_mode():
             ids = torch.from_numpy(symbols)[None].to(weight.device)
             hidden = self._model.step_hidden(ids, self._cache)[0]
-            logits = torch.nn.functional.linear(hidden, weight[:COMPRESSED_OFFSET])
-            return logits.float().cpu().numpy()
+            logits = torch.nn.functional.linear(hidden, weight[: output.end])
+            return logits.float().cpu().numpy() + output.mask

@@ -19,7 +19,8 @@ from types import TracebackType
 
 from proxylm.errors import ProxylmError
 from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import DecodingRequest, Piece
+from proxylm.inference.decoding_row import Piece
+from proxylm.inference.request import ByteRequest
 from proxylm.serving.api_errors import ApiError, draining, internal, overloaded, stopped
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -42,7 +43,7 @@ class Job:
         arrived: when it was submitted (``time.monotonic``).
     """
 
-    request: DecodingRequest
+    request: ByteRequest
     on_event: Callable[[Event], None]
     scorer: PromptScorer | None = None
     arrived: float = field(default_factory=time.monotonic)

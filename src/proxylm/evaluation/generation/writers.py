@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 import xxhash
@@ -20,8 +21,7 @@ from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.readings import RawView, Reading
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion
-from proxylm.inference.options import generation_options
-from proxylm.inference.symbol_decoding import SymbolOptions
+from proxylm.inference.options import GenerationOptions, SymbolOptions
 from proxylm.inference.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
 
@@ -117,14 +117,7 @@ class BytesWriter(PromptWriter):
         samples: Sequence[int],
     ) -> list[Completion]:
         """See the base class."""
-        options = generation_options(
-            max_new_bytes=plan.budget.max_bytes,
-            temperature=plan.temperature,
-            top_p=plan.top_p,
-            seed=plan.seed,
-            stop=stop,
-        )
-        return self.model.complete(prompts, options, samples=samples)
+        return self.model.complete(prompts, byte_options(plan, stop), samples=samples)
 
 
 class TokensWriter(PromptWriter):
@@ -156,7 +149,7 @@ class TokensWriter(PromptWriter):
         samples: Sequence[int],
     ) -> list[Completion]:
         """See the base class."""
-        options = symbol_options(plan, plan.budget.max_symbols, stop)
+        options = SymbolOptions(max_new_symbols=plan.budget.max_symbols, **_drawing(plan, stop))
         return self._tokens.complete(prompts, options, samples)
 
 
@@ -175,15 +168,14 @@ def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) ->
     return TokensWriter(model, compressor)
 
 
-def symbol_options(plan: SamplingPlan, max_symbols: int, stop: Sequence[bytes]) -> SymbolOptions:
-    """A plan's draws, for decoding that is counted in symbols."""
-    return SymbolOptions(
-        max_new_symbols=max_symbols,
-        temperature=plan.temperature,
-        top_p=plan.top_p,
-        seed=plan.seed,
-        stop=tuple(stop),
-    )
+def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:
+    """A plan's draws and its budget of bytes."""
+    return GenerationOptions(max_new_bytes=plan.budget.max_bytes, **_drawing(plan, stop))
+
+
+def _drawing(plan: SamplingPlan, stop: Sequence[bytes]) -> dict[str, Any]:
+    drawn = {"temperature": plan.temperature, "top_p": plan.top_p, "seed": plan.seed}
+    return drawn | {"stop": tuple(stop)}
 
 
 def weights_fingerprint(model: LanguageModel) -> str:

@@ -1,0 +1,50 @@
+"""What a model may write: the symbols of one format, and those that end it (method, section 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.symbols import BYTE_COUNT, EOS, Format
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """The symbols that may follow inside one text.
+
+    Attributes:
+        content_format: raw bytes, or a compressor's symbols.
+        sentinels: whether the model's texts carry ``<raw>`` and its kin.
+        symbol_count: of bytes, or of the compressor; ids above them are never chosen.
+    """
+
+    content_format: Format
+    sentinels: bool
+    symbol_count: int
+
+    @property
+    def offset(self) -> int:
+        """Id of symbol 0; every id below it that may follow ends the text."""
+        return self.content_format.offset
+
+    @property
+    def end(self) -> int:
+        """One above the largest id: logits of others are not needed."""
+        return self.offset + self.symbol_count
+
+    @cached_property
+    def mask(self) -> NDArray[np.float32]:
+        """``[end]``, to be added to logits: 0 where a symbol may follow, elsewhere −∞."""
+        mask = np.full(self.end, -np.inf, dtype=np.float32)
+        mask[[EOS, self.content_format.close] if self.sentinels else [EOS]] = 0
+        mask[self.offset :] = 0
+        return mask
+
+
+@cache
+def raw_output(*, sentinels: bool) -> OutputFormat:
+    """Bytes, and what ends them."""
+    return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
