@@ -1,7 +1,7 @@
 """Models that replay given answers: the way of every evaluation, without anything learned.
 
 ``ScriptedModule`` is a language model whose next symbol is always the scripted one, almost surely;
-``ReplayModel`` puts the same answers where evaluations ask a ``ByteModel``.
+``ReplayModel`` is a ``ByteModel`` of it. Both are decoded like any other model.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import torch
 from torch import nn
 
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.inference.decoding import Completion, Finish
+from proxylm.inference.byte_model import ByteModel
+from proxylm.inference.decoding import Completion
 from proxylm.inference.options import GenerationOptions
-from proxylm.inference.stop_strings import StopScanner
+from proxylm.inference.proposals import ONE_BYTE, Proposals
+from proxylm.models.cache import Cache
 from proxylm.models.config import CausalAttention, ModelConfig
+from proxylm.models.feed import Feed
 from proxylm.symbols import BOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, vocabulary_size
 
 SHARPNESS = 40.0
@@ -45,7 +48,7 @@ class ScriptedModule(nn.Module):
         self.config = ModelConfig(
             vocabulary_size=size,
             layers=1,
-            width=8,
+            width=size,
             ffn=8,
             heads=1,
             attention=CausalAttention(kv_heads=1),
@@ -60,34 +63,49 @@ class ScriptedModule(nn.Module):
                 self._next.setdefault(whole[:length].tobytes(), int(whole[length]))
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self._states(row.tolist()) for row in ids])
+        return torch.stack([self._states(row.tolist(), 0) for row in ids])
 
-    def _states(self, row: Sequence[int]) -> torch.Tensor:
-        states = torch.zeros(len(row), self.config.vocabulary_size)
+    def _states(self, row: Sequence[int], start: int) -> torch.Tensor:
+        states = torch.zeros(len(row) - start, self.config.vocabulary_size)
         whole = np.array(row, dtype=np.int64)
-        for place in range(len(row)):
+        for place in range(start, len(row)):
             following = self._next.get(whole[: place + 1].tobytes())
             if following is not None:
-                states[place, following] = SHARPNESS
+                states[place - start, following] = SHARPNESS
         return states
 
-    def new_cache(self, batch_size: int) -> list[list[int]]:
-        return [[] for _ in range(batch_size)]
+    def new_cache(self, batch_size: int) -> ScriptedCache:
+        return ScriptedCache(self.config, batch_size)
 
-    def step_hidden(
-        self, ids: torch.Tensor, cache: list[list[int]], counts: np.ndarray
-    ) -> torch.Tensor:
-        states = torch.zeros(*ids.shape, self.config.vocabulary_size)
-        for place, count in enumerate(counts.tolist()):
-            cache[place] += ids[place, :count].tolist()
-            states[place, :count] = self._states(cache[place])[len(cache[place]) - count :]
-        return states
+    def step_feed(self, symbols: torch.Tensor, cache: ScriptedCache, feed: Feed) -> torch.Tensor:
+        states = []
+        for row in np.unique(feed.rows).tolist():
+            known = cache.fed[row]
+            start = len(known)
+            known += symbols[torch.from_numpy(feed.rows == row)].tolist()
+            states.append(self._states(known, start))
+        cache.advance(feed)
+        return torch.cat(states)
 
 
-class ReplayModel:
-    """A ``ByteModel`` that answers each known prompt with its solution, or with one of yours."""
+class ScriptedCache(Cache):
+    """Remembers the symbols themselves."""
 
-    compressor_fingerprint = None
+    def __init__(self, config: ModelConfig, batch_size: int) -> None:
+        super().__init__(config, batch_size)
+        self.fed: list[list[int]] = [[] for _ in range(batch_size)]
+
+    def restart(self, row: int) -> None:
+        super().restart(row)
+        self.fed[row] = []
+
+    def add_rows(self, count: int) -> None:
+        super().add_rows(count)
+        self.fed += [[] for _ in range(count)]
+
+
+class ReplayModel(ByteModel):
+    """Answers each known prompt with its solution, or with one of yours."""
 
     def __init__(
         self,
@@ -95,16 +113,12 @@ class ReplayModel:
         answer: Callable[[Problem], bytes] = lambda problem: problem.solution,
         module: ScriptedModule | None = None,
     ) -> None:
-        self.answers = {problem.prompt: answer(problem) for problem in problems}
-        self.module = module or ScriptedModule(
-            ([BOS, RAW_OPEN, *raw_ids(prompt)], [*raw_ids(text), RAW_CLOSE])
-            for prompt, text in self.answers.items()
+        scripts = (
+            ([BOS, RAW_OPEN, *raw_ids(problem.prompt)], [*raw_ids(answer(problem)), RAW_CLOSE])
+            for problem in problems
         )
+        super().__init__(module or ScriptedModule(scripts))
         self.asked = 0
-
-    @property
-    def config(self) -> ModelConfig:
-        return self.module.config
 
     def complete(
         self,
@@ -112,15 +126,7 @@ class ReplayModel:
         options: GenerationOptions,
         *,
         samples: Sequence[int] | None = None,
+        proposals: Proposals = ONE_BYTE,
     ) -> list[Completion]:
         self.asked += len(prompts)
-        return [self._complete(prompt, options) for prompt in prompts]
-
-    def _complete(self, prompt: bytes, options: GenerationOptions) -> Completion:
-        answer = self.answers[prompt]
-        scanner = StopScanner(options.stop)
-        data = scanner.feed(answer[: options.max_new_bytes]) + scanner.finish()
-        if scanner.stopped:
-            return Completion(data=data, finish=Finish.STOP)
-        over = len(answer) > options.max_new_bytes
-        return Completion(data=data, finish=Finish.LIMIT if over else Finish.END)
+        return super().complete(prompts, options, samples=samples, proposals=proposals)

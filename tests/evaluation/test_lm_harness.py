@@ -88,9 +88,11 @@ def test_greedy_continuations_are_recognized() -> None:
 
 
 def test_generation_stops_where_the_task_says() -> None:
-    replay = ReplayModel(())
-    replay.answers = {b"Q:": b" one\nQ: two", b"R:": b"x" * 100}
-    model = HarnessModel(BytesWriter(replay))
+    answers = {b"Q:": b" one\nQ: two", b"R:": b"x" * 100}
+    module = ScriptedModule(
+        ([BOS, RAW_OPEN, *raw_ids(prompt)], raw_ids(answer)) for prompt, answer in answers.items()
+    )
+    model = HarnessModel(BytesWriter(ReplayModel((), module=module)))
     assert model.generate_until(
         [request("Q:", {"until": ["\nQ:"]}), request("R:", {"max_gen_toks": 5})]
     ) == [" one", "x" * 20]

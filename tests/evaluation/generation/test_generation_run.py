@@ -108,9 +108,9 @@ def test_another_prompt_is_not_the_same_sample(benchmark: Benchmark, tmp_path: P
         problems=(type(problem)(**{**_fields(problem), "prompt": b"# x\n" + problem.prompt}),),
         stop=one.stop,
     )
+    # The weights of all these models are equal: the folder accepts it, but must not take the old
+    # answer.
     model = ReplayModel(changed.problems, lambda _: WRONG)
-    # The same weights: the folder accepts it, but must not take the old answer.
-    model.module = ReplayModel(one.problems).module
     [sample] = run(model, changed, tmp_path).samples
     assert sample.completion == WRONG
 
