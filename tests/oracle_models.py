@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+import xxhash
 from torch import nn
 
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
@@ -60,7 +61,7 @@ class ScriptedModule(nn.Module):
         for prompt, answer in scripts:
             whole = np.array([*prompt, *answer], dtype=np.int64)
             for length in range(len(prompt), len(whole)):
-                self._next.setdefault(whole[:length].tobytes(), int(whole[length]))
+                self._next.setdefault(_key(whole[:length]), int(whole[length]))
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         return torch.stack([self._states(row.tolist(), 0) for row in ids])
@@ -69,7 +70,7 @@ class ScriptedModule(nn.Module):
         states = torch.zeros(len(row) - start, self.config.vocabulary_size)
         whole = np.array(row, dtype=np.int64)
         for place in range(start, len(row)):
-            following = self._next.get(whole[: place + 1].tobytes())
+            following = self._next.get(_key(whole[: place + 1]))
             if following is not None:
                 states[place - start, following] = SHARPNESS
         return states
@@ -86,6 +87,10 @@ class ScriptedModule(nn.Module):
             states.append(self._states(known, start))
         cache.advance(feed)
         return torch.cat(states)
+
+
+def _key(ids: np.ndarray) -> bytes:
+    return xxhash.xxh3_128_digest(ids.tobytes())
 
 
 class ScriptedCache(Cache):

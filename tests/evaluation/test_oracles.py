@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmark_data import DATA, HUMANEVAL, RECODE, full_data, need_sandbox
+from benchmark_data import DATA, HUMANEVAL, MBPP_FAILURES, RECODE, full_data, need_sandbox
 from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
 from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
@@ -195,7 +196,7 @@ BROKEN_IN_THE_RELEASE = {
 @pytest.mark.timeout(3600)
 def test_oracle_on_all_of_recode(job: Job) -> None:
     conditions = recode_conditions(load_recode(full_data("recode-humaneval.tar.xz"), seeds=1))
-    model = ReplayModel(problems_of(conditions), module=ScriptedModule([]))
+    model = ReplayModel(problems_of(conditions))
     results = job("all").run(BytesWriter(model), conditions)
     broken = {
         condition: sum(not all(row) for row in results.correct(condition).values())
@@ -210,12 +211,25 @@ def test_oracle_on_all_of_recode(job: Job) -> None:
 def test_oracle_on_whole_benchmarks_and_every_suffix(name: str, job: Job) -> None:
     files = {"humaneval-plus": "HumanEvalPlus.jsonl.gz", "mbpp-plus": "MbppPlus.jsonl.gz"}
     benchmark = load_benchmark(name, full_data(files[name]) if name in files else None)
-    model = ReplayModel(benchmark.problems, module=ScriptedModule([]))
+    model = ReplayModel(benchmark.problems)
     results = job(name).run(BytesWriter(model), {"plain": benchmark})
     assert [task for task, passed in results.correct("plain").items() if not all(passed)] == []
     if name == "humaneval":
         conditions = boundary_conditions(benchmark)
-        model = ReplayModel(problems_of(conditions), module=ScriptedModule([]))
+        model = ReplayModel(problems_of(conditions))
         results = job("boundary").run(BytesWriter(model), conditions)
         for condition in conditions:
             assert all(all(row) for row in results.correct(condition).values()), condition
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_oracle_on_whole_mbpp(job: Job, tmp_path: Path) -> None:
+    with tarfile.open(full_data("recode-humaneval.tar.xz")) as archive:
+        archive.extract("nominal/mbpp_wtest.jsonl", tmp_path, filter="data")
+    benchmark = load_benchmark("mbpp", tmp_path / "nominal/mbpp_wtest.jsonl")
+    model = ReplayModel(benchmark.problems)
+    results = job("mbpp").run(BytesWriter(model), {"plain": benchmark})
+    failed = {task for task, passed in results.correct("plain").items() if not all(passed)}
+    # As released, ReCode's form expects 'No candidate' of MBPP/160, where MBPP has 'No solution'.
+    assert failed == {*MBPP_FAILURES, "MBPP/160"}

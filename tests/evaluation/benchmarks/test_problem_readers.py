@@ -90,7 +90,7 @@ def test_mbpp_as_released_becomes_docstring_prompts(tmp_path: Path) -> None:
 def test_mbpp_in_humaneval_form_keeps_its_prompts() -> None:
     benchmark = load_mbpp(DATA / "mbpp-humaneval-form.jsonl")
     assert [problem.task_id for problem in benchmark.problems] == ["MBPP/2", "MBPP/8"]
-    assert benchmark.stop == FUNCTION_BODY
+    assert benchmark.stop == WHOLE_PROGRAM  # some solutions go on with another function
 
 
 def test_canonical_solutions_pass_and_empty_ones_fail(tmp_path: Path) -> None:

@@ -8,27 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark_data import full_data
+from benchmark_data import MBPP_FAILURES, full_data
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.execution import Status, check_many
 
 # Tests that call helpers of the prompt (32, 38, 50), name the function (33), compare floats (2, 4),
 # pass dictionaries (95), expect None (12, 90), or draw their inputs (53).
 CHOSEN = (2, 4, 12, 32, 33, 38, 50, 53, 90, 95)
-
-# MBPP's canonical solutions that fail their own tests under plain Python 3.11, too.
-MBPP_FAILURES = {
-    "MBPP/64": "ReCode's form has a docstring without indentation",
-    "MBPP/966": "ReCode's form indents body and docstring differently",
-    "MBPP/601": "ReCode's form has the class Pair, which the test uses, inside the function",
-    "MBPP/607": "ReCode's form has the example's text inside the function, for the argument",
-    "MBPP/631": "ReCode's form has the example's text inside the function, for the argument",
-    "MBPP/367": "the test's trees are in MBPP's set-up code, which this form lacks",
-    "MBPP/927": "the test's trees are in MBPP's set-up code, which this form lacks",
-    "MBPP/341": "expects the order of a set",
-    "MBPP/642": "expects the order of sets",
-    "MBPP/596": "expects the size that another Python gives a tuple",
-}
 
 
 def problems(name, path=None):

@@ -1,7 +1,9 @@
 """MBPP: as it was released (text, code, asserts), or in HumanEval's form, as ReCode ships it.
 
 The release's problems become docstring prompts: the task and its first assert, after which the
-model writes the whole program. (EvalPlus prompts its form of them in the same way.)
+model writes the whole program. (EvalPlus prompts its form of them in the same way.) Prompts of
+HumanEval's form end inside a function; three of the solutions go on with another function, so
+neither form stops there.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.humaneval import TIMEOUT_S, function_problem
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
 from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
-from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
+from proxylm.evaluation.benchmarks.stop_rules import WHOLE_PROGRAM
 
 NAME = "mbpp"
 
@@ -27,8 +29,8 @@ def load_mbpp(path: Path) -> Benchmark:
     records = read_records(path)
     if records and "canonical_solution" in records[0]:
         problems = [function_problem(record, str(path)) for record in records]
-        return benchmark_of(NAME, problems, FUNCTION_BODY, origin=str(path))
-    problems = [_released_problem(record, str(path)) for record in records]
+    else:
+        problems = [_released_problem(record, str(path)) for record in records]
     return benchmark_of(NAME, problems, WHOLE_PROGRAM, origin=str(path))
 
 

@@ -20,4 +20,4 @@ FUNCTION_BODY = (
 """For prompts that end inside a function: it ends where something else begins at the margin."""
 
 WHOLE_PROGRAM = (b'\n"""', b"\nassert", *_ANY_PROGRAM)
-"""For prompts that describe a program in a docstring: it ends where the next one would begin."""
+"""For programs that may have several functions: it ends where the next program would begin."""
