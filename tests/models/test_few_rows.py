@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from proxylm.models.cpu import few_rows
-from proxylm.models.cpu.few_rows import FEW_ROWS, add_linear, linear
+from proxylm.models.cpu.few_rows import MOST_ROWS, add_linear, linear
 
 
 def some(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("count", [1, *FEW_ROWS, FEW_ROWS.stop])
+@pytest.mark.parametrize("count", range(1, MOST_ROWS + 2))
 @pytest.mark.parametrize(("outputs", "inputs"), [(8, 16), (7, 33), (1, 5), (320, 128)])
 def test_they_equal_the_librarys(count: int, outputs: int, inputs: int) -> None:
     rows, weight, to = some(count, inputs), some(outputs, inputs, seed=1), some(count, outputs)
@@ -25,15 +25,18 @@ def test_they_equal_the_librarys(count: int, outputs: int, inputs: int) -> None:
     assert torch.equal(to, before)
 
 
-def test_one_row_many_rows_and_large_matrices_go_to_the_library(
+def test_many_rows_and_large_matrices_go_to_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours: list[int] = []
-    monkeypatch.setattr(few_rows, "_add_products", lambda rows, *_: ours.append(len(rows)))
-    for count in (1, 2, FEW_ROWS.stop - 1, FEW_ROWS.stop):
+    monkeypatch.setattr(few_rows, "add_products", lambda rows, *_: ours.append(len(rows)))
+    for count in (0, 1, MOST_ROWS, MOST_ROWS + 1):
         linear(some(count, 8), some(8, 8))
-    assert ours == [2, FEW_ROWS.stop - 1]
+    assert ours == [1, MOST_ROWS]
     monkeypatch.setattr(few_rows, "FEW_PRODUCTS", 3 * 64)
-    add_linear(some(3, 8), some(3, 8), some(8, 8))
-    add_linear(some(4, 8), some(4, 8), some(8, 8))
-    assert ours == [2, FEW_ROWS.stop - 1, 3]
+    for threads, expected in ((2, [3]), (1, [3, 4])):
+        ours.clear()
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        add_linear(some(3, 8), some(3, 8), some(8, 8))
+        add_linear(some(4, 8), some(4, 8), some(8, 8))
+        assert ours == expected

@@ -43,13 +43,13 @@ from proxylm.views.store import ViewStore
 
 HEADS = {"prediction_heads": 1, "raw_prediction_heads": 7}
 SYMBOLS_PER_STEP = 1024
-TRAINING_STEPS = 2400
+TRAINING_STEPS = 4000
 MAX_DOCUMENT_BYTES = 16_000
 """Longer files are left out: in a short training they would be most of what the model sees."""
 HELD_OUT_FRACTION = 0.05
 PROMPTS = 64
 PROMPT_BYTES = 192
-NEW_BYTES = 128
+NEW_BYTES = 256
 GRAM = 8
 SAMPLED = GenerationOptions(temperature=0.7, top_p=0.95)
 KINDS: dict[str, Proposals] = {"chain": Chain(), "tree": Tree()}

@@ -77,7 +77,7 @@ class Chain(Config):
 
     kind: Literal["chain"] = "chain"
     length: PositiveInt = 7
-    least_probability: float = Field(default=0.02, ge=0, le=1)
+    least_probability: float = Field(default=0.1, ge=0, le=1)
 
     def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
         """The chain, by the heads' probabilities; at most ``depth`` bytes."""
@@ -98,9 +98,9 @@ class Tree(Config):
     """
 
     kind: Literal["tree"] = "tree"
-    nodes: PositiveInt = 16
+    nodes: PositiveInt = 8
     depth: PositiveInt = 7
-    least_probability: float = Field(default=0.02, ge=0, le=1)
+    least_probability: float = Field(default=0.1, ge=0, le=1)
 
     def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
         """The tree, by the heads' probabilities; at most ``depth`` bytes one after another.

@@ -17,6 +17,7 @@ them back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class LayerCache:
         self.room = Room(0, 0, 0)
         self.buffer: Tensor | None = None
         self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
+        self.block_arrays: Any = None  # the CPU step's views of its block's weights
 
     def rounds(
         self, feed: Feed, like: Tensor, summary_vectors: SummaryVectors

@@ -1,52 +1,58 @@
-"""Products of a few rows with a weight matrix: what a pass of several symbols is made of.
+"""Products of a few rows with a weight matrix: what a pass of a few symbols is made of.
 
-A matrix product library packs its operands before it multiplies, which pays for many rows, and has
-a path of its own for one. In between, for the handful of symbols of one verification, reading two
-rows of the weights at a time and multiplying each with four of ours, in registers, is faster.
+A matrix product library packs its operands before it multiplies, which pays for many rows. For the
+handful of symbols of one verification, reading two rows of the weights at a time and multiplying
+each with four of ours, in registers, is faster.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.models.cpu.compiled import compiled
 
-FEW_ROWS = range(2, 17)
-"""How many rows these are."""
+MOST_ROWS = 16
+"""How many rows are few."""
 
 FEW_PRODUCTS = 1 << 22
-"""Above this many multiplications a pool of threads is worth starting."""
+"""Above this many multiplications a pool of threads is worth starting, where there is one."""
 
 Array = NDArray[np.float32]
 
 
 def linear(rows: Tensor, weight: Tensor) -> Tensor:
     """``rows [T, K]`` times ``weight [N, K]`` transposed, float32 ``[T, N]``."""
-    if not _few(rows, weight):
+    if not are_few(rows, weight):
         return F.linear(rows, weight)
     out = rows.new_zeros(rows.shape[0], weight.shape[0])
-    _add_products(rows.numpy(), weight.detach().numpy(), out.numpy())
+    add_products(rows.numpy(), weight.detach().numpy(), out.numpy())
     return out
 
 
 def add_linear(to: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """``to [T, N]`` plus ``linear(rows, weight)``."""
-    if not _few(rows, weight):
+    if not are_few(rows, weight):
         return to.addmm(rows, weight.t())
     out = to.clone()
-    _add_products(rows.numpy(), weight.detach().numpy(), out.numpy())
+    add_products(rows.numpy(), weight.detach().numpy(), out.numpy())
     return out
 
 
-def _few(rows: Tensor, weight: Tensor) -> bool:
-    return rows.shape[0] in FEW_ROWS and rows.shape[0] * weight.numel() <= FEW_PRODUCTS
+def are_few(rows: Tensor, weight: Tensor) -> bool:
+    """Whether the products are better made here than by the library."""
+    count = rows.shape[0]
+    if not 0 < count <= MOST_ROWS:
+        return False
+    return count * weight.numel() <= FEW_PRODUCTS or torch.get_num_threads() == 1
 
 
 @compiled
-def _add_products(rows: Array, weight: Array, out: Array) -> None:
+def add_products(rows: Array, weight: Array, out: Array) -> None:
+    """Add ``rows [T, K]`` times ``weight [N, K]`` transposed to ``out [T, N]``."""
     count, size = rows.shape
     paired = weight.shape[0] // 2 * 2
     for n in range(0, paired, 2):
@@ -71,7 +77,21 @@ def _add_products(rows: Array, weight: Array, out: Array) -> None:
             out[t + 1, n + 1] += b1
             out[t + 2, n + 1] += b2
             out[t + 3, n + 1] += b3
-        for t in range(count // 4 * 4, count):
+        done = count // 4 * 4
+        if count - done >= 2:
+            x0, x1 = rows[done], rows[done + 1]
+            a0 = a1 = b0 = b1 = np.float32(0.0)
+            for k in range(size):
+                a0 += w0[k] * x0[k]
+                a1 += w0[k] * x1[k]
+                b0 += w1[k] * x0[k]
+                b1 += w1[k] * x1[k]
+            out[done, n] += a0
+            out[done + 1, n] += a1
+            out[done, n + 1] += b0
+            out[done + 1, n + 1] += b1
+            done += 2
+        for t in range(done, count):
             x0 = rows[t]
             a0 = b0 = np.float32(0.0)
             for k in range(size):

@@ -1,25 +1,27 @@
 """A few symbols through a block on a CPU: the matrix products, and as little else as possible.
 
 A single symbol does so little work per operation that calling it costs more than doing it, and a
-thread pool costs more than both. Norms, rotation and attention over the cache are therefore three
-compiled loops on one thread; everything else is a matrix product. ``Block.step`` is the reference
-the tests compare with.
+thread pool costs more than both. A few symbols therefore go through a block in three compiled
+loops on one thread, with one activation in between. For more symbols, a prompt's, the products
+are the library's, and norms, rotation and attention over the cache are loops. ``Block.step`` is
+the reference the tests compare with.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from proxylm.models.blocks import Block
 from proxylm.models.cache import LayerCache, attend
 from proxylm.models.cpu.compiled import compiled
-from proxylm.models.cpu.few_rows import add_linear, linear
+from proxylm.models.cpu.few_rows import add_linear, add_products, are_few, linear
 from proxylm.models.feed import Feed, Integers, Round
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation
@@ -34,6 +36,89 @@ def step_block(
     block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed
 ) -> Tensor:
     """``Block.step``: float32 ``[T, width]`` in and out."""
+    [first_round, *further] = feed.rounds
+    few = not further and are_few(x, block.mlp.gate_proj.weight)
+    if few and _is_small(x.shape[1], first_round):
+        return _step_few(block, x, rotation, cache, feed)
+    return _step_many(block, x, rotation, cache, feed)
+
+
+def _is_small(width: int, round_: Round) -> bool:
+    """Whether one thread attends faster than a pool could start; ``width`` is that of queries."""
+    return width * round_.products <= ONE_THREAD_PRODUCTS
+
+
+class BlockArrays(NamedTuple):
+    """Views of a block's weights: what the loops take, without asking for them every time."""
+
+    heads: tuple[int, int]  # of keys and values, and the width of one
+    first_norm: tuple[Array, float, float]
+    projections: tuple[Array, Array, Array, Array]
+    second_norm: tuple[Array, float, float]
+    gate: Array
+    up: Array
+    down: Array
+
+
+def _arrays_of(block: Block) -> BlockArrays:
+    attention, mlp = block.self_attn, block.mlp
+    return BlockArrays(
+        heads=(attention.k_proj.out_features // attention.head_width, attention.head_width),
+        first_norm=_norm_arrays(block.input_layernorm),
+        projections=(
+            _array(attention.q_proj),
+            _array(attention.k_proj),
+            _array(attention.v_proj),
+            _array(attention.o_proj),
+        ),
+        second_norm=_norm_arrays(block.post_attention_layernorm),
+        gate=_array(mlp.gate_proj),
+        up=_array(mlp.up_proj),
+        down=_array(mlp.down_proj),
+    )
+
+
+def _array(projection: nn.Linear) -> Array:
+    array: Array = projection.weight.detach().numpy()
+    return array
+
+
+def _norm_arrays(norm: RMSNorm) -> tuple[Array, float, float]:
+    """Weight, what is added to it, and epsilon, as ``_normalize`` takes them."""
+    return norm.weight.detach().numpy(), 1.0 if norm.unit_offset else 0.0, norm.epsilon
+
+
+def _step_few(block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
+    if cache.block_arrays is None:
+        cache.block_arrays = _arrays_of(block)
+    weights: BlockArrays = cache.block_arrays
+    like = x.new_empty(0, *weights.heads)
+    [(round_, buffer)] = cache.rounds(feed, like, block.self_attn.summary_vectors)
+    rows = x.clone()
+    out = rows.numpy()
+    _add_attention(
+        out,
+        *weights.first_norm,
+        *weights.projections,
+        rotation.cos.numpy()[:, 0],
+        rotation.sin.numpy()[:, 0],
+        buffer.numpy(),
+        round_.rows,
+        round_.places,
+        round_.first,
+        round_.end,
+        round_.ancestors,
+    )
+    gate, up = x.new_zeros(2, len(x), len(weights.gate)).unbind()
+    _expand(out, *weights.second_norm, weights.gate, weights.up, gate.numpy(), up.numpy())
+    activated = F.silu(gate, inplace=True).mul_(up)
+    add_products(activated.numpy(), weights.down, out)
+    return rows
+
+
+def _step_many(
+    block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed
+) -> Tensor:
     attention, mlp = block.self_attn, block.mlp
     normed = _normalized(x, block.input_layernorm)
     query, key, value = (
@@ -53,9 +138,7 @@ def step_block(
 
 def _normalized(rows: Tensor, norm: RMSNorm) -> Tensor:
     out = rows.new_empty(rows.shape)
-    offset = 1.0 if norm.unit_offset else 0.0
-    weight = norm.weight.detach().numpy()
-    _normalize(rows.numpy(), weight, np.float32(offset), np.float32(norm.epsilon), out.numpy())
+    _normalize(rows.numpy(), *_norm_arrays(norm), out.numpy())
     return out
 
 
@@ -86,7 +169,7 @@ def _attend_round(
         round_.rows,
         round_.places,
     )
-    if query.shape[1] * query.shape[2] * round_.products > ONE_THREAD_PRODUCTS:
+    if not _is_small(query.shape[1] * query.shape[2], round_):
         out[tokens] = attend(query, buffer, round_.padded(query.device))
         return
     mixed = out if whole else torch.empty_like(query)
@@ -104,17 +187,15 @@ def _attend_round(
 
 
 @compiled
-def _normalize(
-    rows: Array, weight: Array, offset: np.float32, epsilon: np.float32, out: Array
-) -> None:
+def _normalize(rows: Array, weight: Array, offset: float, epsilon: float, out: Array) -> None:
     width = np.float32(rows.shape[1])
     for row in range(rows.shape[0]):
         total = np.float32(0.0)
         for i in range(rows.shape[1]):
             total += rows[row, i] * rows[row, i]
-        inverse = np.float32(1.0) / np.sqrt(total / width + epsilon)
+        inverse = np.float32(1.0) / np.sqrt(total / width + np.float32(epsilon))
         for i in range(rows.shape[1]):
-            out[row, i] = rows[row, i] * inverse * (weight[i] + offset)
+            out[row, i] = rows[row, i] * inverse * (weight[i] + np.float32(offset))
 
 
 @compiled
@@ -192,3 +273,66 @@ def _attend(
                     mixed[i] += scores[m] * values[place, i]
             for i in range(head_width):
                 out[t, head, i] = mixed[i] / total
+
+
+@compiled
+def _add_attention(
+    residual: Array,
+    norm: Array,
+    offset: float,
+    epsilon: float,
+    w_query: Array,
+    w_key: Array,
+    w_value: Array,
+    w_out: Array,
+    cos: Array,
+    sin: Array,
+    buffer: Array,
+    rows: Integers,
+    places: Integers,
+    first: Integers,
+    end: Integers,
+    ancestors: Integers,
+) -> None:
+    """Add a block's attention over the cache to ``residual [T, width]``."""
+    count, head_width = residual.shape[0], buffer.shape[4]
+    normed = np.empty_like(residual)
+    _normalize(residual, norm, offset, epsilon, normed)
+    query = np.zeros((count, w_query.shape[0]), dtype=np.float32)
+    key = np.zeros((count, w_key.shape[0]), dtype=np.float32)
+    value = np.zeros((count, w_value.shape[0]), dtype=np.float32)
+    add_products(normed, w_query, query)
+    add_products(normed, w_key, key)
+    add_products(normed, w_value, value)
+    by_head = query.reshape(count, -1, head_width)
+    _rotate_into(
+        by_head,
+        key.reshape(count, -1, head_width),
+        value.reshape(count, -1, head_width),
+        cos,
+        sin,
+        buffer,
+        rows,
+        places,
+    )
+    mixed = np.empty_like(by_head)
+    _attend(by_head, buffer, rows, first, end, ancestors, mixed)
+    add_products(mixed.reshape(count, -1), w_out, residual)
+
+
+@compiled
+def _expand(
+    residual: Array,
+    norm: Array,
+    offset: float,
+    epsilon: float,
+    w_gate: Array,
+    w_up: Array,
+    gate: Array,
+    up: Array,
+) -> None:
+    """Add the two inner products of ``residual [T, width]`` to ``gate`` and ``up [T, ffn]``."""
+    normed = np.empty_like(residual)
+    _normalize(residual, norm, offset, epsilon, normed)
+    add_products(normed, w_gate, gate)
+    add_products(normed, w_up, up)
