@@ -27,7 +27,7 @@ TINY = ModelConfig(
 
 def test_rows_of_the_benchmark() -> None:
     rows = run_generate_benchmark(config=TINY, new_bytes=20, repeats=1)
-    assert [row.case for row in rows] == ["generate/one-byte", "generate/batch-8"]
+    assert [row.case for row in rows] == ["generate/laptop/one-byte", "generate/laptop/batch-8"]
     for row in rows:
         assert row.unit == "bytes/s"
         assert row.value > 0

@@ -157,6 +157,8 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--json-schema", __file__], "not JSON"),
         (["--proposals", "three"], "one, chain, tree"),
         (["--read-as", "words"], "bytes or tokens"),
+        (["--max-new-symbols", "9"], "--max-new-bytes"),
+        (["--read-as", "tokens", "--max-new-bytes", "9"], "--max-new-symbols"),
         (["--read-as", "tokens"], "--compressor"),
         (["--read-as", "tokens", "--compressor", "units:bits=16"], "room for 256"),
     ],
@@ -170,6 +172,16 @@ def test_wrong_use_is_one_line_and_status_2(
     assert output.out == ""
     assert message in output.err
     assert output.err.count("\n") == 1
+
+
+def test_a_schema_of_many_brackets_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 200_000)
+    command = ["generate", str(run), "--prompt", "a", "--json-schema", str(file)]
+    assert run_command(command) == 2
+    assert capsys.readouterr().err.endswith("deep.json: nested too deeply\n")
 
 
 def test_a_run_that_is_not_there_is_one_line_and_status_2(

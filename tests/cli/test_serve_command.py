@@ -31,6 +31,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--client-seconds", "nan"], "client_seconds"),
         (["--drain-seconds", "-1"], "drain_seconds"),
         (["--api-key", ""], "--api-key"),
+        (["--api-key", "key\n"], "--api-key"),
+        (["--api-key", "schlüssel"], "--api-key"),
         (["--port", "99999"], "--port"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
         (["--device", "tpu"], "device"),
@@ -45,6 +47,18 @@ def test_wrong_use_is_one_line_and_status_2(
     assert output.out == ""
     assert message in output.err
     assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", " key", "key ", "k\x7fy", "ключ"])
+def test_a_key_in_the_environment_that_is_none_starts_no_open_server(
+    run: Path, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROXYLM_API_KEY", key)
+    # Were the key taken or passed over, it would be the address that is refused.
+    assert run_command(["serve", str(run), "--host", "no.such.host.invalid"]) == 2
+    error = capsys.readouterr().err
+    assert "PROXYLM_API_KEY: " in error
+    assert error.count("\n") == 1
 
 
 def test_a_port_that_is_taken_is_said_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

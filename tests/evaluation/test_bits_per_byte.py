@@ -160,7 +160,7 @@ def test_an_empty_document_is_named(model: LanguageModel) -> None:
 
 
 def test_lossy_views_have_no_bits_per_byte() -> None:
-    with pytest.raises(UsageError, match="not defined for 'halving': it is lossy"):
+    with pytest.raises(UsageError, match="symbols of 'halving': it is lossy"):
         CompressedReading(HalvingCompressor(reversible=False))
 
 

@@ -187,6 +187,16 @@ def test_chains_cross_windows_and_are_rejected_there(feeds: list[Any]) -> None:
     assert len(taken_back) > 20, "some must be taken back over the window's border"
 
 
+@pytest.mark.parametrize("window", [1, 2, 4, 8])
+@pytest.mark.parametrize("proposals", [Chain(length=8, least_probability=0), Tree(depth=8)])
+def test_windows_may_be_shorter_than_what_is_proposed(window: int, proposals: Proposals) -> None:
+    attention = {"kind": "eva", "window": window, "chunk": 1}
+    model = small_model(seed=4, sharpness=20, attention=attention, prediction_heads=9)
+    prompts = [b"abc", b"", b"abcdefgh" * 3]
+    expected, _ = decoded(model, prompts, OneByte(), max_new_bytes=40)
+    assert decoded(model, prompts, proposals, max_new_bytes=40)[0] == expected
+
+
 def test_trees_are_kept_along_one_way(feeds: list[Any]) -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(30, seed=3)
     decoded(model, prompts, Tree(least_probability=0), max_new_bytes=60)

@@ -109,14 +109,16 @@ def test_beyond_rows_and_queue_the_answer_is_429_with_retry_after(busy: RunningS
 
 
 def test_the_key_is_asked_for_under_v1_only(busy: RunningServer) -> None:
-    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}):
+    for given in ("", "Bearer wrong", "Bearer", KEY, f"Basic {KEY}", f"Bearer {KEY}\xff"):
+        headers = {"authorization": given.encode("latin-1")} if given else {}
         with busy.client(headers=headers) as client:
             answer = client.get("/models")
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert answer.json()["error"]["code"] == "invalid_api_key"
-    with busy.client(headers={"authorization": f"Bearer {KEY}"}) as client:
-        assert client.get("/models").status_code == 200
+    for scheme in ("Bearer", "bearer", "BEARER", "Bearer "):
+        with busy.client(headers={"authorization": f"{scheme} {KEY}"}) as client:
+            assert client.get("/models").status_code == 200, scheme
     assert httpx.get(f"{busy.root}/healthz", trust_env=False).status_code == 200
 
 

@@ -40,8 +40,8 @@ def run_generate_benchmark(
     model = endless_model(config)
     with one_thread():
         return [
-            _row("generate/one-byte", model, 1, new_bytes, repeats),
-            _row(f"generate/batch-{BATCH_ROWS}", model, BATCH_ROWS, new_bytes, repeats),
+            _row("generate/laptop/one-byte", model, 1, new_bytes, repeats),
+            _row(f"generate/laptop/batch-{BATCH_ROWS}", model, BATCH_ROWS, new_bytes, repeats),
         ]
 
 

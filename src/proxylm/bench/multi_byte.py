@@ -220,7 +220,7 @@ def _one_byte_row(model: LanguageModel, tally: Tally, suffix: str) -> BenchmarkR
     start = time.perf_counter()
     products()
     return BenchmarkRow(
-        case=f"generate/one-byte/8-heads{suffix}",
+        case=f"generate/one-byte{suffix}",
         value=tally.bytes_per_second,
         unit="bytes/s",
         yardstick=steps / (time.perf_counter() - start),

@@ -47,7 +47,9 @@ def generate(
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
     ] = None,
-    max_new_bytes: Annotated[int, typer.Option(help="Most bytes to generate.")] = 256,
+    max_new_bytes: Annotated[
+        int | None, typer.Option(help="Most bytes to generate; 256 unless told.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Draw from the most probable this much.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
@@ -60,7 +62,9 @@ def generate(
     grammar: GrammarOption = None,
     read_as: ReadAsOption = "bytes",
     compressor: CompressorOption = None,
-    max_new_symbols: Annotated[int, typer.Option(help="As tokens: most symbols.")] = 64,
+    max_new_symbols: Annotated[
+        int | None, typer.Option(help="As tokens: most symbols; 64 unless told.")
+    ] = None,
     proposals: Annotated[
         str, typer.Option(help="Bytes per forward pass: one, or several by a chain or tree.")
     ] = "one",
@@ -80,13 +84,13 @@ def generate(
     """
     from proxylm.config import validate_config
     from proxylm.inference.loading import load
-    from proxylm.inference.options import GenerationOptions
+    from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
     from proxylm.inference.proposals import proposals_named
 
     options = validate_config(
         GenerationOptions,
         {
-            "max_new_bytes": max_new_bytes,
+            "max_new_bytes": DEFAULT_MAX_NEW_BYTES if max_new_bytes is None else max_new_bytes,
             "temperature": temperature,
             "top_p": top_p,
             "seed": seed,
@@ -100,9 +104,13 @@ def generate(
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
     if read_as != "bytes":
+        if max_new_bytes is not None:
+            raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
         tokens = _token_reading(loaded, model, read_as, compressor)
         pieces = _pieces_as_tokens(tokens, given, options, chosen, max_new_symbols)
     else:
+        if max_new_symbols is not None:
+            raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
         if proposals != "one" and loaded.config.target_heads == 1:
             note("this model has one head, which proposes nothing: one byte per pass")
         pieces = loaded.pieces(given, options, proposals=chosen)
@@ -130,7 +138,7 @@ def _pieces_as_tokens(
     prompt: bytes,
     options: GenerationOptions,
     proposals: Proposals,
-    max_new_symbols: int,
+    max_new_symbols: int | None,
 ) -> Iterator[Piece]:
     from proxylm.config import validate_config
     from proxylm.inference.options import SymbolOptions
@@ -139,9 +147,9 @@ def _pieces_as_tokens(
     if options.constrains or proposals != ONE_BYTE:
         raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
     drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
-    symbol_options = validate_config(
-        SymbolOptions, drawn | {"max_new_symbols": max_new_symbols}, origin="generation"
-    )
+    if max_new_symbols is not None:
+        drawn["max_new_symbols"] = max_new_symbols
+    symbol_options = validate_config(SymbolOptions, drawn, origin="generation")
     return tokens.pieces(prompt, symbol_options)
 
 
@@ -165,6 +173,8 @@ def _read_json(path: Path) -> Any:
         return json_module.loads(_read_text("--json-schema", path))
     except ValueError as error:
         raise UsageError(f"--json-schema {path}: not JSON ({error})") from None
+    except RecursionError:
+        raise UsageError(f"--json-schema {path}: nested too deeply") from None
 
 
 def _read_text(option: str, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +13,8 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
+
+_KEY_VARIABLE = "PROXYLM_API_KEY"
 
 
 def serve(
@@ -43,7 +46,7 @@ def serve(
     ] = "one",
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="PROXYLM_API_KEY", help="Ask clients for this key under /v1."),
+        typer.Option(envvar=_KEY_VARIABLE, help="Ask clients for this key under /v1."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: JsonOption = False,
@@ -65,8 +68,7 @@ def serve(
     from proxylm.serving.lifecycle import serve as serve_model
     from proxylm.serving.limits import ServingLimits
 
-    if api_key == "":
-        raise UsageError("--api-key: is empty; leave it out to ask for none")
+    api_key = _checked_key(api_key)
     proposing = proposals_named(proposals)
     loaded = load(model, device=device)
     values = {
@@ -88,6 +90,21 @@ def serve(
         api_key=api_key,
         on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
     )
+
+
+def _checked_key(option: str | None) -> str | None:
+    """The key that clients can really send in a header; None if none is to be asked for."""
+    # An empty variable is no option to typer; whoever sets one means to have a key.
+    key = os.environ.get(_KEY_VARIABLE) if option is None else option
+    if key is None:
+        return None
+    if not key:
+        raise UsageError(f"--api-key or {_KEY_VARIABLE}: is empty; leave it out to ask for none")
+    if key != key.strip() or not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            f"--api-key or {_KEY_VARIABLE}: must be printable ASCII without spaces around it"
+        )
+    return key
 
 
 def _announcement(listening: socket, name: str, *, has_key: bool, json: bool) -> Callable[[], None]:

@@ -51,7 +51,7 @@ class CompressedReading(Reading):
     def __init__(self, compressor: Compressor) -> None:
         if not compressor.reversible:
             raise UsageError(
-                f"bits per byte is not defined for '{compressor.kind}': it is lossy, "
+                f"text cannot be read as symbols of '{compressor.kind}': it is lossy, "
                 "its symbols do not determine the bytes"
             )
         self.compressor = compressor

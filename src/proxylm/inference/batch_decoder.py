@@ -163,12 +163,12 @@ class BatchDecoder:
         probabilities = self._heads.probabilities(
             hidden[list(newest.values())], [row.temperature for row in rows]
         )
-        rooms = self._cache.room_in_window
+        rooms, most = self._cache.room_in_window, self._cache.room_to_rewind
         for place, row, by_head in zip(newest, rows, probabilities, strict=True):
+            # The last byte is chosen, and never fed.
+            depth = min(row.symbols_left, int(most[place])) - 1
             self._drafts[place] = self._proposals.draft(
-                by_head,
-                depth=row.symbols_left - 1,  # the last byte is chosen, and never fed
-                window_depth=int(rooms[place]) - 1,
+                by_head, depth=depth, window_depth=int(rooms[place]) - 1
             )
 
     def _head_0_logits(self, hidden: Tensor, *, end: int) -> NDArray[np.float32]:

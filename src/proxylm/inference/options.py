@@ -14,6 +14,7 @@ from proxylm.inference.constraints.guided import Guide
 from proxylm.inference.constraints.utf8 import Utf8State
 
 DEFAULT_MAX_NEW_BYTES = 256
+DEFAULT_MAX_NEW_SYMBOLS = 64
 
 StopString = Annotated[bytes, Field(min_length=1)]
 
@@ -79,7 +80,7 @@ class SymbolOptions(DrawingOptions):
         max_new_symbols: most symbols generated after the prompt.
     """
 
-    max_new_symbols: int = Field(ge=0)
+    max_new_symbols: int = Field(default=DEFAULT_MAX_NEW_SYMBOLS, ge=0)
 
 
 class GenerationKeywords(TypedDict, total=False):
@@ -89,7 +90,7 @@ class GenerationKeywords(TypedDict, total=False):
     temperature: float
     top_p: float
     seed: int
-    stop: Sequence[bytes]
+    stop: Sequence[bytes] | None
     utf8: Literal["any", "strict"]
     guide: Guide | None
 
@@ -100,7 +101,9 @@ def generation_options(**keywords: Unpack[GenerationKeywords]) -> GenerationOpti
     Raises:
         UsageError: a value is out of its range or not a number; the message names the option.
     """
-    stop = keywords.get("stop", ())
+    stop = keywords.get("stop")
+    if stop is None:
+        stop = ()
     if any(isinstance(text, str) for text in stop):
         raise UsageError("generation: stop: stop strings are bytes, write b'...'")
     values = keywords | {"stop": stop if isinstance(stop, bytes) else tuple(stop)}

@@ -80,7 +80,10 @@ class Chain(Config):
     least_probability: float = Field(default=0.1, ge=0, le=1)
 
     def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
-        """The chain, by the heads' probabilities; at most ``depth`` bytes."""
+        """The chain, by the heads' probabilities; at most ``depth`` bytes.
+
+        It may go on beyond the model's window.
+        """
         heads = probabilities[: max(0, min(depth, self.length))]
         reached = np.cumprod(heads.max(axis=1, initial=0))
         count = int(np.count_nonzero(reached >= self.least_probability))

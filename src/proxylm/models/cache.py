@@ -29,7 +29,7 @@ from proxylm.models.feed import Feed, Integers, PaddedRound, Room, Round, Sealin
 from proxylm.models.summaries import summarize_chunks
 
 _FIRST_CAPACITY = 64
-_ENDLESS = 1 << 62  # the window of causal attention
+_ENDLESS = 1 << 61  # the window of causal attention
 
 SummaryVectors = Callable[[], tuple[Tensor | None, Tensor | None]]
 """Gives EVA's ``mu`` and ``phi`` ``[H, D]``; asked only when a window is complete."""
@@ -180,6 +180,14 @@ class Cache:
         The next symbol is the first of them, at a border too.
         """
         return self._window - self.positions % self._window
+
+    @property
+    def room_to_rewind(self) -> Integers:
+        """``[B]``: how many symbols a pass may feed so that all but the first can be taken back.
+
+        They end one window after that of the first: only the newest sealed window comes back.
+        """
+        return self.room_in_window + self._window
 
     def plan(self, counts: Integers, trees: Mapping[int, SymbolTree] | None = None) -> Feed:
         """How the next pass goes that feeds ``counts [B]`` symbols to the rows.

@@ -102,8 +102,9 @@ def _key_check(api_key: str | None) -> Any:
     async def check(request: Request) -> None:
         if api_key is None:
             return
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, f"Bearer {api_key}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip(" ").encode("latin-1"), api_key.encode())
+        if scheme.lower() != "bearer" or not same:  # a scheme's case is free (RFC 9110, 11.1)
             raise ApiError(
                 401,
                 "this server asks for its API key: send 'Authorization: Bearer KEY'",

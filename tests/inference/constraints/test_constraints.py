@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,6 +141,13 @@ def test_several_constraints_allow_what_all_do() -> None:
     assert AllOf([]).choices(1).values.all()
 
 
+def nested_schema(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"not": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("guide", "values", "message"),
     [
@@ -148,6 +156,9 @@ def test_several_constraints_allow_what_all_do() -> None:
         (JsonSchema, {"definition": {"type": 3}}, "type must be a string"),
         (JsonSchema, {"definition": json.dumps({})}, "dictionary"),
         (Regex, {"pattern": "a", "flags": "i"}, "unknown key"),
+        (Regex, {"pattern": r"[^\s\S]"}, "accepts nothing"),
+        (Grammar, {"text": "start: <[256]>"}, "no text of bytes"),
+        (JsonSchema, {"definition": nested_schema(3000)}, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_compiled_is_refused_in_one_line(guide, values, message: str) -> None:

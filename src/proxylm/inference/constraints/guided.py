@@ -39,6 +39,12 @@ class _Guide(Config):
         problem = _engine().LLMatcher.validate_grammar(self.engine_grammar(), _byte_vocabulary())
         if problem:
             raise ValueError(problem.splitlines()[0])
+        try:
+            nothing = self.start().choices(bytes_left=1).none
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if nothing:
+            raise ValueError("no text of bytes satisfies it")
         return self
 
     def start(self) -> ConstraintState:
@@ -66,7 +72,11 @@ class JsonSchema(_Guide):
 
     def engine_grammar(self) -> str:
         """See the base class."""
-        return str(_engine().LLMatcher.grammar_from_json_schema(json.dumps(self.definition)))
+        try:
+            text = json.dumps(self.definition)
+        except RecursionError:
+            raise ValueError("the schema is nested too deeply") from None
+        return str(_engine().LLMatcher.grammar_from_json_schema(text))
 
 
 class Grammar(_Guide):
@@ -92,13 +102,20 @@ class GuidedState(ConstraintState):
     def choices(self, bytes_left: int) -> Choices:
         """See the base class; the engine does not know the limit and may be cut off by it."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        allowed = np.unpackbits(packed, count=BYTE_COUNT + 1, bitorder="little").astype(bool)
-        return Choices(allowed[:BYTE_COUNT], may_end=bool(allowed[_END]))
+        self._require_no_error()
+        allowed = np.unpackbits(packed, count=BYTE_COUNT, bitorder="little").astype(bool)
+        return Choices(allowed, may_end=self._matcher.is_accepting())
 
     def advance(self, value: int) -> None:
         """See the base class."""
         taken = self._matcher.consume_token(value)
+        self._require_no_error()
         assert taken, "the byte was not among the choices"
+
+    def _require_no_error(self) -> None:
+        if self._matcher.is_error():
+            reason = self._matcher.get_error().splitlines()[0]
+            raise UsageError(f"the constraint is beyond its engine, or accepts nothing ({reason})")
 
 
 def _engine() -> ModuleType:
