@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import xxhash
 from benchmark_data import full_data, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
+from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.execution import Status
 from proxylm.evaluation.generation.job import GenerationJob
 from proxylm.evaluation.generation.options import SamplingPlan
+from proxylm.evaluation.generation.samples import Conditions
 from proxylm.evaluation.generation.writers import BytesWriter
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
@@ -36,15 +38,19 @@ def answer(problem: Problem) -> bytes:
     return ANSWERS.get(number, problem.solution)
 
 
-def everything(folder: Path) -> dict[str, Benchmark]:
+def everything(folder: Path) -> dict[str, Conditions]:
     with tarfile.open(full_data("recode-humaneval.tar.xz")) as archive:
         archive.extract("nominal/mbpp_wtest.jsonl", folder, filter="data")
+    files = {
+        "humaneval": None,
+        "humaneval-plus": full_data("HumanEvalPlus.jsonl.gz"),
+        "mbpp": folder / "nominal/mbpp_wtest.jsonl",
+        "mbpp-plus": full_data("MbppPlus.jsonl.gz"),
+    }
+    recode = load_recode(full_data("recode-humaneval.tar.xz"), seeds=1)
     return {
-        "humaneval": load_benchmark("humaneval", None),
-        "humaneval-plus": load_benchmark("humaneval-plus", full_data("HumanEvalPlus.jsonl.gz")),
-        "mbpp": load_benchmark("mbpp", folder / "nominal/mbpp_wtest.jsonl"),
-        "mbpp-plus": load_benchmark("mbpp-plus", full_data("MbppPlus.jsonl.gz")),
-        **recode_conditions(load_recode(full_data("recode-humaneval.tar.xz"), seeds=1)),
+        **{name: {"plain": load_benchmark(name, file)} for name, file in files.items()},
+        "recode": recode_conditions(recode),
     }
 
 
@@ -52,16 +58,21 @@ def everything(folder: Path) -> dict[str, Benchmark]:
 @pytest.mark.timeout(3 * 3600)
 def test_three_runs_of_everything_agree(tmp_path: Path) -> None:
     need_sandbox()
-    conditions = everything(tmp_path)
-    model = ReplayModel(problems_of(conditions), answer)
-    runs = [
-        GenerationJob(
-            plan=SamplingPlan(), folder=tmp_path / str(workers), execute=True, workers=workers
-        ).run(BytesWriter(model), conditions)
-        for workers in (2, 3, 2)
-    ]
-    statuses = runs[0].statuses()
-    print(dict(statuses))
-    assert set(statuses) == {status.value for status in Status}
-    assert runs[1].samples == runs[0].samples == runs[2].samples
-    assert runs[1].verdicts == runs[0].verdicts == runs[2].verdicts
+    seen: Counter[str] = Counter()
+    for name, conditions in everything(tmp_path).items():
+        model = ReplayModel(problems_of(conditions), answer)
+        first, *others = [
+            GenerationJob(
+                plan=SamplingPlan(),
+                folder=tmp_path / f"{name}-{number}",
+                execute=True,
+                workers=workers,
+            ).run(BytesWriter(model), conditions)
+            for number, workers in enumerate((2, 3, 2))
+        ]
+        print(name, dict(first.statuses()))
+        seen.update(first.statuses())
+        for other in others:
+            assert other.samples == first.samples
+            assert other.verdicts == first.verdicts
+    assert set(seen) == {status.value for status in Status}
