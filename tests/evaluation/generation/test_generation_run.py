@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from oracle_models import WRONG, ReplayModel
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.execution import SandboxError
+from proxylm.evaluation.execution import SandboxError, Status, Verdict
 from proxylm.evaluation.generation import judging, samples
 from proxylm.evaluation.generation.folder import Sample, SampleKey, opened_folder
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
@@ -150,6 +151,39 @@ def test_equal_programs_run_once(
     assert len(run_jobs) == 3
     assert results.correct("plain") == {p.task_id: [True] * 4 for p in benchmark.problems}
     assert len(lines(tmp_path / "verdicts.jsonl")) == 12
+
+
+def test_a_verdict_is_known_only_under_the_same_limits_and_judge(
+    benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_the_clock(jobs: Any, **_: Any) -> Any:
+        for job in jobs:
+            judged.append(job)
+            late = job.timeout_s < 1
+            yield Verdict(status=Status.TIMED_OUT if late else Status.PASSED)
+
+    judged: list[Any] = []
+    monkeypatch.setattr(judging, "check_many", by_the_clock)
+    monkeypatch.setattr(judging, "usable_tier", lambda: "bubblewrap")
+
+    def statuses(**changes: Any) -> Any:
+        judged.clear()
+        problems = tuple(replace(problem, **changes) for problem in benchmark.problems)
+        changed = replace(benchmark, problems=problems)
+        return run(ReplayModel(problems), changed, tmp_path, execute=True).statuses()
+
+    assert statuses(timeout_s=0.5) == {"timed_out": 3}
+    assert statuses(timeout_s=20.0) == {"passed": 3}
+    statuses(timeout_s=20.0)
+    assert judged == []
+    statuses(timeout_s=20.0, max_result_bytes=100)
+    assert len(judged) == 3
+    monkeypatch.setattr(judging, "usable_tier", lambda: "landlock")
+    statuses(timeout_s=20.0)
+    assert len(judged) == 3
+    monkeypatch.setattr(judging.platform, "python_version", lambda: "3.99.0")
+    statuses(timeout_s=20.0)
+    assert len(judged) == 3
 
 
 def test_budgets_and_stop_strings_reach_the_model(benchmark: Benchmark, tmp_path: Path) -> None:

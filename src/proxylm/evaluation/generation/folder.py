@@ -73,7 +73,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSample:
-    """One verdict; ``job`` is the fingerprint of the program and the test it is about."""
+    """One verdict; ``job`` is the fingerprint of all that it depends on (see ``judging``)."""
 
     key: SampleKey
     job: str

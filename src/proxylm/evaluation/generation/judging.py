@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import replace
 
+from proxylm import __version__
 from proxylm.evaluation.execution import Job, check_many
 from proxylm.evaluation.execution.detection import usable_tier
 from proxylm.evaluation.generation.folder import EvaluationFolder, JudgedSample, Sample
@@ -43,14 +45,15 @@ def judge_samples(
     Raises:
         SandboxError: no isolation tier works on this machine.
     """
+    tier = usable_tier()
     jobs = [one.problem.job(sample.completion) for one, sample in zip(wanted, samples, strict=True)]
-    names = [fingerprint_of(job.program, job.test, job.entry_point) for job in jobs]
+    names = [_job_name(job, tier) for job in jobs]
     known = {judged.job: judged for judged in folder.verdicts().values()}
     new: dict[str, tuple[Job, Sample]] = {}
     for name, job, sample in zip(names, jobs, samples, strict=True):
         if name not in known:
             new.setdefault(name, (job, sample))
-    verdicts = check_many((job for job, _ in new.values()), workers=workers)
+    verdicts = check_many((job for job, _ in new.values()), workers=workers, tier=tier)
     for count, ((name, (_, sample)), verdict) in enumerate(
         zip(new.items(), verdicts, strict=True), start=1
     ):
@@ -65,3 +68,13 @@ def judge_samples(
     recorded = folder.verdicts()
     folder.add_verdicts(one for one in judged if recorded.get(one.key) != one)
     return judged
+
+
+def _job_name(job: Job, tier: str) -> str:
+    """Names everything that a verdict depends on: the job whole, its limits, and who judges it.
+
+    Rules that a test imports (``plus_comparison``) are named by this package's version.
+    """
+    limits = (job.timeout_s, job.max_result_bytes)
+    judge = (tier, platform.python_version(), __version__)
+    return fingerprint_of(job.program, job.test, job.entry_point, *limits, *judge)
