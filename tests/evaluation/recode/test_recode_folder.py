@@ -77,6 +77,30 @@ def test_the_archive_is_the_folder(tmp_path: Path, inside: str) -> None:
     assert load_recode(path) == load_recode(RECODE)
 
 
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+def test_a_flipped_byte_is_an_error_or_changes_nothing(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "recode.tar"
+    with tarfile.open(path, f"w:{compression}") as archive:
+        archive.add(RECODE, arcname=".")
+    whole, data = load_recode(path), path.read_bytes()
+    places = range(0, len(data), len(data) // 60)
+    if not compression:  # which has checksums for headers alone
+        with tarfile.open(path) as archive:
+            places = [member.offset + 3 for member in archive] + [len(data) - 1]
+    refused = 0
+    for place in places:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x20]) + data[place + 1 :])
+        try:
+            assert load_recode(path) == whole, f"byte {place}"
+        except DataError:
+            refused += 1
+    assert refused > len(places) * 0.8
+    for length in places[:-1]:
+        path.write_bytes(data[:length])
+        with pytest.raises(DataError):
+            load_recode(path)
+
+
 def test_problems_are_chosen_in_every_form() -> None:
     for one in load_recode(RECODE):
         chosen = one.select(limit=None, task_ids=["53"])

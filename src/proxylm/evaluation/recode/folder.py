@@ -9,8 +9,13 @@ is the partial one. Nothing is unpacked.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -29,6 +34,12 @@ PARTIAL_FILE = "nominal/humaneval_partial.jsonl"
 _VARIANT = re.compile(r"perturbed_finalized/humaneval/full/(\w+)/humaneval_(\w+)_s(\d+)\.jsonl$")
 _SPLIT_MARKER = b"# print('@@this is the line to split##')\n"
 _INDENT = b"    "
+_COMPRESSIONS: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"\xfd7zXZ\x00": lzma.decompress,
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+}
+"""By the bytes that a compressed file begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +105,7 @@ def load_recode(path: Path, *, seeds: int = DEFAULT_SEEDS) -> list[FamilyData]:
     try:
         files = _folder_files(path) if path.is_dir() else _archive_files(path)
         return [_family(path, files, family, seeds) for family in FAMILIES]
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, OSError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
 
 
@@ -111,13 +122,30 @@ def _folder_files(root: Path) -> Files:
 
 def _archive_files(path: Path) -> Files:
     contents: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
+    data = _decompressed(path)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(".jsonl"):
                 stream = archive.extractfile(member)
                 assert stream is not None, "a plain file has content"
                 contents[str(PurePosixPath(member.name))] = stream.read()
-    return _from_nominal(path, {name: data.__bytes__ for name, data in contents.items()})
+        rest = data[archive.offset :]
+    # tarfile takes a damaged header for the end; the true one is blocks of zeros.
+    if len(rest) < tarfile.BLOCKSIZE or any(rest):
+        raise DataError(f"{path}: is damaged after {len(contents)} of its files")
+    return _from_nominal(path, {name: text.__bytes__ for name, text in contents.items()})
+
+
+def _decompressed(path: Path) -> bytes:
+    """The tar file inside, to its last byte: only there is the checksum compared."""
+    data = path.read_bytes()
+    for magic, decompress in _COMPRESSIONS.items():
+        if data.startswith(magic):
+            try:
+                return decompress(data)
+            except (lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
+                raise DataError(f"{path}: cannot be read ({error})") from None
+    return data
 
 
 def _from_nominal(path: Path, files: Files) -> Files:
