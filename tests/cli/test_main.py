@@ -18,7 +18,7 @@ from proxylm.errors import DataError, UsageError
         (UsageError("unknown key 'stepz'"), 2, "proxylm: unknown key 'stepz'\n"),
         (FileNotFoundError(2, "No such file or directory", "x"), 1, "proxylm: x: No such file"),
         (OSError(28, "No space left on device", "shard"), 1, "proxylm: shard: No space left"),
-        (KeyboardInterrupt(), 130, "proxylm: interrupted"),
+        (KeyboardInterrupt(), 130, "proxylm: interrupted; run again, commands that save their"),
     ],
 )
 def test_each_error_is_one_line_with_its_status(monkeypatch, capsys, error, status, line):

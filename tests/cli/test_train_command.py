@@ -147,7 +147,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(config_file: Path, tmp_path: P
     assert process.returncode == 130
     assert output == ""
     assert "stopped by SIGINT after step" in errors
-    assert "proxylm: interrupted; run again, prepare and all trainings go on" in errors
+    assert "proxylm: interrupted; run again, commands that save their progress go on" in errors
     assert "Traceback" not in errors
     stopped_at = timeless(run)[-1]["step"]
     assert checkpoint_folders(run / "checkpoints")[0].name == f"step-{stopped_at:08d}"

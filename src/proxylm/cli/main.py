@@ -34,7 +34,7 @@ from proxylm.cli import (
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
-_INTERRUPTED = "interrupted; run again, prepare and all trainings go on where they stopped"
+_INTERRUPTED = "interrupted; run again, commands that save their progress go on from there"
 
 app = typer.Typer(
     name="proxylm",
