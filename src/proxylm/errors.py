@@ -30,3 +30,13 @@ class DamagedFileError(DataError):
 
 class CheckpointError(ProxylmError):
     """A checkpoint or a run folder cannot be loaded or continued."""
+
+
+class DamagedWeightsError(CheckpointError):
+    """A model computes what is not a number."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model's output is not a number: its weights are damaged, or its training "
+            "diverged; load an earlier checkpoint"
+        )

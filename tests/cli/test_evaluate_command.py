@@ -12,7 +12,7 @@ from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import CompressedReading
-from small_models import save_small_run
+from small_models import save_run, save_small_run, small_model
 from units_store import DOCUMENTS, write_units_store
 
 TEXTS = {"a.txt": b"first file\n", "b.txt": b"\xff\xfe" * 40}
@@ -50,6 +50,22 @@ def test_files_and_their_total(run: Path, folder: Path, capsys: pytest.CaptureFi
     assert total["bits"] == pytest.approx(sum(row["bits"] for row in rows))
     assert total["bits_per_byte"] == pytest.approx(total["bits"] / total["raw_bytes"])
     assert result["read_as"] == "bytes"
+
+
+@pytest.mark.parametrize("read_as", ["bytes", UNITS])
+def test_weights_that_are_no_numbers_are_one_line(
+    tmp_path: Path, folder: Path, read_as: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = small_model()
+    made.lm_head.weight.data.fill_(float("nan"))
+    damaged = tmp_path / "damaged"
+    save_run(damaged, made)
+    arguments = ["evaluate", "bpb", str(damaged), str(folder / "a.txt"), "--read-as", read_as]
+    assert run_command([*arguments, "--json"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("proxylm: the model's output is not a number: its weights are")
+    assert output.err.count("\n") == 1
 
 
 def test_windows_and_limits_are_passed_on(

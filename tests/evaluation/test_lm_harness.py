@@ -87,6 +87,14 @@ def test_greedy_continuations_are_recognized() -> None:
     ]
 
 
+def test_one_forward_pass_gives_bits_and_greediness(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = small_model()
+    forward, passes = module.hidden, []
+    monkeypatch.setattr(module, "hidden", lambda ids: (passes.append(len(ids)), forward(ids))[1])
+    HarnessModel(BytesWriter(ByteModel(module))).loglikelihood([request("A?", " b")])
+    assert passes == [1]
+
+
 def test_generation_stops_where_the_task_says() -> None:
     answers = {b"Q:": b" one\nQ: two", b"R:": b"x" * 100}
     module = ScriptedModule(

@@ -24,7 +24,7 @@ from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.likelihood import Scorer
-from proxylm.evaluation.passes import are_greedy, sequence_bits
+from proxylm.evaluation.passes import bits_and_greediness
 
 OLMES_TASKS = (
     "arc_challenge",
@@ -59,8 +59,7 @@ class HarnessModel(LM):
             [request.args[place].encode() for request in requests] for place in (0, 1)
         )
         sequences = self._scorer.sequences(prompts, continuations)
-        bits = sequence_bits(self._scorer.model, sequences)
-        greedy = are_greedy(self._scorer.model, sequences)
+        bits, greedy = bits_and_greediness(self._scorer.model, sequences)
         return [
             (-float(one) * math.log(2), bool(same)) for one, same in zip(bits, greedy, strict=True)
         ]

@@ -9,6 +9,7 @@ changes its bits beyond rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxylm.errors import DamagedWeightsError
 from proxylm.evaluation.windows import Window, scoring_windows, window_span
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
@@ -68,32 +70,33 @@ def sequence_bits(
 
     Raises:
         UsageError: impossible context or stride.
+        DamagedWeightsError: the bits are no number.
     """
     totals = np.zeros(len(sequences), dtype=np.float64)
     for one, hidden, targets in _scored_states(model, sequences, context, stride, batch_symbols):
-        totals[one] += float(_nats(model, hidden, targets).sum()) * BITS_PER_NAT
+        totals[one] += _bits(model, hidden, targets)
     return totals
 
 
-def are_greedy(
-    model: LanguageModel,
-    sequences: Sequence[ScoredSequence],
-    *,
-    context: int | None = None,
-    stride: int | None = None,
-    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
-) -> NDArray[np.bool_]:
-    """Whether greedy decoding inside the content's format would write each sequence's scored part.
+def bits_and_greediness(
+    model: LanguageModel, sequences: Sequence[ScoredSequence]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """``sequence_bits``, and whether greedy decoding would write what they are the bits of.
 
-    Arguments and errors are those of ``sequence_bits``.
+    Greedy decoding inside the content's format; both come of the same forward passes.
 
     Returns:
-        bool ``[len(sequences)]``.
+        float64 and bool, ``[len(sequences)]`` each.
+
+    Raises:
+        DamagedWeightsError: the bits are no number.
     """
+    totals = np.zeros(len(sequences), dtype=np.float64)
     greedy = np.ones(len(sequences), dtype=bool)
-    for one, hidden, targets in _scored_states(model, sequences, context, stride, batch_symbols):
+    for one, hidden, targets in _scored_states(model, sequences, None, None, DEFAULT_BATCH_SYMBOLS):
+        totals[one] += _bits(model, hidden, targets)
         greedy[one] &= _all_are_largest(model, hidden, targets)
-    return greedy
+    return totals, greedy
 
 
 def _scored_states(
@@ -182,6 +185,13 @@ def _states_of(model: LanguageModel, batch: list[_Pass]) -> Iterator[tuple[Tenso
         targets = one.sequence.content[window.first_scored : window.end]
         states = hidden[row, first : first + len(targets)]
         yield states, torch.from_numpy(targets).to(device)
+
+
+def _bits(model: LanguageModel, hidden: Tensor, targets: Tensor) -> float:
+    bits = float(_nats(model, hidden, targets).sum()) * BITS_PER_NAT
+    if not math.isfinite(bits):
+        raise DamagedWeightsError
+    return bits
 
 
 def _nats(model: LanguageModel, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.errors import CheckpointError
+from proxylm.errors import DamagedWeightsError
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.inference.request import DecodingRequest
 from proxylm.inference.sampling import draw, greedy, uniform
@@ -149,10 +149,7 @@ class DecodingRow:
     def _choose(self, logits: NDArray[np.float32]) -> int:
         best = greedy(logits)
         if not math.isfinite(logits[best]):
-            raise CheckpointError(
-                "the model's output is not a number: its weights are damaged, or its training "
-                "diverged; load an earlier checkpoint"
-            )
+            raise DamagedWeightsError
         drawing = self._drawing
         if drawing.temperature == 0:
             return best
