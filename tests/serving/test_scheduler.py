@@ -166,6 +166,35 @@ def test_after_a_failure_what_was_open_is_500_and_the_next_is_served(failing_met
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("working_decoders", [0, 1])
+def test_when_no_decoder_can_be_made_all_is_500_and_nothing_is_accepted(
+    working_decoders: int,
+) -> None:
+    made: list[BatchDecoder] = []
+
+    def make() -> BatchDecoder:
+        decoder = BatchDecoder(MODEL, max_rows=LIMITS.max_rows)
+        decoder.step = lambda: 1 // 0  # type: ignore[method-assign,assignment]
+        made.append(decoder)
+        may_go_on.wait(SECONDS)
+        if len(made) > working_decoders:
+            raise MemoryError("no room for another decoder")
+        return decoder
+
+    may_go_on = threading.Event()
+    with scheduler(make) as (running, _):
+        clients = [Client() for _ in range(4)]
+        running.submit([client.job for client in clients])
+        may_go_on.set()
+        assert [client.error.status for client in clients] == [500] * 4
+        assert not running.accepting
+        with pytest.raises(ApiError) as caught:
+            running.submit([Client().job])
+        assert caught.value.status == 503
+    assert isinstance(running.failure, MemoryError)
+    assert running.ended
+
+
 def test_completions_of_one_prompt_share_its_scoring() -> None:
     prompt = b"a prompt of more than one piece " * 20
     scorer = PromptScorer(MODEL, prompt, alternatives=2)

@@ -2,7 +2,8 @@
 
 The first SIGTERM or SIGINT drains: new requests are answered 503, those that run go on until they
 are done or ``drain_seconds`` are over, and then the process ends with status 0. A second signal
-ends what runs at once.
+ends what runs after the forward pass that it is in. When nothing can be decoded any more, the
+process ends by itself, with an error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import FrameType
 
 import uvicorn
 
-from proxylm.errors import UsageError
+from proxylm.errors import ProxylmError, UsageError
 from proxylm.inference.batch_decoder import BatchDecoder
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.proposals import ONE_BYTE, Proposals
@@ -26,7 +27,13 @@ from proxylm.serving.scheduler import Scheduler
 
 _CLOSING_SECONDS = 2
 """How long answers that are complete, or were just ended, may take to leave."""
+_LAST_PASS_SECONDS = 60
+"""How long the pass that runs when decoding is stopped may take until its requests are told."""
 _BACKLOG = 128
+
+
+class DecodingError(ProxylmError):
+    """The model cannot be decoded any more, so the server ended by itself."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -67,6 +74,7 @@ def serve(
 
     Raises:
         UsageError: the model's vocabulary has no bytes.
+        DecodingError: after a failure no decoder could be made any more.
     """
     model.config.require_raw_bytes()
     metrics = ServingMetrics()
@@ -96,6 +104,8 @@ def serve(
         )
         server = _DrainingServer(config, scheduler, limits.drain_seconds, on_ready)
         server.run(sockets=[listening])
+        if scheduler.failure is not None:
+            raise DecodingError("the server ended: decoding failed for good; its log says why")
 
 
 class _DrainingServer(uvicorn.Server):
@@ -114,6 +124,7 @@ class _DrainingServer(uvicorn.Server):
         self._on_ready = on_ready
         self._signals = 0
         self._drain_until: float | None = None
+        self._stop_until: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when it is ready."""
@@ -126,15 +137,18 @@ class _DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether the time to end has come."""
-        if self._signals and self._drain_until is None:
-            self._scheduler.drain()
-            self._drain_until = time.monotonic() + self._drain_seconds
-        over = await super().on_tick(counter)
-        return over or (self._drain_until is not None and self._has_drained(self._drain_until))
-
-    def _has_drained(self, until: float) -> bool:
-        if self._signals > 1 or time.monotonic() > until:
-            # What runs ends with an error that says so, and then leaves like any answer.
+        if await super().on_tick(counter) or self._scheduler.ended:
+            return True  # what ran has its error, and leaves like any answer
+        now = time.monotonic()
+        if self._stop_until is not None:
+            return now > self._stop_until
+        if self._drain_until is None:
+            if self._signals:
+                self._scheduler.drain()
+                self._drain_until = now + self._drain_seconds
+            return False
+        if self._signals > 1 or now > self._drain_until:
             self._scheduler.stop()
-            return True
+            self._stop_until = now + _LAST_PASS_SECONDS
+            return False
         return not self.server_state.tasks

@@ -57,6 +57,9 @@ class Scheduler:
         make_decoder: a new decoder with ``limits.max_rows`` rows; called again after a failure.
         limits: how much may run and wait.
         metrics: is kept up to date.
+
+    Attributes:
+        failure: why nothing can be decoded any more (no decoder could be made); None: all is well.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Scheduler:
         limits: ServingLimits,
         metrics: ServingMetrics,
     ) -> None:
+        self.failure: Exception | None = None
         self._make_decoder = make_decoder
         self._limits = limits
         self._metrics = metrics
@@ -77,6 +81,7 @@ class Scheduler:
         self._open = 0
         self._draining = False
         self._stopping = False
+        self._ended = threading.Event()
         # The thread's own:
         self._scoring: deque[Job] = deque()
         self._running: dict[int, Job] = {}
@@ -132,7 +137,23 @@ class Scheduler:
         """Whether new jobs are taken at all."""
         return not (self._draining or self._stopping)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the thread has come to its end, with every job told so."""
+        return self._ended.is_set()
+
     def _run(self) -> None:
+        try:
+            self._decode_until_stopped()
+        except Exception as error:
+            self._log(error)
+            self.failure = error
+            self.stop()  # before the jobs end: from here on none comes in
+            self._end_all(internal)
+        finally:
+            self._ended.set()
+
+    def _decode_until_stopped(self) -> None:
         decoder = self._make_decoder()
         while self._wait_for_work():
             try:
