@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from proxylm.files import read_json, write_json
 from proxylm.interchange.export import export_model
 from proxylm.interchange.layout import FACTS_KEY
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import COMPRESSED_OFFSET
+from proxylm.symbols import BOS, COMPRESSED_OFFSET, RAW_OFFSET
 from proxylm.training.checkpoint import checkpoint_folders, load_model
 from proxylm.training.run import train
 from proxylm.training.starting_weights import starting_model
@@ -59,9 +60,31 @@ def further(store: Path, published: Path, **sizes: Any) -> Any:
 def test_it_runs(published: Path) -> None:
     model = proxylm.load(published)
     assert model.config.prediction_heads == HEADS
-    assert model.config.sentinels and model.config.softmax == "full"
+    assert model.config.softmax == "full"
     assert len(model.generate(b"def ", max_new_bytes=20)) <= 20
     assert model.bits_per_byte([b"some text"])[0] > 0
+
+
+def test_published_models_know_no_sentinels(published: Path, tmp_path: Path) -> None:
+    model = proxylm.load(published)
+    assert not model.config.sentinels
+    with torch.no_grad():
+        logits = model.module.logits(torch.tensor([[BOS, *(RAW_OFFSET + byte for byte in b"ab")]]))
+    bits = torch.log_softmax(logits[0, :2, 0].double(), -1) / -math.log(2)
+    expected = sum(float(bits[place, RAW_OFFSET + byte]) for place, byte in enumerate(b"ab")) / 2
+    assert model.bits_per_byte([b"ab"])[0] == pytest.approx(expected, abs=1e-5)
+    export_model(published, tmp_path / "again")
+    assert not proxylm.load(tmp_path / "again").config.sentinels
+
+
+@pytest.mark.parametrize("sentinels", [True, False])
+def test_further_training_decides_about_sentinels(
+    sentinels: bool, published: Path, store: Path
+) -> None:
+    config = further(store, published, prediction_heads=HEADS)
+    mixing = config.mixing.model_copy(update={"sentinels": sentinels})
+    config = config.model_copy(update={"mixing": mixing})
+    assert starting_model(config, SYMBOL_COUNT, None).config.sentinels == sentinels
 
 
 def test_a_compressed_vocabulary_is_added_and_every_old_row_kept(

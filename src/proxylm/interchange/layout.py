@@ -2,7 +2,8 @@
 
 A layout translates between ``ModelConfig`` and the keys that other programs know; parameter names
 are shared (EVA, "Block and heads"; Llama's are the same without the summaries). What those keys
-cannot say stands under ``proxylm``, and folders of other origin do without it.
+cannot say stands under ``proxylm``. Folders of other origin do without it: published models were
+not trained with our sentinels, whose ids are unused ones there.
 """
 
 from __future__ import annotations
@@ -143,9 +144,9 @@ def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) 
     nested = values.get("rope_parameters")
     place = nested if isinstance(nested, Mapping) and "rope_theta" in nested else values
     fields["rope_theta"] = required(place, "rope_theta", origin=origin)
-    if facts is not None:
-        fields |= {"softmax": facts.softmax, "sentinels": facts.sentinels}
-    return fields
+    if facts is None:
+        return fields | {"sentinels": False}
+    return fields | {"softmax": facts.softmax, "sentinels": facts.sentinels}
 
 
 def read_facts(values: Mapping[str, Any], *, origin: str) -> Facts | None:
