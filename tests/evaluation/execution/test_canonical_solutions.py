@@ -43,6 +43,16 @@ def test_chosen_problems_fail_without_a_solution(tier):
     assert {verdict.status for verdict in check_many(jobs, tier=tier)} == {Status.FAILED}
 
 
+def test_helpers_that_a_program_rebinds_do_not_judge_it(tier):
+    rebound = {
+        32: b"    return 0.0\npoly = lambda xs, x: 0.0\n",
+        38: b"    return s\nencode_cyclic = decode_cyclic\n",
+        50: b"    return s\nencode_shift = decode_shift\n",
+    }
+    jobs = [problems("humaneval")[number].job(wrong) for number, wrong in rebound.items()]
+    assert {verdict.status for verdict in check_many(jobs, tier=tier)} == {Status.FAILED}
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_all_solutions_of_humaneval_pass_three_times(tier):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxylm.evaluation.execution.trusted_test import unresolved_names
+from proxylm.evaluation.execution.source_names import unresolved_names, with_helpers
 
 
 def test_open_names_are_those_nothing_in_the_test_binds():
@@ -27,8 +27,47 @@ for loop in names:
     assert unresolved_names(test) == found
 
 
+PROMPT = """
+import math
+from typing import List
+STEP = 1
+STEP += 1
+def shifted(c):
+    return chr(ord(c) + STEP)
+def encode(s):
+    return "".join(map(shifted, s))
+def unused(s):
+    return math.inf
+def f(s: List[str]):
+    '''Decodes.
+"""
+
+
+def test_a_prompts_helpers_that_a_test_names_go_before_it():
+    test = "def check(candidate):\n    assert candidate(encode('abc')) == 'abc'\n"
+    helped = with_helpers(PROMPT, test, "f")
+    assert helped.endswith(test)
+    assert unresolved_names(helped) == set()
+    for part in ("STEP = 1", "STEP += 1", "def shifted", "def encode"):
+        assert part in helped
+    for part in ("math", "List", "unused", "def f"):
+        assert part not in helped
+    assert with_helpers(PROMPT, "assert f(1) == 2", "f") == "assert f(1) == 2"
+    assert with_helpers("no (Python", "assert g(1) == f(2)", "f") == "assert g(1) == f(2)"
+
+
+def test_a_rebound_helper_does_not_judge(judged):
+    test = "def check(candidate):\n    assert candidate(encode('abc')) == 'abc'\n"
+    start = PROMPT + "    '''\n"
+    right = start + "    return ''.join(chr(ord(c) - STEP) for c in s)\n"
+    wrong = start + "    return s\nencode = f\n"
+    helped = with_helpers(PROMPT, test, "f")
+    assert judged(right, helped).passed
+    assert not judged(wrong, helped).passed
+
+
 def test_helpers_of_the_program_are_called_there(judged):
-    # The form of HumanEval/32, 38 and 50: the prompt defines what the test prepares input with.
+    # Where no prompt is at hand (it would define them), a test may still name them.
     program = """
 def encode(s):
     return "".join(chr(ord(c) + 1) for c in s)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.execution.source_names import with_helpers
 from proxylm.evaluation.execution.verdict import DEFAULT_RESULT_BYTES, Job
 
 
@@ -34,11 +35,13 @@ class Problem:
     def job(self, completion: bytes) -> Job:
         """The program that a completion makes of the prompt, to be judged.
 
-        As bytes, as they were generated: what is not UTF-8 is judged as it is, invalid.
+        As bytes, as they were generated: what is not UTF-8 is judged as it is, invalid. Helpers
+        that the prompt defines for the test are the test's own, whatever the program makes of them.
         """
+        prompt = self.prompt.decode(errors="replace")
         return Job(
             program=self.prompt + completion,
-            test=self.test,
+            test=with_helpers(prompt, self.test, self.entry_point),
             entry_point=self.entry_point,
             timeout_s=self.timeout_s,
             max_result_bytes=self.max_result_bytes,

@@ -1,24 +1,22 @@
 """Runs a test in the trusted process against a candidate that is somewhere else.
 
 The test's source comes with the benchmark and is trusted; the candidate is reached through remote
-objects only. A name that the test uses but neither defines nor imports (a helper that the prompt
-defines, a class whose objects it passes) is looked up in the program; built-in names never are,
-except the entry point itself.
+objects only. A name that the test uses but neither defines nor imports (a class whose objects it
+passes) is looked up in the program; built-in names never are, except the entry point itself. What
+a prompt defines for its test is part of the test by then (``source_names.with_helpers``).
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import random
-import symtable
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 from proxylm.evaluation.execution.inside import tagged
 from proxylm.evaluation.execution.remote import Candidate
 from proxylm.evaluation.execution.session import EndOfRun, Session
+from proxylm.evaluation.execution.source_names import unresolved_names
 from proxylm.evaluation.execution.verdict import Status, Verdict, verdict_of
 
 TEST_FILE = "<test>"
@@ -69,26 +67,6 @@ def _run(candidate: Candidate, test: str, entry_point: str) -> None:
     exec(compile(tree, TEST_FILE, "exec", dont_inherit=True, optimize=0), namespace)
     if _defines_check_without_calling(tree):
         namespace[HUMANEVAL_CHECK](function)  # not by name: it may be `check`, too
-
-
-def unresolved_names(test: str) -> set[str]:
-    """Global names that a test's source reads but never binds, built-in ones left out."""
-    bound: set[str] = set()
-    read: set[str] = set()
-    for scope in _scopes(symtable.symtable(test, TEST_FILE, "exec")):
-        for symbol in scope.get_symbols():
-            in_module = scope.get_type() == "module" or symbol.is_declared_global()
-            if in_module and (symbol.is_assigned() or symbol.is_imported()):
-                bound.add(symbol.get_name())
-            elif symbol.is_global() or in_module:
-                read.add(symbol.get_name())
-    return read - bound - set(dir(builtins)) - {"__name__"}
-
-
-def _scopes(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    yield table
-    for child in table.get_children():
-        yield from _scopes(child)
 
 
 def _defines_check_without_calling(tree: ast.Module) -> bool:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from proxylm.evaluation.execution.adversarial.attack import Attacks, forgery
+from textwrap import dedent
+
+from proxylm.evaluation.execution.adversarial.attack import (
+    ENTRY_POINT,
+    Attack,
+    Attacks,
+    forgery,
+)
+from proxylm.evaluation.execution.source_names import with_helpers
 
 ENDS: Attacks = (
     forgery("sys.exit(0) at import", "import sys\nsys.exit(0)\n"),
@@ -432,4 +440,71 @@ PROTOCOL: Attacks = (
     ),
 )
 
-FORGERIES: Attacks = (*ENDS, *LIES, *TAMPERING, *PROTOCOL)
+
+def _rebound_helper(name: str, prompt: str, completion: str, test: str) -> Attack:
+    """A program that defines the prompt's helper anew, and a test that uses the helper."""
+    prompt = dedent(prompt).lstrip("\n")
+    return forgery(
+        name,
+        prompt + dedent(completion),
+        test=with_helpers(prompt, dedent(test).lstrip("\n"), ENTRY_POINT),
+    )
+
+
+# As HumanEval/32, 38 and 50 are built: the prompt's helper prepares inputs, or checks the answer.
+HELPERS: Attacks = (
+    _rebound_helper(
+        "a polynomial that is zero everywhere",
+        """
+        import math
+        def poly(xs, x):
+            return sum(coefficient * math.pow(x, i) for i, coefficient in enumerate(xs))
+        def answer(xs):
+        """,
+        """
+            return 0.0
+        poly = lambda xs, x: 0.0
+        """,
+        """
+        def check(candidate):
+            for xs in ([-6, 11, -6, 1], [2, 1]):
+                assert math.fabs(poly(xs, candidate(xs))) < 1e-4
+        """,
+    ),
+    _rebound_helper(
+        "a cyclic encoder that encodes nothing",
+        """
+        def encode_cyclic(s):
+            groups = [s[3 * i : 3 * i + 3] for i in range((len(s) + 2) // 3)]
+            return "".join(group[1:] + group[0] if len(group) == 3 else group for group in groups)
+        def answer(s):
+        """,
+        """
+            return s
+        encode_cyclic = answer
+        """,
+        """
+        def check(candidate):
+            assert candidate(encode_cyclic("abcdef")) == "abcdef"
+        """,
+    ),
+    _rebound_helper(
+        "a shifting encoder that encodes nothing",
+        """
+        def encode_shift(s):
+            return "".join(chr((ord(c) + 5 - ord("a")) % 26 + ord("a")) for c in s)
+        def answer(s):
+        """,
+        """
+            return s
+        def encode_shift(s):
+            return s
+        """,
+        """
+        def check(candidate):
+            assert candidate(encode_shift("abcdef")) == "abcdef"
+        """,
+    ),
+)
+
+FORGERIES: Attacks = (*ENDS, *LIES, *TAMPERING, *PROTOCOL, *HELPERS)
