@@ -115,26 +115,33 @@ class Tree(Config):
         the next, so the most probable of those not taken is a next sibling or a first child.
         """
         heads = probabilities[: max(0, min(depth, window_depth, self.depth))]
-        order = np.argsort(-heads, axis=1, kind="stable")[:, : self.nodes]
-        ranked = np.take_along_axis(heads, order, axis=1).tolist()
+        # Of each head the bytes that may be reached, most probable first.
+        ranked = [_likely(head, self.nodes, self.least_probability) for head in heads]
         symbols: list[int] = []
         parents: list[int] = []
         # Entries: what the byte is reached with (negative), its place among its siblings, its
         # depth, its parent's index, and what the parent is reached with.
-        best = [(-ranked[0][0], 0, 0, 0, 1.0)] if ranked else []
+        best = [(-ranked[0][0][0], 0, 0, 0, 1.0)] if ranked and ranked[0] else []
         while best and len(symbols) < self.nodes:
             reached, rank, level, parent, before = heapq.heappop(best)
             if -reached < self.least_probability:
                 break
-            symbols.append(int(order[level, rank]) + RAW_OFFSET)
+            symbols.append(ranked[level][rank][1] + RAW_OFFSET)
             parents.append(parent)
             if rank + 1 < len(ranked[level]):
-                sibling = -before * ranked[level][rank + 1]
+                sibling = -before * ranked[level][rank + 1][0]
                 heapq.heappush(best, (sibling, rank + 1, level, parent, before))
-            if level + 1 < len(ranked):
-                child = reached * ranked[level + 1][0]
+            if level + 1 < len(ranked) and ranked[level + 1]:
+                child = reached * ranked[level + 1][0][0]
                 heapq.heappush(best, (child, 0, level + 1, len(symbols), -reached))
         return Draft(np.array(symbols, dtype=np.int64), np.array(parents, dtype=np.int64))
+
+
+def _likely(head: Probabilities, most: int, least: float) -> list[tuple[float, int]]:
+    """The most probable bytes of one head with their probabilities, none below ``least``."""
+    values = np.flatnonzero(head >= least)  # few: sorting all 256 takes longer
+    order = values[np.argsort(-head[values], kind="stable")[:most]]
+    return list(zip(head[order].tolist(), order.tolist(), strict=True))
 
 
 Proposals = Annotated[OneByte | Chain | Tree, Field(discriminator="kind")]
