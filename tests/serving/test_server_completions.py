@@ -85,6 +85,14 @@ def test_without_a_seed_samples_differ(client: openai.OpenAI) -> None:
     assert len(made) > 1
 
 
+def test_without_a_seed_equal_prompts_of_one_request_differ(client: openai.OpenAI) -> None:
+    prompts = [PROMPT] * 3
+    made = [choice_bytes(c) for c in complete(client, prompts, temperature=1.5, n=2).choices]
+    assert len(set(made)) == 6
+    seeded = complete(client, prompts, temperature=1.5, n=2, seed=1).choices
+    assert len({choice_bytes(choice) for choice in seeded}) == 2
+
+
 def test_several_prompts_times_n_are_numbered_as_openai_does(
     client: openai.OpenAI, model: ByteModel
 ) -> None:

@@ -47,7 +47,7 @@ class CompletionRequest(Config):
         temperature: 0 is greedy.
         top_p: only the most probable symbols whose total reaches it are drawn.
         n: completions of each prompt; completion ``i`` draws as sample number ``i``.
-        seed: the same seed gives the same bytes; None draws a fresh one.
+        seed: the same seed gives the same bytes; None draws a fresh one for each prompt.
         stop: a completion ends before the first of these.
         logprobs: with each byte its log-probability, and those of this many alternatives.
         echo: the text, and the log-probabilities, begin with the prompt's.

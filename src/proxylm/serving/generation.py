@@ -75,8 +75,8 @@ class Generation:
     def _make_jobs(self, model: LanguageModel) -> list[Job]:
         request = self._request
         jobs: list[Job] = []
-        options = _options(request)
         for prompt in request.prompt:
+            options = _options(request)  # of each prompt: equal ones differ unless a seed is given
             scorer = None
             if request.echo and request.logprobs is not None:
                 scorer = PromptScorer(model, prompt, alternatives=request.logprobs)
