@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from proxylm.models.language_model import LanguageModel
 from proxylm.serving.api_errors import ApiError, draining, install_error_handlers
@@ -46,14 +47,16 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """The application over a running scheduler."""
-    app = FastAPI(title="proxylm", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="proxylm", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     install_error_handlers(app)
-    app.add_middleware(RequestMetrics, metrics=service.metrics)
     app.include_router(_openai_routes(service))
     app.include_router(_operation_routes(service))
-    return app
+    # Around the whole and no middleware of it: only so are answers to our own mistakes counted.
+    return RequestMetrics(app, metrics=service.metrics)
 
 
 def _openai_routes(service: Service) -> APIRouter:
