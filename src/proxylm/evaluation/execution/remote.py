@@ -15,6 +15,8 @@ from proxylm.evaluation.execution.inside import tagged
 from proxylm.evaluation.execution.session import Session
 from proxylm.evaluation.execution.verdict import Status
 
+ENDS_OF_ITERATION = (StopIteration, StopAsyncIteration)
+
 
 class Candidate:
     """The program under test, as the trusted process knows it."""
@@ -82,12 +84,18 @@ class Candidate:
         return reply
 
     def _error(self, reply: Mapping[str, Any]) -> BaseException:
-        """The candidate's exception as the nearest built-in one, or the end of the run."""
+        """The candidate's exception as the nearest built-in one, or the end of the run.
+
+        An end of iteration would quietly end a loop of the test's own (``all(map(f, inputs))``):
+        it becomes a RuntimeError, as it does in a generator.
+        """
         text = f"{reply.get('text')}"
         names = [name for name in reply["raised"] if isinstance(name, str)]
         kinds = [getattr(builtins, name, None) for name in names]
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, Exception):
+                if issubclass(kind, ENDS_OF_ITERATION):
+                    return RuntimeError(f"the program raised {kind.__name__}: {text}")
                 try:
                     return kind(text)
                 except TypeError:  # one that needs more (UnicodeDecodeError): its base will do

@@ -50,6 +50,16 @@ ENDS: Attacks = (
     forgery("GeneratorExit", "def answer(x):\n    raise GeneratorExit\n"),
     forgery("StopIteration", "def answer(x):\n    raise StopIteration\n"),
     forgery(
+        "StopIteration that ends the test's loop",
+        "def answer(x):\n    raise StopIteration\n",
+        test="assert all(value == 49 for value in map(answer, [7, -7]))\n",
+    ),
+    forgery(
+        "its own StopIteration that ends the test's loop",
+        "class Mine(StopIteration):\n    pass\ndef answer(x):\n    raise Mine(49)\n",
+        test="assert all(map(answer, [7, -7]))\n",
+    ),
+    forgery(
         "exception that lies about its class",
         """
         class Lie(BaseException):
