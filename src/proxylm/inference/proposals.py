@@ -115,8 +115,7 @@ class Tree(Config):
         the next, so the most probable of those not taken is a next sibling or a first child.
         """
         heads = probabilities[: max(0, min(depth, window_depth, self.depth))]
-        # Of each head the bytes that may be reached, most probable first.
-        ranked = [_likely(head, self.nodes, self.least_probability) for head in heads]
+        ranked = _ranked(heads, self.least_probability)
         symbols: list[int] = []
         parents: list[int] = []
         # Entries: what the byte is reached with (negative), its place among its siblings, its
@@ -137,11 +136,14 @@ class Tree(Config):
         return Draft(np.array(symbols, dtype=np.int64), np.array(parents, dtype=np.int64))
 
 
-def _likely(head: Probabilities, most: int, least: float) -> list[tuple[float, int]]:
-    """The most probable bytes of one head with their probabilities, none below ``least``."""
-    values = np.flatnonzero(head >= least)  # few: sorting all 256 takes longer
-    order = values[np.argsort(-head[values], kind="stable")[:most]]
-    return list(zip(head[order].tolist(), order.tolist(), strict=True))
+def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]:
+    """Of each head the bytes that are not below ``least``, as (probability, byte), best first."""
+    levels, values = np.nonzero(heads >= least)  # few: to sort all of them takes longer
+    found = zip(levels.tolist(), (-heads[levels, values]).tolist(), values.tolist(), strict=True)
+    ranked: list[list[tuple[float, int]]] = [[] for _ in heads]
+    for level, negative, value in sorted(found):
+        ranked[level].append((-negative, value))
+    return ranked
 
 
 Proposals = Annotated[OneByte | Chain | Tree, Field(discriminator="kind")]
