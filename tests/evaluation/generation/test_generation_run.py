@@ -19,7 +19,7 @@ from proxylm.evaluation.generation import judging, samples
 from proxylm.evaluation.generation.folder import Sample, SampleKey, opened_folder
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.run import run_conditions
-from proxylm.evaluation.generation.samples import sample_number, wanted_samples
+from proxylm.evaluation.generation.samples import Wanted, sample_number, wanted_samples
 from proxylm.evaluation.generation.writers import BytesWriter
 from proxylm.inference.decoding import Finish
 
@@ -114,6 +114,40 @@ def test_another_prompt_is_not_the_same_sample(benchmark: Benchmark, tmp_path: P
     model = ReplayModel(changed.problems, lambda _: WRONG)
     [sample] = run(model, changed, tmp_path).samples
     assert sample.completion == WRONG
+
+
+def test_another_stop_list_is_not_the_same_sample(benchmark: Benchmark, tmp_path: Path) -> None:
+    [first, *_] = run(ReplayModel(benchmark.problems), benchmark, tmp_path).samples
+    shorter = replace(benchmark, stop=(b"return",))
+    [again, *_] = run(ReplayModel(benchmark.problems), shorter, tmp_path).samples
+    assert b"return" in first.completion and b"return" not in again.completion
+    # A solution that translation shows is part of what is read.
+    [one] = benchmark.select(limit=1).problems
+    for change in ({"solution": b"    pass\n"}, {"prompt": b"x"}):
+        key = SampleKey(condition="c", task_id="t", sample=0)
+        names = [
+            Wanted(key=key, problem=problem, stop=(b"a",)).prompt_fingerprint
+            for problem in (one, replace(one, **change))
+        ]
+        assert names[0] != names[1]
+
+
+def test_device_and_dtype_are_settings(benchmark: Benchmark, tmp_path: Path) -> None:
+    run(ReplayModel(benchmark.problems), benchmark, tmp_path)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert (settings["device"], settings["dtype"]) == ("cpu", "float32")
+    (tmp_path / "settings.json").write_text(json.dumps(settings | {"device": "cuda"}))
+    with pytest.raises(UsageError, match="device: cuda → cpu"):
+        run(ReplayModel(benchmark.problems), benchmark, tmp_path)
+
+
+def test_what_a_kill_left_of_the_settings_does_not_block_the_folder(
+    benchmark: Benchmark, tmp_path: Path
+) -> None:
+    (tmp_path / ".partial-0123-settings.json").write_text('{"mod')
+    run(ReplayModel(benchmark.problems), benchmark, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {".lock", "settings.json", "samples.jsonl"}
 
 
 def _fields(problem: Any) -> dict[str, Any]:

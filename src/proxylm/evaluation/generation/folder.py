@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxylm.errors import DamagedFileError, UsageError
-from proxylm.files import read_json, write_json
+from proxylm.files import read_json, remove_temporaries, write_json
 from proxylm.inference.decoding import Finish
 from proxylm.training.run_folder import differences
 
@@ -44,7 +44,7 @@ class SampleKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One completion; ``prompt`` is the fingerprint of what it continues."""
+    """One completion; ``prompt`` is the fingerprint of what it continues and where it ends."""
 
     key: SampleKey
     prompt: str
@@ -136,6 +136,7 @@ def opened_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[Evaluatio
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"{path}: another evaluation is at work here; wait for it") from None
+        remove_temporaries(path)
         _check_settings(path, settings)
         for name in (SAMPLES_FILE, VERDICTS_FILE):
             _cut_torn_line(path / name)

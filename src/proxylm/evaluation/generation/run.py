@@ -61,9 +61,15 @@ class GenerationResults:
 
 
 def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]:
-    """What every sample depends on beside its prompt: plain values, kept with the samples."""
+    """What every sample depends on beside its problem: plain values, kept with the samples.
+
+    Device and type of numbers are among them, because rounding decides between near choices.
+    """
+    weight = writer.model.module.lm_head.weight
     return {
         "model": writer.identity,
+        "device": weight.device.type,
+        "dtype": str(weight.dtype).removeprefix("torch."),
         "read_as": writer.read_as,
         **plan.model_dump(mode="json", exclude={"samples"}),
     }

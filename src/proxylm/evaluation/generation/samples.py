@@ -36,8 +36,11 @@ class Wanted:
 
     @property
     def prompt_fingerprint(self) -> str:
-        """Names the prompt, so that a sample of another one is not taken for this."""
-        return fingerprint_of(self.problem.prompt)
+        """Names what is read and where it ends, so that no sample of another is taken for this.
+
+        The solution is part of it: translation shows it, compressed.
+        """
+        return fingerprint_of(self.problem.prompt, self.problem.solution, *self.stop)
 
 
 def wanted_samples(conditions: Conditions, samples: int) -> list[Wanted]:

@@ -31,9 +31,11 @@ class ProgramWriter(ABC):
 
     Attributes:
         read_as: how the model is read, for reports.
+        model: the model.
     """
 
     read_as: str
+    model: ByteModel
 
     @property
     @abstractmethod
@@ -63,11 +65,9 @@ class PromptWriter(ProgramWriter):
     """A writer that reads nothing but the prompt.
 
     Attributes:
-        model: the model.
         reading: how the model scores text in the same form.
     """
 
-    model: ByteModel
     reading: Reading
 
     def answer(
