@@ -79,6 +79,14 @@ def f(s):
     assert not judged(program.replace("- 1", "- 2"), test).passed
 
 
+def test_a_test_that_calls_a_helper_only_has_not_tested_the_program(judged):
+    program = "def g(x):\n    return x\ndef f(x):\n    return x\n"
+    verdict = judged(program, "assert g(1) == 1")
+    assert verdict.reason == "the test never called 'f'"
+    assert judged(program, "assert g(f(1)) == 1").passed
+    assert judged(program, "assert [*map(f, [1, 2])] == [1, 2]").passed
+
+
 def test_the_entry_point_can_be_called_by_name(judged):
     # HumanEval/33: the expectation is worded with the function's own name.
     program = "def sort_third(l):\n    return sorted(l)\n"

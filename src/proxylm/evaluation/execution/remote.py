@@ -24,7 +24,7 @@ class Candidate:
     def __init__(self, session: Session):
         self._session = session
         self._objects: dict[int, RemoteObject] = {}
-        self.calls = 0
+        self._called: set[int] = set()
 
     def define(self, source: str) -> None:
         """Run the program's source; raises what it raises."""
@@ -36,7 +36,7 @@ class Candidate:
 
     def call(self, number: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a remote object; what it changes in its arguments is changed in ours."""
-        self.calls += 1
+        self._called.add(number)
         form, objects = tagged.encode_arguments(args, kwargs, _handle)
         reply = self._ask({"do": "call", "object": number, **form})
         decoder = tagged.Decoder(objects, self._open)
@@ -48,6 +48,10 @@ class Candidate:
             return decoder.value(reply["value"])
         except (tagged.CannotCross, KeyError, ValueError, IndexError, AttributeError) as error:
             raise self._session.end(Status.FAILED, f"malformed reply ({error})") from None
+
+    def was_called(self, function: Any) -> bool:
+        """Whether the test has called this object of the candidate's."""
+        return type(function) is RemoteObject and remote_number(function) in self._called
 
     def iterate(self, number: int) -> Iterator[Any]:
         """The items of a remote object, one message each."""

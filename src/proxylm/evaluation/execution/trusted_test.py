@@ -37,7 +37,8 @@ def run_test(session: Session, source: str, test: str, entry_point: str) -> Verd
     candidate = Candidate(session)
     try:
         candidate.define(source)
-        _run(candidate, test, entry_point)
+        function = candidate.named(entry_point)
+        _run(candidate, function, test, entry_point)
     except EndOfRun as end:
         return verdict_of(end.status, end.reason)
     except Exception as error:
@@ -46,16 +47,15 @@ def run_test(session: Session, source: str, test: str, entry_point: str) -> Verd
         verdict = verdict_of(Status.FAILED, f"the test ended itself: {error}")
     else:
         verdict = Verdict(status=Status.PASSED)
-        if candidate.calls == 0:
+        if not candidate.was_called(function):
             verdict = verdict_of(Status.FAILED, f"the test never called '{entry_point}'")
     if session.ended is not None:  # a test may have swallowed the end
         return verdict_of(session.ended.status, session.ended.reason)
     return verdict
 
 
-def _run(candidate: Candidate, test: str, entry_point: str) -> None:
+def _run(candidate: Candidate, function: Any, test: str, entry_point: str) -> None:
     random.seed(RANDOM_SEED)  # some tests draw their inputs
-    function = candidate.named(entry_point)
     namespace: dict[str, Any] = {"__name__": "test", entry_point: function}
     for name in sorted(unresolved_names(test) - {entry_point}):
         try:
