@@ -53,6 +53,7 @@ def test_the_card_is_filled_from_the_runs_files(
     assert f"read as bytes: {result.held_out['raw']:.4f}" in results
     assert f"read as compressed: {result.held_out['compressed']:.4f}" in results
     assert f"{result.raw_bytes:,} raw bytes of {result.documents:,} documents" in results
+    assert "this export leaves out" not in results
     assert "symbols per parameter" in section(card, "Limits")
     assert "trust_remote_code=True" in section(card, "Use")
     assert str(run.parent) not in card, "paths of the exporter's machine"
@@ -68,6 +69,7 @@ def test_dropped_symbols_and_lost_files_are_said(
     card = card_of(run, tmp_path / "one", drop_compressed=True)
     assert "`views-gone`, weight 1: the view store is not at hand" in section(card, "Data")
     assert f"its {SYMBOL_COUNT} symbols are left out" in section(card, "Compressor")
+    assert "measured with the compressed symbols, which this export" in section(card, "Results")
     newest = checkpoint_folders(run / "checkpoints")[0]
     lone = Path(shutil.copytree(newest, tmp_path / "lone"))
     card = card_of(lone, tmp_path / "two")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 from pathlib import Path
@@ -21,13 +22,15 @@ from documents import blocks
 from proxylm.cli.main import run as run_command
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.interchange.evabyte_layout import EvaByteLayout
+from proxylm.interchange.export import export_model
 from proxylm.models.formats import can_follow
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, RAW_OFFSET, RAW_OPEN
-from small_models import save_small_run
+from small_models import save_run, save_small_run, small_model
 
 transformers = pytest.importorskip("transformers", reason="needs the extra 'hf'")
 
 PROMPTS = [b"def area(radius):\n", "a\u00e9\u4e16\U0001f600".encode(), b"x" * 40, b""]
+CLOSE = {"atol": 1e-5, "rtol": 0.0}
 CASES = [(variant, False) for variant in KEEPING] + [(variant, True) for variant in VARIANTS]
 
 
@@ -71,18 +74,40 @@ def test_logits_and_greedy_bytes_are_ours(variant: str, dropped: bool, tmp_path:
         found = model(ids).logits
     wanted = ours.logits(ids)[:, :, 0, :vocabulary]
     assert found.dtype == torch.float32
-    both = torch.isfinite(found) & torch.isfinite(wanted)
-    if variant.startswith("eva") and not dropped:
-        raw = ((ids >= RAW_OFFSET) & (ids < COMPRESSED_OFFSET)) | (ids == RAW_OPEN)
-        assert torch.all(found[raw][:, COMPRESSED_OFFSET:] == -torch.inf)
-    allowed = can_follow(ids, vocabulary)
-    assert both[allowed].all(), "what can follow has a logit"
-    if "by-format" not in variant:
-        assert both[..., :COMPRESSED_OFFSET].all()
-    torch.testing.assert_close(found[both], wanted[both], atol=1e-5, rtol=1e-5)
+    if variant == "llama-by-format":  # plain Llama cannot leave out what cannot follow
+        allowed = can_follow(ids, vocabulary)
+        found, wanted = found[allowed], wanted[allowed]
+    torch.testing.assert_close(found, wanted, **CLOSE)
 
     for prompt in PROMPTS:
         assert generated(model, tokenizer, prompt) == ours.generate(prompt, max_new_bytes=40)
+
+
+@pytest.mark.parametrize("variant", KEEPING)
+def test_compressed_symbols_are_never_generated(variant: str, tmp_path: Path) -> None:
+    made = small_model(seed=3, **VARIANTS[variant])
+    heads = made.lm_head.weight.data.view(-1, made.config.vocabulary_size, made.config.width)
+    heads[:, COMPRESSED_OFFSET:] *= 100
+    save_run(tmp_path / "run", made)
+    export_model(tmp_path / "run", tmp_path / "out")
+    model, tokenizer = load_both(tmp_path / "out")
+    ours = proxylm.load(tmp_path / "run")
+    if "by-format" not in variant:
+        assert ours.logits(some_ids(COMPRESSED_OFFSET))[0, 0, 0].argmax() >= COMPRESSED_OFFSET
+    for prompt in PROMPTS:
+        assert generated(model, tokenizer, prompt) == ours.generate(prompt, max_new_bytes=40)
+
+
+@pytest.mark.parametrize("variant", ["eva", "eva-by-format", "eva-no-sentinels", "llama"])
+def test_bits_per_byte_are_ours(variant: str, tmp_path: Path) -> None:
+    _, folder = make_export(tmp_path, variant)
+    model, tokenizer = load_both(folder)
+    text = "def area(radius):\n"
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        bits = torch.log_softmax(model(ids).logits[0, :-1].double(), -1) / -math.log(2)
+    mean = float(bits.gather(1, ids[0, 1:, None])[-len(text) :].mean())
+    assert proxylm.load(folder).bits_per_byte([text.encode()])[0] == pytest.approx(mean, abs=1e-5)
 
 
 def generated(model: Any, tokenizer: Any, prompt: bytes) -> bytes:
@@ -122,11 +147,10 @@ def test_every_head_is_there(tmp_path: Path) -> None:
             raw = ours.module.raw_logits(ids) if "raw" in variant else None
         wanted = ours.logits(ids)
         assert found.logits.shape == wanted.shape
-        finite = torch.isfinite(found.logits)
-        torch.testing.assert_close(found.logits[finite], wanted[finite], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.logits, wanted, **CLOSE)
         assert (found.raw_logits is None) == (raw is None)
         if raw is not None:
-            torch.testing.assert_close(found.raw_logits, raw, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found.raw_logits, raw, **CLOSE)
 
 
 @pytest.mark.parametrize("variant", ["eva", "llama"])
@@ -179,8 +203,8 @@ def test_pieces_through_the_cache_are_the_whole(published: Any) -> None:
             cache = output.past_key_values
             pieces.append(output.logits)
         last = published(ids, logits_to_keep=2).logits
-    torch.testing.assert_close(torch.cat(pieces, 1), whole, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(last, whole[:, -2:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, **CLOSE)
+    torch.testing.assert_close(last, whole[:, -2:], **CLOSE)
     assert cache.get_seq_length() == 90
     held = cache.layers[0]
     assert held.window.shape[-2] == 32, "exact keys of one window"

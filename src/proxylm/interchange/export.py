@@ -79,7 +79,7 @@ def export_model(source: Path, out: Path, *, drop_compressed: bool = False) -> E
     exported = layout.expressible(kept)
     with atomic_folder(out) as folder:
         _write_model(folder, layout, loaded, exported)
-        _write_vocabulary(folder, exported, layout)
+        _write_vocabulary(folder, exported)
         card = Card(name=out.resolve().name, source=source, original=config, exported=exported,
                     layout=layout, checkpoint=loaded.checkpoint)  # fmt: skip
         (folder / CARD_FILE).write_text(describe(card), encoding="utf-8")
@@ -110,23 +110,21 @@ def _write_model(folder: Path, layout: Layout, loaded: LoadedModel, exported: Mo
         shutil.copyfile(file, folder / file.name)
 
 
-def _write_vocabulary(folder: Path, exported: ModelConfig, layout: Layout) -> None:
+def _write_vocabulary(folder: Path, exported: ModelConfig) -> None:
     tokenizer = byte_tokenizer(sentinels=exported.sentinels)
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", tokenizer_settings(context=exported.context))
-    write_json(folder / "generation_config.json", generation_settings(exported, layout))
+    write_json(folder / "generation_config.json", generation_settings(exported))
 
 
-def generation_settings(config: ModelConfig, layout: Layout) -> dict[str, Any]:
+def generation_settings(config: ModelConfig) -> dict[str, Any]:
     """What ``generate`` does unless it is told otherwise: greedy, bytes alone, to the text's end.
 
-    Modelling code of our own leaves compressed symbols out after raw text; a plain model is told
-    here, symbol by symbol.
+    Logits are the trained ones, so the other symbols are named here, one by one.
     """
     ends = end_symbols(sentinels=config.sentinels)
     suppressed = [symbol for symbol in range(RAW_OFFSET) if symbol not in ends]
-    if not layout.code:
-        suppressed += range(COMPRESSED_OFFSET, config.vocabulary_size)
+    suppressed += range(COMPRESSED_OFFSET, config.vocabulary_size)
     return {
         "bos_token_id": BOS,
         "eos_token_id": ends,

@@ -77,7 +77,7 @@ def describe(card: Card) -> str:
         "Data": _data(training),
         "Compressor": _compressor(card, training),
         "Schedule": _schedule(training, state),
-        "Results": _results(state),
+        "Results": _results(card, state),
         "Limits": _limits(card, state),
     }
     body = "".join(f"\n## {title}\n\n{text.strip()}\n" for title, text in sections.items())
@@ -199,13 +199,17 @@ def _schedule(training: TrainingConfig | None, state: TrainingState | None) -> s
     return f"{summary}\n```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
 
 
-def _results(state: TrainingState | None) -> str:
+def _results(card: Card, state: TrainingState | None) -> str:
     if state is None:
         return UNKNOWN
     held_out = [
         f"held-out bits per byte, read as {'bytes' if view == 'raw' else view}: {bits:.4f}"
         for view, bits in state.held_out.items()
     ]
+    if held_out and card.exported.vocabulary_size < card.original.vocabulary_size:
+        held_out.append(
+            "these were measured with the compressed symbols, which this export leaves out"
+        )
     loss = [] if state.loss is None else [f"loss of the last update: {state.loss:.4f} nats"]
     return _list(
         *(held_out or ["held-out bits per byte were not measured"]),
@@ -248,11 +252,7 @@ def _limits_of_layout(card: Card) -> Iterator[str]:
             "ones, after a closing sentinel this export also gives bytes some"
         )
     if card.exported.vocabulary_size > COMPRESSED_OFFSET:
-        yield (
-            "after raw text compressed symbols have no probability"
-            if card.layout.code
-            else "compressed symbols keep their logits; `generation_config.json` suppresses them"
-        )
+        yield "compressed symbols keep their logits; `generation_config.json` suppresses them"
 
 
 def _list(*lines: str) -> str:

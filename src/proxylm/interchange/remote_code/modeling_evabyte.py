@@ -400,26 +400,23 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
     def _forbidden(self, input_ids: Tensor) -> Tensor | None:
         """Boolean ``[B, N, V]``: symbols that cannot follow, given the symbol before them.
 
-        After raw text no compressed symbol follows. A model normalized by format also has no
-        bytes after compressed text, and neither after anything else.
+        None where every symbol has its trained probability. A model normalized by format has
+        specials alone after specials, with bytes inside raw text, with compressed symbols inside
+        compressed text.
         """
         facts = self.config.proxylm
-        if facts is None:
+        if facts is None or facts["softmax"] != "by_format":
             return None
         symbols, before = facts["symbols"], input_ids[..., None]
         first_byte, first_compressed = symbols["first_byte"], symbols["first_compressed"]
         following = torch.arange(self.config.vocab_size, device=input_ids.device)
         is_compressed = following >= first_compressed
+        is_byte = (following >= first_byte) & ~is_compressed
         after_raw = (before == symbols["raw_open"]) | (
             (before >= first_byte) & (before < first_compressed)
         )
-        forbidden = after_raw & is_compressed
-        if facts["softmax"] == "by_format":
-            after_compressed = (before == symbols["compressed_open"]) | (before >= first_compressed)
-            is_byte = (following >= first_byte) & ~is_compressed
-            forbidden = forbidden | (~after_raw & is_byte)
-            forbidden = forbidden | (~after_raw & ~after_compressed & is_compressed)
-        return forbidden
+        after_compressed = (before == symbols["compressed_open"]) | (before >= first_compressed)
+        return (is_byte & ~after_raw) | (is_compressed & ~after_compressed)
 
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
