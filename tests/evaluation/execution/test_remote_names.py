@@ -114,6 +114,15 @@ def test_built_in_names_stay_the_tests_own(judged):
     assert judged(program, "assert len(f([1, 2])[0]) == 2").passed
 
 
+def test_modules_of_the_standard_library_are_the_tests_own(judged):
+    program = "class math:\n    isclose = lambda *all: True\ndef f(x):\n    return x\n"
+    assert not judged(program, "assert math.isclose(f(1), 2)").passed
+    assert judged(program, "assert math.isclose(f(1), 1)").passed
+    assert judged("def f(x):\n    return x\n", "assert os.path.basename(f('a/b')) == 'b'").passed
+    # Unless it is the function under test that has the name.
+    assert judged("def bisect(x):\n    return x + 1\n", "assert bisect(1) == 2", "bisect").passed
+
+
 def test_objects_of_a_candidates_class_are_passed_back(judged):
     # MBPP/601: the test makes objects of the program's class and hands them in.
     program = """

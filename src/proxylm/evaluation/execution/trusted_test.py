@@ -2,15 +2,18 @@
 
 The test's source comes with the benchmark and is trusted; the candidate is reached through remote
 objects only. A name that the test uses but neither defines nor imports (a class whose objects it
-passes) is looked up in the program; built-in names never are, except the entry point itself. What
-a prompt defines for its test is part of the test by then (``source_names.with_helpers``).
+passes) is looked up in the program. Built-in names and the standard library's modules never are,
+except the entry point itself: ``math`` is ours, imported or not. What a prompt defines for its test
+is part of the test by then (``source_names.with_helpers``).
 """
 
 from __future__ import annotations
 
 import ast
 import random
+import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
 from proxylm.evaluation.execution.inside import tagged
@@ -59,8 +62,9 @@ def _run(candidate: Candidate, function: Any, test: str, entry_point: str) -> No
     namespace: dict[str, Any] = {"__name__": "test", entry_point: function}
     for name in sorted(unresolved_names(test) - {entry_point}):
         try:
-            namespace[name] = candidate.named(name)
-        except NameError:
+            in_library = name in sys.stdlib_module_names
+            namespace[name] = import_module(name) if in_library else candidate.named(name)
+        except (NameError, ImportError):
             continue  # nobody has it: the test will say so if it gets there
     tree = ast.parse(test, TEST_FILE)
     # optimize=0: asserts stay, whatever PYTHONOPTIMIZE says.

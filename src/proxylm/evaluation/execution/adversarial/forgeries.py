@@ -236,6 +236,16 @@ TAMPERING: Attacks = (
         test="import copy, math\nassert math.isclose(copy.deepcopy(answer(7)), 49)\n",
     ),
     forgery(
+        "a module of its own that the test forgot to import",
+        """
+        class math:
+            isclose = fabs = staticmethod(lambda *all, **named: True)
+        def answer(x):
+            return 0
+        """,
+        test="assert math.isclose(answer(7), 49)\n",
+    ),
+    forgery(
         "the answer from the caller's frames",
         """
         import sys
