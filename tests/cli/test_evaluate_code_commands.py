@@ -90,6 +90,18 @@ def test_without_execute_nothing_runs_and_samples_are_found_again(
     assert len((folder / "verdicts.jsonl").read_text().splitlines()) == 3
 
 
+def test_samples_of_a_checkpoint_are_kept_in_its_run(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [checkpoint] = (run / "checkpoints").iterdir()
+    before = sorted(checkpoint.iterdir())
+    options = ["--data", str(HUMANEVAL), "--max-new-bytes", "4", "--limit", "1"]
+    assert run_command(["evaluate", "humaneval", str(checkpoint), *options]) == 0
+    capsys.readouterr()
+    assert sorted(checkpoint.iterdir()) == before
+    assert len(list((run / "evaluation").glob("*/samples.jsonl"))) == 1
+
+
 def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
     need_sandbox()
     arguments = ["--data", HUMANEVAL, "--samples", 3, "--temperature", 0.8, "--k", 1, "--k", 3]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from proxylm.errors import DamagedFileError
-from proxylm.evaluation.run_data import RunData, run_data
+from proxylm.evaluation.run_data import RunData, run_data, run_folder
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
 from small_models import save_small_run
 from units_store import units, write_units_store
@@ -25,7 +25,7 @@ def configure(run: Path, *sources: object) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump({"data": list(sources)}))
 
 
-def test_the_store_the_view_and_its_compressor(run: Path) -> None:
+def test_the_store_the_view_and_its_compressor(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = run.parent / "store"
     configure(run, {"store": str(store), "view": "units"}, {"store": "elsewhere"})
     data = run_data(run)
@@ -34,6 +34,9 @@ def test_the_store_the_view_and_its_compressor(run: Path) -> None:
     assert found is not None and found.fingerprint == units(8).fingerprint
     [checkpoint] = (run / CHECKPOINTS_FOLDER).iterdir()
     assert run_data(checkpoint) == data
+    assert run_folder(checkpoint) == run
+    monkeypatch.chdir(checkpoint)
+    assert run_folder(Path()) == run
 
 
 def test_a_run_on_bytes_has_no_compressor(run: Path) -> None:

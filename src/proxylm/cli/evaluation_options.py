@@ -120,6 +120,16 @@ def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
     return load(run, device=device)
 
 
+def evaluation_folder(run: Path) -> Path:
+    """Where everything about a run is written, also about one of its checkpoints.
+
+    Checkpoints are removed when newer ones come, with whatever stands in them.
+    """
+    from proxylm.evaluation.run_data import run_folder
+
+    return run_folder(run) / EVALUATION_FOLDER
+
+
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
     """The compressor that was given, else the one of the run's training data, if it is there."""
     from proxylm.compressors.registry import load_compressor
@@ -163,7 +173,7 @@ def job_of(
         return None
     plan = choices.plan()
     settings = fingerprint_of(sample_settings(writer, plan))
-    folder = out or (base or run / EVALUATION_FOLDER) / f"{name}-{writer.read_as}-{settings[:8]}"
+    folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
     note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
     if not choices.execute:
         note("nothing is executed: pass@k needs --execute (the samples are found again)")

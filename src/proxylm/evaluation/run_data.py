@@ -29,6 +29,12 @@ class RunData:
         return None if folder is None else load_compressor(folder)
 
 
+def run_folder(path: Path) -> Path:
+    """The run that ``path`` is, or is a checkpoint of; any other folder is itself."""
+    whole = path.resolve()
+    return whole.parents[1] if whole.parent.name == CHECKPOINTS_FOLDER else path
+
+
 def run_data(path: Path) -> RunData | None:
     """The data of the run that ``path`` is, or is a checkpoint of; None where that is unknown.
 
@@ -37,7 +43,7 @@ def run_data(path: Path) -> RunData | None:
     Raises:
         DamagedFileError: the run's configuration cannot be read.
     """
-    run = path.parents[1] if path.parent.name == CHECKPOINTS_FOLDER else path
+    run = run_folder(path)
     if not (run / CONFIG_FILE).is_file():
         return None
     sources: Any = read_run_config(run).get("data")
