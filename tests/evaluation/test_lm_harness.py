@@ -13,7 +13,7 @@ import yaml
 from oracle_models import ReplayModel, ScriptedModule, raw_ids
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.inference.byte_model import ByteModel
@@ -26,6 +26,7 @@ from proxylm.evaluation.lm_harness import (  # noqa: E402 - only where lm-eval i
     OLMES_TASKS,
     HarnessModel,
     evaluate_with_harness,
+    find_tasks,
 )
 
 UNITS = load_compressor("units:bits=8")
@@ -116,12 +117,53 @@ def test_a_task_from_local_data(task: str) -> None:
         for question in QUESTIONS
     ]
     right = BytesWriter(ReplayModel((), module=ScriptedModule(scripts)))
-    report = evaluate_with_harness(right, [task])
+    found = find_tasks([task])
+    report = evaluate_with_harness(right, found)
     assert report.tasks == {"letters": {"acc": 1.0, "acc_norm": 1.0, "documents": 3}}
     assert report.average == 1.0
     wrong = BytesWriter(ReplayModel((), module=ScriptedModule(scripts[:1])))
-    report = evaluate_with_harness(wrong, [task], limit=1)
+    report = evaluate_with_harness(wrong, found, limit=1)
     assert report.tasks["letters"]["documents"] == 1
+
+
+def altered(task: str, **values: object) -> str:
+    definition = yaml.safe_load(Path(task).read_text()) | values
+    Path(task).write_text(yaml.safe_dump(definition))
+    return task
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"doc_to_text": "{{nothing.there}}"}, "UndefinedError"),
+        ({"doc_to_target": "{{answer"}, "TemplateSyntaxError"),
+        ({"test_split": "exam"}, "ValueError|KeyError"),
+        ({"dataset_kwargs": {"data_files": "nowhere.jsonl"}}, "FileNotFoundError"),
+    ],
+)
+def test_errors_of_the_harness_are_one_line_with_the_task(
+    task: str, values: dict[str, object], reason: str
+) -> None:
+    writer = BytesWriter(ByteModel(small_model()))
+    found = find_tasks([altered(task, **values)])
+    with pytest.raises(DataError, match=rf"letters\.yaml': cannot be used \(({reason}): ") as error:
+        evaluate_with_harness(writer, found)
+    assert "\n" not in str(error.value)
+
+
+def test_yaml_that_is_none_is_one_line(task: str) -> None:
+    Path(task).write_text("task: [\n")
+    with pytest.raises(DataError, match=r"letters\.yaml': cannot be used \(ParserError: "):
+        evaluate_with_harness(BytesWriter(ByteModel(small_model())), find_tasks([task]))
+    with pytest.raises(UsageError, match=r"gone\.yaml: no such file"):
+        find_tasks(["gone.yaml"])
+
+
+def test_our_own_mistakes_keep_their_traceback(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = BytesWriter(ByteModel(small_model()))
+    monkeypatch.setattr(Scorer, "sequences", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate_with_harness(writer, find_tasks([task]))
 
 
 @pytest.mark.timeout(300)
@@ -148,7 +190,7 @@ def test_the_papers_tasks_are_the_harness_s() -> None:
     assert set(OLMES_TASKS) <= set(TaskManager().all_tasks)
     assert len(OLMES_TASKS) == 9
     with pytest.raises(UsageError, match="no task 'olmess'"):
-        evaluate_with_harness(BytesWriter(ReplayModel(())), ["olmess"])
+        find_tasks(["olmess"])
 
 
 def test_without_the_harness_it_says_what_to_install(

@@ -34,7 +34,10 @@ def lm_eval(
         int | None, typer.Option(min=1, help="Only the first so many documents of each task.")
     ] = None,
     include_path: Annotated[
-        Path | None, typer.Option(help="A folder with further tasks in the harness's YAML.")
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="A folder with further tasks in the harness's YAML."
+        ),
     ] = None,
     read_as: ReadAsOption = "bytes",
     compressor: CompressorOption = None,
@@ -50,17 +53,16 @@ def lm_eval(
     from proxylm.inference.loading import load
 
     try:
-        from proxylm.evaluation.lm_harness import evaluate_with_harness
+        from proxylm.evaluation.lm_harness import evaluate_with_harness, find_tasks
     except ImportError as error:
         raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     if not names:
         raise UsageError("--tasks names no task")
+    found = find_tasks(names, include_path=include_path)
     writer = writer_of(load(run, device=device), run, read_as, compressor)
-    report = evaluate_with_harness(
-        writer, names, num_fewshot=num_fewshot, limit=limit, include_path=include_path
-    )
+    report = evaluate_with_harness(writer, found, num_fewshot=num_fewshot, limit=limit)
     emit(
         report_object(report), as_json=json, text=table(["task", "metric", "value"], _rows(report))
     )

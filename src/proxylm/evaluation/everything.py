@@ -224,14 +224,16 @@ def _harness(everything: Everything, writer: PromptWriter, selection: Selection)
         everything.left_out[name] = "no tasks were named"
         return
     try:
-        from proxylm.evaluation.lm_harness import evaluate_with_harness
+        from proxylm.evaluation.lm_harness import evaluate_with_harness, find_tasks
     except ImportError as error:
         everything.left_out[name] = f"lm-eval is not there ({error}): install proxylm[lm-eval]"
         return
     everything.add(
         name,
         writer.read_as,
-        lambda: evaluate_with_harness(writer, selection.harness_tasks, limit=selection.limit),
+        lambda: evaluate_with_harness(
+            writer, find_tasks(selection.harness_tasks), limit=selection.limit
+        ),
     )
 
 

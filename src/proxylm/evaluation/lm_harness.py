@@ -12,14 +12,19 @@ import json
 import logging
 import math
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from lm_eval.evaluator import simple_evaluate
+from lm_eval.tasks import TaskManager
 
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, ProxylmError, UsageError
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
@@ -39,6 +44,7 @@ OLMES_TASKS = (
 )
 """The nine tasks of the paper's Table 16, under the harness's names."""
 
+TASK_FILE_ENDINGS = (".yaml", ".yml")
 DEFAULT_MAX_SYMBOLS = 256
 BYTES_PER_SYMBOL = 4
 MAIN_METRICS = ("acc_norm", "acc")
@@ -99,60 +105,82 @@ class HarnessModel(LM):
         return [completion.data.decode("utf-8", "replace") for completion in completions]
 
 
+@dataclass(frozen=True, slots=True)
+class HarnessTasks:
+    """Tasks that are there: their names or files, and the harness's index of tasks."""
+
+    names: tuple[str, ...]
+    manager: TaskManager
+
+
+def find_tasks(tasks: Sequence[str], *, include_path: Path | None = None) -> HarnessTasks:
+    """Look tasks up.
+
+    Args:
+        tasks: the harness's names, or YAML files of tasks; ``olmes`` stands for ``OLMES_TASKS``.
+        include_path: a folder with further tasks.
+
+    Raises:
+        UsageError: a task is unknown.
+        DataError: a file below ``include_path`` is not a task.
+    """
+    names = [name for task in tasks for name in (OLMES_TASKS if task == "olmes" else (task,))]
+    for name in names:
+        if name.endswith(TASK_FILE_ENDINGS) and not _is_file(name):
+            raise UsageError(f"{name}: no such file")
+    with _one_line_errors(f"tasks of {include_path or 'lm-evaluation-harness'}"):
+        manager = TaskManager(
+            include_path=None if include_path is None else str(include_path),
+            # Reading the harness's thousands of task files takes a while.
+            include_defaults=not all(map(_is_file, names)),
+        )
+    unknown = [name for name in names if name not in manager.all_tasks and not _is_file(name)]
+    if unknown:
+        raise UsageError(f"lm-evaluation-harness has no task '{unknown[0]}' (nor is it a file)")
+    return HarnessTasks(tuple(dict.fromkeys(names)), manager)
+
+
 def evaluate_with_harness(
     writer: PromptWriter,
-    tasks: Sequence[str],
+    tasks: HarnessTasks,
     *,
     num_fewshot: int | None = None,
     limit: int | None = None,
-    include_path: Path | None = None,
 ) -> HarnessReport:
     """Run tasks of the harness.
 
     Args:
         writer: the model, read as bytes or as tokens.
-        tasks: the harness's names, or YAML files of tasks; ``olmes`` stands for ``OLMES_TASKS``.
+        tasks: what ``find_tasks`` found.
         num_fewshot: examples in each prompt; None leaves it to the task.
         limit: only the first so many documents of each task.
-        include_path: a folder with further tasks.
 
     Raises:
-        UsageError: a task is unknown.
-        DataError: a task's data cannot be had.
+        DataError: a task's data cannot be had, or its definition does not work; it is named.
     """
-    from lm_eval.evaluator import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
-    names = [name for task in tasks for name in (OLMES_TASKS if task == "olmes" else (task,))]
-    manager = TaskManager(
-        include_path=None if include_path is None else str(include_path),
-        # Reading the harness's thousands of task files takes a while.
-        include_defaults=not all(map(_is_file, names)),
-    )
-    unknown = [name for name in names if name not in manager.all_tasks and not _is_file(name)]
-    if unknown:
-        raise UsageError(f"lm-evaluation-harness has no task '{unknown[0]}' (nor is it a file)")
-    try:
+    found: dict[str, dict[str, float]] = {}
+    for name in tasks.names:
         # The harness prints; stdout is for our result.
-        with contextlib.redirect_stdout(sys.stderr), _quiet_logs():
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            _quiet_logs(),
+            _one_line_errors(f"task '{name}'"),
+        ):
             results = simple_evaluate(
                 model=HarnessModel(writer),
-                tasks=names,
+                tasks=[name],
                 num_fewshot=num_fewshot,
                 limit=limit,
-                task_manager=manager,
+                task_manager=tasks.manager,
                 bootstrap_iters=0,
                 log_samples=False,
             )
-    except (OSError, ImportError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise DataError(f"a task's data cannot be had ({type(error).__name__}: {first})") from None
-    assert results is not None, "one process gives results"
-    found = {
-        name: _metrics(values, results["n-samples"][name]["effective"])
-        for name, values in results["results"].items()
-        if name in results["n-samples"]
-    }
+        assert results is not None, "one process gives results"
+        found |= {
+            task: _metrics(values, results["n-samples"][task]["effective"])
+            for task, values in results["results"].items()
+            if task in results["n-samples"]
+        }
     return HarnessReport(
         read_as=writer.read_as,
         num_fewshot=num_fewshot,
@@ -162,7 +190,28 @@ def evaluate_with_harness(
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) and Path(name).is_file()
+    return name.endswith(TASK_FILE_ENDINGS) and Path(name).is_file()
+
+
+@contextlib.contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    """Errors of the harness, which are of any class, as one line; those of our model as they are.
+
+    A task is a program in YAML, Jinja and Python, and its data come from anywhere.
+    """
+    try:
+        yield
+    except ProxylmError:
+        raise
+    except Exception as error:
+        if any(_is_ours(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__)):
+            raise
+        first = " ".join(str(error).split())[:300]
+        raise DataError(f"{what}: cannot be used ({type(error).__name__}: {first})") from None
+
+
+def _is_ours(code: CodeType) -> bool:
+    return code.co_qualname.startswith(f"{HarnessModel.__name__}.")
 
 
 @contextlib.contextmanager
