@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,21 @@ from benchmark_data import HUMANEVAL
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
-from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.generation.folder import Sample, SampleKey
-from proxylm.evaluation.likelihood import Scorer, solution_bits_per_byte
+from proxylm.evaluation.likelihood import Bits, Scorer, solution_bits_per_byte
 from proxylm.evaluation.prompt_boundary import SUFFIXES, spread, suffix_name, with_suffix
 from proxylm.evaluation.readings import CompressedReading, RawView
-from proxylm.evaluation.recode.likelihood import PromptBits, family_bits, mean_bits, robust_bits
+from proxylm.evaluation.recode.folder import FAMILIES, FamilyData
+from proxylm.evaluation.recode.likelihood import (
+    PromptBits,
+    RobustBits,
+    family_bits,
+    mean_bits,
+    measure_family,
+    rivals_of,
+    robust_bits,
+)
 from proxylm.evaluation.translation import OraclePrompts, Recovery, recovery, translation_gain
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Finish
@@ -189,28 +199,69 @@ def bits(*values: float, beats: tuple[bool, ...] = (True, True)) -> PromptBits:
 
 
 def test_robust_bits_by_hand() -> None:
-    # Two problems of 4 and 6 bytes.
+    # Two problems of 4 and 6 bytes; bits per byte of each.
     num_bytes = np.array([4.0, 6.0])
-    nominal = bits(8, 12)
-    first, second = bits(10, 11, beats=(True, False)), bits(9, 18)
+    nominal = bits(2, 2)
+    first, second = bits(2.5, 1.5, beats=(True, False)), bits(2.25, 3)
     one = robust_bits(nominal, [first, second], num_bytes)
     assert one.nominal == pytest.approx(2.0)
-    assert one.robust == pytest.approx((10 + 18) / 10)
+    assert one.robust == pytest.approx((4 * 2.5 + 6 * 3) / 10)
     assert one.drop == pytest.approx(28 / 20 - 1)
     assert one.flip_rate == 0.5
-    family = family_bits(nominal, {"a": [first, second], "b": [bits(8, 12)]}, num_bytes)
+    family = family_bits(nominal, {"a": [first, second], "b": [bits(2, 2)]}, num_bytes)
     assert family.mean.robust == pytest.approx((2.8 + 2.0) / 2)
     assert family.mean.flip_rate == 0.25
     assert family.worst == one
     assert mean_bits([robust_bits(bits(0, 0), [first], num_bytes), one]).drop is None
 
 
-def test_the_rival_is_the_next_problem_s_solution() -> None:
-    model = small_model(seed=3, sharpness=8)
-    scorer = Scorer(model, RawView())
+class BytesCostTheirValue:
+    """In the place of a ``Scorer``: a byte costs as many bits as its value, whatever the prompt."""
+
+    def bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
+        return np.array([sum(text) for text in continuations], dtype=np.float64)
+
+    def solution_bits(self, problems: Sequence[Problem]) -> Bits:
+        return self.bits([], [problem.solution for problem in problems])
+
+
+def robust_form(nominal: Sequence[bytes], variant: Sequence[bytes]) -> RobustBits:
+    """Of solutions alone, under one variant that changes them."""
+
+    def form(solutions: Sequence[bytes]) -> Benchmark:
+        problems = [
+            replace(PROBLEM, task_id=f"T/{index}", solution=solution)
+            for index, solution in enumerate(solutions)
+        ]
+        return Benchmark(name="recode", problems=tuple(problems), stop=())
+
+    perturbations = {"one": [form(variant)]}
+    data = FamilyData(family=FAMILIES[0], nominal=form(nominal), perturbations=perturbations)
+    return measure_family(BytesCostTheirValue(), data).worst  # type: ignore[arg-type]
+
+
+def test_the_rival_is_the_next_problem_s_nominal_solution_under_every_variant() -> None:
+    # Nominally the first wins (2 < 3), the second loses (3 > 2). The variant makes the second's own
+    # solution cheap: it wins, and nothing changes for the first.
+    assert robust_form([b"\2\2", b"\3\3"], [b"\2\2", b"\1\1"]).flip_rate == 0.5
+
+
+def test_a_variant_s_solution_counts_over_its_own_bytes() -> None:
+    # Twice or half as many bytes at the same price each are no loss and no gain.
+    same = robust_form([b"\2\2", b"\3\3"], [b"\2", b"\3\3\3\3"])
+    assert (same.nominal, same.robust, same.drop, same.flip_rate) == (2.5, 2.5, 0.0, 0.0)
+    # Weighted by nominal bytes: (1 · 4 + 3 · 2) / 4 beside (1 · 2 + 3 · 2) / 4.
+    dearer = robust_form([b"\2", b"\2\2\2"], [b"\4\4\4", b"\2"])
+    assert (dearer.nominal, dearer.robust, dearer.drop) == (2.0, 2.5, 0.25)
+
+
+def test_bits_per_byte_are_measured_under_each_prompt() -> None:
+    scorer = Scorer(small_model(seed=3, sharpness=8), RawView())
     other = replace(PROBLEM, task_id="T/2", prompt=b"def g():\n", solution=b"    pass\n")
-    measured = PromptBits.measure(scorer, [PROBLEM, other])
+    problems = [PROBLEM, other]
+    assert rivals_of(problems) == [other.solution, PROBLEM.solution]
+    measured = PromptBits.measure(scorer, problems, rivals_of(problems))
     own = scorer.bits([PROBLEM.prompt], [PROBLEM.solution])[0] / len(PROBLEM.solution)
     rival = scorer.bits([PROBLEM.prompt], [other.solution])[0] / len(other.solution)
     assert measured.beats[0] == (own < rival)
-    assert measured.bits == pytest.approx(scorer.solution_bits([PROBLEM, other]))
+    assert measured.bits_per_byte[0] == pytest.approx(own)

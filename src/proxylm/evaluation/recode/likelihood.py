@@ -1,14 +1,16 @@
 """Robust bits per byte: ReCode's question asked of likelihoods, with signal at any size.
 
-Per problem, ``b`` is the bits of its canonical solution given the nominal prompt and ``b_v`` those
-given variant ``v`` (of the solution as it fits that prompt). Over problems:
+Per problem, ``r`` is the bits per byte of its canonical solution ``y`` given the nominal prompt and
+``r_v`` those of the solution that fits variant ``v``, given the variant. Perturbations change what
+a solution is (names, loops, tabs), so each counts over its own bytes; problems are weighted by the
+bytes of ``y`` in all forms:
 
-    nominal   sum b / sum bytes               bytes of the nominal solutions, in all forms
-    robust    sum max_v b_v / sum bytes       the worst of the s variants
+    nominal   sum |y| r / sum |y|
+    robust    sum |y| max_v r_v / sum |y|     the worst of the s variants
     drop      robust / nominal - 1            (undefined where nominal is 0)
-    flip rate share of problems where some variant changes whether the solution beats a fixed
-              alternative: another problem's solution (the next one's in the file) in its place,
-              compared in bits per byte
+    flip rate share of problems where some variant changes whether the solution costs fewer bits
+              per byte than a fixed alternative in its place: the nominal solution of the next
+              problem in the file, the same under every variant
 """
 
 from __future__ import annotations
@@ -45,19 +47,28 @@ class FamilyBits:
 
 @dataclass(frozen=True, slots=True)
 class PromptBits:
-    """Of every problem under one form of the prompts: bits, and whether it beats its rival."""
+    """``[problems]`` under one form of the prompts: bits per byte, and whether they beat rivals."""
 
-    bits: Bits
+    bits_per_byte: Bits
     beats: NDArray[np.bool_]
 
     @classmethod
-    def measure(cls, scorer: Scorer, problems: Sequence[Problem]) -> PromptBits:
-        """Score solutions and alternatives; with a single problem there is no alternative."""
-        bits = scorer.solution_bits(problems)
-        rivals = [problems[(index + 1) % len(problems)].solution for index in range(len(problems))]
+    def measure(
+        cls, scorer: Scorer, problems: Sequence[Problem], rivals: Sequence[bytes]
+    ) -> PromptBits:
+        """Score solutions, and rivals in their place."""
+        own = scorer.solution_bits(problems) / solution_bytes(problems)
         rival_bits = scorer.bits([problem.prompt for problem in problems], rivals)
         rival_bytes = np.array([len(rival) for rival in rivals], dtype=np.float64)
-        return cls(bits, bits / solution_bytes(problems) < rival_bits / rival_bytes)
+        return cls(own, own < rival_bits / rival_bytes)
+
+
+def rivals_of(nominal: Sequence[Problem]) -> list[bytes]:
+    """Each problem's fixed alternative: the next one's nominal solution.
+
+    A single problem's is its own.
+    """
+    return [problem.solution for problem in [*nominal[1:], nominal[0]]]
 
 
 def robust_bits(nominal: PromptBits, variants: Sequence[PromptBits], num_bytes: Bits) -> RobustBits:
@@ -68,13 +79,14 @@ def robust_bits(nominal: PromptBits, variants: Sequence[PromptBits], num_bytes: 
         variants: under each variant, the same problems.
         num_bytes: of the nominal solutions, ``[problems]``.
     """
-    worst = np.max([variant.bits for variant in variants], axis=0)
-    base = nominal.bits.sum()
+    worst = np.max([variant.bits_per_byte for variant in variants], axis=0)
     flipped = np.any([variant.beats != nominal.beats for variant in variants], axis=0)
+    base = float(np.average(nominal.bits_per_byte, weights=num_bytes))
+    robust = float(np.average(worst, weights=num_bytes))
     return RobustBits(
-        nominal=float(base / num_bytes.sum()),
-        robust=float(worst.sum() / num_bytes.sum()),
-        drop=float(worst.sum() / base - 1) if base else None,
+        nominal=base,
+        robust=robust,
+        drop=robust / base - 1 if base else None,
         flip_rate=float(flipped.mean()),
     )
 
@@ -110,11 +122,11 @@ def mean_bits(parts: Sequence[RobustBits]) -> RobustBits:
 
 def measure_family(scorer: Scorer, data: FamilyData) -> FamilyBits:
     """Score a family's prompts with a model."""
-    nominal = PromptBits.measure(scorer, data.nominal.problems)
+    rivals = rivals_of(data.nominal.problems)
     return family_bits(
-        nominal,
+        PromptBits.measure(scorer, data.nominal.problems, rivals),
         {
-            name: [PromptBits.measure(scorer, benchmark.problems) for benchmark in seeds]
+            name: [PromptBits.measure(scorer, benchmark.problems, rivals) for benchmark in seeds]
             for name, seeds in data.perturbations.items()
         },
         solution_bytes(data.nominal.problems),
