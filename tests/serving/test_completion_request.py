@@ -53,6 +53,26 @@ def test_null_is_the_default_of_every_parameter_but_the_model() -> None:
     assert refused(b'{"model": null}').status == 422
 
 
+@pytest.mark.parametrize(
+    ("name", "neutral", "other"),
+    [
+        ("best_of", 1, 2),
+        ("suffix", "", "end"),
+        ("logit_bias", {}, {"50256": 1}),
+        ("frequency_penalty", 0, 1),
+        ("presence_penalty", 0.0, 1),
+        ("stream_options", {"include_obfuscation": False}, {"include_obfuscation": True}),
+    ],
+)
+def test_of_what_is_not_supported_the_neutral_value_is_taken(
+    name: str, neutral: Any, other: Any
+) -> None:
+    assert parse(**{name: neutral}) == parse()
+    error = refused(json.dumps({"model": "m", name: other}).encode())
+    assert str(error).startswith(name)
+    assert str(error).endswith(" is supported; leave it out")
+
+
 def test_stop_is_one_text_or_up_to_four() -> None:
     assert parse(stop="é").stop == ("é".encode(),)
     assert parse(stop=list("abcd")).stop == (b"a", b"b", b"c", b"d")
@@ -132,9 +152,14 @@ def test_json_that_is_no_object_is_422(body: bytes) -> None:
         ("stream_options", {"include_usage": 1}),
         ("stream_options", {"other": True}),
         ("user", 5),
+        ("stream_options", {"include_obfuscation": True}),
         ("best_of", 2),
+        ("best_of", True),
+        ("best_of", 1.0),
         ("suffix", "end"),
+        ("suffix", []),
         ("logit_bias", {"50256": -100}),
+        ("logit_bias", []),
         ("frequency_penalty", 0.5),
         ("presence_penalty", -0.5),
         ("temprature", 1),
@@ -146,6 +171,11 @@ def test_parameters_of_wrong_type_or_range_are_422_and_named(name: str, value: A
     assert (error.param or "").split(".")[0] == name
     assert str(error).startswith(name)
     assert len(str(error)) < 400
+
+
+def test_a_name_with_a_line_break_is_refused_in_one_line() -> None:
+    error = refused(b'{"model": "m", "stream_options": {"a\\nb": 1}, "c\\rd": 2}')
+    assert str(error).splitlines() == [str(error)]
 
 
 def test_a_prompt_that_is_too_long_is_400() -> None:

@@ -58,10 +58,10 @@ class ApiError(ProxylmError):
 
 
 def overloaded(retry_after_seconds: int) -> ApiError:
-    """429: the queue is full."""
+    """429: the sequences of a request do not all fit into rows and queue."""
     return ApiError(
         _OVERLOADED,
-        f"all rows are busy and the queue is full; try again in {retry_after_seconds} s",
+        f"not all of it fits into the rows and the queue now; try again in {retry_after_seconds} s",
         code="overloaded",
         headers={"Retry-After": str(retry_after_seconds)},
     )

@@ -7,7 +7,7 @@ empty prompt: the model starts a document of its own. ``max_tokens`` and ``usage
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import from_json
@@ -24,17 +24,29 @@ from proxylm.serving.limits import (
     ServingLimits,
 )
 
+_NEUTRAL_VALUES = {
+    "frequency_penalty": "0",
+    "presence_penalty": "0",
+    "best_of": "1",
+    "suffix": '""',
+    "logit_bias": "{}",
+    "stream_options.include_obfuscation": "false",
+}
+"""What is taken of parameters whose effect is not supported, as JSON."""
+
 
 class StreamOptions(Config):
     """OpenAI's ``stream_options``.
 
     Attributes:
         include_usage: a last chunk without choices carries ``usage``.
+        include_obfuscation: false alone is supported.
     """
 
     model_config = ConfigDict(strict=True)
 
     include_usage: bool = False
+    include_obfuscation: Literal[False] = False
 
 
 class CompletionRequest(Config):
@@ -55,7 +67,7 @@ class CompletionRequest(Config):
         stream_options: see ``StreamOptions``.
         user: taken and not used.
         frequency_penalty, presence_penalty: 0 alone is supported.
-        best_of, suffix, logit_bias: not supported.
+        best_of, suffix, logit_bias: 1, the empty text and the empty object alone are supported.
     """
 
     model_config = ConfigDict(strict=True, validate_default=False)
@@ -75,9 +87,9 @@ class CompletionRequest(Config):
     user: str | None = None
     frequency_penalty: float = Field(default=0.0, ge=0, le=0)
     presence_penalty: float = Field(default=0.0, ge=0, le=0)
-    best_of: None = None
-    suffix: None = None
-    logit_bias: None = None
+    best_of: int = Field(default=1, ge=1, le=1)
+    suffix: Literal[""] = ""
+    logit_bias: dict[str, Any] = Field(default={}, max_length=0)
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -151,11 +163,13 @@ def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
 
 def _first_mistake(error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    key = ".".join(map(str, first["loc"]))[:200]
+    path = ".".join(map(str, first["loc"]))[:200]
+    key = "".join(c if c.isprintable() else "\ufffd" for c in path)  # a client's, in one line
     if first["type"] == "extra_forbidden":
         return ApiError(422, f"{key}: there is no such parameter", param=key)
-    if first["type"] == "none_required":
-        return ApiError(422, f"{key}: is not supported; leave it out", param=key)
+    if key in _NEUTRAL_VALUES:
+        message = f"{key}: only {_NEUTRAL_VALUES[key]} is supported; leave it out"
+        return ApiError(422, message, param=key)
     message = first["msg"].removeprefix("Value error, ")
     return ApiError(422, f"{key}: {message}", param=key)
 
