@@ -86,6 +86,22 @@ def test_the_environment_inside_is_empty(judged):
     assert judged(program, test).passed
 
 
+def test_there_is_nothing_to_write_to(judged):
+    program = """
+import os
+def f():
+    found = []
+    for folder in ("/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/run", "/lib", os.getcwd()):
+        try:
+            os.close(os.open(f"{folder}/written", os.O_CREAT | os.O_WRONLY))
+            found.append(folder)
+        except OSError:
+            continue
+    return found
+"""
+    assert judged(program, "found = f()\nassert found == [], found").passed
+
+
 def test_what_runs_has_neither_the_test_nor_its_path(judged):
     program = """
 import gc, sys

@@ -1,10 +1,10 @@
 """The first tier: bubblewrap, namespaces of the worker's own, seccomp within them.
 
 The worker sees a root of a few read-only folders (shared libraries, Python's standard library),
-a small temporary file system, no network, no processes but its own. Where proxylm runs as root,
-bubblewrap must stay root until the worker runs, since only root may mount what the worker needs;
-it keeps just the right to change the uid, which the worker uses at once and loses with it. Where
-it does not, bubblewrap makes a user namespace.
+nothing to write to, no network, no processes but its own. Where proxylm runs as root, bubblewrap
+must stay root until the worker runs, since only root may mount what the worker needs; it keeps just
+the right to change the uid, which the worker uses at once and loses with it. Where it does not,
+bubblewrap makes a user namespace.
 
 On processors whose system call numbers are not listed the namespaces stand without seccomp.
 """
@@ -29,7 +29,6 @@ from proxylm.evaluation.execution.isolation import (
 )
 from proxylm.evaluation.execution.seccomp import seccomp_program, this_architecture
 
-TEMPORARY_BYTES = 16 << 20
 INSIDE_FOLDER = "/proxylm-worker"
 NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts")
 
@@ -100,8 +99,8 @@ def mounts() -> list[str]:
         arguments += ["--tmpfs", str(folder), "--remount-ro", str(folder)]
     for device in devices:
         arguments += ["--dev-bind", str(device), str(device)]
-    arguments += ["--size", str(TEMPORARY_BYTES), "--tmpfs", "/tmp", "--chmod", "1777", "/tmp"]
-    return [*arguments, "--remount-ro", "/", "--chdir", "/tmp"]
+    # No /tmp: a file system in memory can be bounded in bytes, but not in empty files.
+    return [*arguments, "--remount-ro", "/", "--chdir", "/"]
 
 
 def _folders_above(paths: Sequence[Path]) -> list[str]:

@@ -6,6 +6,21 @@ from proxylm.evaluation.execution.adversarial.attack import Attacks, escape
 
 FILES: Attacks = (
     escape("reading a host file", 'escaped = "secret" in open("@SECRET_FILE@").read()'),
+    escape(
+        "thousands of empty files, which take the kernel's memory",
+        """
+        import os
+        for folder in ("/tmp", "/var/tmp", "/dev/shm", "/dev", "/", "."):
+            try:
+                for number in range(5000):
+                    os.close(os.open(f"{folder}/empty-{number}", os.O_CREAT | os.O_WRONLY))
+                break
+            except OSError:
+                continue
+        else:
+            escaped = False
+        """,
+    ),
     escape("reading /etc/passwd", 'escaped = "root" in open("/etc/passwd").read()'),
     escape(
         "listing host folders",
