@@ -48,6 +48,11 @@ RIGHT = {
         "row = [0]\ngrid = [row, row]\nresult = f(grid)\n"
         "assert result is grid and grid == [[1], [1], []] and grid[0] is row is grid[1]",
     ),
+    "an item changed in place into an equal one of another type": (
+        "def f(x, d):\n    x[0], x[1], x[2], d[1] = True, 2.0, -0.0, False\n",
+        "x, d = [1, 2, 0.0], {1: 0}\nf(x, d)\n"
+        "assert repr((x, d)) == '([True, 2.0, -0.0], {1: False})', (x, d)",
+    ),
     "dict and set changed in place": (
         "def f(d, s):\n    d.pop(1)\n    s.add(3)\n",
         "d, s = {1: 2, 3: [4]}, {5}\nf(d, s=s)\nassert d == {3: [4]} and s == {3, 5}",

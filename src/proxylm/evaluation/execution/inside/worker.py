@@ -16,6 +16,7 @@ values that a candidate may return anyway.
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import sys
 import types
@@ -89,7 +90,8 @@ class Worker:
         changed = {}
         for label, (target, before) in enumerate(zip(objects, message["objects"], strict=True)):
             after = encoder.content(target)
-            if after != before:
+            # As text: 1, True and 1.0 are equal, but not the same.
+            if json.dumps(after) != json.dumps(before):
                 changed[str(label)] = after
         return {"value": encoder.value(result), "changed": changed}
 
