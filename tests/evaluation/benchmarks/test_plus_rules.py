@@ -37,12 +37,6 @@ def test_arguments_get_their_types_back(task: int, call: list, expected: list) -
     assert repr(restored) == repr(expected)
 
 
-def test_restoring_twice_changes_nothing() -> None:
-    calls = [[[[1, 3]], [[6, 7]]]]
-    once = restored_calls("Mbpp/259", calls)
-    assert restored_calls("Mbpp/259", once) == once
-
-
 @pytest.mark.parametrize(
     ("output", "expected", "atol", "right"),
     [

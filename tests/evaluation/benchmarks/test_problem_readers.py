@@ -170,6 +170,11 @@ def test_names_are_checked() -> None:
         (b'{"task_id": "a", "prompt": 3}\n', "a: 'prompt' is int, not text"),
         (b"\n", "holds no problem"),
         (b"\xff\n", "is not UTF-8"),
+        (
+            b'{"task_id": "a", "prompt": "x\\ud800"}\n',
+            "a: 'prompt' has a lone surrogate .character 1",
+        ),
+        (b'{"task_id": "\\udc80"}\n', "'task_id' has a lone surrogate"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -194,9 +199,17 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"test_list": []}, "MBPP/2 has no test"),
-        ({"test_list": [3]}, "'test_list' is not a list of texts"),
+        ({"test_list": [3]}, "a text of 'test_list' is int, not text"),
+        ({"test_list": "assert add(1, 2) == 3"}, "'test_list' is not a list of texts"),
         ({"test_list": ["assert other(1)"]}, "calls no function of its program"),
         ({"code": "def ("}, "MBPP/2: not Python"),
+        ({"code": "def add(a, b):\0"}, "MBPP/2: not Python"),
+        ({"test_setup_code": 3}, "'test_setup_code' is int, not text"),
+        ({"test_setup_code": None}, "'test_setup_code' is NoneType, not text"),
+        ({"test_imports": None}, "MBPP/2: 'test_imports' is not a list of texts"),
+        ({"test_imports": ["import math", 3]}, "MBPP/2: a text of 'test_imports' is int, not"),
+        ({"test_list": ["assert add(1, '\ud800')"]}, "a text of 'test_list' has a lone surrogate"),
+        ({"task_id": None}, "'task_id' is NoneType, not text"),
     ],
 )
 def test_bad_mbpp_records_are_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -217,6 +230,41 @@ def test_bad_plus_records_are_named(tmp_path: Path, change: dict, message: str) 
     path = write_lines(tmp_path / "plus.jsonl", record | change)
     with pytest.raises(DataError, match=message):
         load_humaneval_plus(path)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "call"),
+    [
+        ("Mbpp/255", [[1, 2]]),
+        ("Mbpp/255", []),
+        ("Mbpp/75", []),
+        ("Mbpp/106", [[1]]),
+        ("Mbpp/63", [3]),
+        ("Mbpp/722", [[1, 2], 3]),
+        ("Mbpp/252", ["one"]),
+        ("Mbpp/two", [1]),
+    ],
+)
+def test_calls_that_a_task_does_not_take_are_named(
+    tmp_path: Path, task_id: str, call: list
+) -> None:
+    record = json.loads((DATA / "MbppPlus.jsonl").read_text().splitlines()[0])
+    changed = record | {"task_id": task_id, "plus_input": [call]}
+    path = write_lines(tmp_path / "plus.jsonl", changed)
+    with pytest.raises(DataError, match=rf"plus\.jsonl: {task_id}: a call's arguments are not"):
+        load_mbpp_plus(path)
+
+
+def test_what_evalplus_has_restored_is_not_restored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = json.loads((DATA / "MbppPlus.jsonl").read_text().splitlines()[0])
+    restored = record | {"task_id": "Mbpp/115", "base_input": [[[{1, 2}, {}]]], "plus_input": {}}
+    package = types.ModuleType("evalplus.data")
+    package.get_mbpp_plus = lambda: {"Mbpp/115": restored}  # type: ignore[attr-defined]
+    monkeypatch.delenv("MBPP_OVERRIDE_PATH", raising=False)
+    monkeypatch.setitem(sys.modules, "evalplus", types.ModuleType("evalplus"))
+    monkeypatch.setitem(sys.modules, "evalplus.data", package)
+    [problem] = load_mbpp_plus().problems
+    assert "for _arguments in [[[{1, 2}, {}]]]:" in problem.test
 
 
 def failing(benchmark: Benchmark) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.humaneval import TIMEOUT_S, function_problem
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
-from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.evaluation.benchmarks.records import Record, checked_text, read_records, text_of
 from proxylm.evaluation.benchmarks.stop_rules import WHOLE_PROGRAM
 
 NAME = "mbpp"
@@ -35,29 +35,45 @@ def load_mbpp(path: Path) -> Benchmark:
 
 
 def _released_problem(record: Record, origin: str) -> Problem:
-    task_id = f"MBPP/{record.get('task_id')}"
+    task_id = _task_id(record, origin)
     # The sanitized file calls the task "prompt".
     task = text_of(record, "text" if "text" in record else "prompt", origin)
     code = text_of(record, "code", origin).replace("\r\n", "\n")
     asserts = _texts(record, "test_list", task_id, origin)
     if not asserts:
         raise DataError(f"{origin}: {task_id} has no test")
-    setup = record.get("test_setup_code") or "\n".join(record.get("test_imports", ()))
     return Problem(
         task_id=task_id,
         prompt=f'"""\n{task}\n{asserts[0]}\n"""\n'.encode(),
         solution=(code.rstrip("\n") + "\n").encode(),
         entry_point=_tested_function(code, asserts[0], task_id, origin),
-        test="\n".join([setup, *asserts]),
+        test="\n".join([*_setup(record, task_id, origin), *asserts]),
         timeout_s=TIMEOUT_S,
     )
 
 
+def _task_id(record: Record, origin: str) -> str:
+    number = record.get("task_id")
+    if isinstance(number, int):
+        return f"MBPP/{number}"
+    return f"MBPP/{text_of(record, 'task_id', origin)}"
+
+
+def _setup(record: Record, task_id: str, origin: str) -> list[str]:
+    """What comes before the asserts: code in the one release, imports in the sanitized one."""
+    parts = []
+    if "test_setup_code" in record:
+        parts.append(text_of(record, "test_setup_code", origin))
+    if "test_imports" in record:
+        parts += _texts(record, "test_imports", task_id, origin)
+    return parts
+
+
 def _texts(record: Record, key: str, task_id: str, origin: str) -> list[str]:
     values = record.get(key)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list):
         raise DataError(f"{origin}: {task_id}: '{key}' is not a list of texts")
-    return values
+    return [checked_text(value, f"{origin}: {task_id}: a text of '{key}'") for value in values]
 
 
 def _tested_function(code: str, test: str, task_id: str, origin: str) -> str:
@@ -65,8 +81,8 @@ def _tested_function(code: str, test: str, task_id: str, origin: str) -> str:
     try:
         defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
         calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
-    except SyntaxError as error:
-        raise DataError(f"{origin}: {task_id}: not Python ({error.msg})") from None
+    except (SyntaxError, ValueError) as error:  # a NUL character is the latter
+        raise DataError(f"{origin}: {task_id}: not Python ({error})") from None
     for function in calls:
         if isinstance(function, ast.Name) and function.id in defined:
             return function.id

@@ -34,6 +34,9 @@ UNJUDGED_CALLS: dict[str, Callable[[Arguments], bool]] = {
 }
 """Left out: five calls whose right answers (up to 1.7 million tuples of 77 texts) are too large."""
 
+Restore = Callable[[str, list[Arguments]], list[Arguments]]
+"""(task, its calls) → the calls with the types that JSON has not kept."""
+
 _TEST = """\
 import copy as _copy
 from {module} import agrees as _agrees
@@ -55,8 +58,8 @@ def load_humaneval_plus(path: Path | None = None) -> Benchmark:
         UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
-    records, origin = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
-    problems = [_problem(record, origin, lambda task_id, calls: calls) for record in records]
+    records, origin, _ = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
+    problems = [_problem(record, origin, _as_they_are) for record in records]
     return benchmark_of(HUMANEVAL_PLUS, problems, FUNCTION_BODY, origin=origin)
 
 
@@ -67,21 +70,27 @@ def load_mbpp_plus(path: Path | None = None) -> Benchmark:
         UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
-    records, origin = _records(path, "MBPP_OVERRIDE_PATH", _fetch_mbpp_plus)
-    problems = [_problem(record, origin, restored_calls) for record in records]
+    records, origin, fetched = _records(path, "MBPP_OVERRIDE_PATH", _fetch_mbpp_plus)
+    # EvalPlus has restored what it gives; a set or a number restored twice is another argument.
+    restore = _as_they_are if fetched else restored_calls
+    problems = [_problem(record, origin, restore) for record in records]
     return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, origin=origin)
 
 
 def _records(
     path: Path | None, variable: str, fetch: Callable[[], list[Record]]
-) -> tuple[list[Record], str]:
-    """The given file, else the one that EvalPlus's variable names, else what EvalPlus fetches."""
+) -> tuple[list[Record], str, bool]:
+    """The given file, else the one that EvalPlus's variable names, else what EvalPlus fetches.
+
+    Returns:
+        The records, their origin, and whether EvalPlus has fetched them.
+    """
     named = path or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     if named is not None:
-        return read_records(named), str(named)
+        return read_records(named), str(named), False
     advice = f"give its file with --data, or in {variable}"
     try:
-        return fetch(), "evalplus"
+        return fetch(), "evalplus", True
     except ImportError:
         raise UsageError(
             f"EvalPlus is not installed, so its data is not at hand; {advice}"
@@ -99,29 +108,24 @@ def _fetch_humaneval_plus() -> list[Record]:
 def _fetch_mbpp_plus() -> list[Record]:
     from evalplus.data import get_mbpp_plus
 
-    # Its arguments have their types already; restoring them once more changes nothing.
     return list(get_mbpp_plus().values())
 
 
-def _problem(
-    record: Record, origin: str, restore: Callable[[str, list[Arguments]], list[Arguments]]
-) -> Problem:
+def _as_they_are(task_id: str, calls: list[Arguments]) -> list[Arguments]:
+    return calls
+
+
+def _problem(record: Record, origin: str, restore: Restore) -> Problem:
     task_id = text_of(record, "task_id", origin)
     prompt = text_of(record, "prompt", origin)
     solution = text_of(record, "canonical_solution", origin)
     entry_point = text_of(record, "entry_point", origin)
-    unjudged = UNJUDGED_CALLS.get(task_id, lambda call: False)
-    calls = [
-        call
-        for key in ("base_input", "plus_input")
-        for call in _calls(record, key, origin)
-        if not unjudged(call)
-    ]
+    calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key, origin)]
     test = _TEST.format(
         module=plus_comparison.__name__,
         entry_point=entry_point,
         reference=prompt + solution,
-        calls=restore(task_id, calls),
+        calls=_judged(task_id, calls, restore, origin),
         atol=_tolerance(record, origin),
     )
     return Problem(
@@ -142,6 +146,17 @@ def _calls(record: Record, key: str, origin: str) -> list[Arguments]:
     if not isinstance(calls, list) or not all(isinstance(call, list | tuple) for call in calls):
         raise DataError(f"{origin}: {record.get('task_id')}: '{key}' is not a list of calls")
     return [list(call) for call in calls]
+
+
+def _judged(task_id: str, calls: list[Arguments], restore: Restore, origin: str) -> list[Arguments]:
+    """The calls that are judged, their arguments' types restored."""
+    unjudged = UNJUDGED_CALLS.get(task_id, lambda call: False)
+    try:
+        return restore(task_id, [call for call in calls if not unjudged(call)])
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise DataError(
+            f"{origin}: {task_id}: a call's arguments are not what this task takes ({error})"
+        ) from None
 
 
 def _tolerance(record: Record, origin: str) -> float:

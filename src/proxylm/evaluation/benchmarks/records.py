@@ -45,13 +45,28 @@ def text_of(record: Record, key: str, origin: str) -> str:
     """A record's text under ``key``.
 
     Raises:
-        DataError: it is missing, or no text.
+        DataError: it is missing, no text, or text that has no UTF-8 form.
     """
-    value = record.get(key)
+    where = f"{origin}: {record.get('task_id', 'a record')!s:.100}: '{key}'"
+    if key not in record:
+        raise DataError(f"{where} is missing")
+    return checked_text(record[key], where)
+
+
+def checked_text(value: object, where: str) -> str:
+    """A value that should be text, as text.
+
+    Raises:
+        DataError: it is none, or holds half of a surrogate pair, which JSON can spell.
+    """
     if not isinstance(value, str):
-        name = record.get("task_id", "a record")
-        found = "is missing" if key not in record else f"is {type(value).__name__}, not text"
-        raise DataError(f"{origin}: {name}: '{key}' {found}")
+        raise DataError(f"{where} is {type(value).__name__}, not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} has a lone surrogate (character {error.start}), which is no text"
+        ) from None
     return value
 
 
