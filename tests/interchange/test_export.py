@@ -144,7 +144,7 @@ def test_shards_load_back(tmp_path: Path) -> None:
         ({"proxylm": None}, "a Llama model that proxylm did not export"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling is 'yarn', only 'default'"),
         ({"attention_bias": True}, "attention_bias is True, only False is supported"),
-        ({"head_dim": 99}, "head_dim 99 is not width"),
+        ({"head_dim": 99}, "head_dim is 99, only 16 is supported"),
         ({"num_key_value_heads": None}, "key 'num_key_value_heads' is missing"),
         ({"rope_theta": None}, "key 'rope_theta' is missing"),
         ({"proxylm": {"softmax": "odd"}}, "config.json: proxylm: softmax"),
@@ -157,6 +157,33 @@ def test_foreign_llama_configurations_are_refused(
     _, folder = make_export(tmp_path, "llama")
     values = read(folder, "config.json")
     assert read_config(values)[0] == proxylm.load(folder).config
+    with pytest.raises((CheckpointError, UsageError), match=message) as caught:
+        read_config(values | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_scaling is 'linear', only"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling is 'yarn', only 'default'"),
+        ({"rope_scaling": {"factor": 4.0}}, "rope_scaling.factor is not supported"),
+        ({"rope_scaling": 4.0}, "rope_scaling is 4.0, expected keys and values"),
+        ({"num_key_value_heads": 1}, "num_key_value_heads is 1, only 2 is supported"),
+        ({"head_dim": 99}, "head_dim is 99, only 16 is supported"),
+        ({"attention_bias": True}, "attention_bias is True, only False is supported"),
+        ({"mlp_bias": True}, "mlp_bias is True, only False is supported"),
+        ({"qk_norm": True}, "qk_norm is True, only False is supported"),
+        ({"attention_class": "softmax"}, "attention_class is 'softmax', only 'eva' is supported"),
+        ({"num_attention_heads": "two"}, "heads"),
+    ],
+)
+def test_published_configurations_that_compute_something_else_are_refused(
+    change: dict, message: str, golden: Path
+) -> None:
+    values = read(golden / "evabyte", "config.json")
+    agreeing = {"rope_scaling": None, "num_key_value_heads": 2, "attention_bias": False}
+    assert read_config(values | agreeing) == read_config(values)
     with pytest.raises((CheckpointError, UsageError), match=message) as caught:
         read_config(values | change)
     assert "\n" not in str(caught.value)

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxylm.config import validate_config
 from proxylm.interchange.layout import (
     Facts,
     Layout,
+    checked_config,
     read_common,
     require_value,
     required,
@@ -34,6 +34,7 @@ class EvaByteLayout(Layout):
     def read(self, values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> ModelConfig:
         """See the base class."""
         require_value(values, "norm_add_unit_offset", True, origin=origin)
+        require_value(values, "attention_class", "eva", origin=origin)
         fields = read_common(values, facts, origin=origin)
         fields["prediction_heads"] = required(values, "num_pred_heads", origin=origin)
         fields["attention"] = {
@@ -44,7 +45,7 @@ class EvaByteLayout(Layout):
         if values.get("apply_raw_multibyte_lm_head"):
             require_value(values, "raw_vocab_size", COMPRESSED_OFFSET, origin=origin)
             fields["raw_prediction_heads"] = required(values, "num_raw_pred_heads", origin=origin)
-        return validate_config(ModelConfig, fields, origin=origin)
+        return checked_config(fields, values, origin=origin)
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """See the base class."""

@@ -129,6 +129,16 @@ COMMON_FIELDS = {
 }
 
 
+COMMON_CONSTANTS = {
+    "tie_word_embeddings": False,
+    "hidden_act": "silu",
+    "qk_norm": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+"""Keys that change what a model computes, with the only value that is ours."""
+
+
 def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> dict[str, Any]:
     """The fields of ``ModelConfig`` that all layouts write the same way.
 
@@ -138,8 +148,9 @@ def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) 
     fields: dict[str, Any] = {
         ours: required(values, theirs, origin=origin) for ours, theirs in COMMON_FIELDS.items()
     }
-    for key, wanted in {"tie_word_embeddings": False, "hidden_act": "silu"}.items():
+    for key, wanted in COMMON_CONSTANTS.items():
         require_value(values, key, wanted, origin=origin)
+    _require_plain_rotation(values, origin=origin)
     # transformers 5 writes the base under rope_parameters, everything before it at the top.
     nested = values.get("rope_parameters")
     place = nested if isinstance(nested, Mapping) and "rope_theta" in nested else values
@@ -147,6 +158,39 @@ def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) 
     if facts is None:
         return fields | {"sentinels": False}
     return fields | {"softmax": facts.softmax, "sentinels": facts.sentinels}
+
+
+def checked_config(
+    fields: Mapping[str, Any], values: Mapping[str, Any], *, origin: str
+) -> ModelConfig:
+    """The model of the fields that a layout read, where every other key agrees with them.
+
+    Raises:
+        CheckpointError: heads of another width, or keys and values shared in another way.
+        UsageError: sizes that do not fit together.
+    """
+    config = validate_config(ModelConfig, fields, origin=origin)
+    for key, ours in {
+        "head_dim": config.head_width,
+        "num_key_value_heads": config.kv_heads,
+    }.items():
+        if values.get(key) is not None:
+            require_value(values, key, ours, origin=origin)
+    return config
+
+
+def _require_plain_rotation(values: Mapping[str, Any], *, origin: str) -> None:
+    for key in ("rope_scaling", "rope_parameters"):
+        scaling = values.get(key) or {}
+        if not isinstance(scaling, Mapping):
+            raise CheckpointError(f"{origin}: {key} is {scaling!r}, expected keys and values")
+        # Older programs write the kind as "type".
+        kind = scaling.get("rope_type", scaling.get("type", "default"))
+        if kind != "default":
+            raise CheckpointError(f"{origin}: {key} is {kind!r}, only 'default' is supported")
+        others = sorted(map(str, scaling.keys() - {"rope_type", "type", "rope_theta"}))
+        if others:
+            raise CheckpointError(f"{origin}: {key}.{others[0]} is not supported")
 
 
 def read_facts(values: Mapping[str, Any], *, origin: str) -> Facts | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.config import validate_config
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.interchange.layout import (
     FACTS_KEY,
     Facts,
     Layout,
+    checked_config,
     read_common,
-    require_value,
     required,
 )
 from proxylm.models.config import ModelConfig
@@ -40,17 +39,11 @@ class LlamaLayout(Layout):
                 "ids mean another tokenizer's symbols, not ours"
             )
         fields = read_common(values, facts, origin=origin)
-        require_value(values, "attention_bias", False, origin=origin)
-        require_value(values, "mlp_bias", False, origin=origin)
-        _require_plain_rotation(values, origin=origin)
-        head_width = values.get("head_dim")
-        if head_width not in (None, fields["width"] // fields["heads"]):
-            raise CheckpointError(f"{origin}: head_dim {head_width} is not width ÷ heads")
         fields["attention"] = {
             "kind": "causal",
             "kv_heads": required(values, "num_key_value_heads", origin=origin),
         }
-        return validate_config(ModelConfig, fields, origin=origin)
+        return checked_config(fields, values, origin=origin)
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """See the base class."""
@@ -69,11 +62,3 @@ class LlamaLayout(Layout):
                 "this model's softmax by_format; give --drop-compressed to export its bytes alone"
             )
         return config.model_copy(update={"prediction_heads": 1, "raw_prediction_heads": 0})
-
-
-def _require_plain_rotation(values: Mapping[str, Any], *, origin: str) -> None:
-    for key in ("rope_scaling", "rope_parameters"):
-        scaling = values.get(key) or {}
-        kind = scaling.get("rope_type", "default") if isinstance(scaling, Mapping) else scaling
-        if kind != "default":
-            raise CheckpointError(f"{origin}: {key} is {kind!r}, only 'default' is supported")
