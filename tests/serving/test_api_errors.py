@@ -17,6 +17,7 @@ from proxylm.serving.api_errors import (
     internal,
     overloaded,
     stopped,
+    too_many_requests,
 )
 
 
@@ -26,6 +27,7 @@ from proxylm.serving.api_errors import (
         (ApiError(422, "n: no", param="n"), 422, "invalid_request_error", None),
         (overloaded(3), 429, "rate_limit_error", "overloaded"),
         (draining(), 503, "server_error", "draining"),
+        (too_many_requests(), 503, "server_error", "too_many_requests"),
         (stopped(), 503, "server_error", "stopped"),
         (internal(), 500, "server_error", "internal"),
         (HTTPException(404, "Not Found"), 404, "invalid_request_error", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from proxylm.serving.scheduler import Scheduler
 from small_models import small_model
 
 MODEL = small_model(seed=3)
-LIMITS = ServingLimits(max_rows=1, max_queue=1, max_length_bytes=100)
+LIMITS = ServingLimits(max_rows=1, max_queue=1, max_length_bytes=100, spare_requests=1)
 
 
 def service() -> Service:
@@ -51,3 +52,40 @@ def test_a_slash_too_much_is_404_and_no_redirection(method: str, path: str) -> N
     answer = ask(service(), method, path)
     assert answer.status_code == 404
     assert set(answer.json()) == {"error"}
+
+
+def test_beyond_the_most_open_requests_the_answer_is_503_and_no_body_is_read() -> None:
+    served = service()
+    asyncio.run(ask_too_often(served))
+    counted = served.metrics.registry.get_sample_value
+    labels = {"path": "/v1/completions", "status": "503"}
+    assert counted("proxylm_requests_total", labels) == 1
+
+
+async def ask_too_often(served: Service) -> None:
+    transport = httpx.ASGITransport(create_app(served), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        head = {"content-type": "application/json"}
+        reading: list[int] = []
+        may_send = asyncio.Event()
+
+        async def slow_body(number: int) -> AsyncIterator[bytes]:
+            reading.append(number)
+            await may_send.wait()
+            yield b"{"
+
+        def post(number: int) -> Awaitable[httpx.Response]:
+            return client.post("/v1/completions", content=slow_body(number), headers=head)
+
+        held = [asyncio.ensure_future(post(number)) for number in range(LIMITS.max_requests)]
+        while len(reading) < LIMITS.max_requests:
+            await asyncio.sleep(0)
+        refused = await asyncio.wait_for(post(99), 10)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "too_many_requests"
+        assert refused.headers["retry-after"]
+        assert 99 not in reading
+        assert (await client.get("/healthz")).status_code == 200
+        may_send.set()
+        assert [(await one).status_code for one in held] == [400] * len(held)
+        assert (await asyncio.wait_for(post(100), 10)).status_code == 400, "there is room again"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
 from proxylm.inference.raw_text import prompt_symbols
+from proxylm.models.cache import Cache
 from proxylm.serving.prompt_scoring import PIECE_SYMBOLS, PromptLogprobs, PromptScorer
 from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import ATTENTIONS, small_model
@@ -48,6 +51,25 @@ def test_entries_are_the_parallel_forms(attention: str) -> None:
 def test_the_empty_prompt_is_done_at_once() -> None:
     scorer = PromptScorer(small_model(), b"", alternatives=0)
     assert scored(scorer) == (PromptLogprobs(entries=()), 1)
+
+
+def test_no_cache_is_held_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Cache]] = []
+    model = small_model()
+    new_cache = model.new_cache
+
+    def noted(rows: int) -> Cache:
+        cache = new_cache(rows)
+        made.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr(model, "new_cache", noted)
+    scorer = PromptScorer(model, b"ab" * PIECE_SYMBOLS, alternatives=0)
+    assert made == []
+    scorer.step()
+    assert made[0]() is not None
+    scored(scorer)
+    assert [cache() for cache in made] == [None]
 
 
 def test_without_sentinels_the_first_byte_follows_the_beginning() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,14 +29,19 @@ class Client:
     """A job and what came of it."""
 
     def __init__(
-        self, prompt: bytes = b"a", *, new_bytes: int = 5, scorer: PromptScorer | None = None
+        self,
+        prompt: bytes = b"a",
+        *,
+        new_bytes: int = 5,
+        scorer: PromptScorer | None = None,
+        sample: int = 0,
     ) -> None:
         self.events: list[Event] = []
         self.data = b""
         self.started = threading.Event()
         self.ended = threading.Event()
         options = GenerationOptions(max_new_bytes=new_bytes)
-        request = ByteRequest(prompt=prompt, options=options, sample=0)
+        request = ByteRequest(prompt=prompt, options=options, sample=sample)
         self.job = Job(request=request, on_event=self.receive, scorer=scorer)
 
     def receive(self, event: Event) -> None:
@@ -187,21 +193,35 @@ def test_when_no_decoder_can_be_made_all_is_500_and_nothing_is_accepted(
         running.submit([client.job for client in clients])
         may_go_on.set()
         assert [client.error.status for client in clients] == [500] * 4
+        until = time.monotonic() + SECONDS
+        while not running.ended:
+            assert time.monotonic() < until
+            time.sleep(0.01)
         assert not running.accepting
         with pytest.raises(ApiError) as caught:
             running.submit([Client().job])
         assert caught.value.status == 503
     assert isinstance(running.failure, MemoryError)
-    assert running.ended
 
 
-def test_completions_of_one_prompt_share_its_scoring() -> None:
+def test_completions_of_one_prompt_share_its_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = b"a prompt of more than one piece " * 20
     scorer = PromptScorer(MODEL, prompt, alternatives=2)
-    clients = [Client(prompt, scorer=scorer) for _ in range(3)]
-    with scheduler() as (running, _):
+    passes: list[int] = []
+    step = scorer.step
+
+    def counted() -> None:
+        passes.append(1)
+        step()
+
+    monkeypatch.setattr(scorer, "step", counted)
+    clients = [Client(prompt, scorer=scorer, sample=sample) for sample in range(3)]
+    with scheduler() as (running, metrics):
         running.submit([client.job for client in clients])
         assert {client.result() for client in clients} == {alone(prompt)}
+    assert all(client.job.scorer is None for client in clients), "its memory is given back"
+    assert value(metrics, "proxylm_prompt_bytes_total") == len(prompt), "once, as in usage"
+    assert value(metrics, "proxylm_forward_passes_total") >= len(passes) + 5
     first = [client.events[0] for client in clients]
     assert all(isinstance(event, PromptLogprobs) for event in first)
     assert all(len(event.entries) == len(prompt) for event in first)

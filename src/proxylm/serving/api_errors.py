@@ -77,6 +77,16 @@ def draining() -> ApiError:
     )
 
 
+def too_many_requests() -> ApiError:
+    """503: more requests are open than the server holds, whatever they ask for."""
+    return ApiError(
+        503,
+        "too many requests are open; try again in 1 s",
+        code="too_many_requests",
+        headers={"Retry-After": "1"},
+    )
+
+
 def stopped() -> ApiError:
     """503: the request was running or waiting when the server had to stop."""
     return ApiError(

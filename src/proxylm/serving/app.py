@@ -20,7 +20,8 @@ from proxylm.serving.completion_request import parse_completion_request
 from proxylm.serving.completions import CLIENT_LEFT, answer
 from proxylm.serving.generation import Generation
 from proxylm.serving.limits import ServingLimits
-from proxylm.serving.metrics import RequestMetrics, ServingMetrics
+from proxylm.serving.metrics import COMPLETIONS, RequestMetrics, ServingMetrics
+from proxylm.serving.open_requests import OpenRequests
 from proxylm.serving.scheduler import Scheduler
 
 
@@ -55,14 +56,15 @@ def create_app(service: Service) -> ASGIApp:
     install_error_handlers(app)
     app.include_router(_openai_routes(service))
     app.include_router(_operation_routes(service))
+    bounded = OpenRequests(app, path=COMPLETIONS, most=service.limits.max_requests)
     # Around the whole and no middleware of it: only so are answers to our own mistakes counted.
-    return RequestMetrics(app, metrics=service.metrics)
+    return RequestMetrics(bounded, metrics=service.metrics)
 
 
 def _openai_routes(service: Service) -> APIRouter:
-    routes = APIRouter(prefix="/v1", dependencies=[Depends(_key_check(service.api_key))])
+    routes = APIRouter(dependencies=[Depends(_key_check(service.api_key))])
 
-    @routes.post("/completions")
+    @routes.post(COMPLETIONS)
     async def _complete(request: Request) -> Response:
         try:
             body = await read_json_body(request, max_bytes=service.limits.max_body_bytes)
@@ -73,11 +75,11 @@ def _openai_routes(service: Service) -> APIRouter:
         generation = Generation(wanted, service.scheduler, service.model)
         return await answer(wanted, generation, request.receive)
 
-    @routes.get("/models")
+    @routes.get("/v1/models")
     async def _list_models() -> dict[str, Any]:
         return {"object": "list", "data": [_model_object(service)]}
 
-    @routes.get("/models/{name:path}")
+    @routes.get("/v1/models/{name:path}")
     async def _show_model(name: str) -> dict[str, Any]:
         _require_model(service, name)
         return _model_object(service)

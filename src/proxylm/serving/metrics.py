@@ -7,7 +7,8 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATHS = ("/v1/completions", "/v1/models", "/metrics", "/healthz")
+COMPLETIONS = "/v1/completions"
+PATHS = (COMPLETIONS, "/v1/models", "/metrics", "/healthz")
 OTHER_PATH = "other"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -36,9 +37,14 @@ class ServingMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.prompt_bytes = self._counter("proxylm_prompt_bytes", "Bytes of accepted prompts.")
+        self.prompt_bytes = self._counter(
+            "proxylm_prompt_bytes", "Bytes of accepted prompts, each once for all its completions."
+        )
         self.new_bytes = self._counter("proxylm_new_bytes", "Bytes generated and handed out.")
-        self.passes = self._counter("proxylm_forward_passes", "Forward passes over all rows.")
+        self.passes = self._counter(
+            "proxylm_forward_passes",
+            "Forward passes over all rows, and over a prompt to be scored.",
+        )
         self.cancelled = self._counter(
             "proxylm_cancelled_sequences", "Sequences whose client left before they were done."
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.inference.output_format import raw_output
 from proxylm.inference.raw_text import prompt_symbols
+from proxylm.models.cache import Cache
 from proxylm.models.language_model import LanguageModel
 
 PIECE_SYMBOLS = 256
@@ -45,7 +46,7 @@ class PromptScorer:
         self._first = len(self._symbols) - len(prompt)
         self._position = 0
         self._entries: list[ByteLogprobs] = []
-        self._cache = model.new_cache(1)
+        self._cache: Cache | None = None
 
     @property
     def done(self) -> bool:
@@ -60,21 +61,29 @@ class PromptScorer:
         return PromptLogprobs(entries=tuple(self._entries))
 
     def step(self) -> None:
-        """One forward pass over the next piece of the prompt."""
+        """One forward pass over the next piece of the prompt.
+
+        The cache lives from the first piece to the last: prompts that wait, and those whose
+        completions are being written, need none.
+        """
+        if self._cache is None:
+            self._cache = self._model.new_cache(1)
         end = min(self._position + PIECE_SYMBOLS, len(self._symbols) - 1)
-        logits = self._logits(self._symbols[self._position : end])
+        logits = self._logits(self._symbols[self._position : end], self._cache)
         for place, row in enumerate(logits, start=self._position + 1):
             if place >= self._first:
                 target = int(self._symbols[place])
                 self._entries.append(byte_logprobs(row, target, alternatives=self._alternatives))
         self._position = end
+        if self.done:
+            self._cache = None
 
-    def _logits(self, symbols: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _logits(self, symbols: NDArray[np.int64], cache: Cache) -> NDArray[np.float32]:
         """Head 0's logits after each of ``symbols [n]``, one row each; −∞ where none can follow."""
         output = raw_output(sentinels=self._model.config.sentinels)
         weight = self._model.lm_head.weight
         with torch.inference_mode():
             ids = torch.from_numpy(symbols)[None].to(weight.device)
-            hidden = self._model.step_hidden(ids, self._cache)[0]
+            hidden = self._model.step_hidden(ids, cache)[0]
             logits = torch.nn.functional.linear(hidden, weight[: output.end])
             return logits.float().cpu().numpy() + output.mask

@@ -39,7 +39,7 @@ class Job:
     Attributes:
         request: prompt, options, sample number.
         on_event: called in the scheduler's thread with each event, in order.
-        scorer: scores the prompt first, where its log-probabilities are wanted.
+        scorer: scores the prompt first, where its log-probabilities are wanted; None once it has.
         arrived: when it was submitted (``time.monotonic``).
     """
 
@@ -113,7 +113,8 @@ class Scheduler:
             self._open += len(jobs)
             self._waiting.extend(jobs)
             self._changed.notify()
-        self._metrics.prompt_bytes.inc(sum(len(job.request.prompt) for job in jobs))
+        firsts = [job.request for job in jobs if job.request.sample == 0]
+        self._metrics.prompt_bytes.inc(sum(len(request.prompt) for request in firsts))
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """Give up those of ``jobs`` that have not ended: their rows become free, no event comes."""
@@ -215,8 +216,10 @@ class Scheduler:
         assert job.scorer is not None
         if not job.scorer.done:
             job.scorer.step()
+            self._metrics.passes.inc()
         if job.scorer.done:
             job.on_event(job.scorer.result)
+            job.scorer = None
             self._start(job, decoder)
             self._scoring.popleft()
 
