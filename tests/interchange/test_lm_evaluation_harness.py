@@ -1,4 +1,4 @@
-"""lm-evaluation-harness runs one of its own tasks on an exported model, from local data."""
+"""lm-evaluation-harness on exported models: one of its own tasks from local data, and scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from exported import make_export
 
 import proxylm
 from proxylm.inference.raw_text import prompt_symbols
+from proxylm.symbols import COMPRESSED_OFFSET
 
 pytest.importorskip("transformers", reason="needs the extra 'lm-eval'")
 lm_eval = pytest.importorskip("lm_eval", reason="needs the extra 'lm-eval'")
@@ -79,3 +80,28 @@ def test_arc_easy_scores_what_our_logits_say(task: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4)
         right += int(np.argmax(expected)) == sample["target"]
     assert results["results"]["arc_easy_local"]["acc,none"] == pytest.approx(right / 3)
+
+
+@pytest.mark.timeout(300)
+def test_log_likelihoods_of_an_evabyte_export_are_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+    _, folder = make_export(tmp_path, "eva")
+    ours = proxylm.load(folder)
+    assert ours.config.vocabulary_size > COMPRESSED_OFFSET
+    model = HFLM(
+        pretrained=str(folder), device="cpu", dtype="float32", batch_size=2, trust_remote_code=True
+    )
+    pairs = [("def area(radius):", " return"), ("a", "\u00e9\u4e16"), ("x" * 40, "y")]
+    requests = [
+        Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in pairs
+    ]
+    found = [score for score, _ in model.loglikelihood(requests)]
+    expected = [log_likelihood(ours, *(text.encode() for text in pair)) for pair in pairs]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -37,15 +37,23 @@ def export(
     Llama-style models become plain LlamaForCausalLM; EvaByte keeps its published layout and
     brings modelling code for trust_remote_code. A model card says what the run's files know.
 
+    Compressed symbols have no entry in tokenizer.json, so leave them out for other programs.
+
     Example: proxylm export runs/demo/proxy --to hf --out exported --drop-compressed
     """
     from proxylm.interchange.export import export_model
+    from proxylm.symbols import COMPRESSED_OFFSET
 
     result = export_model(model, out, drop_compressed=drop_compressed)
     if result.dropped_heads:
         note(
             f"{result.architecture} has one prediction head: {result.dropped_heads} further ones "
             "are left out"
+        )
+    if result.vocabulary_size > COMPRESSED_OFFSET:
+        note(
+            "the compressed symbols are kept and have no entry in tokenizer.json; for programs "
+            "other than transformers (vLLM, TGI, llama.cpp: not tried) add --drop-compressed"
         )
     text = (
         f"{result.folder}: {result.architecture}, {result.parameters:,} parameters, "

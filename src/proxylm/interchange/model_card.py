@@ -252,7 +252,10 @@ def _limits_of_layout(card: Card) -> Iterator[str]:
             "ones, after a closing sentinel this export also gives bytes some"
         )
     if card.exported.vocabulary_size > COMPRESSED_OFFSET:
-        yield "compressed symbols keep their logits; `generation_config.json` suppresses them"
+        yield (
+            "compressed symbols keep their logits and have no entry in `tokenizer.json`; "
+            "`generation_config.json` suppresses them"
+        )
 
 
 def _list(*lines: str) -> str:
