@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,45 @@ def test_a_damaged_line_is_named(benchmark: Benchmark, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"finish": "end"', b'"finish": "and"', 1))
     with pytest.raises(DamagedFileError, match=r"samples\.jsonl:1: damaged line"):
         run(ReplayModel(benchmark.problems), benchmark, tmp_path)
+
+
+def test_any_flipped_bit_of_a_line_is_found(benchmark: Benchmark, tmp_path: Path) -> None:
+    whole = run(ReplayModel(benchmark.problems), benchmark, tmp_path).samples
+    path = tmp_path / "samples.jsonl"
+    data = path.read_bytes()
+    for place in range(0, len(data), 5):
+        flipped = bytes([data[place] ^ (1 << place % 8)])
+        path.write_bytes(data[:place] + flipped + data[place + 1 :])
+        with opened_folder(
+            tmp_path, json.loads((tmp_path / "settings.json").read_text())
+        ) as folder:
+            try:
+                # At most another way to write the same, such as \\u00Ff.
+                assert set(folder.samples().values()) <= set(whole)
+            except DamagedFileError:
+                continue
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"condition": ["plain"]},
+        {"task_id": 3},
+        {"sample": "0"},
+        {"sample": True},
+        {"prompt": None},
+        {"completion": 3},
+        {"completion": "\ud800"},
+    ],
+)
+def test_values_of_another_type_are_damage(tmp_path: Path, change: dict) -> None:
+    key = SampleKey(condition="c", task_id="t", sample=0)
+    sample = Sample(key=key, prompt="p", completion=b"x", finish=Finish.END)
+    with opened_folder(tmp_path, {}) as folder:
+        changed = types.SimpleNamespace(to_json=lambda: sample.to_json() | change)
+        folder.add_samples([changed])  # type: ignore[list-item]
+        with pytest.raises(DamagedFileError, match=r"samples\.jsonl:1: damaged line"):
+            folder.samples()
 
 
 def test_a_line_separator_in_a_completion_ends_no_line(tmp_path: Path) -> None:

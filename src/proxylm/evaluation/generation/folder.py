@@ -5,7 +5,8 @@
     verdicts.jsonl    one verdict a line
 
 A line is there whole or is no line: what a kill left of the last one is cut off, and the work goes
-on after it. A completion that is not valid UTF-8 stands as base64, byte for byte.
+on after it. Each line ends with a hash of the rest of it, so that a flipped bit is found, also
+inside a completion. A completion that is not valid UTF-8 stands as base64, byte for byte.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import xxhash
+
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import read_json, remove_temporaries, write_json
 from proxylm.inference.decoding import Finish
@@ -29,6 +32,7 @@ SETTINGS_FILE = "settings.json"
 SAMPLES_FILE = "samples.jsonl"
 VERDICTS_FILE = "verdicts.jsonl"
 LOCK_FILE = ".lock"
+HASH = "xxh3_64"
 
 Line = TypeVar("Line")
 
@@ -65,7 +69,7 @@ class Sample:
         """The completion that a line holds."""
         return cls(
             key=_key_of(line),
-            prompt=line["prompt"],
+            prompt=_text(line, "prompt"),
             completion=_bytes_of(line),
             finish=Finish(line["finish"]),
         )
@@ -88,7 +92,8 @@ class JudgedSample:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> JudgedSample:
         """The verdict that a line holds."""
-        return cls(key=_key_of(line), job=line["job"], status=line["status"], reason=line["reason"])
+        texts = {name: _text(line, name) for name in ("job", "status", "reason")}
+        return cls(key=_key_of(line), **texts)
 
 
 class EvaluationFolder:
@@ -165,16 +170,30 @@ def _read_lines(path: Path, parse: Callable[[Mapping[str, Any]], Line]) -> list[
     parsed = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            parsed.append(parse(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
+            parsed.append(parse(_checked(json.loads(line))))
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DamagedFileError(
                 f"{path}:{number}: damaged line; remove the file to make it anew"
             ) from None
     return parsed
 
 
+def _checked(line: Any) -> Mapping[str, Any]:
+    """A line's object without its hash, if that fits the rest."""
+    if not isinstance(line, dict):
+        raise TypeError("line")
+    content = {name: value for name, value in line.items() if name != HASH}
+    if line[HASH] != _hash(content):
+        raise ValueError(HASH)
+    return content
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(content).encode("ascii"))
+
+
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
+    text = "".join(json.dumps({**line, HASH: _hash(line)}) + "\n" for line in lines)
     with path.open("ab") as stream:
         stream.write(text.encode("ascii"))
         stream.flush()
@@ -196,9 +215,19 @@ def _key_json(key: SampleKey) -> dict[str, Any]:
 
 
 def _key_of(line: Mapping[str, Any]) -> SampleKey:
+    sample = line["sample"]
+    if type(sample) is not int:
+        raise TypeError("sample")
     return SampleKey(
-        condition=line["condition"], task_id=line["task_id"], sample=int(line["sample"])
+        condition=_text(line, "condition"), task_id=_text(line, "task_id"), sample=sample
     )
+
+
+def _text(line: Mapping[str, Any], name: str) -> str:
+    value = line[name]
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
 
 
 def _bytes_json(data: bytes) -> dict[str, str]:
@@ -210,5 +239,5 @@ def _bytes_json(data: bytes) -> dict[str, str]:
 
 def _bytes_of(line: Mapping[str, Any]) -> bytes:
     if "completion" in line:
-        return str(line["completion"]).encode("utf-8")
-    return base64.b64decode(line["completion_base64"], validate=True)
+        return _text(line, "completion").encode("utf-8")
+    return base64.b64decode(_text(line, "completion_base64"), validate=True)
