@@ -35,6 +35,25 @@ RIGHT = {
         "assert f(3) == range(3) and list(f(2)) == [0, 1]",
     ),
     "dict with int keys": ("def f():\n    return {1: {2: 3}}\n", "assert f() == {1: {2: 3}}"),
+    "a deque": (
+        "from collections import deque\ndef f(x):\n    x.popleft()\n    return deque(x)\n",
+        "from collections import deque\nx = deque([1, 2])\nresult = f(x)\n"
+        "assert result == deque([2]) == x and result[0] == 2 and len(result) == 1",
+    ),
+    "views of a dictionary": (
+        "def f(x):\n    return x.keys(), x.values(), x.items()\n",
+        "keys, values, items = f({1: 2, 3: 4})\n"
+        "assert keys == {3, 1} and list(values) == [2, 4] and len(items) == 2 and (1, 2) in items",
+    ),
+    "a fraction": (
+        "from fractions import Fraction\ndef f(x):\n    return x + Fraction(1, 4)\n",
+        "from fractions import Fraction\n"
+        "assert f(Fraction(1, 4)) == 0.5 and f(1) == Fraction(5, 4) and f(1).numerator == 5",
+    ),
+    "a decimal number": (
+        "from decimal import Decimal\ndef f(x):\n    return Decimal(x) + Decimal('0.1')\n",
+        "from decimal import Decimal\nassert f('1.0') == Decimal('1.1') and f('0.4') == 0.5",
+    ),
     "an iterator": ("def f(n):\n    yield from range(n)\n", "assert list(f(3)) == [0, 1, 2]"),
     "map": ("def f(x):\n    return map(abs, x)\n", "assert tuple(f([-1, 2])) == (1, 2)"),
     "None": ("def f():\n    pass\n", "assert f() is None"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -34,11 +36,16 @@ SCALARS = (
     | st.text(st.characters())  # lone surrogates, too
     | st.binary()
     | st.complex_numbers(allow_nan=False)
+    | st.fractions()
+    | st.decimals(allow_nan=False)
 )
-HASHABLE = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3)
+# Deferred: written out, their descriptions would be very long.
+HASHABLE = st.deferred(
+    lambda: st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
+    )
 )
-# Deferred: written out, its description would be very long.
 VALUES = st.deferred(
     lambda: st.recursive(
         HASHABLE,
@@ -48,6 +55,7 @@ VALUES = st.deferred(
             | st.dictionaries(HASHABLE, inner, max_size=4)
             | st.sets(HASHABLE, max_size=4)
             | st.binary().map(bytearray)
+            | st.lists(inner, max_size=4).map(deque)
         ),
         max_leaves=20,
     )
@@ -58,7 +66,7 @@ def same(left, right):
     """Equal, with equal types all the way down (1, 1.0 and True are equal but not the same)."""
     if type(left) is not type(right):
         return False
-    if isinstance(left, list | tuple):
+    if isinstance(left, list | tuple | deque):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):
         return same(list(left.items()), list(right.items()))
@@ -83,6 +91,46 @@ def test_edges_cross_unchanged():
     for value in EDGES:
         assert same(across(value), value), f"{type(value).__name__}"
     assert math.copysign(1, across(-0.0)) == -1
+
+
+def test_views_of_dictionaries_cross_as_such():
+    ordered = OrderedDict.fromkeys("abc", 0)
+    ordered.move_to_end("a")
+    for value in ({"b": [1], "a": 1.0}, {}, ordered):
+        for view in (value.keys(), value.items()):
+            assert across(view) == view
+            assert list(across(view)) == list(view)
+        assert list(across(value.values())) == list(value.values())
+        assert list(across(value)) == list(value)
+    assert type(across({}.values())) is type({}.values())
+
+
+def test_exact_numbers_cross_only_as_the_standard_types():
+    class Never(Fraction):
+        def __eq__(self, other):
+            return True
+
+    class Always(Decimal):
+        def __eq__(self, other):
+            return True
+
+    for value in (Never(1, 2), Always(1), deque([1], maxlen=2)):
+        with pytest.raises(tagged.CannotCross, match=type(value).__name__):
+            across(value)
+    assert str(across(Decimal("1.10E+3"))) == "1.10E+3"
+    assert across(Decimal("sNaN")).is_snan()
+    for form in (
+        *(["Fraction", 1, 0], ["Fraction", "1", 2], ["Fraction", 0.5, 1], ["Fraction", 1]),
+        *(
+            ["Decimal", "x"],
+            ["Decimal", 1],
+            ["Decimal"],
+            ["dict_items", 1],
+            ["dict_keys", ["list"]],
+        ),
+    ):
+        with pytest.raises(tagged.CannotCross):
+            tagged.Decoder([], no_object).value(form)
 
 
 def test_nan_stays_nan():
@@ -141,7 +189,10 @@ def test_too_deep_cyclic_and_too_large_values_do_not_cross():
         deep = deep[0]
 
 
-TAGS = ("list", "dict", "set", "int", "bytes", "range", "same", "object", "complex")
+TAGS = (
+    *("list", "dict", "set", "int", "bytes", "range", "same", "object", "complex"),
+    *("deque", "dict_keys", "dict_values", "dict_items", "Fraction", "Decimal"),
+)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -189,8 +240,8 @@ def test_arguments_keep_identity_and_cycles():
 
 
 def test_only_arguments_of_the_same_kind_are_filled():
-    targets = [1], {1: 1}, {1}, bytearray(b"1")
-    contents = [2], {2: 2}, {2}, bytearray(b"2")
+    targets = [1], {1: 1}, {1}, bytearray(b"1"), deque([1])
+    contents = [2], {2: 2}, {2}, bytearray(b"2"), deque([2])
     for target, content in zip(targets, contents, strict=True):
         tagged.fill(target, content)
         assert target == content

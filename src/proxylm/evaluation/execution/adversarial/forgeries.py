@@ -98,6 +98,27 @@ LIES: Attacks = (
         """,
     ),
     forgery(
+        "fraction that equals everything",
+        """
+        from fractions import Fraction
+        class Always(Fraction):
+            __eq__ = lambda self, other: True
+        def answer(x):
+            return Always(1, 2)
+        """,
+    ),
+    forgery(
+        "deque that equals everything",
+        """
+        from collections import deque
+        class Always(deque):
+            __eq__ = lambda self, other: True
+        def answer(x):
+            return Always([1])
+        """,
+        test="from collections import deque\nassert answer(7) == deque([49])\n",
+    ),
+    forgery(
         "object that equals everything",
         """
         class Always:

@@ -6,12 +6,15 @@ bits as themselves; everything else is a list whose first item is its tag::
     ["int", "0x1f..."]      ["tuple", item, ...]     ["bytes", latin-1 text]
     ["complex", re, im]     ["list", item, ...]      ["bytearray", latin-1 text]
     ["range", a, b, step]   ["dict", key, value, ...]
-    ["set", item, ...]      ["frozenset", item, ...]
+    ["set", item, ...]      ["frozenset", item, ...]      ["deque", item, ...]
+    ["dict_keys", key, ...]      ["dict_values", value, ...]      ["dict_items", key, value, ...]
+    ["Fraction", numerator, denominator]      ["Decimal", text]
     ["same", label]         a mutable object of the call's arguments
     ["object", number, type name]   an object of the candidate that stays in the worker; without
                                     number, in arguments only: a built-in type of that name
 
-An instance of a subclass crosses as the base type's data, whatever its methods claim. The labels
+An instance of a subclass crosses as the base type's data, whatever its methods claim; of
+``Fraction`` and ``Decimal`` no subclass crosses, and no deque that is bounded. The labels
 keep the identity of a call's mutable arguments: both sides hold the same list of objects, so what
 a candidate changes in place is changed in the test's own object (``fill``).
 
@@ -21,6 +24,8 @@ No exception but ``CannotCross`` leaves this module for any input.
 from __future__ import annotations
 
 import json
+import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +60,7 @@ class Encoder:
     ):
         self.objects = list(objects)
         self._labels = {id(item): label for label, item in enumerate(objects)}
-        self._opaque = opaque
+        self.opaque = opaque
         self._label_new = label_new
         self._items_left = max_items
 
@@ -80,7 +85,11 @@ class Encoder:
         for base in type(value).__mro__:
             if base in _FORMS:
                 return _FORMS[base](self, value, depth + 1)
-        return self._opaque(value)
+        if type(value) is _loaded("fractions", "Fraction"):
+            return self.items("Fraction", (value.numerator, value.denominator), depth + 1)
+        if type(value) is _loaded("decimal", "Decimal"):
+            return ["Decimal", str(value)]
+        return self.opaque(value)
 
     def items(self, tag: str, items: Iterable[Any], depth: int) -> list[Any]:
         """The JSON form of a container with these items."""
@@ -96,6 +105,21 @@ def _int_form(encoder: Encoder, value: int, depth: int) -> Any:
     return value if abs(value) <= LARGEST_PLAIN_INT else ["int", hex(value)]
 
 
+def _pairs_form(tag: str, encoder: Encoder, pairs: Iterable[tuple[Any, Any]], depth: int) -> Any:
+    return encoder.items(tag, [part for pair in pairs for part in pair], depth)
+
+
+def _deque_form(encoder: Encoder, value: deque[Any], depth: int) -> Any:
+    if value.maxlen is not None:
+        return encoder.opaque(value)
+    return encoder.items("deque", deque.__iter__(value), depth)
+
+
+def _loaded(module: str, name: str) -> Any:
+    """A type of a module that takes long to import; where nobody has, nothing is of that type."""
+    return getattr(sys.modules.get(module), name, None)
+
+
 _FORMS: Mapping[type, Callable[[Encoder, Any, int], Any]] = {
     type(None): _plain,
     bool: _plain,
@@ -108,8 +132,16 @@ _FORMS: Mapping[type, Callable[[Encoder, Any, int], Any]] = {
     frozenset: lambda encoder, value, depth: encoder.items(
         "frozenset", frozenset.__iter__(value), depth
     ),
-    dict: lambda encoder, value, depth: encoder.items(
-        "dict", [part for pair in dict.items(value) for part in pair], depth
+    dict: lambda encoder, value, depth: _pairs_form("dict", encoder, dict.items(value), depth),
+    # Its order is not that of the dict below it (move_to_end).
+    OrderedDict: lambda encoder, value, depth: _pairs_form(
+        "dict", encoder, OrderedDict.items(value), depth
+    ),
+    deque: _deque_form,
+    type({}.keys()): lambda encoder, value, depth: encoder.items("dict_keys", value, depth),
+    type({}.values()): lambda encoder, value, depth: encoder.items("dict_values", value, depth),
+    type({}.items()): lambda encoder, value, depth: _pairs_form(
+        "dict_items", encoder, value, depth
     ),
     range: lambda encoder, value, depth: encoder.items(
         "range", (value.start, value.stop, value.step), depth
@@ -160,8 +192,30 @@ class Decoder:
         raise CannotCross("malformed message (unknown tag)")
 
 
+def _dict(items: Sequence[Any]) -> dict[Any, Any]:
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _fraction(parts: Sequence[Any]) -> Any:
+    numerator, denominator = parts
+    if type(numerator) is not int or type(denominator) is not int:
+        raise TypeError("a fraction of something else than integers")
+    from fractions import Fraction
+
+    return Fraction(numerator, denominator)
+
+
+def _decimal(parts: Sequence[Any]) -> Any:
+    (text,) = parts
+    if type(text) is not str:
+        raise TypeError("a decimal number that is no text")
+    from decimal import Decimal
+
+    return Decimal(text)
+
+
 _MALFORMED = (
-    *(TypeError, ValueError, AttributeError, IndexError, OverflowError),
+    *(TypeError, ValueError, AttributeError, IndexError, ArithmeticError),
     *(RecursionError, MemoryError),
 )
 _SCALARS: Mapping[str, Callable[..., Any]] = {
@@ -175,10 +229,18 @@ _CONTAINERS: Mapping[str, Callable[[list[Any]], Any]] = {
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
-    "dict": lambda items: dict(zip(items[::2], items[1::2], strict=True)),
+    "dict": _dict,
+    "deque": deque,
+    "dict_keys": lambda items: dict.fromkeys(items).keys(),
+    "dict_values": lambda items: dict(enumerate(items)).values(),
+    "dict_items": lambda items: _dict(items).items(),
+    "Fraction": _fraction,
+    "Decimal": _decimal,
     "range": lambda bounds: range(*bounds),
 }
-_EMPTY: Mapping[str, type] = {"list": list, "dict": dict, "set": set, "bytearray": bytearray}
+_EMPTY: Mapping[str, type] = {
+    **{"list": list, "dict": dict, "set": set, "bytearray": bytearray, "deque": deque}
+}
 
 
 def encode_arguments(
@@ -216,6 +278,9 @@ def fill(target: Any, content: Any) -> None:
         raise CannotCross("malformed message (an argument changed its kind)")
     if kind in (list, bytearray):
         target[:] = content
+    elif kind is deque:
+        target.clear()
+        target.extend(content)
     else:
         target.clear()
         target.update(content)
