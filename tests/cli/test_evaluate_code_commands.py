@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import proxylm
 from benchmark_data import DATA, HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.cli.main import run as run_command
@@ -17,6 +18,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.execution import SandboxError
 from proxylm.evaluation.generation import judging
+from proxylm.evaluation.generation.writers import weights_fingerprint
 from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
@@ -164,6 +166,8 @@ def test_everything_at_hand_twice_the_same(
         "recode",
         "translation",
         "left_out",
+        "about",
+        "complete",
     }
     assert set(result["humaneval"]) == {"bytes", "tokens"}
     assert result["held-out bits per byte"]["bytes"]["documents"] == 1
@@ -172,8 +176,71 @@ def test_everything_at_hand_twice_the_same(
     assert evaluate(*arguments, "--out", tmp_path / "again") == result
     assert run_command(["evaluate", *map(str, [arguments[0], run, *arguments[1:]])]) == 0
     table = capsys.readouterr().out
-    assert "held-out documents" in table and "recode" in table
+    assert "bits per byte, held-out" in table and "recode" in table
     assert not list((run / "evaluation").glob("*/samples.jsonl"))
+
+
+def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> None:
+    drawn = ["--samples", 2, "--temperature", 0.8, "--top-p", 0.9, "--seed", 3]
+    options = ["--limit", 1, "--max-new-bytes", 4, "--max-new-tokens", 4, "--generate"]
+    [checkpoint] = (run / "checkpoints").iterdir()
+    arguments = ["all", "--humaneval", HUMANEVAL, *options, *drawn]
+    result = evaluate(*arguments)
+    assert result["about"] == {
+        "proxylm": proxylm.__version__,
+        "run": str(run),
+        "checkpoint": checkpoint.name,
+        "weights": weights_fingerprint(proxylm.load(run).module),
+        "compressor": load_compressor(UNITS).fingerprint,
+        "data": {"humaneval": str(HUMANEVAL)}
+        | {name: None for name in ("humaneval-plus", "mbpp-plus") if name in result},
+        "generation": {
+            "samples": 2,
+            "temperature": 0.8,
+            "top_p": 0.9,
+            "seed": 3,
+            "budget": {"max_bytes": 4, "max_symbols": 4},
+        },
+        "sandbox": None,
+        "limit": 1,
+        "held_out_bytes": None,
+        "seeds": 5,
+        "tasks": [],
+    }
+    assert result["humaneval"]["bytes"]["samples"] == 2
+    assert result["translation"]["bytes"]["samples"] == 1
+    assert result["translation"]["bytes"]["recovery"]["exact_match"] == 0.0
+    # The single command finds the same samples and says the same of them.
+    before = sorted((run / "evaluation").iterdir())
+    single = evaluate("humaneval", "--data", HUMANEVAL, *options, *drawn)
+    assert sorted((run / "evaluation").iterdir()) == before
+    about = single.pop("about")
+    assert single == result["humaneval"]["bytes"]
+    assert about.items() <= result["about"].items()
+
+
+def test_an_interrupt_of_all_loses_no_report(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("proxylm.evaluation.everything.evaluate_boundary", interrupted)
+    [checkpoint] = (run / "checkpoints").iterdir()
+    command = ["evaluate", "all", str(checkpoint), "--humaneval", str(HUMANEVAL), "--limit", "1"]
+    assert run_command(command) == 130
+    assert "proxylm: interrupted; run again" in capsys.readouterr().err
+    written = json.loads((run / "evaluation" / f"all-{checkpoint.name}.json").read_text())
+    assert set(written) >= {"about", "humaneval", "held-out bits per byte"}
+    assert written["complete"] is False
+
+
+def test_all_of_a_damaged_store(evaluate: Command, run: Path) -> None:
+    (run.parent / "store" / "manifest.json").write_text("{")
+    result = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    assert "manifest.json" in result["left_out"]["tokens"]
+    assert "manifest.json" in result["left_out"]["held-out bits per byte (bytes)"]
+    assert result["humaneval"]["bytes"]["problems"] == 1
 
 
 @pytest.mark.parametrize(
@@ -189,6 +256,13 @@ def test_everything_at_hand_twice_the_same(
         (["humaneval", "--read-as", "tokens", "--compressor", "gzip"], "and this one is"),
         (["mbpp"], "give its file with --data"),
         (["recode"], "give its folder or archive with --data"),
+        (["all", "--limit", "0"], "--limit"),
+        (["all", "--seeds", "0"], "--seeds"),
+        (["all", "--mbpp", "nofile.jsonl"], "'nofile.jsonl' does not exist"),
+        (["all", "--recode", "nofolder"], "'nofolder' does not exist"),
+        (["all", "--samples", "2"], "all the same"),
+        (["all", "--execute", "--no-generate"], "--execute needs completions"),
+        (["all", "--compressor", "nothing"], "nothing"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(

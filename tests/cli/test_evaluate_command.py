@@ -50,6 +50,8 @@ def test_files_and_their_total(run: Path, folder: Path, capsys: pytest.CaptureFi
     assert total["bits"] == pytest.approx(sum(row["bits"] for row in rows))
     assert total["bits_per_byte"] == pytest.approx(total["bits"] / total["raw_bytes"])
     assert result["read_as"] == "bytes"
+    assert result["about"]["run"] == str(run)
+    assert result["about"]["checkpoint"] == "step-00000010"
 
 
 @pytest.mark.parametrize("read_as", ["bytes", UNITS])

@@ -10,22 +10,42 @@ import pytest
 from benchmark_data import HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.cli.evaluation_tables import everything_rows, number, share
+from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
-from proxylm.evaluation.everything import Everything, Selection, evaluate_everything
+from proxylm.evaluation.everything import (
+    Everything,
+    Generation,
+    Selection,
+    evaluate_everything,
+    read_selection,
+)
 from proxylm.evaluation.generation.job import GenerationJob
 from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.prompt_boundary import boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.evaluation.run_data import RunData
 from proxylm.inference.byte_model import ByteModel
 from small_models import small_model
+from units_store import write_units_store
 
 NOTHING = Selection(benchmarks={})
+NO_JOBS = Generation(drawn=lambda *_: None, greedy=lambda *_: None)
 
 
-def no_job(writer: Any, name: str) -> None:
-    return None
+def left_out(
+    model: ByteModel,
+    selection: Selection,
+    *,
+    run: RunData | None = None,
+    compressor: Compressor | None = None,
+) -> dict[str, str]:
+    everything = Everything()
+    evaluate_everything(everything, model, run, compressor, read_selection(selection), NO_JOBS)
+    assert everything.complete
+    return everything.left_out
 
 
 def test_an_oracle_in_everything(tmp_path: Path) -> None:
@@ -41,33 +61,83 @@ def test_an_oracle_in_everything(tmp_path: Path) -> None:
         return GenerationJob(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
 
     selection = Selection(benchmarks={"humaneval": HUMANEVAL}, recode=RECODE, seeds=1, limit=1)
-    everything = evaluate_everything(ReplayModel(known), None, None, selection, job)
+    everything = Everything()
+    data, generation = read_selection(selection), Generation(drawn=job, greedy=job)
+    evaluate_everything(everything, ReplayModel(known), None, None, data, generation)
     result = everything.to_json()
     assert result["humaneval"]["bytes"]["pass_at"] == {"1": 1.0}
     assert result["prompt-boundary-humaneval"]["bytes"]["pass_at_1"]["mean"] == 1.0
     assert result["recode"]["bytes"]["overall"]["robustness_mean"]["robust_pass"] == 1.0
     rows = everything_rows(everything)
     assert {len(row) for row in rows} == {6}
-    assert ["humaneval", "bytes", "pass@1 %", "100.0"] in [row[:4] for row in rows]
+    measured = [row[:4] for row in rows]
+    assert ["humaneval", "bytes", "pass@1 %", "100.0"] in measured
+    for measure, value in (("RP", "100.0"), ("RD", "0.0"), ("RR", "0.0")):
+        assert ["recode", "bytes", f"{measure}@1 %, worst case", value] in measured
+    overall = result["recode"]["bytes"]["overall"]["likelihood_mean"]
+    assert ["drop %, mean", share(overall["drop"])] in [row[4:] for row in rows]
+    assert ["flips %, mean", share(overall["flip_rate"])] in [row[4:] for row in rows]
 
 
 def test_what_is_lacking_is_named() -> None:
     model = ByteModel(small_model())
-    left_out = evaluate_everything(model, None, None, NOTHING, no_job).left_out
-    assert set(left_out) == {
+    assert set(left_out(model, NOTHING)) == {
         "held-out bits per byte",
         "tokens",
         "recode",
         "lm-eval",
         "translation",
     }
-    selection = Selection(benchmarks={"humaneval": Path("nowhere.jsonl")}, recode=Path("nowhere"))
     foreign = load_compressor("units:bits=16")
-    left_out = evaluate_everything(model, None, foreign, selection, no_job).left_out
-    assert "cannot be read" in left_out["humaneval"]
-    assert "no such file" in left_out["recode (bytes)"]
-    assert "has room for 256" in left_out["tokens"]
-    assert left_out["translation"] == "HumanEval is not at hand"
+    reasons = left_out(model, Selection(benchmarks={"mbpp": None}), compressor=foreign)
+    assert "has room for 256" in reasons["tokens"]
+    assert reasons["translation"] == "HumanEval is not at hand"
+    # The option of the command for all benchmarks, not that of the one for MBPP.
+    assert "give its file with --mbpp (" in reasons["mbpp"]
+
+
+def test_what_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ProxylmError, match="cannot be read"):
+        read_selection(Selection(benchmarks={"humaneval": tmp_path / "nowhere.jsonl"}))
+    with pytest.raises(UsageError, match="no such file"):
+        read_selection(Selection(benchmarks={}, recode=tmp_path / "nowhere"))
+
+
+def test_a_damaged_store_costs_what_needs_it_alone(tmp_path: Path) -> None:
+    store = write_units_store(tmp_path / "store")
+    shard = store.folder / "raw-00000.arrow"
+    damaged = bytearray(shard.read_bytes())
+    damaged[-1] ^= 1
+    shard.write_bytes(damaged)
+    run = RunData(store=store.folder, view="units")
+    everything = Everything()
+    selection = Selection(benchmarks={"humaneval": HUMANEVAL}, limit=1)
+    evaluate_everything(
+        everything, ByteModel(small_model()), run, None, read_selection(selection), NO_JOBS
+    )
+    for reading in ("bytes", "tokens"):
+        assert shard.name in everything.left_out[f"held-out bits per byte ({reading})"]
+    assert set(everything.reports) == {"humaneval", "prompt-boundary-humaneval"}
+
+
+def test_damaged_weights_end_everything() -> None:
+    module = small_model()
+    module.lm_head.weight.data.fill_(float("nan"))
+    selection = Selection(benchmarks={"humaneval": HUMANEVAL}, limit=1)
+    with pytest.raises(DamagedWeightsError):
+        left_out(ByteModel(module), selection)
+
+
+def test_reports_are_told_one_by_one() -> None:
+    seen: list[tuple[list[str], bool]] = []
+    everything = Everything(
+        changed=lambda so_far: seen.append((list(so_far.reports), so_far.complete))
+    )
+    selection = Selection(benchmarks={"humaneval": HUMANEVAL}, limit=1)
+    model = ByteModel(small_model())
+    evaluate_everything(everything, model, None, None, read_selection(selection), NO_JOBS)
+    both = ["humaneval", "prompt-boundary-humaneval"]
+    assert seen == [(both[:1], False), (both, False), (both, True)]
 
 
 def test_our_own_mistakes_are_not_left_out_quietly() -> None:

@@ -173,10 +173,13 @@ def test_the_command(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run_command(arguments) == 0
     bytes_result = json.loads(capsys.readouterr().out)
     assert 0 <= bytes_result["average"] <= 1
+    assert bytes_result["about"]["compressor"] == UNITS.fingerprint
     tokens = ["--read-as", "tokens", "--compressor", "units:bits=8"]
     assert run_command([*arguments, *tokens]) == 0
     assert json.loads(capsys.readouterr().out)["read_as"] == "tokens"
     everything = ["evaluate", "all", str(tmp_path / "run"), "--limit", "1", "--tasks", task]
+    assert run_command([*everything[:-1], "gone.yaml"]) == 2
+    assert "gone.yaml: no such file" in capsys.readouterr().err
     assert run_command(everything) == 0
     [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lm-eval")]
     assert "average" in row
@@ -193,9 +196,13 @@ def test_the_papers_tasks_are_the_harness_s() -> None:
         find_tasks(["olmess"])
 
 
+@pytest.mark.parametrize("command", [["lm-eval"], ["all", "--tasks", "arc_easy"]])
 def test_without_the_harness_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "proxylm.evaluation.lm_harness", None)
-    assert run_command(["evaluate", "lm-eval", str(tmp_path)]) == 2
+    assert run_command(["evaluate", *command, str(tmp_path)]) == 2
     assert "install proxylm[lm-eval]" in capsys.readouterr().err

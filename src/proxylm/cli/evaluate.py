@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
+from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
 
@@ -100,7 +101,8 @@ def bpb(
     if left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         note(f"documents left out: {counts}")
-    _report(rows, read_as or compressor or BYTES, left_out, as_json=json)
+    about = about_model(loaded, model)
+    _report(rows, read_as or compressor or BYTES, left_out, about, as_json=json)
 
 
 def _check_arguments(
@@ -177,7 +179,12 @@ def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
 
 
 def _report(
-    scores: list[DocumentScore], read_as: str, left_out: Counter[str], *, as_json: bool
+    scores: list[DocumentScore],
+    read_as: str,
+    left_out: Counter[str],
+    about: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
     from proxylm.evaluation.scoring import total_score
 
@@ -193,6 +200,7 @@ def _report(
         for score in (*scores, total)
     ]
     result = {
+        "about": about,
         "read_as": read_as,
         "documents": [_score_object(score) for score in scores],
         "total": _score_object(total),

@@ -2,51 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.evaluation_options import (
-    EVALUATION_FOLDER,
     CompressorOption,
     DeviceOption,
     ExecuteOption,
     GenerationChoices,
-    LimitOption,
+    MaxBytesOption,
+    MaxTokensOption,
     RunArgument,
+    SamplesOption,
+    SeedOption,
+    TemperatureOption,
+    TopPOption,
     WorkersOption,
+    about_programs,
     compressor_for,
+    evaluation_folder,
     job_of,
     load_for,
     shown_progress,
 )
 from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
     from proxylm.evaluation.generation.job import GenerationJob
+    from proxylm.evaluation.generation.run import Progress
     from proxylm.evaluation.generation.writers import ProgramWriter
+    from proxylm.inference.byte_model import ByteModel
 
 RESULT_FILE = "all.json"
 
 
+def _file_option(description: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(exists=True, help=description)
+    return option
+
+
 def evaluate_all(
     run: RunArgument,
+    humaneval: Annotated[
+        Path | None, _file_option("HumanEval's file. [default: where its package has it]")
+    ] = None,
     humaneval_plus: Annotated[
-        Path | None, typer.Option(help="HumanEvalPlus.jsonl.gz. [default: what EvalPlus finds]")
+        Path | None, _file_option("HumanEvalPlus.jsonl.gz. [default: what EvalPlus finds]")
     ] = None,
-    mbpp: Annotated[Path | None, typer.Option(help="MBPP's file.")] = None,
+    mbpp: Annotated[Path | None, _file_option("MBPP's file.")] = None,
     mbpp_plus: Annotated[
-        Path | None, typer.Option(help="MbppPlus.jsonl.gz. [default: what EvalPlus finds]")
+        Path | None, _file_option("MbppPlus.jsonl.gz. [default: what EvalPlus finds]")
     ] = None,
-    recode: Annotated[Path | None, typer.Option(help="ReCode's folder or archive.")] = None,
-    seeds: Annotated[int, typer.Option(help="s of ReCode.")] = 5,
+    recode: Annotated[Path | None, _file_option("ReCode's folder or archive.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="s of ReCode.")] = 5,
     tasks: Annotated[
         str, typer.Option(help="Tasks of lm-eval, comma-separated; olmes: the paper's nine.")
     ] = "",
     compressor: CompressorOption = None,
     execute: ExecuteOption = False,
-    limit: LimitOption = None,
+    generate: Annotated[
+        bool | None,
+        typer.Option(help="Completions, judged only with --execute. [default: as --execute]"),
+    ] = None,
+    samples: SamplesOption = 1,
+    temperature: TemperatureOption = 0.0,
+    top_p: TopPOption = 1.0,
+    seed: SeedOption = 0,
+    max_new_bytes: MaxBytesOption = 2048,
+    max_new_tokens: MaxTokensOption = 512,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many problems of each.")
+    ] = None,
     held_out_bytes: Annotated[
         int | None, typer.Option(min=1, help="Held-out documents until so many bytes.")
     ] = None,
@@ -59,21 +91,17 @@ def evaluate_all(
 ) -> None:
     """All evaluations whose data is at hand, read as bytes and as tokens.
 
-    Likelihood forms always; with --execute also greedy completions, pass@1 and what follows from
-    it. HumanEval comes with its package; name the other files. What is left out is listed with
-    its reason. The result is also written to all.json in the output folder.
+    Likelihood forms always; with --generate also completions, with --execute pass@k and what
+    follows from it. HumanEval comes with its package; name the other files. What is left out is
+    listed with its reason. all.json in the output folder has the result after each evaluation.
 
     Example: proxylm evaluate all runs/demo/proxy --limit 20
     """
-    from proxylm.cli.evaluation_tables import everything_rows
-    from proxylm.evaluation.everything import Selection, evaluate_everything
-    from proxylm.evaluation.run_data import run_data
-    from proxylm.files import write_json
+    from proxylm.evaluation.everything import Selection
 
-    choices = GenerationChoices(generate=execute, execute=execute, workers=workers)
     selection = Selection(
         benchmarks={
-            "humaneval": None,
+            "humaneval": humaneval,
             "humaneval-plus": humaneval_plus,
             "mbpp": mbpp,
             "mbpp-plus": mbpp_plus,
@@ -84,20 +112,107 @@ def evaluate_all(
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(filter(None, map(str.strip, tasks.split(",")))),
     )
+    choices = GenerationChoices(
+        generate=execute if generate is None else generate,
+        execute=execute,
+        samples=samples,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        max_new_bytes=max_new_bytes,
+        max_new_tokens=max_new_tokens,
+        workers=workers,
+    )
+    _evaluate(run, selection, choices, compressor, out, device, as_json=json)
+
+
+def _evaluate(
+    run: Path,
+    selection: Selection,
+    choices: GenerationChoices,
+    compressor: str | None,
+    out: Path | None,
+    device: str,
+    *,
+    as_json: bool,
+) -> None:
+    from proxylm.cli.evaluation_tables import everything_rows
+    from proxylm.evaluation.everything import (
+        Everything,
+        Generation,
+        evaluate_everything,
+        read_selection,
+    )
+    from proxylm.evaluation.run_data import run_data
+    from proxylm.files import write_json
+
+    choices.check()
+    data = read_selection(selection)
+    everything = Everything()
+    chosen = _compressor(run, compressor, everything)
     model = load_for(run, choices, device)
-    folder = out or run / EVALUATION_FOLDER
-    if not execute:
-        note("likelihood forms alone: pass@1 and what follows from it need --execute")
-    with shown_progress() as progress:
-
-        def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
-            return job_of(choices, writer, name, run, None, progress, base=folder)
-
-        chosen = compressor_for(run, compressor)
-        everything = evaluate_everything(model, run_data(run), chosen, selection, job_for)
-    result = everything.to_json()
+    everything.about = _about(model, run, choices, data)
+    folder = out or evaluation_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULT_FILE, result)
+    target = folder / _result_file(run)
+    everything.changed = lambda so_far: write_json(target, so_far.to_json())
+    if not choices.execute:
+        note("nothing is executed: pass@k and what follows from it need --execute")
+    with shown_progress() as progress:
+        generation = Generation(
+            drawn=_jobs(choices, run, folder, progress),
+            # As the single commands draw them, so that they find each other's samples.
+            greedy=_jobs(
+                replace(choices, samples=1, temperature=0.0, top_p=1.0, seed=0),
+                run,
+                folder,
+                progress,
+            ),
+        )
+        evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
     left_out = "".join(f"\nleft out: {name}: {why}" for name, why in everything.left_out.items())
-    emit(result, as_json=json, text=table(rows[0], rows[1:]) + left_out)
+    emit(everything.to_json(), as_json=as_json, text=table(rows[0], rows[1:]) + left_out)
+
+
+def _result_file(run: Path) -> str:
+    """``all.json``; a checkpoint's is named after it, since a run has many."""
+    from proxylm.evaluation.run_data import run_folder
+
+    return RESULT_FILE if run_folder(run) == run else f"all-{run.resolve().name}.json"
+
+
+def _compressor(run: Path, given: str | None, everything: Everything) -> Compressor | None:
+    """As ``compressor_for``; a damaged store of the run costs the readings that need it."""
+    from proxylm.evaluation.generation.writers import TokensWriter
+
+    try:
+        return compressor_for(run, given)
+    except ProxylmError as error:
+        if given is not None:
+            raise
+        everything.left_out[TokensWriter.read_as] = str(error)
+        return None
+
+
+def _about(
+    model: ByteModel, run: Path, choices: GenerationChoices, data: SelectedData
+) -> dict[str, Any]:
+    selection = data.selection
+    files = {one.name: selection.benchmarks[one.name] for one in data.benchmarks}
+    if selection.recode is not None:
+        files["recode"] = selection.recode
+    return {
+        **about_programs(model, run, choices, files),
+        "limit": selection.limit,
+        "held_out_bytes": selection.held_out_bytes,
+        "seeds": selection.seeds,
+        "tasks": list(selection.harness_tasks),
+    }
+
+
+def _jobs(choices: GenerationChoices, run: Path, folder: Path, progress: Progress) -> JobFactory:
+    def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
+        return job_of(choices, writer, name, run, None, progress, base=folder)
+
+    return job_for

@@ -26,6 +26,7 @@ from proxylm.cli.evaluation_options import (
     TemperatureOption,
     TopPOption,
     WorkersOption,
+    about_programs,
     compressor_for,
     job_of,
     load_for,
@@ -86,7 +87,7 @@ def humaneval(
         workers=workers,
     )
     benchmark = _benchmark("humaneval", plus, data, limit, problem)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code(run, benchmark, data, choices, read_as, compressor, out, device, as_json=json)
 
 
 def mbpp(
@@ -130,7 +131,7 @@ def mbpp(
         workers=workers,
     )
     benchmark = _benchmark("mbpp", plus, data, limit, problem)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code(run, benchmark, data, choices, read_as, compressor, out, device, as_json=json)
 
 
 def prompt_boundary(
@@ -164,7 +165,8 @@ def prompt_boundary(
     with shown_progress() as progress:
         job = job_of(choices, writer, name, run, out, progress)
         report = evaluate_boundary(writer, benchmark, job)
-    _emit(report_object(report), boundary_rows(report), as_json=json)
+    about = about_programs(writer.model, run, choices, {benchmark.name: data})
+    _emit(report_object(report, about), boundary_rows(report), as_json=json)
 
 
 def recode(
@@ -216,7 +218,8 @@ def recode(
     with shown_progress() as progress:
         job = job_of(choices, writer, "recode", run, out, progress)
         report = evaluate_recode(writer, families, job)
-    _emit(report_object(report), recode_rows(report), as_json=json)
+    about = about_programs(writer.model, run, choices, {"recode": data})
+    _emit(report_object(report, about), recode_rows(report), as_json=json)
 
 
 def translation(
@@ -259,7 +262,8 @@ def translation(
     with shown_progress() as progress:
         job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)
         report = evaluate_translation(writer, benchmark, job)
-    _emit(report_object(report), translation_rows(report), as_json=json)
+    about = about_programs(model, run, choices, {benchmark.name: data})
+    _emit(report_object(report, about), translation_rows(report), as_json=json)
 
 
 def _benchmark(
@@ -274,6 +278,7 @@ def _benchmark(
 def _code(
     run: Path,
     benchmark: Benchmark,
+    data: Path | None,
     choices: GenerationChoices,
     read_as: str,
     compressor: str | None,
@@ -289,7 +294,8 @@ def _code(
     with shown_progress() as progress:
         job = job_of(choices, writer, benchmark.name, run, out, progress)
         report = evaluate_code(writer, benchmark, job)
-    _emit(report_object(report), code_rows(report), as_json=as_json)
+    about = about_programs(writer.model, run, choices, {benchmark.name: data})
+    _emit(report_object(report, about), code_rows(report), as_json=as_json)
 
 
 def _emit(report: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:

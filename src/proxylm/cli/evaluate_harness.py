@@ -12,6 +12,7 @@ from proxylm.cli.evaluation_options import (
     DeviceOption,
     ReadAsOption,
     RunArgument,
+    about_model,
     report_object,
     writer_of,
 )
@@ -64,7 +65,9 @@ def lm_eval(
     writer = writer_of(load(run, device=device), run, read_as, compressor)
     report = evaluate_with_harness(writer, found, num_fewshot=num_fewshot, limit=limit)
     emit(
-        report_object(report), as_json=json, text=table(["task", "metric", "value"], _rows(report))
+        report_object(report, about_model(writer.model, run)),
+        as_json=json,
+        text=table(["task", "metric", "value"], _rows(report)),
     )
 
 

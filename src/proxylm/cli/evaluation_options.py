@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -209,6 +209,37 @@ def shown_progress() -> Iterator[Progress]:
         yield Shown()
 
 
-def report_object(report: Any) -> dict[str, Any]:
-    """A report as plain JSON values."""
-    return asdict(report)
+def about_model(model: ByteModel, run: Path) -> dict[str, Any]:
+    """Which model was evaluated, by which version of this program; plain values."""
+    from proxylm import __version__
+    from proxylm.evaluation.generation.writers import weights_fingerprint
+
+    return {
+        "proxylm": __version__,
+        "run": str(run),
+        "checkpoint": model.checkpoint,
+        "weights": weights_fingerprint(model.module),
+        "compressor": model.compressor_fingerprint,
+    }
+
+
+def about_programs(
+    model: ByteModel, run: Path, choices: GenerationChoices, data: Mapping[str, Path | None]
+) -> dict[str, Any]:
+    """What a generative evaluation's numbers depend on: the model, data, draws and sandbox.
+
+    ``data`` has a benchmark's file by its name; None where its package has it.
+    """
+    from proxylm.evaluation.execution.detection import usable_tier
+
+    return {
+        **about_model(model, run),
+        "data": {name: None if path is None else str(path) for name, path in data.items()},
+        "generation": choices.plan().model_dump(mode="json") if choices.generate else None,
+        "sandbox": usable_tier() if choices.execute else None,
+    }
+
+
+def report_object(report: Any, about: dict[str, Any]) -> dict[str, Any]:
+    """A report as plain JSON values, with what it is about."""
+    return {"about": about, **asdict(report)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from proxylm.evaluation.code_generation import CodeReport
 from proxylm.evaluation.everything import Everything, HeldOutReport
 from proxylm.evaluation.harness_report import HarnessReport
@@ -101,7 +103,7 @@ def translation_rows(report: TranslationReport) -> Rows:
 
 def everything_rows(everything: Everything) -> Rows:
     """One row per evaluation and reading: what was run, and the likelihood form."""
-    rows = [["evaluation", "read as", "measure", "value", "likelihood form", "bits per byte"]]
+    rows = [["evaluation", "read as", "measure", "value", "likelihood form", "its value"]]
     for name, readings in everything.reports.items():
         for read_as, report in readings.items():
             rows += [[name, read_as, *cells] for cells in _cells(report)]
@@ -111,20 +113,20 @@ def everything_rows(everything: Everything) -> Rows:
 def _cells(report: object) -> list[list[str]]:
     if isinstance(report, HeldOutReport):
         measured = f"{report.documents} documents"
-        return [[measured, "", "held-out documents", number(report.bits_per_byte)]]
+        return [[measured, "", "bits per byte, held-out", number(report.bits_per_byte)]]
     if isinstance(report, CodeReport):
-        passed = (report.pass_at or {}).get("1")
-        bits = number(report.solution_bits_per_byte)
-        return [["pass@1 %", share(passed), "solution given prompt", bits]]
+        bits = ["bits per byte, solution", number(report.solution_bits_per_byte)]
+        passed = [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
+        return _beside(passed or [["pass@1 %", MISSING]], [bits])
     if isinstance(report, BoundaryReport):
         passes, bits_spread = report.pass_at_1, report.solution_bits_per_byte
         mean = share(passes.mean if passes else None)
         deviation = share(passes.standard_deviation if passes else None)
         return [
-            ["pass@1 %, mean", mean, "mean over suffixes", number(bits_spread.mean)],
+            ["pass@1 %, mean", mean, "bits per byte, mean", number(bits_spread.mean)],
             [
                 *("pass@1 %, deviation", deviation),
-                *("deviation over suffixes", number(bits_spread.standard_deviation)),
+                *("bits per byte, deviation", number(bits_spread.standard_deviation)),
             ],
         ]
     if isinstance(report, RecodeReport):
@@ -136,26 +138,45 @@ def _cells(report: object) -> list[list[str]]:
 
 
 def _translation_cells(report: TranslationReport) -> Rows:
-    gain = report.likelihood
-    return [
+    back, gain = report.recovery, report.likelihood
+    return _beside(
         [
-            *("pass@1 %", share(report.pass_at_1)),
-            *("given it compressed", number(gain.translated_bits_per_byte)),
+            ["pass@1 %", share(report.pass_at_1)],
+            ["exact match %", share(back.exact_match if back else None)],
+            ["edit similarity %", share(back.edit_similarity if back else None)],
         ],
-        ["", "", "gain %", share(gain.gain)],
-    ]
+        [
+            ["bits per byte, given prompt", number(gain.bits_per_byte)],
+            ["bits per byte, given it compressed", number(gain.translated_bits_per_byte)],
+            ["gain %", share(gain.gain)],
+        ],
+    )
 
 
-def _recode_cells(report: RecodeReport) -> list[list[str]]:
+def _recode_cells(report: RecodeReport) -> Rows:
     whole = report.overall
-    mean, worst = whole.robustness_mean, whole.robustness_worst
     return [
-        [
-            *("RP@1 %, mean", share(mean.robust_pass if mean else None)),
-            *("robust, mean", number(whole.likelihood_mean.robust)),
-        ],
-        [
-            *("RP@1 %, worst case", share(worst.robust_pass if worst else None)),
-            *("robust, worst case", number(whole.likelihood_worst.robust)),
-        ],
+        *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
+        *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
     ]
+
+
+def _overall_cells(aggregation: str, scores: Robustness | None, bits: RobustBits) -> Rows:
+    return _beside(
+        [
+            [f"RP@1 %, {aggregation}", share(scores.robust_pass if scores else None)],
+            [f"RD@1 %, {aggregation}", share(scores.robust_drop if scores else None)],
+            [f"RR@1 %, {aggregation}", share(scores.robust_relative if scores else None)],
+        ],
+        [
+            [f"bits per byte, robust, {aggregation}", number(bits.robust)],
+            [f"drop %, {aggregation}", share(bits.drop)],
+            [f"flips %, {aggregation}", share(bits.flip_rate)],
+        ],
+    )
+
+
+def _beside(measured: Rows, likelihoods: Rows) -> Rows:
+    """Two columns of names and values, side by side."""
+    pairs = zip_longest(measured, likelihoods, fillvalue=["", ""])
+    return [[*left, *right] for left, right in pairs]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxylm.compressors.contract import Compressor
-from proxylm.errors import ProxylmError
+from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import evaluate_code
@@ -25,7 +26,7 @@ from proxylm.evaluation.generation.writers import (
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.readings import RawView
 from proxylm.evaluation.recode.evaluation import evaluate_recode
-from proxylm.evaluation.recode.folder import load_recode
+from proxylm.evaluation.recode.folder import FamilyData, load_recode
 from proxylm.evaluation.run_data import RunData
 from proxylm.evaluation.scoring import (
     read_store,
@@ -42,6 +43,9 @@ from proxylm.evaluation.translation import (
 from proxylm.inference.byte_model import ByteModel
 from proxylm.symbols import Format
 from proxylm.views.store import ViewStore
+
+if TYPE_CHECKING:
+    from proxylm.evaluation.lm_harness import HarnessTasks
 
 BOUNDARY_BENCHMARKS = ("humaneval", "humaneval-plus")
 
@@ -70,21 +74,69 @@ class Selection:
     harness_tasks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedData:
+    """What a selection names and what else is at hand, read.
+
+    Attributes:
+        selection: it.
+        benchmarks: those that are there.
+        recode: its families; None where it was not named.
+        harness: tasks; None where none was named.
+        left_out: why something is not there, by its name.
+    """
+
+    selection: Selection
+    benchmarks: list[Benchmark]
+    recode: list[FamilyData] | None
+    harness: HarnessTasks | None
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """How programs are generated.
+
+    Attributes:
+        drawn: of the evaluations whose completions may be drawn.
+        greedy: of those that are greedy by definition: prompt boundary, translation.
+    """
+
+    drawn: JobFactory
+    greedy: JobFactory
+
+
 @dataclass(slots=True, kw_only=True)
 class Everything:
-    """The results so far: a report by evaluation and reading, and what was left out, with why."""
+    """The results so far: a report by evaluation and reading, and what was left out, with why.
 
+    Attributes:
+        about: what was evaluated, and how; plain values.
+        complete: whether all was done.
+        changed: told after each report.
+    """
+
+    about: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    complete: bool = False
+    changed: Callable[[Everything], None] = lambda _: None
 
     def add(self, name: str, read_as: str, evaluate: Callable[[], Any]) -> None:
-        """Keep a report, or the reason why there is none."""
+        """Keep a report, or the reason why there is none.
+
+        Raises:
+            DamagedWeightsError: no evaluation can have a result.
+        """
         try:
             report = evaluate()
+        except DamagedWeightsError:
+            raise
         except ProxylmError as error:
             self.left_out[f"{name} ({read_as})"] = str(error)
             return
         self.reports.setdefault(name, {})[read_as] = report
+        self.changed(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -92,7 +144,12 @@ class Everything:
             name: {read_as: asdict(report) for read_as, report in readings.items()}
             for name, readings in self.reports.items()
         }
-        return {**reports, "left_out": self.left_out}
+        return {
+            "about": self.about,
+            **reports,
+            "left_out": self.left_out,
+            "complete": self.complete,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,32 +161,90 @@ class HeldOutReport:
     bits_per_byte: float
 
 
+def read_selection(selection: Selection) -> SelectedData:
+    """Read everything that a selection names, before any model is loaded.
+
+    What is not named and not at hand is left out, with its reason.
+
+    Raises:
+        UsageError: what was named is not there, or cannot be used here.
+        DataError: a file that was named cannot be read.
+    """
+    left_out: dict[str, str] = {}
+    recode = None
+    if selection.recode is None:
+        left_out["recode"] = "its folder or archive was not given"
+    else:
+        recode = [
+            one.select(limit=selection.limit, task_ids=())
+            for one in load_recode(selection.recode, seeds=selection.seeds)
+        ]
+    harness = None
+    if selection.harness_tasks:
+        harness = _harness_tasks(selection.harness_tasks)
+    else:
+        left_out["lm-eval"] = "no tasks were named"
+    return SelectedData(
+        selection=selection,
+        benchmarks=_benchmarks(selection, left_out),
+        recode=recode,
+        harness=harness,
+        left_out=left_out,
+    )
+
+
+def _benchmarks(selection: Selection, left_out: dict[str, str]) -> list[Benchmark]:
+    found = []
+    for name, path in selection.benchmarks.items():
+        try:
+            found.append(load_benchmark(name, path).select(limit=selection.limit))
+        except ProxylmError as error:
+            if path is not None:
+                raise
+            # One command for all benchmarks has an option for each one's file.
+            left_out[name] = str(error).replace("--data", f"--{name}")
+    return found
+
+
+def _harness_tasks(names: Sequence[str]) -> HarnessTasks:
+    try:
+        from proxylm.evaluation.lm_harness import find_tasks
+    except ImportError as error:
+        raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
+    return find_tasks(names)
+
+
 def evaluate_everything(
+    everything: Everything,
     model: ByteModel,
-    data: RunData | None,
+    run: RunData | None,
     compressor: Compressor | None,
-    selection: Selection,
-    job_for: JobFactory,
-) -> Everything:
+    data: SelectedData,
+    generation: Generation,
+) -> None:
     """Evaluate a model on everything that is at hand.
 
     Args:
+        everything: takes the reports.
         model: read as bytes and, where the compressor can be undone, as tokens.
-        data: what it was trained on, for held-out documents.
+        run: what it was trained on, for held-out documents.
         compressor: of its training.
-        selection: benchmarks and where their files are.
-        job_for: how each generative evaluation generates.
+        data: benchmarks and tasks.
+        generation: how each generative evaluation generates.
+
+    Raises:
+        DamagedWeightsError: the model computes no numbers.
     """
-    everything = Everything()
-    _held_out(everything, model, data, selection.held_out_bytes)
-    benchmarks = _benchmarks(everything, selection)
+    everything.left_out |= data.left_out
+    _held_out(everything, model, run, data.selection.held_out_bytes)
     for writer in _writers(everything, model, compressor):
-        for benchmark in benchmarks:
-            _code(everything, writer, benchmark, job_for)
-        _recode(everything, writer, selection, job_for)
-        _harness(everything, writer, selection)
-    _translation(everything, model, compressor, benchmarks, job_for)
-    return everything
+        for benchmark in data.benchmarks:
+            _code(everything, writer, benchmark, generation)
+        _recode(everything, writer, data.recode, generation)
+        _harness(everything, writer, data)
+    _translation(everything, model, compressor, data.benchmarks, generation)
+    everything.complete = True
+    everything.changed(everything)
 
 
 def _held_out(
@@ -139,9 +254,14 @@ def _held_out(
     if data is None:
         everything.left_out[name] = "the run's training data is not at hand"
         return
-    store = ViewStore.open(data.store, verify=True)
+    folder = data.store
+
+    @cache
+    def opened() -> ViewStore:
+        return ViewStore.open(folder, verify=True)
 
     def measure(view: str | None) -> HeldOutReport:
+        store = opened()
         ordinals = map(int, store.ordinals(held_out=True))
         if view is None:
             documents, content_format = read_store(store, ordinals, RawView()), Format.RAW
@@ -159,22 +279,13 @@ def _held_out(
         everything.add(name, TokensWriter.read_as, lambda: measure(data.view))
 
 
-def _benchmarks(everything: Everything, selection: Selection) -> list[Benchmark]:
-    found = []
-    for name, path in selection.benchmarks.items():
-        try:
-            found.append(load_benchmark(name, path).select(limit=selection.limit))
-        except ProxylmError as error:
-            everything.left_out[name] = str(error)
-    return found
-
-
 def _writers(
     everything: Everything, model: ByteModel, compressor: Compressor | None
 ) -> list[PromptWriter]:
     writers: list[PromptWriter] = [BytesWriter(model)]
     if compressor is None:
-        everything.left_out[TokensWriter.read_as] = "the model's compressor is not at hand"
+        reason = "the model's compressor is not at hand"
+        everything.left_out.setdefault(TokensWriter.read_as, reason)
         return writers
     try:
         writers.append(TokensWriter(model, compressor))
@@ -184,56 +295,46 @@ def _writers(
 
 
 def _code(
-    everything: Everything, writer: PromptWriter, benchmark: Benchmark, job_for: JobFactory
+    everything: Everything, writer: PromptWriter, benchmark: Benchmark, generation: Generation
 ) -> None:
     everything.add(
         benchmark.name,
         writer.read_as,
-        lambda: evaluate_code(writer, benchmark, job_for(writer, benchmark.name)),
+        lambda: evaluate_code(writer, benchmark, generation.drawn(writer, benchmark.name)),
     )
     if benchmark.name in BOUNDARY_BENCHMARKS:
         name = f"prompt-boundary-{benchmark.name}"
         everything.add(
             name,
             writer.read_as,
-            lambda: evaluate_boundary(writer, benchmark, job_for(writer, name)),
+            lambda: evaluate_boundary(writer, benchmark, generation.greedy(writer, name)),
         )
 
 
 def _recode(
-    everything: Everything, writer: PromptWriter, selection: Selection, job_for: JobFactory
+    everything: Everything,
+    writer: PromptWriter,
+    families: list[FamilyData] | None,
+    generation: Generation,
 ) -> None:
-    if selection.recode is None:
-        everything.left_out["recode"] = "its folder or archive was not given"
+    if families is not None:
+        everything.add(
+            "recode",
+            writer.read_as,
+            lambda: evaluate_recode(writer, families, generation.drawn(writer, "recode")),
+        )
+
+
+def _harness(everything: Everything, writer: PromptWriter, data: SelectedData) -> None:
+    tasks = data.harness
+    if tasks is None:
         return
-    path = selection.recode
+    from proxylm.evaluation.lm_harness import evaluate_with_harness
 
-    def evaluate() -> Any:
-        families = [
-            one.select(limit=selection.limit, task_ids=())
-            for one in load_recode(path, seeds=selection.seeds)
-        ]
-        return evaluate_recode(writer, families, job_for(writer, "recode"))
-
-    everything.add("recode", writer.read_as, evaluate)
-
-
-def _harness(everything: Everything, writer: PromptWriter, selection: Selection) -> None:
-    name = "lm-eval"
-    if not selection.harness_tasks:
-        everything.left_out[name] = "no tasks were named"
-        return
-    try:
-        from proxylm.evaluation.lm_harness import evaluate_with_harness, find_tasks
-    except ImportError as error:
-        everything.left_out[name] = f"lm-eval is not there ({error}): install proxylm[lm-eval]"
-        return
     everything.add(
-        name,
+        "lm-eval",
         writer.read_as,
-        lambda: evaluate_with_harness(
-            writer, find_tasks(selection.harness_tasks), limit=selection.limit
-        ),
+        lambda: evaluate_with_harness(writer, tasks, limit=data.selection.limit),
     )
 
 
@@ -242,7 +343,7 @@ def _translation(
     model: ByteModel,
     compressor: Compressor | None,
     benchmarks: Sequence[Benchmark],
-    job_for: JobFactory,
+    generation: Generation,
 ) -> None:
     name = "translation"
     chosen = next((one for one in benchmarks if one.name in BOUNDARY_BENCHMARKS), None)
@@ -253,6 +354,7 @@ def _translation(
 
     def evaluate() -> Any:
         writer = TranslationWriter(model, OraclePrompts(model, compressor))
-        return evaluate_translation(writer, chosen, job_for(writer, f"{name}-{chosen.name}"))
+        job = generation.greedy(writer, f"{name}-{chosen.name}")
+        return evaluate_translation(writer, chosen, job)
 
     everything.add(name, BytesWriter.read_as, evaluate)

@@ -40,11 +40,19 @@ class ByteModel:
         config: its ``ModelConfig``.
         compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
             there was none.
+        checkpoint: name of the checkpoint it was read from; None where it was none.
     """
 
-    def __init__(self, module: LanguageModel, *, compressor_fingerprint: str | None = None) -> None:
+    def __init__(
+        self,
+        module: LanguageModel,
+        *,
+        compressor_fingerprint: str | None = None,
+        checkpoint: str | None = None,
+    ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.compressor_fingerprint = compressor_fingerprint
+        self.checkpoint = checkpoint
 
     @property
     def config(self) -> ModelConfig:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from proxylm.device import resolve_device
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
@@ -69,6 +71,7 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
     return ByteModel(
         loaded.module.to(resolve_device(device)),
         compressor_fingerprint=loaded.compressor_fingerprint,
+        checkpoint=loaded.checkpoint.path.name if loaded.checkpoint else None,
     )
 
 
@@ -95,7 +98,9 @@ def _load_module(folder: Path) -> LoadedModel:
 
 
 def _from_checkpoint(checkpoint: Checkpoint) -> LoadedModel:
-    module = LanguageModel(checkpoint.model_config())
+    with torch.device("meta"):  # nothing is drawn that the weights replace
+        module = LanguageModel(checkpoint.model_config())
+    module.to_empty(device="cpu")
     copy_weights(module, checkpoint)
     return LoadedModel(
         module=module,
