@@ -270,6 +270,8 @@ def test_verdicts_keep_the_order_of_the_jobs_and_jobs_are_taken_as_needed(tier):
 def test_wrong_use_is_named():
     for timeout_s in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="timeout_s"):
-            list(check_many([job(ECHO, "f(1)", timeout_s=timeout_s)]))
+            job(ECHO, "f(1)", timeout_s=timeout_s)
+        with pytest.raises(UsageError, match="timeout_s"):
+            check(ECHO, "f(1)", "f", timeout_s)
     with pytest.raises(UsageError, match="expected one of bubblewrap, landlock"):
         check_many([], tier="docker")

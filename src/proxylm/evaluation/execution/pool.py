@@ -5,14 +5,12 @@ Each worker is one judging process fed by one thread; verdicts come back in the 
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from proxylm.errors import UsageError
 from proxylm.evaluation.execution.detection import usable_tier
 from proxylm.evaluation.execution.judge_process import JudgeProcess
 from proxylm.evaluation.execution.verdict import Job, Status, Verdict, verdict_of
@@ -62,7 +60,7 @@ def check_many(
 
     Raises:
         SandboxError: no isolation tier works on this machine; raised before any job is taken.
-        UsageError: the tier's name, or a job's time limit, is wrong.
+        UsageError: the tier's name is wrong.
     """
     return _verdicts(jobs, workers or os.cpu_count() or 1, usable_tier(tier))
 
@@ -93,8 +91,6 @@ def _verdicts(jobs: Iterable[Job], workers: int, tier: str) -> Iterator[Verdict]
 
 
 def _judge(job: Job, free: queue.SimpleQueue[JudgeProcess]) -> Verdict:
-    if not (math.isfinite(job.timeout_s) and job.timeout_s > 0):
-        raise UsageError(f"timeout_s {job.timeout_s}: expected seconds above 0")
     try:
         source = job.program if isinstance(job.program, str) else job.program.decode("utf-8")
         source.encode("utf-8")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proxylm.errors import ProxylmError
+from proxylm.errors import ProxylmError, UsageError
 from proxylm.evaluation.execution.inside.tagged import DEFAULT_RESULT_BYTES
 
 MAX_REASON_CHARACTERS = 300
@@ -37,6 +38,9 @@ class Job:
         timeout_s: wall-clock seconds for definition, calls and test together.
         max_result_bytes: what one result may take as tagged data (``inside/tagged.py``). A few
             answers of HumanEval+ and MBPP+ are larger than 1 MiB.
+
+    Raises:
+        UsageError: the time limit is not a number of seconds above 0.
     """
 
     program: str | bytes
@@ -44,6 +48,10 @@ class Job:
     entry_point: str
     timeout_s: float
     max_result_bytes: int = DEFAULT_RESULT_BYTES
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise UsageError(f"timeout_s {self.timeout_s}: expected seconds above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
