@@ -164,7 +164,7 @@ def _odd_headers(draw: random.Random, model: str) -> Pieces:
     headers = [
         b"authorization: Bearer \xff\xfe",
         b"x-long: " + b"a" * draw.choice([10, 5000, 70_000]),
-        b"content-type: text/plain",
+        b"content-type: text/plain",  # a second one
         b"transfer-encoding: chunked",
         b"expect: 100-continue",
         b"upgrade: websocket",
@@ -176,6 +176,13 @@ def _odd_headers(draw: random.Random, model: str) -> Pieces:
     ]
     body = json.dumps(_good(draw, model)).encode()
     return [_post(body, *draw.sample(headers, draw.randrange(1, 4)))]
+
+
+def _other_content_type(draw: random.Random, model: str) -> Pieces:
+    ours = b"content-type: application/json\r\n"
+    given = [b"text/plain", b"multipart/form-data; boundary=x", b"application/jsonp", b"", b"\xff;"]
+    line = draw.choice([b"content-type: %s\r\n" % one for one in given] + [b""])
+    return [_valid(draw, model)[0].replace(ours, line, 1)]
 
 
 def _chunked(draw: random.Random, model: str) -> Pieces:
@@ -209,6 +216,7 @@ KINDS: dict[str, Callable[[random.Random, str], Pieces]] = {
     "oversized": _oversized,
     "other route": _other_route,
     "odd headers": _odd_headers,
+    "content type": _other_content_type,
     "chunked": _chunked,
     "cut off": _cut_off,
     "no HTTP": _no_http,

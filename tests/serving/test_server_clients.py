@@ -18,6 +18,7 @@ LONG = 90_000
 PATIENCE_SECONDS = 2.0
 RUNNING, WAITING = "proxylm_running_sequences", "proxylm_waiting_sequences"
 CANCELLED = "proxylm_cancelled_sequences_total"
+NEW_BYTES = "proxylm_new_bytes_total"
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +84,28 @@ def test_a_client_that_vanishes_frees_its_rows(busy: RunningServer, stream: bool
     assert post(busy).status_code == 200
 
 
-def test_a_client_that_vanishes_from_the_queue_is_forgotten(busy: RunningServer) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_vanishes_from_the_queue_is_forgotten(
+    busy: RunningServer, stream: bool
+) -> None:
     running = connect(busy, n=2)
     busy.wait_for_metric(RUNNING, 2)
-    waiting = connect(busy)
+    waiting = connect(busy, stream=stream)
     busy.wait_for_metric(WAITING, 1)
     waiting.close()
     busy.wait_for_metric(WAITING, 0)
     running.close()
+
+
+def test_a_client_that_vanishes_while_its_prompt_is_scored_frees_its_row(
+    busy: RunningServer,
+) -> None:
+    cancelled, written = busy.metric(CANCELLED), busy.metric(NEW_BYTES)
+    connection = connect(busy, prompt="p" * LONG, max_tokens=5, echo=True, logprobs=0)
+    busy.wait_for_metric(RUNNING, 1)
+    connection.close()
+    busy.wait_for_metric(CANCELLED, cancelled + 1)
+    assert busy.metric(NEW_BYTES) == written, "it was not yet writing"
 
 
 def test_beyond_rows_and_queue_the_answer_is_429_with_retry_after(busy: RunningServer) -> None:
@@ -170,8 +185,9 @@ def test_the_first_sigterm_drains_and_the_second_ends_what_runs(endless_run: Pat
         answers: list[httpx.Response] = []
         asking = Thread(target=lambda: answers.append(server.complete(max_tokens=700)))
         asking.start()
+        streaming = connect(server, stream=True, max_tokens=700)
         whole, stream = connect(server), connect(server, stream=True)
-        server.wait_for_metric(RUNNING, 3)
+        server.wait_for_metric(RUNNING, 4)
         server.signal()
         while httpx.get(f"{server.root}/healthz", trust_env=False).status_code != 503:
             time.sleep(0.02)
@@ -182,6 +198,13 @@ def test_the_first_sigterm_drains_and_the_second_ends_what_runs(endless_run: Pat
         asking.join()
         assert answers[0].status_code == 200
         assert answers[0].json()["usage"]["completion_tokens"] == 700
+        events = b""
+        while b"data: [DONE]" not in events:
+            received = streaming.recv(1 << 16)
+            assert received, events[-1000:]
+            events += received
+        streaming.close()
+        assert b'"finish_reason": "length"' in events
         server.signal()
         assert_ended_with_an_error(server, whole, stream)
 
