@@ -7,11 +7,13 @@ folder is executed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,36 +27,68 @@ from proxylm.models.language_model import LanguageModel
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+FAR_LARGER = 2
+"""So many times the numbers that are stored: not a missing tensor, other sizes altogether."""
 
 
 def load_folder(folder: Path) -> tuple[LanguageModel, Facts | None]:
     """The model of a folder, with its weights in float32, on the CPU; and what proxylm noted there.
+
+    Shapes are compared before anything is allocated; one file is in memory at a time.
 
     Raises:
         DamagedFileError: a file is missing, truncated or not what its name says.
         CheckpointError: another architecture, or tensors that do not fit the configuration.
     """
     config, facts = _read_config_file(folder / CONFIG_FILE)
-    model = LanguageModel(config)
-    load_tensors(model, _tensor_files(folder))
+    files = _tensor_files(folder)
+    model = _model_without_values(config, files)
+    model.to_empty(device="cpu")
+    parameters = model.state_dict()
+    with torch.no_grad():
+        for path in files:
+            for name, tensor in _read_tensors(path):
+                parameters[name].copy_(tensor)
     return model, facts
 
 
-def load_tensors(model: LanguageModel, files: list[Path]) -> None:
-    """Copy the tensors of ``files`` into the model, one file in memory at a time.
-
-    Raises:
-        DamagedFileError, CheckpointError: as ``load_folder``.
-    """
-    wanted = model.state_dict()
-    seen: dict[str, Path] = {}
+def _model_without_values(config: ModelConfig, files: list[Path]) -> LanguageModel:
+    """The model on the ``meta`` device, every tensor of which is in one of the files."""
+    found: dict[str, tuple[Path, list[int]]] = {}
     for path in files:
-        for name, tensor in _read_tensors(path):
-            if name in seen:
-                raise CheckpointError(f"{path}: tensor '{name}' is in {seen[name].name} already")
-            _copy(path, name, tensor, wanted.get(name))
-            seen[name] = path
-    missing = sorted(wanted.keys() - seen.keys())
+        for name, shape in _read_shapes(path):
+            if name in found:
+                raise CheckpointError(
+                    f"{path}: tensor '{name}' is in {found[name][0].name} already"
+                )
+            found[name] = (path, shape)
+    stored = sum(math.prod(shape) for _, shape in found.values())
+    # Single wrong tensors are named below; sizes of another order may be beyond what torch takes.
+    if config.parameter_count > FAR_LARGER * stored:
+        raise CheckpointError(
+            f"{files[0].parent}: {CONFIG_FILE} describes a far larger model than the {stored:,} "
+            "numbers in its tensors"
+        )
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    _require_same_shapes(found, model, files)
+    return model
+
+
+def _require_same_shapes(
+    found: Mapping[str, tuple[Path, list[int]]], model: LanguageModel, files: list[Path]
+) -> None:
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, (path, shape) in found.items():
+        if name not in wanted:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' has no place in the model of {CONFIG_FILE}"
+            )
+        if shape != wanted[name]:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' is {shape}, {CONFIG_FILE} says {wanted[name]}"
+            )
+    missing = sorted(wanted.keys() - found.keys())
     if missing:
         names = ", ".join(path.name for path in files)
         raise CheckpointError(
@@ -69,18 +103,6 @@ def _read_config_file(path: Path) -> tuple[ModelConfig, Facts | None]:
     return read_config(values, origin=str(path))
 
 
-def _copy(path: Path, name: str, stored: Tensor, wanted: Tensor | None) -> None:
-    if wanted is None:
-        raise CheckpointError(f"{path}: tensor '{name}' has no place in the model of {CONFIG_FILE}")
-    if stored.shape != wanted.shape:
-        raise CheckpointError(
-            f"{path}: tensor '{name}' is {list(stored.shape)}, {CONFIG_FILE} says "
-            f"{list(wanted.shape)}"
-        )
-    with torch.no_grad():
-        wanted.copy_(stored)
-
-
 def _tensor_files(folder: Path) -> list[Path]:
     single, index = folder / TENSORS_FILE, folder / INDEX_FILE
     if single.exists():
@@ -91,19 +113,39 @@ def _tensor_files(folder: Path) -> list[Path]:
     names = contents.get("weight_map") if isinstance(contents, Mapping) else None
     if not isinstance(names, Mapping) or not names:
         raise DamagedFileError(f"{index}: expected a 'weight_map' of tensor names to files")
-    return [_shard(index, name) for name in sorted(map(str, set(names.values())))]
+    for name in names.values():
+        _require_shard_name(index, name)
+    return [index.with_name(name) for name in sorted(set(names.values()))]
 
 
-def _shard(index: Path, name: str) -> Path:
+def _require_shard_name(index: Path, name: object) -> None:
     # An index of another origin must not make us read files outside its folder.
-    if Path(name).name != name:
-        raise DamagedFileError(f"{index}: '{name}' is not the name of a file in this folder")
-    return index.with_name(name)
+    if (
+        not isinstance(name, str)
+        or not name.isprintable()
+        or Path(name).name != name
+        or not name.endswith(".safetensors")
+    ):
+        raise DamagedFileError(
+            f"{index}: {name!r} is not the name of a file in this folder (*.safetensors)"
+        )
+
+
+def _read_shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
+    with _unreadable_as_damaged(path), safe_open(path, framework="pt") as stream:
+        for name in sorted(stream.keys()):
+            yield name, stream.get_slice(name).get_shape()
 
 
 def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
+    with _unreadable_as_damaged(path):
         yield from sorted(load_file(path).items())
+
+
+@contextmanager
+def _unreadable_as_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise DamagedFileError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:

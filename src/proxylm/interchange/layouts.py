@@ -34,7 +34,7 @@ def read_config(
         UsageError: sizes that do not fit together.
     """
     model_type = values.get("model_type", EVABYTE.model_type)
-    if model_type not in LAYOUTS:
+    if not isinstance(model_type, str) or model_type not in LAYOUTS:
         raise CheckpointError(
             f"{origin}: model_type is {model_type!r}, only {', '.join(LAYOUTS)} are supported"
         )
