@@ -171,6 +171,18 @@ WRONG = {
         Status.FAILED,
         "more than 1048576 bytes",
     ),
+    "an iterator that gives too much": (
+        "def f():\n    while True:\n        yield 'x' * 300_000",
+        "for text in f():\n    assert len(text) == 300_000",
+        Status.FAILED,
+        "an iterator gives more than 1048576 bytes",
+    ),
+    "a result that unfolds in the test": (
+        "def f():\n    return range(10**9)",
+        "sorted(f())",
+        Status.FAILED,
+        "MemoryError",
+    ),
     "a swallowed end": (
         "import os\ndef f(x):\n    os._exit(0)",
         "try:\n    f(1)\nexcept BaseException:\n    pass",
@@ -224,6 +236,19 @@ def test_large_results_cross_where_the_job_says_so(tier):
     large = job(program, "assert f() == [0.5] * 400_000", max_result_bytes=16 << 20)
     usual = job(program, "assert f() == [0.5] * 400_000")
     assert [v.passed for v in check_many([large, usual], tier=tier)] == [True, False]
+
+
+def test_what_an_iterator_gives_counts_as_one_result(tier):
+    program = "def f():\n    for _ in range(4):\n        yield 'x' * 300_000\n"
+    test = "assert [len(text) for text in f()] == [300_000] * 4"
+    jobs = [job(program, test, max_result_bytes=2 << 20), job(program, test)]
+    assert [v.passed for v in check_many(jobs, tier=tier)] == [True, False]
+
+
+def test_a_test_has_memory_to_spare_but_not_all_there_is(judged):
+    for gib, passes in ((2, True), (4, False)):
+        test = f"f(1)\nlarge = bytearray({gib} << 30)  # not touched, so nothing is taken"
+        assert judged(ECHO, test).passed is passes
 
 
 def test_sets_come_in_the_same_order_in_every_run(tier):

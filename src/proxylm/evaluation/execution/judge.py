@@ -37,7 +37,9 @@ from proxylm.evaluation.execution.verdict import (
 GRACE_S = 0.15
 """How much later than the time limit a child that has not noticed it is killed."""
 
-TEST_MEMORY_BYTES = 8 << 30
+TEST_MEMORY_BYTES = 4 << 30
+"""Bound on a child's address space: results that are small in transit can unfold in a test."""
+
 STDIN, STDOUT = 0, 1
 
 

@@ -15,6 +15,7 @@ from proxylm.evaluation.execution.inside import tagged
 from proxylm.evaluation.execution.session import Session
 from proxylm.evaluation.execution.verdict import Status
 
+VALUE_REPLY_BYTES = len('{"value":}')
 ENDS_OF_ITERATION = (StopIteration, StopAsyncIteration)
 
 
@@ -54,14 +55,19 @@ class Candidate:
         return type(function) is RemoteObject and remote_number(function) in self._called
 
     def iterate(self, number: int) -> Iterator[Any]:
-        """The items of a remote object, one message each."""
+        """The items of a remote object, one message each; together at most as large as a result."""
         iterator = self._value(self._ask({"do": "iterate", "object": number}))
         if not isinstance(iterator, RemoteObject):
             raise self._session.end(Status.FAILED, "malformed reply (no iterator)")
+        bytes_left = self._session.max_result_bytes
         while True:
             reply = self._session.request({"do": "next", "object": remote_number(iterator)})
             if reply.get("type") == "StopIteration":
                 return
+            bytes_left -= self._session.last_reply_bytes - VALUE_REPLY_BYTES
+            if bytes_left < 0:
+                limit = self._session.max_result_bytes
+                raise self._session.end(Status.FAILED, f"an iterator gives more than {limit} bytes")
             yield self._value(self._checked(reply))
 
     def attribute(self, number: int, name: str) -> Any:

@@ -49,7 +49,8 @@ class Session:
         """
         self.ended: EndOfRun | None = None
         self._timeout_s = timeout_s
-        self._max_result_bytes = max_result_bytes
+        self.max_result_bytes = max_result_bytes
+        self.last_reply_bytes = 0
         self._deadline = time.monotonic() + START_LIMIT_S
         self._start(isolation)
         try:
@@ -134,8 +135,9 @@ class Session:
 
     def _receive(self) -> dict[str, Any]:
         length = int.from_bytes(self._read(4), "big")
-        if length > self._max_result_bytes:
-            raise self.end(Status.FAILED, f"a reply takes more than {self._max_result_bytes} bytes")
+        if length > self.max_result_bytes:
+            raise self.end(Status.FAILED, f"a reply takes more than {self.max_result_bytes} bytes")
+        self.last_reply_bytes = length
         return tagged.load(self._read(length))
 
     def _read(self, size: int) -> bytes:
