@@ -41,11 +41,17 @@ class ScriptedModule(nn.Module):
 
     Args:
         scripts: pairs of ids, a prompt with its prefix and what follows it.
+        compressed_symbols: of the compressor that it knows.
     """
 
-    def __init__(self, scripts: Iterable[tuple[Sequence[int], Sequence[int]]]) -> None:
+    def __init__(
+        self,
+        scripts: Iterable[tuple[Sequence[int], Sequence[int]]],
+        *,
+        compressed_symbols: int = COMPRESSED_SYMBOLS,
+    ) -> None:
         super().__init__()
-        size = vocabulary_size(COMPRESSED_SYMBOLS)
+        size = vocabulary_size(compressed_symbols)
         self.config = ModelConfig(
             vocabulary_size=size,
             layers=1,
