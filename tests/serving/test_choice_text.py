@@ -48,9 +48,7 @@ def test_deltas_join_to_the_whole_and_each_carries_its_own_bytes(
 
 @given(broken_text)
 def test_offsets_name_the_character_that_a_byte_is_part_of(data: bytes) -> None:
-    whole = Delta(text="")
-    for delta in deltas([data]):
-        whole.append(delta)
+    whole = Delta.joined(deltas([data]))
     groups: dict[int, list[int]] = {}
     for entry, offset in whole.logprobs:
         groups.setdefault(offset, []).append(entry.symbol - RAW_OFFSET)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.completion_request import CompletionRequest, parse_completion_request
-from proxylm.serving.limits import ServingLimits
+from proxylm.serving.limits import MAX_SCORED_BYTES, ServingLimits
 
 LIMITS = ServingLimits(max_rows=4, max_queue=6, max_length_bytes=100)
 
@@ -187,6 +187,18 @@ def test_a_prompt_that_is_too_long_is_400() -> None:
             "context_length_exceeded",
             "prompt",
         )
+
+
+def test_prompts_with_logprobs_have_a_bound_together() -> None:
+    large = LIMITS.model_copy(update={"max_length_bytes": MAX_SCORED_BYTES})
+    half = "p" * (MAX_SCORED_BYTES // 2)
+    values: dict[str, Any] = {"model": "m", "prompt": half, "max_tokens": 0, "logprobs": 0}
+    for accepted in ({"n": 2, "echo": True}, {"n": 3, "echo": False}):
+        assert parse_completion_request(json.dumps(values | accepted).encode(), large)
+    for more in ({"n": 3}, {"prompt": [half, half, "p"]}):
+        with pytest.raises(ApiError) as caught:
+            parse_completion_request(json.dumps(values | {"echo": True} | more).encode(), large)
+        assert (caught.value.status, caught.value.param) == (422, "echo")
 
 
 def test_more_sequences_than_the_server_ever_takes_are_422() -> None:

@@ -34,10 +34,13 @@ class Delta:
     text: str
     logprobs: list[tuple[ByteLogprobs, int]] = field(default_factory=list)
 
-    def append(self, later: Delta) -> None:
-        """Take in what comes after."""
-        self.text += later.text
-        self.logprobs += later.logprobs
+    @classmethod
+    def joined(cls, deltas: Sequence[Delta]) -> Delta:
+        """All of them, one after the other (in a time that grows with their length only)."""
+        return cls(
+            text="".join(delta.text for delta in deltas),
+            logprobs=[placed for delta in deltas for placed in delta.logprobs],
+        )
 
 
 class ChoiceText:
@@ -52,10 +55,8 @@ class ChoiceText:
         """Take further bytes; ``logprobs`` has one entry for each, or none for all."""
         if not logprobs:
             return self._delta(self._stream.feed(data), [], [])
-        delta = Delta(text="")
-        for value, entry in zip(data, logprobs, strict=True):
-            delta.append(self._feed_byte(value, entry))
-        return delta
+        pairs = zip(data, logprobs, strict=True)
+        return Delta.joined([self._feed_byte(value, entry) for value, entry in pairs])
 
     def finish(self) -> Delta:
         """The end: a character that is still not complete is shown as U+FFFD."""

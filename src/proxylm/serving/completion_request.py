@@ -18,6 +18,7 @@ from proxylm.serving.limits import (
     MAX_ALTERNATIVES,
     MAX_CHOICES,
     MAX_NAME_CHARACTERS,
+    MAX_SCORED_BYTES,
     MAX_STOP_BYTES,
     MAX_STOP_STRINGS,
     MAX_TEMPERATURE,
@@ -120,6 +121,11 @@ class CompletionRequest(Config):
         """Completions of all prompts."""
         return len(self.prompt) * self.n
 
+    @property
+    def prompt_logprobs(self) -> int | None:
+        """``logprobs`` of the prompts; None where they are not to be scored."""
+        return self.logprobs if self.echo else None
+
 
 def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRequest:
     """Read a request's body and hold it against the server's limits.
@@ -150,6 +156,10 @@ def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
     if request.sequence_count > limits.max_sequences:
         message = f"n: prompts times n is at most {limits.max_sequences} here"
         raise ApiError(422, message, param="n")
+    scored = sum(map(len, request.prompt)) * request.n
+    if request.prompt_logprobs is not None and scored > MAX_SCORED_BYTES:
+        message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
+        raise ApiError(422, message, param="echo")
     prompt_length = max(map(len, request.prompt))
     if prompt_length + request.max_tokens > longest:
         raise ApiError(

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from proxylm.serving.api_errors import ApiError
@@ -24,8 +25,8 @@ CLIENT_LEFT = 499
 """Status for the metrics when nobody is there to read an answer (nginx's number)."""
 
 
-class Completion:
-    """The frame that all objects of one answer share."""
+class Answer:
+    """One answer, whole or in events; all its objects share a frame."""
 
     def __init__(self, request: CompletionRequest, generation: Generation) -> None:
         self._request = request
@@ -37,20 +38,24 @@ class Completion:
             "model": request.model,
         }
 
-    async def whole(self) -> dict[str, Any]:
-        """The one object of an answer that is not streamed."""
-        count = self._request.sequence_count
-        totals = [
-            ChoiceDelta(index=index, delta=Delta(text=""), finish_reason=None)
-            for index in range(count)
-        ]
+    async def whole(self) -> bytes:
+        """The one object of an answer that is not streamed, as JSON."""
+        gained: list[list[Delta]] = [[] for _ in range(self._request.sequence_count)]
+        reasons: list[str | None] = [None] * len(gained)
         async for deltas in self._generation.deltas():
-            for gained in deltas:
-                total = totals[gained.index]
-                total.delta.append(gained.delta)
-                total.finish_reason = gained.finish_reason
+            for one in deltas:
+                gained[one.index].append(one.delta)
+                reasons[one.index] = one.finish_reason
+        # In a thread: with many log-probabilities this takes long, and the event loop is needed.
+        return await asyncio.to_thread(self._whole_json, gained, reasons)
+
+    def _whole_json(self, gained: list[list[Delta]], reasons: list[str | None]) -> bytes:
+        totals = [
+            ChoiceDelta(index=index, delta=Delta.joined(deltas), finish_reason=reason)
+            for index, (deltas, reason) in enumerate(zip(gained, reasons, strict=True))
+        ]
         choices = [self._choice(total) for total in totals]
-        return {**self._frame, "choices": choices, "usage": self._usage()}
+        return to_json({**self._frame, "choices": choices, "usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
         """The server-sent events of a streamed answer; an error becomes the last event."""
@@ -88,11 +93,12 @@ class Completion:
 
 async def answer(request: CompletionRequest, generation: Generation, receive: Receive) -> Response:
     """The response; the generation is closed when it is over, however it ends."""
-    completion = Completion(request, generation)
+    answering = Answer(request, generation)
     if request.stream:
-        return _EventStream(completion.events(), on_end=generation.close)
+        return _EventStream(answering.events(), on_end=generation.close)
     try:
-        return JSONResponse(await _unless_client_leaves(completion.whole(), receive))
+        content = await _unless_client_leaves(answering.whole(), receive)
+        return Response(content, media_type="application/json")
     except _ClientLeftError:
         return Response(status_code=CLIENT_LEFT)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from proxylm.inference.decoding_row import Finish
@@ -19,6 +19,8 @@ from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
 from proxylm.serving.scheduler import Event, Job, Scheduler
 
 _FINISH_REASONS = {Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
+_PIECE_BYTES = 1024
+"""Of a scored prompt, made ready at once: the event loop is everybody's."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +67,9 @@ class Generation:
             events = [await self._events.get()]
             while not self._events.empty():
                 events.append(self._events.get_nowait())
+            for index, delta in self._scored_prompts(events):
+                yield [ChoiceDelta(index=index, delta=delta, finish_reason=None)]
+                await asyncio.sleep(0)  # other requests have their turn
             yield self._merge(events)
 
     def close(self) -> None:
@@ -78,8 +83,8 @@ class Generation:
         for prompt in request.prompt:
             options = _options(request)  # of each prompt: equal ones differ unless a seed is given
             scorer = None
-            if request.echo and request.logprobs is not None:
-                scorer = PromptScorer(model, prompt, alternatives=request.logprobs)
+            if request.prompt_logprobs is not None:
+                scorer = PromptScorer(model, prompt, alternatives=request.prompt_logprobs)
             for sample in range(request.n):
                 decoding = ByteRequest(
                     prompt=prompt, options=options, sample=sample, logprobs=request.logprobs
@@ -101,27 +106,36 @@ class Generation:
         prompts = [prompt for prompt in self._request.prompt for _ in range(self._request.n)]
         return [(i, self._texts[i].feed(prompt)) for i, prompt in enumerate(prompts)]
 
-    def _merge(self, events: list[tuple[int, Event]]) -> list[ChoiceDelta]:
-        merged: dict[int, ChoiceDelta] = {}
+    def _scored_prompts(self, events: list[tuple[int, Event]]) -> Iterator[tuple[int, Delta]]:
+        """Prompts that are shown with log-probabilities, in pieces that take a moment each."""
         for index, event in events:
-            empty = ChoiceDelta(index=index, delta=Delta(text=""), finish_reason=None)
-            gained = merged.setdefault(index, empty)
-            self._add(gained, event)
-        return list(merged.values())
+            if not isinstance(event, PromptLogprobs):
+                continue
+            prompt = self._jobs[index].request.prompt
+            for start in range(0, len(prompt), _PIECE_BYTES):
+                piece = slice(start, start + _PIECE_BYTES)
+                yield index, self._texts[index].feed(prompt[piece], event.entries[piece])
 
-    def _add(self, gained: ChoiceDelta, event: Event) -> None:
-        text = self._texts[gained.index]
-        if isinstance(event, ApiError):
-            raise event
-        if isinstance(event, PromptLogprobs):
-            gained.delta.append(text.feed(self._jobs[gained.index].request.prompt, event.entries))
-            return
-        self.new_bytes += len(event.data)
-        gained.delta.append(text.feed(event.data, event.logprobs))
-        if event.finish is not None:
-            gained.delta.append(text.finish())
-            gained.finish_reason = _FINISH_REASONS[event.finish]
-            self._unfinished -= 1
+    def _merge(self, events: list[tuple[int, Event]]) -> list[ChoiceDelta]:
+        """What the events add, but for scored prompts (each the first event of its choice)."""
+        gained: dict[int, list[Delta]] = {}
+        reasons: dict[int, str] = {}
+        for index, event in events:
+            if isinstance(event, ApiError):
+                raise event
+            if isinstance(event, PromptLogprobs):
+                continue
+            text, deltas = self._texts[index], gained.setdefault(index, [])
+            deltas.append(text.feed(event.data, event.logprobs))
+            self.new_bytes += len(event.data)
+            if event.finish is not None:
+                deltas.append(text.finish())
+                reasons[index] = _FINISH_REASONS[event.finish]
+                self._unfinished -= 1
+        return [
+            ChoiceDelta(index=index, delta=Delta.joined(deltas), finish_reason=reasons.get(index))
+            for index, deltas in gained.items()
+        ]
 
 
 def _options(request: CompletionRequest) -> GenerationOptions:

@@ -13,6 +13,8 @@ MAX_STOP_BYTES = 256
 MAX_CHOICES = 128
 MAX_ALTERNATIVES = 5
 """Largest ``logprobs`` of a request, as in OpenAI's interface."""
+MAX_SCORED_BYTES = 1 << 18
+"""Of the prompts that one request has shown with log-probabilities: bounds the answer's memory."""
 MAX_TEMPERATURE = 2.0
 MAX_NAME_CHARACTERS = 512
 
