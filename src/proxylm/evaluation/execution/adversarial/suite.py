@@ -38,7 +38,7 @@ class SuiteResult:
 def run_suite(
     tier: str, attacks: Sequence[Attack] = ATTACKS, *, workers: int | None = None
 ) -> SuiteResult:
-    """Run the programs in a tier; about a minute for all of them.
+    """Run the programs in a tier; about half a minute for all of them.
 
     Raises:
         SandboxError: the tier does not work here.
