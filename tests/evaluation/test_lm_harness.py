@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -130,6 +131,38 @@ def altered(task: str, **values: object) -> str:
     definition = yaml.safe_load(Path(task).read_text()) | values
     Path(task).write_text(yaml.safe_dump(definition))
     return task
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("num_fewshot", [pytest.param(None, marks=pytest.mark.long), 2])
+def test_tasks_are_prepared_as_the_harness_does(
+    task: str, num_fewshot: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lm_eval.evaluator import simple_evaluate
+
+    asked: list[list[tuple[str, str]]] = []
+
+    def answer(self: HarnessModel, requests: list[Any]) -> list[tuple[float, bool]]:
+        asked.append([one.args for one in requests])
+        return [(-float(len(one.args[1])), False) for one in requests]
+
+    monkeypatch.setattr(HarnessModel, "loglikelihood", answer)
+    altered(task, fewshot_split="test")
+    writer = BytesWriter(ByteModel(small_model()))
+    found = find_tasks([task])
+    report = evaluate_with_harness(writer, found, num_fewshot=num_fewshot)
+    theirs = simple_evaluate(
+        model=HarnessModel(writer),
+        tasks=[task],
+        num_fewshot=num_fewshot,
+        task_manager=found.manager,
+        bootstrap_iters=0,
+    )
+    assert theirs is not None
+    assert asked[0] == asked[1]
+    assert asked[0][0][0].count("?") == 1 + (num_fewshot or 0)
+    for metric in ("acc", "acc_norm"):
+        assert report.tasks["letters"][metric] == theirs["results"]["letters"][f"{metric},none"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import math
+import random
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,10 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.evaluator import simple_evaluate
+from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from proxylm.errors import DataError, ProxylmError, UsageError
@@ -43,6 +45,9 @@ OLMES_TASKS = (
     "winogrande",
 )
 """The nine tasks of the paper's Table 16, under the harness's names."""
+
+RANDOM_SEED, OTHER_SEEDS = 0, 1234
+"""The harness's own, of Python's generator, and of NumPy's and the choice of examples."""
 
 TASK_FILE_ENDINGS = (".yaml", ".yml")
 DEFAULT_MAX_SYMBOLS = 256
@@ -166,12 +171,10 @@ def evaluate_with_harness(
             _quiet_logs(),
             _one_line_errors(f"task '{name}'"),
         ):
-            results = simple_evaluate(
-                model=HarnessModel(writer),
-                tasks=[name],
-                num_fewshot=num_fewshot,
+            results = evaluate(
+                lm=HarnessModel(writer),
+                task_dict=_loaded(tasks.manager, name, num_fewshot),
                 limit=limit,
-                task_manager=tasks.manager,
                 bootstrap_iters=0,
                 log_samples=False,
             )
@@ -187,6 +190,25 @@ def evaluate_with_harness(
         tasks=found,
         average=_average(found),
     )
+
+
+def _loaded(manager: TaskManager, name: str, num_fewshot: int | None) -> dict[str, Any]:
+    """A task, or a group's, as the harness's ``simple_evaluate`` would prepare it.
+
+    That one also describes the machine in its results, which takes it seconds for each call.
+    """
+    # Some tasks shuffle their documents' choices with these while they are loaded.
+    random.seed(RANDOM_SEED)
+    np.random.seed(OTHER_SEEDS)
+    loaded: dict[str, Any] = manager.load([name])
+    for task in loaded["tasks"].values():
+        own = task.get_config("num_fewshot")
+        if num_fewshot is not None and own != 0:
+            task.set_config(key="num_fewshot", value=num_fewshot)
+        elif own is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=OTHER_SEEDS)
+    return loaded
 
 
 def _is_file(name: str) -> bool:
