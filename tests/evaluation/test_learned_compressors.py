@@ -164,6 +164,7 @@ def test_translation_from_neural_codes(tmp_path: Path) -> None:
     with opened_folder(tmp_path, sample_settings(writer, here.plan)) as folder:
         [sample] = folder.samples().values()
     assert sample.completion == expected.data
+    assert sample_settings(writer, here.plan)["read_as"] == "oracle"  # part of the folder's name
     assert (report.compressor, report.beyond_context) == ("neural", 0)
 
     gain, prompt = report.likelihood, raw_ids(PROBLEM.prompt)

@@ -57,12 +57,14 @@ def evaluate_code(
         problems=len(benchmark.problems),
         solution_bits_per_byte=solution_bits_per_byte(scorer, benchmark.problems),
         samples=job.plan.samples if job else 0,
-        pass_at=passes(job, results, PLAIN) if job and results and executed else None,
+        pass_at=pass_at_each_k(job, results, PLAIN) if job and results and executed else None,
         statuses=dict(results.statuses()) if results and executed else None,
     )
 
 
-def passes(job: GenerationJob, results: GenerationResults, condition: str) -> dict[str, float]:
+def pass_at_each_k(
+    job: GenerationJob, results: GenerationResults, condition: str
+) -> dict[str, float]:
     """pass@k of one condition, by k."""
     correct = list(results.correct(condition).values())
     return {str(k): pass_at_k(correct, k) for k in job.usable_ks}

@@ -47,6 +47,7 @@ from proxylm.symbols import (
 )
 
 ORACLE = "oracle"
+"""The one condition, and how the model is read: after the compressed answer."""
 JOINTLY = "jointly"
 SEPARATELY = "separately"
 
@@ -107,7 +108,7 @@ class OraclePrompts:
 class TranslationWriter(ProgramWriter):
     """Answers in bytes after the oracle prompt."""
 
-    read_as = "translation"
+    read_as = ORACLE
 
     def __init__(self, model: ByteModel, prompts: OraclePrompts) -> None:
         self.model = model

@@ -1,19 +1,9 @@
 """ReCode's scores: robust pass, robust drop and robust relative, per perturbation and family.
 
 A *variant* is a problem's prompt under one perturbation and seed. Sample ``j`` of a problem is the
-``j``-th generation for its nominal prompt and for each variant. Per problem, over ``n`` samples:
-
-    rc    samples that are right under *all* variants
-    lost  samples that are right nominally and wrong under some variant
-    won   samples that are wrong nominally and right under some variant
-
-    RP@k = E[1 - C(n - rc, k) / C(n, k)]
-    RD@k = (pass@k - RP@k) / pass@k                        (undefined where nominal pass@k is 0)
-    RR@k = E[2 - C(n - lost, k) / C(n, k) - C(n - won, k) / C(n, k)]
-
-With one sample RR@1 is the share of problems whose correctness any variant changes. The report
-takes the variants of a perturbation (its seeds) together, and a family in both ways that are in
-use: the mean of its perturbations, and the worst case over all its perturbations and seeds.
+``j``-th generation for its nominal prompt and for each variant. ``docs/evaluation.md``, in its
+section on ReCode, has the formulas, over the counts ``rc``, ``lost`` and ``won`` of a problem's
+samples, and the two ways in which a family is taken together; the names are the same here.
 """
 
 from __future__ import annotations
