@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from proxylm.cli.main import run as run_command
-from proxylm.cli.serve import _announcement
+from proxylm.cli.serve import _announcement, serve
 from proxylm.serving.lifecycle import listen
+from proxylm.serving.limits import ServingLimits
 from small_models import save_small_run
 
 
@@ -59,6 +61,12 @@ def test_a_key_in_the_environment_that_is_none_starts_no_open_server(
     error = capsys.readouterr().err
     assert "PROXYLM_API_KEY: " in error
     assert error.count("\n") == 1
+
+
+def test_the_options_defaults_are_the_limits() -> None:
+    options = inspect.signature(serve).parameters
+    for name in ("max_rows", "max_queue", "client_seconds", "drain_seconds"):
+        assert options[name].default == ServingLimits.model_fields[name].default
 
 
 def test_a_port_that_is_taken_is_said_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
+from proxylm.serving import defaults
 
 _KEY_VARIABLE = "PROXYLM_API_KEY"
 
@@ -26,18 +27,20 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="The model's name for clients; by default the folder's.")
     ] = None,
-    max_rows: Annotated[int, typer.Option(help="Sequences decoded together.")] = 8,
-    max_queue: Annotated[int, typer.Option(help="Sequences that may wait for a row.")] = 64,
+    max_rows: Annotated[int, typer.Option(help="Sequences decoded together.")] = defaults.MAX_ROWS,
+    max_queue: Annotated[
+        int, typer.Option(help="Sequences that may wait for a row.")
+    ] = defaults.MAX_QUEUE,
     max_length: Annotated[
         int | None,
         typer.Option(help="Most bytes of a prompt and its completion; by default the context."),
     ] = None,
     client_seconds: Annotated[
         float, typer.Option(help="Disconnect clients that send or read slower than this.")
-    ] = 30.0,
+    ] = defaults.CLIENT_SECONDS,
     drain_seconds: Annotated[
         float, typer.Option(help="How long running requests may go on after SIGTERM.")
-    ] = 30.0,
+    ] = defaults.DRAIN_SECONDS,
     proposals: Annotated[
         str,
         typer.Option(
