@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from proxylm.compressors.tokenizer.specification import ALPHABET, CHARACTER_OF_BYTE
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.interchange.byte_vocabulary import (
-    byte_alphabet,
     byte_tokenizer,
     end_symbols,
     tokenizer_settings,
@@ -89,9 +89,9 @@ def test_ids_and_names_are_the_symbol_layout() -> None:
     assert sorted(vocabulary.values()) == list(range(COMPRESSED_OFFSET))
     for symbol, name in enumerate(SPELLINGS):
         assert vocabulary[name] == symbol
-    alphabet = byte_alphabet()
-    assert len(set(alphabet)) == BYTE_COUNT
-    assert [vocabulary[letter] for letter in alphabet] == list(range(RAW_OFFSET, COMPRESSED_OFFSET))
+    assert vocabulary.keys() == set(SPELLINGS) | ALPHABET.keys()
+    for byte in range(BYTE_COUNT):
+        assert vocabulary[CHARACTER_OF_BYTE[byte]] == RAW_OFFSET + byte
 
 
 def test_models_without_sentinels_start_with_bos_alone() -> None:

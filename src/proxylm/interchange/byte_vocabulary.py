@@ -12,9 +12,9 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from proxylm.compressors.tokenizer.specification import ALPHABET
 from proxylm.symbols import (
     BOS,
-    BYTE_COUNT,
     EOS,
     PAD,
     RAW_CLOSE,
@@ -25,25 +25,11 @@ from proxylm.symbols import (
     symbol_name,
 )
 
-PRINTABLE_BYTES = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-"""Bytes that the byte-level alphabet writes as themselves; the others follow U+0100 in order."""
-
-
-def byte_alphabet() -> list[str]:
-    """The character that stands for each byte in byte-level vocabularies (GPT-2's convention).
-
-    >>> byte_alphabet()[ord("a")], byte_alphabet()[ord(" ")]
-    ('a', 'Ġ')
-    """
-    others = [byte for byte in range(BYTE_COUNT) if byte not in PRINTABLE_BYTES]
-    shifted = {byte: chr(BYTE_COUNT + place) for place, byte in enumerate(others)}
-    return [shifted.get(byte, chr(byte)) for byte in range(BYTE_COUNT)]
-
 
 def byte_tokenizer(*, sentinels: bool) -> Tokenizer:
     """The tokenizer of raw text: one id per byte, the model's prefix in front."""
     specials = {symbol_name(symbol): symbol for symbol in range(SPECIAL_COUNT)}
-    letters = {letter: RAW_OFFSET + byte for byte, letter in enumerate(byte_alphabet())}
+    letters = {letter: RAW_OFFSET + byte for letter, byte in ALPHABET.items()}
     tokenizer = Tokenizer(models.BPE(vocab=specials | letters, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
