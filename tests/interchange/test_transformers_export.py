@@ -232,6 +232,37 @@ def test_gradients_pass_through_windows(published: Any) -> None:
     published.zero_grad()
 
 
+def test_hidden_states_are_those_of_every_layer(published: Any) -> None:
+    ids = torch.randint(3, 96, (2, 40), generator=torch.Generator().manual_seed(4))
+    mask = torch.ones_like(ids)
+    mask[0, :9] = 0
+    model, seen = published.model, []
+    hooks = [
+        layer.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+        for layer in model.layers
+    ]
+    with torch.no_grad():
+        output = published(ids, output_hidden_states=True)
+        padded = published(ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        alone = published(ids[:1, 9:], output_hidden_states=True).hidden_states
+        plain = published(ids)
+    for hook in hooks:
+        hook.remove()
+    assert plain.hidden_states is None and torch.equal(plain.logits, output.logits)
+    states = output.hidden_states
+    assert len(states) == len(model.layers) + 1
+    assert torch.equal(states[0], model.embed_tokens(ids))
+    for state, given in zip(states[:-1], seen, strict=False):  # ``seen`` goes on with later calls
+        assert torch.equal(state, given)
+    logits = published.lm_head(states[-1])[..., : published.config.vocab_size]
+    torch.testing.assert_close(logits, output.logits, **CLOSE)
+    for together, by_itself in zip(padded, alone, strict=True):
+        torch.testing.assert_close(together[:1, 9:], by_itself, **CLOSE)
+    options = {"return_dict_in_generate": True, "output_hidden_states": True}
+    steps = published.generate(ids, max_new_tokens=3, eos_token_id=None, **options).hidden_states
+    assert [step[-1].shape[1] for step in steps] == [40, 1, 1]
+
+
 def test_the_readme_example_works_word_for_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,5 +299,7 @@ def test_what_the_modelling_code_does_not_take_is_refused(published: Any) -> Non
     ids = torch.tensor([[5, 6, 5, 6]])
     with pytest.raises(TypeError, match="position_ids"):
         published(ids, position_ids=torch.arange(4)[None])
+    with pytest.raises(ValueError, match="output_attentions: EvaByte does not keep"):
+        published(ids, output_attentions=True)
     with pytest.raises(ValueError, match="assisted generation is not supported"):
         published.generate(ids, prompt_lookup_num_tokens=2, max_new_tokens=2)

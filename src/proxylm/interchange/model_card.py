@@ -243,7 +243,8 @@ def _limits_of_layout(card: Card) -> Iterator[str]:
         yield f"{heads} further prediction heads of the trained model are left out"
     if card.layout.code:
         yield (
-            "one document per row: packed contexts and `position_ids` are not taken; columns "
+            "one document per row: packed contexts and `position_ids` are not taken, nor is "
+            "`output_attentions`; columns "
             "that `attention_mask` leaves out are skipped, so that rows can be padded"
         )
     elif card.exported.normalizes_by_format:

@@ -291,8 +291,18 @@ class EvaByteModel(EvaBytePreTrainedModel):
         self.norm = EvaByteRMSNorm(config)
         self.post_init()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None, cache: EvaCache) -> Tensor:
-        """Final normalized states ``[B, N, width]`` of the ``N`` new columns, float32."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        cache: EvaCache,
+        *,
+        keeps_states: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """States ``[B, N, width]`` of the ``N`` new columns, float32: the last, normalized.
+
+        With ``keeps_states``, before it what every layer was given: the embeddings first.
+        """
         batch, count = input_ids.shape
         counts = torch.full((batch,), count, device=input_ids.device)
         order = None
@@ -304,14 +314,17 @@ class EvaByteModel(EvaBytePreTrainedModel):
             input_ids = input_ids.gather(1, order)
         first = cache.positions(batch, input_ids.device)
         angles = self._angles(first[:, None] + torch.arange(count, device=input_ids.device))
-        x = self.embed_tokens(input_ids).float()
+        x, states = self.embed_tokens(input_ids).float(), []
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
+            if keeps_states:
+                states.append(x)
             x = layer(x, angles, counts, layer_cache)
         cache.columns += count
-        x = self.norm(x)
+        states.append(self.norm(x))
         if order is None:
-            return x
-        return x.gather(1, order.argsort(dim=1)[..., None].expand_as(x))
+            return tuple(states)
+        columns = order.argsort(dim=1)[..., None]
+        return tuple(state.gather(1, columns.expand_as(state)) for state in states)
 
     def _angles(self, positions: Tensor) -> Tensor:
         width = self.config.hidden_size // self.config.num_attention_heads
@@ -326,11 +339,14 @@ class EvaByteOutput(ModelOutput):
 
     ``logits`` are ``[B, N, V]`` of head 0, or ``[B, N, heads, V]``; ``raw_logits``
     ``[B, N, raw heads, raw vocabulary]`` of the heads over bytes alone, if they were asked for.
+    ``hidden_states``, if they were asked for, are ``[B, N, width]`` each: the embeddings, what
+    every layer but the last gives, and the normalized states that the heads read.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: EvaCache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
     raw_logits: Tensor | None = None
 
 
@@ -361,6 +377,8 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         return_all_pred_logits: bool = False,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> EvaByteOutput:
         """Logits ``[B, N, V]`` of head 0.
 
@@ -371,9 +389,17 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
             logits_to_keep: only the last so many columns; 0 keeps all.
             return_all_pred_logits: give ``[B, N, heads, V]``, and ``raw_logits`` where there are
                 raw heads.
+            output_hidden_states: give the states of all layers too.
+            output_attentions: refused.
         """
+        if output_attentions:
+            raise ValueError("output_attentions: EvaByte does not keep its attention weights")
         cache = EvaCache(self.config) if past_key_values is None else past_key_values
-        hidden = self.model(input_ids, attention_mask, cache)[:, -logits_to_keep:]
+        keeps_states = self.config.output_hidden_states
+        if output_hidden_states is not None:
+            keeps_states = output_hidden_states
+        states = self.model(input_ids, attention_mask, cache, keeps_states=keeps_states)
+        hidden = states[-1][:, -logits_to_keep:]
         heads = self.config.num_pred_heads if return_all_pred_logits else 1
         logits = self._logits(hidden, input_ids[:, -logits_to_keep:], heads)
         raw_logits = None
@@ -385,6 +411,7 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
             loss=None if labels is None else _loss(logits[:, :, 0], labels),
             logits=logits if return_all_pred_logits else logits[:, :, 0],
             past_key_values=cache if keeps_cache else None,
+            hidden_states=states if keeps_states else None,
             raw_logits=raw_logits,
         )
 
