@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.inference.decoding_row import DecodingRow, Piece
+from proxylm.inference.output_format import head_0_logits
 from proxylm.inference.proposal_heads import ProposalHeads
 from proxylm.inference.proposals import NOTHING, ONE_BYTE, Draft, OneByte, Proposals
 from proxylm.inference.request import DecodingRequest
@@ -126,7 +127,8 @@ class BatchDecoder:
             if not row.pending_count
         }
         read = [t for place, start in starts.items() for t in range(start, int(ends[place]))]
-        logits = self._head_0_logits(
+        logits = head_0_logits(
+            self._model,
             hidden[read] if len(read) < len(hidden) else hidden,
             end=max((rows[place].output.end for place in starts), default=0),
         )
@@ -170,15 +172,6 @@ class BatchDecoder:
             self._drafts[place] = self._proposals.draft(
                 by_head, depth=depth, window_depth=int(rooms[place]) - 1
             )
-
-    def _head_0_logits(self, hidden: Tensor, *, end: int) -> NDArray[np.float32]:
-        """Of the ids below ``end`` after final states ``[n, width]``, ``[n, end]``.
-
-        The output layer's first rows are head 0's, and specials and bytes come first among them:
-        where only bytes are written, those of compressed symbols are not computed.
-        """
-        weight = self._model.lm_head.weight[:end]
-        return torch.nn.functional.linear(hidden, weight).float().cpu().numpy()
 
     def _free(self, place: int) -> None:
         del self._rows[place]

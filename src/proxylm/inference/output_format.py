@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, EOS, Format
 
 
@@ -48,3 +51,13 @@ class OutputFormat:
 def raw_output(*, sentinels: bool) -> OutputFormat:
     """Bytes, and what ends them."""
     return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
+
+
+def head_0_logits(model: LanguageModel, hidden: Tensor, *, end: int) -> NDArray[np.float32]:
+    """Of the ids below ``end`` after final states ``[n, width]``, ``[n, end]``.
+
+    The output layer's first rows are head 0's, and specials and bytes come first among them:
+    where only bytes are written, those of compressed symbols are not computed.
+    """
+    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[:end])
+    return logits.float().cpu().numpy()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
-from proxylm.inference.output_format import raw_output
+from proxylm.inference.output_format import head_0_logits, raw_output
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.models.cache import Cache
 from proxylm.models.language_model import LanguageModel
@@ -81,9 +81,7 @@ class PromptScorer:
     def _logits(self, symbols: NDArray[np.int64], cache: Cache) -> NDArray[np.float32]:
         """Head 0's logits after each of ``symbols [n]``, one row each; −∞ where none can follow."""
         output = raw_output(sentinels=self._model.config.sentinels)
-        weight = self._model.lm_head.weight
         with torch.inference_mode():
-            ids = torch.from_numpy(symbols)[None].to(weight.device)
+            ids = torch.from_numpy(symbols)[None].to(self._model.lm_head.weight.device)
             hidden = self._model.step_hidden(ids, cache)[0]
-            logits = torch.nn.functional.linear(hidden, weight[: output.end])
-            return logits.float().cpu().numpy() + output.mask
+            return head_0_logits(self._model, hidden, end=output.end) + output.mask
