@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,6 +30,8 @@ ANSWERS = {
     5: b"  return 1\n",
 }
 
+FILES = {"humaneval-plus": "HumanEvalPlus.jsonl.gz", "mbpp-plus": "MbppPlus.jsonl.gz"}
+
 
 def answer(problem: Problem) -> bytes:
     """Mostly right; one in a hundred of each of ``ANSWERS``, in prompts that end in a function."""
@@ -38,41 +39,32 @@ def answer(problem: Problem) -> bytes:
     return ANSWERS.get(number, problem.solution)
 
 
-def everything(folder: Path) -> dict[str, Conditions]:
-    with tarfile.open(full_data("recode-humaneval.tar.xz")) as archive:
-        archive.extract("nominal/mbpp_wtest.jsonl", folder, filter="data")
-    files = {
-        "humaneval": None,
-        "humaneval-plus": full_data("HumanEvalPlus.jsonl.gz"),
-        "mbpp": folder / "nominal/mbpp_wtest.jsonl",
-        "mbpp-plus": full_data("MbppPlus.jsonl.gz"),
-    }
-    recode = load_recode(full_data("recode-humaneval.tar.xz"), seeds=1)
-    return {
-        **{name: {"plain": load_benchmark(name, file)} for name, file in files.items()},
-        "recode": recode_conditions(recode),
-    }
+def conditions_of(name: str, folder: Path) -> Conditions:
+    if name == "recode":
+        return recode_conditions(load_recode(full_data("recode-humaneval.tar.xz"), seeds=1))
+    if name == "mbpp":
+        with tarfile.open(full_data("recode-humaneval.tar.xz")) as archive:
+            archive.extract("nominal/mbpp_wtest.jsonl", folder, filter="data")
+        return {"plain": load_benchmark(name, folder / "nominal/mbpp_wtest.jsonl")}
+    file = full_data(FILES[name]) if name in FILES else None
+    return {"plain": load_benchmark(name, file)}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3 * 3600)
-def test_three_runs_of_everything_agree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["humaneval", "humaneval-plus", "mbpp", "mbpp-plus", "recode"])
+def test_three_runs_of_everything_agree(name: str, tmp_path: Path) -> None:
     need_sandbox()
-    seen: Counter[str] = Counter()
-    for name, conditions in everything(tmp_path).items():
-        model = ReplayModel(problems_of(conditions), answer)
-        first, *others = [
-            GenerationJob(
-                plan=SamplingPlan(),
-                folder=tmp_path / f"{name}-{number}",
-                execute=True,
-                workers=workers,
-            ).run(BytesWriter(model), conditions)
-            for number, workers in enumerate((2, 3, 2))
-        ]
-        print(name, dict(first.statuses()))
-        seen.update(first.statuses())
-        for other in others:
-            assert other.samples == first.samples
-            assert other.verdicts == first.verdicts
-    assert set(seen) == {status.value for status in Status}
+    conditions = conditions_of(name, tmp_path)
+    model = ReplayModel(problems_of(conditions), answer)
+    first, *others = [
+        GenerationJob(
+            plan=SamplingPlan(), folder=tmp_path / str(number), execute=True, workers=workers
+        ).run(BytesWriter(model), conditions)
+        for number, workers in enumerate((2, 3, 2))
+    ]
+    print(name, dict(first.statuses()))
+    assert set(first.statuses()) == {status.value for status in Status}
+    for other in others:
+        assert other.samples == first.samples
+        assert other.verdicts == first.verdicts
