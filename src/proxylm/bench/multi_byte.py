@@ -43,7 +43,7 @@ from proxylm.views.store import ViewStore
 
 HEADS = {"prediction_heads": 1, "raw_prediction_heads": 7}
 SYMBOLS_PER_STEP = 1024
-TRAINING_STEPS = 4000
+TRAINING_STEPS = 2400
 MAX_DOCUMENT_BYTES = 16_000
 """Longer files are left out: in a short training they would be most of what the model sees."""
 HELD_OUT_FRACTION = 0.05

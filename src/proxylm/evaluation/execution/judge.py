@@ -62,12 +62,16 @@ def judge(isolation: Isolation, job: dict[str, Any]) -> dict[str, Any]:
     """Run one job in a child; its verdict, or ``error`` when no sandbox started."""
     outcome, child_end = os.pipe()
     server = os.getpid()
+    # Asked to end while it forks, Python would pass over the exception, and the child would stay.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(outcome)
         _run_child(isolation, job, child_end, server)
-    os.close(child_end)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.close(child_end)
         return _outcome(outcome, job["timeout_s"])
     finally:
         os.close(outcome)
