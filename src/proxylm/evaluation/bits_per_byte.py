@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.passes import DEFAULT_BATCH_SYMBOLS, ScoredSequence, sequence_bits
-from proxylm.evaluation.readings import Content, Reading
+from proxylm.evaluation.readings import Content, Reading, prefix_of
 from proxylm.evaluation.windows import window_span
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import Format, opening
+from proxylm.symbols import Format
 
 
 def bits_per_byte(
@@ -86,7 +86,7 @@ def content_bits(
     """
     if content_format is Format.RAW:
         model.config.require_raw_bytes()
-    prefix = np.array(opening(content_format, sentinels=model.config.sentinels), dtype=np.int64)
+    prefix = prefix_of(model, content_format)
     sequences = [
         ScoredSequence(prefix=prefix, content=_ids(model, index, content, content_format))
         for index, content in enumerate(contents)

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.passes import ScoredSequence, sequence_bits
-from proxylm.evaluation.readings import Reading
+from proxylm.evaluation.readings import Reading, prefix_of
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import opening
 
 Bits = NDArray[np.float64]
 
@@ -45,8 +44,7 @@ class Scorer:
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]
     ) -> list[ScoredSequence]:
         """Each continuation after its prompt, as the model reads them."""
-        start = opening(self.reading.format, sentinels=self.model.config.sentinels)
-        prefix = np.array(start, dtype=np.int64)
+        prefix = prefix_of(self.model, self.reading.format)
         before = self.reading.contents(prompts)
         after = self.reading.contents(continuations)
         offset = self.reading.format.offset

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
-from proxylm.symbols import BYTE_COUNT, Format
+from proxylm.models.language_model import LanguageModel
+from proxylm.symbols import BYTE_COUNT, Format, opening
 
 Content = NDArray[np.integer]
 """Content symbols of one document ``[m]``: bytes, or a compressor's symbols, without offset."""
+
+
+def prefix_of(model: LanguageModel, content_format: Format) -> NDArray[np.int64]:
+    """Ids that the model reads before a document's content."""
+    return np.array(opening(content_format, sentinels=model.config.sentinels), dtype=np.int64)
 
 
 class Reading(ABC):
