@@ -83,15 +83,10 @@ def test_arc_easy_scores_what_our_logits_say(task: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_log_likelihoods_of_an_evabyte_export_are_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_likelihoods_of_an_evabyte_export_are_ours(tmp_path: Path) -> None:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
     _, folder = make_export(tmp_path, "eva")
     ours = proxylm.load(folder)
     assert ours.config.vocabulary_size > COMPRESSED_OFFSET

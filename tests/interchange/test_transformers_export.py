@@ -34,15 +34,6 @@ CLOSE = {"atol": 1e-5, "rtol": 0.0}
 CASES = [(variant, False) for variant in KEEPING] + [(variant, True) for variant in VARIANTS]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def code_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Modelling code is copied into a folder of the test's, not into the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        cache = str(tmp_path_factory.mktemp("modules"))
-        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", cache)
-        yield
-
-
 def load_both(folder: Path) -> tuple[Any, Any]:
     """The model and the tokenizer as transformers reads them."""
     values = json.loads((folder / "config.json").read_text())
