@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     )
     limit = 10_000
     result = subprocess.run(
-        [sys.executable, "-c", program, str(target)],
+        [sys.executable, "-B", "-c", program, str(target)],  # no cut-off compiled modules
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
         text=True,

@@ -170,7 +170,8 @@ def test_a_full_disk_stops_with_one_line_and_leaves_the_store_as_it_was(
     def small_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    process = start(corpus, out, workers=2, preexec_fn=small_disk)
+    without = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}  # no cut-off compiled modules
+    process = start(corpus, out, workers=2, preexec_fn=small_disk, env=without)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors

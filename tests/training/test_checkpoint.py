@@ -195,7 +195,10 @@ def test_a_full_disk_leaves_the_previous_state(
 
 
 def test_a_limit_on_file_size_is_one_clear_error(tmp_path: Path) -> None:
-    """The tensor writer's own errors are not OSError: seen with a real limit, in a process."""
+    """The tensor writer's own errors are not OSError: seen with a real limit, in a process.
+
+    ``-B``: compiled modules would be written under the limit too, and stay behind cut off.
+    """
     save(tmp_path, 1)
     body = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
@@ -203,7 +206,8 @@ def test_a_limit_on_file_size_is_one_clear_error(tmp_path: Path) -> None:
         "from test_checkpoint import *; from pathlib import Path;"
         f"save(Path({str(tmp_path)!r}), 2, width=100_000)"
     )
-    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-B", "-c", body]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     last_line = done.stderr.strip().splitlines()[-1]
     assert "CheckpointError" in last_line
     assert "cannot be written" in last_line

@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
         "log = MetricsLog(Path(sys.argv[1]), resumed_step=0).__enter__();"
         "[log.write({'step': step, 'loss': 0.5}) for step in range(1, 1000)]"
     )
-    command = [sys.executable, "-c", body, str(tmp_path)]
+    command = [sys.executable, "-B", "-c", body, str(tmp_path)]  # no cut-off compiled modules
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("proxylm.errors.DataError")
