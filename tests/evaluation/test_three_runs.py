@@ -34,9 +34,13 @@ FILES = {"humaneval-plus": "HumanEvalPlus.jsonl.gz", "mbpp-plus": "MbppPlus.json
 
 
 def answer(problem: Problem) -> bytes:
-    """Mostly right; one in a hundred of each of ``ANSWERS``, in prompts that end in a function."""
-    number = xxhash.xxh3_64_intdigest(problem.prompt) % 100
-    return ANSWERS.get(number, problem.solution)
+    """Mostly right; one in a hundred of each of ``ANSWERS``."""
+    body = ANSWERS.get(xxhash.xxh3_64_intdigest(problem.prompt) % 100)
+    if body is None:
+        return problem.solution
+    goes_on_inside_the_function = problem.solution[:1].isspace()
+    head = b"" if goes_on_inside_the_function else f"def {problem.entry_point}(*_):\n".encode()
+    return head + body
 
 
 def conditions_of(name: str, folder: Path) -> Conditions:
