@@ -38,7 +38,7 @@ def answer(problem: Problem) -> bytes:
     body = ANSWERS.get(xxhash.xxh3_64_intdigest(problem.prompt) % 100)
     if body is None:
         return problem.solution
-    goes_on_inside_the_function = problem.solution[:1].isspace()
+    goes_on_inside_the_function = problem.solution.lstrip(b"\n")[:1].isspace()
     head = b"" if goes_on_inside_the_function else f"def {problem.entry_point}(*_):\n".encode()
     return head + body
 

@@ -1,4 +1,4 @@
-"""What a GPU computes beside the CPU: whole contexts forward and backward, steps through a cache."""
+"""What a GPU computes beside the CPU: contexts forward and backward, steps through a cache."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def on_gpu(model, *tensors):
 
 
 def assert_gradients_close(found, wanted, tolerance):
+    # A gradient that is zero by definition (queries that see one key) is noise beside the others.
+    noise = 1e-6 * max(gradient.norm() for gradient in wanted.values())
     for name, gradient in wanted.items():
         error = (found[name] - gradient).norm()
-        assert error <= tolerance * gradient.norm() + 1e-8, name
+        assert error <= tolerance * gradient.norm() + noise, name
 
 
 @pytest.mark.parametrize("sizes", [{}, {"width": 256, "heads": 4, "ffn": 384}], ids=["D8", "D64"])

@@ -47,14 +47,16 @@ class RandomBatches:
 
 
 def trainer(contexts_per_pass: int = 4, **changes: Any) -> Trainer:
-    config = tiny_config(Path("unused"), micro_batch_symbols=contexts_per_pass * CONTEXT, **changes)
-    model = LanguageModel(config.model_for(SYMBOL_COUNT), seed=5)
+    values = {"micro_batch_symbols": contexts_per_pass * CONTEXT, "precision": "float32"}
+    config = tiny_config(Path("unused"), **(values | changes))
+    place = place_for(config)
+    model = LanguageModel(config.model_for(SYMBOL_COUNT), seed=5).to(place.device)
     return Trainer(
         model=model,
         optimizer=build_optimizer(model, config.optimizer),
         loader=RandomBatches(),
         config=config,
-        place=place_for(config),
+        place=place,
         total_steps=config.total_steps,
     )
 
@@ -78,11 +80,11 @@ def test_the_loss_is_the_mean_over_trained_positions() -> None:
     batch = made.loader.batch(0)
     with torch.no_grad():
         logits = made.model.logits(
-            torch.from_numpy(batch.inputs).long(),
-            torch.from_numpy(batch.document_ids).long(),
-            torch.from_numpy(batch.position_ids).long(),
+            made.place.integers(batch.inputs),
+            made.place.integers(batch.document_ids),
+            made.place.integers(batch.position_ids),
         )[:, :, 0]
-    targets = torch.from_numpy(batch.targets[..., 0]).long()
+    targets = made.place.integers(batch.targets[..., 0])
     kept = targets != IGNORED_TARGET
     expected = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
     assert trained_positions(batch.targets) == int(kept.sum())

@@ -53,8 +53,10 @@ class PlainTransformer(nn.Module):
 
     def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of ``targets`` ``[B, N]``."""
-        frequency = 10_000.0 ** (-torch.arange(0, self.head_width, 2) / self.head_width)
-        angles = torch.arange(ids.shape[1])[:, None] * torch.cat([frequency, frequency])
+        exponents = -torch.arange(0, self.head_width, 2, device=ids.device) / self.head_width
+        frequency = 10_000.0**exponents
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        angles = positions[:, None] * torch.cat([frequency, frequency])
         cos, sin = angles.cos(), angles.sin()
         x = self.embedding(ids)
         for layer in self.layers:

@@ -1,14 +1,16 @@
-"""Training speed: forward and backward, float32, four documents per context, one context a step.
+"""Training speed: forward and backward, four documents per context, one context a step.
 
-Sizes: width 384, 6 layers, 6 heads, FFN 1024, window 512, chunk 8, vocabulary 320. The yardstick
-is a plain causal transformer of the same sizes without document masks; everything is measured in
-turn in one process, so that a busy machine slows all of it alike. A second row per case sets the
-needed operations beside the machine's matrix products; a last one is the peak memory.
+On a CPU in float32 with the laptop's sizes, on a GPU under bfloat16 autocast with those of the
+paper's 0.5B model. The yardstick is a plain causal transformer of the same sizes without document
+masks; everything is measured in turn in one process, so that a busy machine slows all of it alike.
+A second row per case sets the needed operations beside the machine's matrix products; on a CPU a
+last one is the peak memory.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from statistics import median
 
 import torch
@@ -16,21 +18,76 @@ import torch
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow
 from proxylm.bench.train_memory import peak_training_bytes
-from proxylm.bench.train_step import Step, document_layout, laptop_step, symbols
+from proxylm.bench.train_step import Step, document_layout, model_step, symbols
+from proxylm.device import resolve_device
+from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
 from proxylm.models.presets import preset
-from proxylm.symbols import vocabulary_size
+from proxylm.training.device import Place
 
 PEAK_MEMORY_LIMIT_BYTES = 2.9e9
-_MATRIX_SIZE = 2048
 _REPEATS = 3
+# One product alone is over before a GPU has told that it is.
+_PRODUCTS_PER_TIMING = 8
 
 
-def run_train_benchmark(*, repeats: int = _REPEATS) -> list[BenchmarkRow]:
-    """All rows: ``train/{eva,llama}/{4096,8192}``, their ``/flops``, and peak memory at 8192."""
-    rows = _rows_at(4096, {"eva": "laptop", "llama": "laptop-causal"}, repeats)
-    rows += _rows_at(8192, {"eva": "laptop"}, repeats)
-    peak = BenchmarkRow(
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What is measured on a kind of device.
+
+    Attributes:
+        place: device and precision.
+        preset: the EVA model; ``llama`` is causal attention in its sizes.
+        cases: per context length, which of ``eva`` and ``llama`` are measured.
+        matrix_size: rows and columns of the products that tell the machine's peak.
+    """
+
+    place: Place
+    preset: str
+    cases: dict[int, tuple[str, ...]]
+    matrix_size: int
+
+    def config(self, case: str, context: int) -> ModelConfig:
+        """The model of one case."""
+        eva = preset(self.preset, context=context)
+        if case == "eva":
+            return eva
+        attention = {"kind": "causal", "kv_heads": eva.heads}
+        return preset(self.preset, context=context, attention=attention)
+
+
+def scale_of(device: torch.device) -> Scale:
+    """The laptop's sizes, or those that fill a GPU."""
+    if device.type == "cuda":
+        return Scale(
+            place=Place(device=device, autocast=True),
+            preset="evabyte-0.5b",
+            cases={16_384: ("eva", "llama")},
+            matrix_size=8192,
+        )
+    return Scale(
+        place=Place(device=device, autocast=False),
+        preset="laptop",
+        cases={4096: ("eva", "llama"), 8192: ("eva",)},
+        matrix_size=2048,
+    )
+
+
+def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list[BenchmarkRow]:
+    """Rows ``train/{eva,llama}/<context>`` and their ``/flops``; on a CPU also peak memory at 8192.
+
+    Raises:
+        UsageError: see ``resolve_device``.
+    """
+    scale = scale_of(resolve_device(device))
+    rows = [row for context in scale.cases for row in _rows_at(context, scale, repeats)]
+    if scale.place.device.type == "cpu":
+        rows.append(_peak_memory())
+    return rows
+
+
+def _peak_memory() -> BenchmarkRow:
+    return BenchmarkRow(
         case="train/eva/8192/peak-memory",
         value=peak_training_bytes(),
         unit="bytes",
@@ -38,17 +95,16 @@ def run_train_benchmark(*, repeats: int = _REPEATS) -> list[BenchmarkRow]:
         yardstick_is="stated limit for the whole process",
         lower_is_better=True,
     )
-    return [*rows, peak]
 
 
-def _rows_at(context: int, cases: dict[str, str], repeats: int) -> list[BenchmarkRow]:
-    steps: dict[str, Step] = {case: laptop_step(name, context) for case, name in cases.items()}
-    steps |= {"plain": _plain_step(context), "product": _matrix_product_step()}
-    seconds = _in_turn(steps, repeats)
-    peak_flops = 2 * _MATRIX_SIZE**3 / seconds["product"]
+def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
+    configs = {case: scale.config(case, context) for case in scale.cases[context]}
+    steps = {case: model_step(config, scale.place) for case, config in configs.items()}
+    steps |= {"plain": _plain_step(scale, context), "product": _matrix_product_step(scale)}
+    seconds = _in_turn(steps, scale.place.device, repeats)
+    peak_flops = _PRODUCTS_PER_TIMING * 2 * scale.matrix_size**3 / seconds["product"]
     rows = []
-    for case, name in cases.items():
-        flops = training_flops(preset(name, context=context), document_layout(context))
+    for case, config in configs.items():
         speed = BenchmarkRow(
             case=f"train/{case}/{context}",
             value=context / seconds[case],
@@ -58,39 +114,59 @@ def _rows_at(context: int, cases: dict[str, str], repeats: int) -> list[Benchmar
         )
         used = BenchmarkRow(
             case=f"train/{case}/{context}/flops",
-            value=flops / seconds[case],
+            value=training_flops(config, document_layout(context)) / seconds[case],
             unit="FLOP/s",
             yardstick=peak_flops,
-            yardstick_is=f"product of two {_MATRIX_SIZE} x {_MATRIX_SIZE} matrices",
+            yardstick_is=f"product of two {scale.matrix_size} x {scale.matrix_size} matrices",
         )
         rows += [speed, used]
     return rows
 
 
-def _in_turn(steps: dict[str, Step], repeats: int) -> dict[str, float]:
-    # Median seconds of each; the first round warms up and does not count.
+def _in_turn(steps: dict[str, Step], device: torch.device, repeats: int) -> dict[str, float]:
+    # Median seconds of each; the first round warms up (and compiles) and does not count.
     timings: dict[str, list[float]] = {case: [] for case in steps}
     for repeat in range(repeats + 1):
         for case, step in steps.items():
             start = time.perf_counter()
             step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             if repeat:
                 timings[case].append(time.perf_counter() - start)
     return {case: median(values) for case, values in timings.items()}
 
 
-def _plain_step(context: int) -> Step:
-    model = PlainTransformer(vocabulary=vocabulary_size(0), width=384, layers=6, heads=6, ffn=1024)
-    ids = symbols(context)
+def _plain_step(scale: Scale, context: int) -> Step:
+    sizes = scale.config("eva", context)
+    device = scale.place.device
+    model = PlainTransformer(
+        vocabulary=sizes.vocabulary_size,
+        width=sizes.width,
+        layers=sizes.layers,
+        heads=sizes.heads,
+        ffn=sizes.ffn,
+    ).to(device)
+    ids = symbols(context).to(device)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        model(ids, ids.roll(-1, dims=1)).backward()
+        with scale.place.precision():
+            loss = model(ids, ids.roll(-1, dims=1))
+        loss.backward()
 
     return step
 
 
-def _matrix_product_step() -> Step:
-    matrix = torch.ones(_MATRIX_SIZE, _MATRIX_SIZE)
+def _matrix_product_step(scale: Scale) -> Step:
+    size, on_gpu = scale.matrix_size, scale.place.autocast
+    # Random values: a GPU multiplies constant ones faster than it multiplies a model's.
+    matrix = torch.randn(size, size, device=scale.place.device)
+    matrix = matrix.to(torch.bfloat16 if on_gpu else torch.float32)
     product = torch.empty_like(matrix)
-    return lambda: torch.mm(matrix, matrix, out=product)
+
+    def step() -> None:
+        for _ in range(_PRODUCTS_PER_TIMING):
+            torch.mm(matrix, matrix, out=product)
+
+    return step

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxylm.bench.train_step import laptop_step
+import torch
+
+from proxylm.bench.train_step import model_step
+from proxylm.models.presets import preset
+from proxylm.training.device import Place
 
 CONTEXT = 8192
 STEPS = 2
@@ -36,7 +40,8 @@ def peak_memory_bytes() -> int:
 
 def main() -> None:
     """Train a few steps, print the peak."""
-    step = laptop_step("laptop", CONTEXT)
+    place = Place(device=torch.device("cpu"), autocast=False)
+    step = model_step(preset("laptop", context=CONTEXT), place)
     for _ in range(STEPS):
         step()
     print(peak_memory_bytes())

@@ -1,4 +1,4 @@
-"""The step that is measured: forward and backward of a laptop-size model on one packed context."""
+"""The step that is measured: forward and backward of a model on one packed context."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.models.presets import preset
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
+from proxylm.training.device import Place
 
 _DOCUMENT_STARTS = (0.21, 0.55, 0.77)
 
 Step = Callable[[], object]
 
 
-def laptop_step(name: str, context: int) -> Step:
-    """Forward and backward of a preset over one context of four documents."""
-    model = LanguageModel(preset(name, context=context))
-    ids = symbols(context)
-    documents = torch.from_numpy(document_layout(context))
+def model_step(config: ModelConfig, place: Place) -> Step:
+    """Forward and backward of a new model over one context of four documents."""
+    model = LanguageModel(config).to(place.device)
+    ids = symbols(config.context).to(place.device)
+    documents = torch.from_numpy(document_layout(config.context)).to(place.device)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        model.loss(ids, ids.roll(-1, dims=1)[..., None], documents).loss.backward()
+        with place.precision():
+            report = model.loss(ids, ids.roll(-1, dims=1)[..., None], documents)
+        report.loss.backward()
 
     return step
 

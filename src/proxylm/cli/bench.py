@@ -40,14 +40,17 @@ def prepare(json: JsonOption = False) -> None:
 
 
 @app.command()
-def train(json: JsonOption = False) -> None:
+def train(
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: larger sizes.")] = "cpu",
+    json: JsonOption = False,
+) -> None:
     """Forward and backward of a training step, beside a plain transformer and matrix products.
 
     Example: proxylm bench train --json
     """
     from proxylm.bench.train import run_train_benchmark
 
-    _print("train", run_train_benchmark(), as_json=json)
+    _print("train", run_train_benchmark(device), as_json=json)
 
 
 @app.command()

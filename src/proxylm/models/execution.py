@@ -1,13 +1,15 @@
 """How a forward runs its blocks: the one place that looks at the device.
 
 ``CpuExecution`` uses the hand-written halves of ``proxylm.models.cpu``; ``ModuleExecution`` runs
-the plain modules with a form of attention (FlexAttention on a GPU, the dense reference elsewhere).
+the plain modules with a form of attention (compiled, with FlexAttention, on a GPU; as they are,
+with the dense reference, elsewhere).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,6 +24,10 @@ from proxylm.models.cpu.step import step_block
 from proxylm.models.feed import Feed
 from proxylm.models.flex import FlexForm
 from proxylm.models.rotary import Rotation, rotation_of
+
+# One context or several, one tile or several, with and without gradients: each may need kernels of
+# its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
+_COMPILED_FORMS = 64
 
 BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
 
@@ -43,7 +49,24 @@ class ModuleExecution(Execution):
 
     def run(self, block: Block, x: Tensor) -> Tensor:
         """See the base class."""
-        return block(x, self.rotation, self.form)
+        return _whole_block_on(x.device.type)(block, x, self.rotation, self.form)
+
+
+WholeBlock = Callable[[Block, Tensor, Rotation, AttentionForm], Tensor]
+
+
+def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
+    out: Tensor = block(x, rotation, form)
+    return out
+
+
+@cache
+def _whole_block_on(device_type: str) -> WholeBlock:
+    if device_type != "cuda":
+        return _whole_block
+    # Uncompiled, every small operation is a pass through memory. (torch's own annotations do not
+    # know the limit.)
+    return torch.compile(_whole_block, recompile_limit=_COMPILED_FORMS)  # type: ignore[call-overload]
 
 
 class CpuExecution(Execution):
