@@ -56,4 +56,16 @@ def test_rows_have_their_yardsticks(monkeypatch):
     ]
     assert rows["train/eva/4096"].value == 2048 and rows["train/eva/4096"].ratio == 2.0
     assert rows["train/eva/4096/flops"].value == pytest.approx(4096 * 72e6 / 2, rel=0.05)
+    eight_products = 8 * 2 * 2048**3
+    assert rows["train/eva/4096/flops"].yardstick == pytest.approx(eight_products / 0.1)
     assert rows["train/eva/8192/peak-memory"].ratio == 2.0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_both_cases_have_the_same_sizes(device):
+    scale = train.scale_of(torch.device(device))
+    for context, cases in scale.cases.items():
+        eva, llama = (scale.config(case, context) for case in ("eva", "llama"))
+        assert "eva" in cases and eva.context == llama.context == context
+        assert llama.attention.kind == "causal" and llama.attention.kv_heads == eva.heads
+        assert llama.model_copy(update={"attention": eva.attention}) == eva

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gradients import assert_gradients_close, loss_and_gradients
 
 from proxylm.errors import DataError
 from proxylm.models.config import CausalAttention, EvaAttention
@@ -15,21 +16,6 @@ from proxylm.models.rotary import Rotation, rotation_of
 
 EVA = EvaAttention(window=32, chunk=8)
 LENGTHS = [1, 5, 32, 33, 64, 150, 300]
-
-
-def loss_and_gradients(model, ids, documents):
-    model.zero_grad()
-    targets = ids.roll(-1, dims=1)[..., None]
-    report = model.loss(ids, targets, documents)
-    report.loss.backward()
-    return report.loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters()}
-
-
-def assert_gradients_close(found, wanted, tolerance=3e-6):
-    assert found.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        error = (found[name] - gradient).norm()
-        assert error <= tolerance * gradient.norm() + 1e-9, name
 
 
 @pytest.mark.parametrize("length", LENGTHS)

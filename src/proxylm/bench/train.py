@@ -159,10 +159,9 @@ def _plain_step(scale: Scale, context: int) -> Step:
 
 
 def _matrix_product_step(scale: Scale) -> Step:
-    size, on_gpu = scale.matrix_size, scale.place.autocast
-    # Random values: a GPU multiplies constant ones faster than it multiplies a model's.
-    matrix = torch.randn(size, size, device=scale.place.device)
-    matrix = matrix.to(torch.bfloat16 if on_gpu else torch.float32)
+    size, place = scale.matrix_size, scale.place
+    dtype = torch.bfloat16 if place.autocast else torch.float32
+    matrix = torch.randn(size, size, device=place.device, dtype=dtype)
     product = torch.empty_like(matrix)
 
     def step() -> None:

@@ -2,8 +2,8 @@
 
 Shapes: ``B`` contexts, ``N`` positions, window ``W``, chunk ``C``, ``M`` chunk summaries that some
 query can see. Documents are attention segments: ``document_ids`` ``[B, N]`` is non-decreasing.
-The rules are plain functions of broadcastable index tensors, so that the dense reference, the
-tests and FlexAttention's ``mask_mod`` evaluate the same code.
+The rules are plain functions of broadcastable index tensors. What computes from runs of positions
+instead (``cpu.runs``, ``flex``) is tested against the dense masks made of them.
 """
 
 from __future__ import annotations
