@@ -20,6 +20,10 @@ class UsageError(ProxylmError):
     exit_status = 2
 
 
+class DataNotAtHandError(UsageError):
+    """Data is needed that no file was given for; the message says where it was looked for."""
+
+
 class DataError(ProxylmError):
     """A corpus, a view store or a document cannot be used as it is."""
 

@@ -93,7 +93,7 @@ def test_what_is_lacking_is_named() -> None:
     assert "has room for 256" in reasons["tokens"]
     assert reasons["translation"] == "HumanEval is not at hand"
     # The option of the command for all benchmarks, not that of the one for MBPP.
-    assert "give its file with --mbpp (" in reasons["mbpp"]
+    assert "give its file with --mbpp" in reasons["mbpp"]
 
 
 def test_what_was_named_must_be_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxylm.compressors.contract import Compressor
-from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
+from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import evaluate_code
@@ -197,12 +197,11 @@ def _benchmarks(selection: Selection, left_out: dict[str, str]) -> list[Benchmar
     found = []
     for name, path in selection.benchmarks.items():
         try:
-            found.append(load_benchmark(name, path).select(limit=selection.limit))
-        except ProxylmError as error:
-            if path is not None:
-                raise
-            # One command for all benchmarks has an option for each one's file.
-            left_out[name] = str(error).replace("--data", f"--{name}")
+            benchmark = load_benchmark(name, path, option=f"--{name}")
+        except DataNotAtHandError as error:
+            left_out[name] = str(error)
+        else:
+            found.append(benchmark.select(limit=selection.limit))
     return found
 
 

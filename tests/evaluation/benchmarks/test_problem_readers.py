@@ -120,7 +120,7 @@ def test_evalplus_data_is_found_by_variable_or_package(monkeypatch: pytest.Monke
     assert len(load_benchmark("mbpp-plus").problems) == 4
     monkeypatch.delenv("HUMANEVAL_OVERRIDE_PATH", raising=False)
     monkeypatch.setitem(sys.modules, "evalplus", None)
-    with pytest.raises(UsageError, match=r"not installed.*--data.*HUMANEVAL_OVERRIDE_PATH"):
+    with pytest.raises(UsageError, match=r"HUMANEVAL_OVERRIDE_PATH .*not installed: .*--data"):
         load_benchmark("humaneval-plus")
     lines = (DATA / "HumanEvalPlus.jsonl").read_text().splitlines()
     package = types.ModuleType("evalplus.data")
@@ -135,7 +135,7 @@ def test_evalplus_data_is_found_by_variable_or_package(monkeypatch: pytest.Monke
         raise OSError("no route to host")
 
     package.get_human_eval_plus = no_network  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="could not fetch its data"):
+    with pytest.raises(UsageError, match="could not fetch it"):
         load_benchmark("humaneval-plus")
 
 
@@ -156,7 +156,7 @@ def test_single_problems_and_limits() -> None:
 def test_names_are_checked() -> None:
     with pytest.raises(UsageError, match="no benchmark 'humanevil'; there are: humaneval, "):
         load_benchmark("humanevil")
-    with pytest.raises(UsageError, match="MBPP comes with no package"):
+    with pytest.raises(UsageError, match="MBPP .* comes with no package: .*--data"):
         load_benchmark("mbpp")
     assert all(name == name.lower() for name in BENCHMARKS)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proxylm.errors import UsageError
+from proxylm.errors import DataNotAtHandError, UsageError
 from proxylm.evaluation.benchmarks import humaneval, mbpp, plus
 from proxylm.evaluation.benchmarks.problem import Benchmark
 
 
 def _load_mbpp(path: Path | None) -> Benchmark:
     if path is None:
-        raise UsageError("MBPP comes with no package: give its file with --data (mbpp.jsonl)")
+        raise DataNotAtHandError("MBPP (mbpp.jsonl) comes with no package")
     return mbpp.load_mbpp(path)
 
 
@@ -24,13 +24,22 @@ BENCHMARKS: dict[str, Callable[[Path | None], Benchmark]] = {
 }
 
 
-def load_benchmark(name: str, path: Path | None = None) -> Benchmark:
+def load_benchmark(name: str, path: Path | None = None, *, option: str = "--data") -> Benchmark:
     """A benchmark by name, from a file of the user's or from where it is found without one.
 
+    Args:
+        name: one of ``BENCHMARKS``.
+        path: its file.
+        option: how the user gives that file, for the message.
+
     Raises:
-        UsageError: there is no such benchmark, or it cannot be found without a file.
+        UsageError: there is no such benchmark.
+        DataNotAtHandError: it cannot be found without a file.
         DataError: its file cannot be read.
     """
     if name not in BENCHMARKS:
         raise UsageError(f"no benchmark '{name}'; there are: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name](path)
+    try:
+        return BENCHMARKS[name](path)
+    except DataNotAtHandError as error:
+        raise DataNotAtHandError(f"{error}: give its file with {option}") from None

