@@ -40,12 +40,29 @@ def endless(model: LanguageModel) -> LanguageModel:
     return model
 
 
-def save_small_run(run: Path, *, compressor_fingerprint: str | None = None, **model: Any) -> None:
+def save_small_run(
+    run: Path,
+    *,
+    compressor_fingerprint: str | None = None,
+    data_fingerprint: str = "d",
+    **model: Any,
+) -> None:
     """A run folder whose only checkpoint holds ``small_model(**model)``."""
-    save_run(run, small_model(**model), compressor_fingerprint=compressor_fingerprint)
+    save_run(
+        run,
+        small_model(**model),
+        compressor_fingerprint=compressor_fingerprint,
+        data_fingerprint=data_fingerprint,
+    )
 
 
-def save_run(run: Path, made: LanguageModel, *, compressor_fingerprint: str | None = None) -> None:
+def save_run(
+    run: Path,
+    made: LanguageModel,
+    *,
+    compressor_fingerprint: str | None = None,
+    data_fingerprint: str = "d",
+) -> None:
     """A run folder whose only checkpoint holds this model."""
     save_checkpoint(
         run / CHECKPOINTS_FOLDER,
@@ -55,7 +72,7 @@ def save_run(run: Path, made: LanguageModel, *, compressor_fingerprint: str | No
         state=TrainingState(step=10),
         origin=Origin(
             configuration_hash="c",
-            data_fingerprint="d",
+            data_fingerprint=data_fingerprint,
             compressor_fingerprint=compressor_fingerprint,
         ),
     )

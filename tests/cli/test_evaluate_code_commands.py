@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from proxylm.evaluation.generation.writers import weights_fingerprint
 from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.views.manifest import Manifest
 from small_models import save_small_run
 from units_store import write_units_store
 
@@ -34,8 +36,14 @@ def run(tmp_path: Path) -> Path:
     """A run of random weights whose store, with its compressor, is at hand."""
     folder = tmp_path / "run"
     fingerprint = load_compressor(UNITS).fingerprint
-    save_small_run(folder, seed=6, sharpness=8, compressor_fingerprint=fingerprint)
     store = write_units_store(tmp_path / "store")
+    save_small_run(
+        folder,
+        seed=6,
+        sharpness=8,
+        compressor_fingerprint=fingerprint,
+        data_fingerprint=Manifest.joint_fingerprint([store.manifest]),
+    )
     config = {"data": [{"store": str(store.folder), "view": "units"}]}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
@@ -43,8 +51,9 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def evaluate(run: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(name: str, *arguments: object) -> dict[str, Any]:
-        assert run_command(["evaluate", name, str(run), *map(str, arguments), "--json"]) == 0
+    def call(name: str, *arguments: object, status: int = 0) -> dict[str, Any]:
+        command = ["evaluate", name, str(run), *map(str, arguments), "--json"]
+        assert run_command(command) == status
         return json.loads(capsys.readouterr().out)
 
     return call
@@ -166,13 +175,15 @@ def test_everything_at_hand_twice_the_same(
         "recode",
         "translation",
         "left_out",
+        "failed",
         "about",
         "complete",
     }
     assert set(result["humaneval"]) == {"bytes", "tokens"}
     assert result["held-out bits per byte"]["bytes"]["documents"] == 1
     assert set(result["left_out"]) <= {"humaneval-plus", "mbpp-plus", "lm-eval"}
-    assert json.loads((run / "evaluation" / "all.json").read_text()) == result
+    [kept] = (run / "evaluation").iterdir()
+    assert json.loads(kept.read_text()) == result
     assert evaluate(*arguments, "--out", tmp_path / "again") == result
     assert run_command(["evaluate", *map(str, [arguments[0], run, *arguments[1:]])]) == 0
     table = capsys.readouterr().out
@@ -192,8 +203,7 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
         "checkpoint": checkpoint.name,
         "weights": weights_fingerprint(proxylm.load(run).module),
         "compressor": load_compressor(UNITS).fingerprint,
-        "data": {"humaneval": str(HUMANEVAL)}
-        | {name: None for name in ("humaneval-plus", "mbpp-plus") if name in result},
+        "data": result["about"]["data"],
         "generation": {
             "samples": 2,
             "temperature": 0.8,
@@ -230,17 +240,52 @@ def test_an_interrupt_of_all_loses_no_report(
     command = ["evaluate", "all", str(checkpoint), "--humaneval", str(HUMANEVAL), "--limit", "1"]
     assert run_command(command) == 130
     assert "proxylm: interrupted; run again" in capsys.readouterr().err
-    written = json.loads((run / "evaluation" / f"all-{checkpoint.name}.json").read_text())
+    [kept] = (run / "evaluation").glob("all-????????.partial.json")
+    written = json.loads(kept.read_text())
     assert set(written) >= {"about", "humaneval", "held-out bits per byte"}
     assert written["complete"] is False
 
 
 def test_all_of_a_damaged_store(evaluate: Command, run: Path) -> None:
     (run.parent / "store" / "manifest.json").write_text("{")
-    result = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
-    assert "manifest.json" in result["left_out"]["tokens"]
-    assert "manifest.json" in result["left_out"]["held-out bits per byte (bytes)"]
+    result = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1, status=1)
+    assert "manifest.json" in result["failed"]["tokens"]
+    assert "manifest.json" in result["failed"]["held-out bits per byte (bytes)"]
+    assert "tokens" not in result["left_out"]
     assert result["humaneval"]["bytes"]["problems"] == 1
+    assert result["complete"]
+
+
+def test_all_knows_that_the_data_has_changed(evaluate: Command, run: Path) -> None:
+    """A store that was prepared anew may hold out what the model has been trained on."""
+    same = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    assert set(same["held-out bits per byte"]) == {"bytes", "tokens"}
+    compressor = load_compressor(UNITS).fingerprint
+    shutil.rmtree(run / "checkpoints")
+    save_small_run(run, compressor_fingerprint=compressor, data_fingerprint="another")
+    result = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    assert "held-out bits per byte" not in result
+    reason = result["left_out"]["held-out bits per byte (bytes)"]
+    assert "has changed since the training (another → " in reason
+
+
+def test_all_keeps_each_result(evaluate: Command, run: Path) -> None:
+    """Another selection's result, or a stopped run's, does not take a whole one's place."""
+    one = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    two = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 2)
+    kept = [json.loads(file.read_text()) for file in (run / "evaluation").iterdir()]
+    assert sorted(kept, key=lambda result: result["about"]["limit"]) == [one, two]
+
+
+def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Path) -> None:
+    arguments = ["all", "--humaneval", HUMANEVAL, "--limit", 1, "--generate"]
+    whole = evaluate(*arguments, "--max-new-bytes", 3)
+    [samples] = (run / "evaluation").glob("humaneval-bytes-*/samples.jsonl")
+    samples.write_text(samples.read_text().replace("plain", "plane"))
+    result = evaluate(*arguments, "--max-new-bytes", 3, status=1)
+    assert set(result["failed"]) == {"humaneval (bytes)"}
+    assert f"{samples}:1: damaged line" in result["failed"]["humaneval (bytes)"]
+    assert result["translation"] == whole["translation"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -79,6 +80,35 @@ def test_windows_and_limits_are_passed_on(
     result = evaluate(capsys, run, folder / "b.txt", *options)
     assert result["total"]["bits_per_byte"] == pytest.approx(expected, rel=1e-6)
     assert len(evaluate(capsys, run, folder, "--limit-bytes", "3")["documents"]) == 1
+
+
+def test_the_result_says_how_it_was_read(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = proxylm.load(run).config.context
+    about = evaluate(capsys, run, folder / "b.txt")["about"]
+    assert (about["context"], about["stride"]) == (context, context // 2)
+    assert (about["store"], about["held_out"], about["limit_bytes"]) == (None, False, None)
+    options = ["--context", "16", "--stride", "5", "--limit-bytes", "9"]
+    about = evaluate(capsys, run, folder / "b.txt", *options)["about"]
+    assert (about["context"], about["stride"], about["limit_bytes"]) == (16, 5, 9)
+
+
+def test_a_file_that_cannot_be_read_does_not_cost_the_others(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = gzip.compress(b'{"text": "one"}\n' * 100)
+    (folder / "z.jsonl.gz").write_bytes(whole[:-12])
+    expected = evaluate(capsys, run, *(folder / name for name in sorted(TEXTS)))
+    assert expected["complete"]
+    assert run_command(["evaluate", "bpb", str(run), str(folder), "--json"]) == 1
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    whole_files = len(expected["documents"])
+    assert result["documents"][:whole_files] == expected["documents"]
+    assert {row["raw_bytes"] for row in result["documents"][whole_files:]} == {3}
+    assert not result["complete"]
+    assert "z.jsonl.gz" in output.err.splitlines()[-1]
 
 
 def test_reading_as_a_compressor(

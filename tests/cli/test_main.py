@@ -85,6 +85,16 @@ def test_every_command_shows_an_example(capsys, path):
     assert "Example: proxylm" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("path", command_paths(cli.app), ids=" ".join)
+def test_no_help_text_looks_like_markup(path):
+    """What stands in brackets would be taken for a style's name, and left out."""
+    command = typer.main.get_command(cli.app)
+    for name in path:
+        command = command.commands[name]
+    texts = [command.help, *[getattr(one, "help", None) for one in command.params]]
+    assert [text for text in texts if text and "[" in text] == []
+
+
 def test_emit_prints_one_json_object(capsys):
     from proxylm.cli.output import emit
 

@@ -150,7 +150,7 @@ def bits_per_byte(model: ByteModel, before: list[int], solution: bytes) -> float
 def test_translation_from_neural_codes(tmp_path: Path) -> None:
     size = vocabulary_size(neural().symbol_count)
     model = ByteModel(small_model(seed=3, sharpness=8, vocabulary_size=size, context=1024))
-    one = Benchmark(name="one", problems=(PROBLEM,), stop=())
+    one = Benchmark(name="one", problems=(PROBLEM,), stop=(), origin="test")
     [symbols] = neural().compress([PROBLEM.prompt + PROBLEM.solution])
     assert symbols.max() >= 256, "symbols that a byte could not be"
     prefix = [BOS, COMPRESSED_OPEN, *compressed(symbols), COMPRESSED_CLOSE, RAW_OPEN]

@@ -233,7 +233,7 @@ def robust_form(nominal: Sequence[bytes], variant: Sequence[bytes]) -> RobustBit
             replace(PROBLEM, task_id=f"T/{index}", solution=solution)
             for index, solution in enumerate(solutions)
         ]
-        return Benchmark(name="recode", problems=tuple(problems), stop=())
+        return Benchmark(name="recode", problems=tuple(problems), stop=(), origin="test")
 
     perturbations = {"one": [form(variant)]}
     data = FamilyData(family=FAMILIES[0], nominal=form(nominal), perturbations=perturbations)

@@ -26,6 +26,7 @@ lm_eval = pytest.importorskip("lm_eval", reason="needs the extra 'lm-eval'")
 from proxylm.evaluation.lm_harness import (  # noqa: E402 - only where lm-eval is
     OLMES_TASKS,
     HarnessModel,
+    average_of,
     evaluate_with_harness,
     find_tasks,
 )
@@ -120,7 +121,9 @@ def test_a_task_from_local_data(task: str) -> None:
     right = BytesWriter(ReplayModel((), module=ScriptedModule(scripts)))
     found = find_tasks([task])
     report = evaluate_with_harness(right, found)
-    assert report.tasks == {"letters": {"acc": 1.0, "acc_norm": 1.0, "documents": 3}}
+    assert report.tasks == {
+        "letters": {"acc": 1.0, "acc_norm": 1.0, "documents": 3, "num_fewshot": 0}
+    }
     assert report.average == 1.0
     wrong = BytesWriter(ReplayModel((), module=ScriptedModule(scripts[:1])))
     report = evaluate_with_harness(wrong, found, limit=1)
@@ -182,6 +185,32 @@ def test_errors_of_the_harness_are_one_line_with_the_task(
     with pytest.raises(DataError, match=rf"letters\.yaml': cannot be used \(({reason}): ") as error:
         evaluate_with_harness(writer, found)
     assert "\n" not in str(error.value)
+
+
+def test_a_task_that_fails_does_not_cost_the_others(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    definition = yaml.safe_load(Path(task).read_text())
+    broken = tmp_path / "broken.yaml"
+    # The harness loads it with its first document; the second has no prompt.
+    text = "{{question / 2 if 'follows y' in question else question}}"
+    broken.write_text(yaml.safe_dump(definition | {"task": "broken", "doc_to_text": text}))
+    save_small_run(tmp_path / "run")
+    command = ["evaluate", "lm-eval", str(tmp_path / "run"), "--tasks", f"{broken},{task}"]
+    assert run_command([*command, "--json"]) == 1
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert set(result["tasks"]) == {"letters"}
+    assert result["average"] is None
+    assert "TypeError" in result["failed"][str(broken)]
+    assert output.err.splitlines()[-1].startswith(f"proxylm: task '{broken}': cannot be used")
+
+
+def test_the_average_prefers_normalized_accuracy() -> None:
+    tasks = {"a": {"acc": 0.2, "acc_norm": 0.6, "documents": 1}, "b": {"acc_norm": 0.1, "acc": 0.3}}
+    assert average_of(tasks) == pytest.approx(0.35)
+    assert average_of(tasks | {"c": {"acc": 0.5}}) == pytest.approx(0.4)
+    assert average_of(tasks | {"c": {"exact_match": 0.5}}) is None
 
 
 def test_yaml_that_is_none_is_one_line(task: str) -> None:

@@ -274,5 +274,5 @@ def test_an_oracle_scores_one_and_its_opposite_none(task: str, tmp_path: Path) -
         for writer in writers_that_know(pairs):
             report = evaluate_with_harness(writer, tasks)
             scores = dict.fromkeys(miniature.metrics, score)
-            assert report.tasks == {task: {**scores, "documents": 2}}
+            assert report.tasks == {task: {**scores, "documents": 2, "num_fewshot": 0}}
             assert report.average == score

@@ -13,7 +13,7 @@ import typer
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.output import JsonOption, emit, note, table
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.evaluation.readings import Reading
@@ -59,10 +59,10 @@ def bpb(
         str, typer.Option(help="Field of JSON lines and Parquet that holds a document.")
     ] = "text",
     stride: Annotated[
-        int | None, typer.Option(help="Symbols per further window. [default: half the context]")
+        int | None, typer.Option(help="Symbols per further window. (default: half the context)")
     ] = None,
     context: Annotated[
-        int | None, typer.Option(help="Symbols per window. [default: as in training]")
+        int | None, typer.Option(help="Symbols per window. (default: as in training)")
     ] = None,
     limit_bytes: Annotated[
         int | None, typer.Option(min=1, help="Stop with the document that reaches this many bytes.")
@@ -97,12 +97,47 @@ def bpb(
         context=context,
         stride=stride,
     )
-    rows = list(_shown(scores))
+    rows, failure = _scored(scores)
     if left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         note(f"documents left out: {counts}")
-    about = about_model(loaded, model)
-    _report(rows, read_as or compressor or BYTES, left_out, about, as_json=json)
+    about = {
+        **about_model(loaded, model),
+        "store": None if store is None else str(store),
+        "held_out": held_out,
+        "limit_bytes": limit_bytes,
+        **_windows(loaded, content_format, context, stride),
+    }
+    if rows or failure is None:
+        read = read_as or compressor or BYTES
+        _report(rows, read, left_out, about, complete=failure is None, as_json=json)
+    if failure is not None:
+        raise failure
+
+
+def _scored(
+    scores: Iterable[DocumentScore],
+) -> tuple[list[DocumentScore], ProxylmError | None]:
+    """The scores; where a later document cannot be had, those before it, and why."""
+    rows: list[DocumentScore] = []
+    try:
+        for score in _shown(scores):
+            rows.append(score)
+    except DataError as error:
+        return rows, error
+    return rows, None
+
+
+def _windows(
+    model: ByteModel, content_format: Format, context: int | None, stride: int | None
+) -> dict[str, int]:
+    """The windows of documents longer than the context, in symbols."""
+    from proxylm.evaluation.readings import prefix_of
+    from proxylm.evaluation.windows import default_stride
+
+    size = context or model.config.context
+    prefix = prefix_of(model.module, content_format)
+    return {"context": size, "stride": stride or default_stride(size, len(prefix))}
 
 
 def _check_arguments(
@@ -184,6 +219,7 @@ def _report(
     left_out: Counter[str],
     about: dict[str, Any],
     *,
+    complete: bool,
     as_json: bool,
 ) -> None:
     from proxylm.evaluation.scoring import total_score
@@ -205,6 +241,7 @@ def _report(
         "documents": [_score_object(score) for score in scores],
         "total": _score_object(total),
         "left_out": dict(left_out),
+        "complete": complete,
     }
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
     emit(result, as_json=as_json, text=table(headers, rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from proxylm.evaluation.generation.writers import ProgramWriter
     from proxylm.inference.byte_model import ByteModel
 
-RESULT_FILE = "all.json"
-
 
 def _file_option(description: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(exists=True, help=description)
@@ -50,14 +49,14 @@ def _file_option(description: str) -> typer.models.OptionInfo:
 def evaluate_all(
     run: RunArgument,
     humaneval: Annotated[
-        Path | None, _file_option("HumanEval's file. [default: where its package has it]")
+        Path | None, _file_option("HumanEval's file. (default: where its package has it)")
     ] = None,
     humaneval_plus: Annotated[
-        Path | None, _file_option("HumanEvalPlus.jsonl.gz. [default: what EvalPlus finds]")
+        Path | None, _file_option("HumanEvalPlus.jsonl.gz. (default: what EvalPlus finds)")
     ] = None,
     mbpp: Annotated[Path | None, _file_option("MBPP's file.")] = None,
     mbpp_plus: Annotated[
-        Path | None, _file_option("MbppPlus.jsonl.gz. [default: what EvalPlus finds]")
+        Path | None, _file_option("MbppPlus.jsonl.gz. (default: what EvalPlus finds)")
     ] = None,
     recode: Annotated[Path | None, _file_option("ReCode's folder or archive.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="s of ReCode.")] = 5,
@@ -68,7 +67,7 @@ def evaluate_all(
     execute: ExecuteOption = False,
     generate: Annotated[
         bool | None,
-        typer.Option(help="Completions, judged only with --execute. [default: as --execute]"),
+        typer.Option(help="Completions, judged only with --execute. (default: as --execute)"),
     ] = None,
     samples: SamplesOption = 1,
     temperature: TemperatureOption = 0.0,
@@ -83,7 +82,7 @@ def evaluate_all(
         int | None, typer.Option(min=1, help="Held-out documents until so many bytes.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of everything written. [default: in RUN]")
+        Path | None, typer.Option(help="Folder of everything written. (default: in RUN)")
     ] = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
@@ -93,7 +92,7 @@ def evaluate_all(
 
     Likelihood forms always; with --generate also completions, with --execute pass@k and what
     follows from it. HumanEval comes with its package; name the other files. What is left out is
-    listed with its reason. all.json in the output folder has the result after each evaluation.
+    listed with its reason. The result is kept in the output folder, after each evaluation.
 
     Example: proxylm evaluate all runs/demo/proxy --limit 20
     """
@@ -144,26 +143,29 @@ def _evaluate(
         read_selection,
     )
     from proxylm.evaluation.run_data import run_data
-    from proxylm.files import write_json
+    from proxylm.evaluation.scoring import require_compressor
 
     choices.check()
     data = read_selection(selection)
     everything = Everything()
     chosen = _compressor(run, compressor, everything)
     model = load_for(run, choices, device)
+    if chosen is not None and compressor is not None:
+        require_compressor(
+            model.module,
+            model.compressor_fingerprint,
+            chosen.symbol_count,
+            chosen.fingerprint,
+        )
     everything.about = _about(model, run, choices, data)
     folder = out or evaluation_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / _result_file(run)
-    everything.changed = lambda so_far: write_json(target, so_far.to_json())
-    if not choices.execute:
-        note("nothing is executed: pass@k and what follows from it need --execute")
+    everything.changed = _kept_in(folder, everything.about)
     with shown_progress() as progress:
         generation = Generation(
             drawn=_jobs(choices, run, folder, progress),
             # As the single commands draw them, so that they find each other's samples.
             greedy=_jobs(
-                replace(choices, samples=1, temperature=0.0, top_p=1.0, seed=0),
+                replace(choices, samples=1, temperature=0.0),
                 run,
                 folder,
                 progress,
@@ -172,14 +174,34 @@ def _evaluate(
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
     left_out = "".join(f"\nleft out: {name}: {why}" for name, why in everything.left_out.items())
-    emit(everything.to_json(), as_json=as_json, text=table(rows[0], rows[1:]) + left_out)
+    failed = "".join(f"\nfailed: {name}: {why}" for name, why in everything.failed.items())
+    emit(everything.to_json(), as_json=as_json, text=table(rows[0], rows[1:]) + left_out + failed)
+    if everything.failed:
+        first, why = next(iter(everything.failed.items()))
+        others = len(everything.failed) - 1
+        raise ProxylmError(f"{first}: {why}" + (f" (and {others} more failed)" if others else ""))
 
 
-def _result_file(run: Path) -> str:
-    """``all.json``; a checkpoint's is named after it, since a run has many."""
-    from proxylm.evaluation.run_data import run_folder
+def _kept_in(folder: Path, about: dict[str, Any]) -> Callable[[Everything], None]:
+    """Keeps the result in a file that is named after what it is about; ``.partial`` until the end.
 
-    return RESULT_FILE if run_folder(run) == run else f"all-{run.resolve().name}.json"
+    So neither another selection, nor a run that is stopped, takes the place of a whole result.
+    """
+    from proxylm.files import write_json
+    from proxylm.fingerprint import fingerprint_of
+
+    content = {key: value for key, value in about.items() if key != "run"}
+    whole = folder / f"all-{fingerprint_of(content)[:8]}.json"
+    partial = whole.with_suffix(".partial.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    note(f"result: {whole}")
+
+    def keep(so_far: Everything) -> None:
+        write_json(partial, so_far.to_json())
+        if so_far.complete:
+            partial.replace(whole)
+
+    return keep
 
 
 def _compressor(run: Path, given: str | None, everything: Everything) -> Compressor | None:
@@ -191,19 +213,21 @@ def _compressor(run: Path, given: str | None, everything: Everything) -> Compres
     except ProxylmError as error:
         if given is not None:
             raise
-        everything.left_out[TokensWriter.read_as] = str(error)
+        everything.failed[TokensWriter.read_as] = str(error)
         return None
 
 
 def _about(
     model: ByteModel, run: Path, choices: GenerationChoices, data: SelectedData
 ) -> dict[str, Any]:
+    from proxylm.evaluation.recode.evaluation import recode_conditions
+
     selection = data.selection
-    files = {one.name: selection.benchmarks[one.name] for one in data.benchmarks}
-    if selection.recode is not None:
-        files["recode"] = selection.recode
+    forms = {one.name: [one] for one in data.benchmarks}
+    if data.recode is not None:
+        forms["recode"] = list(recode_conditions(data.recode).values())
     return {
-        **about_programs(model, run, choices, files),
+        **about_programs(model, run, choices, forms),
         "limit": selection.limit,
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,

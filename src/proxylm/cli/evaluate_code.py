@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
 DataOption = Annotated[
-    Path | None, typer.Option(help="The benchmark's file. [default: where its package has it]")
+    Path | None, typer.Option(help="The benchmark's file. (default: where its package has it)")
 ]
 PlusOption = Annotated[bool, typer.Option("--plus", help="The EvalPlus form, with its tests.")]
 
@@ -87,7 +87,7 @@ def humaneval(
         workers=workers,
     )
     benchmark = _benchmark("humaneval", plus, data, limit, problem)
-    _code(run, benchmark, data, choices, read_as, compressor, out, device, as_json=json)
+    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
 
 
 def mbpp(
@@ -131,7 +131,7 @@ def mbpp(
         workers=workers,
     )
     benchmark = _benchmark("mbpp", plus, data, limit, problem)
-    _code(run, benchmark, data, choices, read_as, compressor, out, device, as_json=json)
+    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
 
 
 def prompt_boundary(
@@ -142,6 +142,8 @@ def prompt_boundary(
     compressor: CompressorOption = None,
     execute: ExecuteOption = False,
     generate: GenerateOption = True,
+    max_new_bytes: MaxBytesOption = 2048,
+    max_new_tokens: MaxTokensOption = 512,
     limit: LimitOption = None,
     problem: ProblemOption = None,
     out: OutOption = None,
@@ -158,14 +160,20 @@ def prompt_boundary(
     from proxylm.cli.evaluation_tables import boundary_rows
     from proxylm.evaluation.prompt_boundary import evaluate_boundary
 
-    choices = GenerationChoices(generate=generate, execute=execute, workers=workers)
+    choices = GenerationChoices(
+        generate=generate,
+        execute=execute,
+        max_new_bytes=max_new_bytes,
+        max_new_tokens=max_new_tokens,
+        workers=workers,
+    )
     benchmark = _benchmark("humaneval", plus, data, limit, problem)
     writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
     name = f"prompt-boundary-{benchmark.name}"
     with shown_progress() as progress:
         job = job_of(choices, writer, name, run, out, progress)
         report = evaluate_boundary(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: data})
+    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
     _emit(report_object(report, about), boundary_rows(report), as_json=json)
 
 
@@ -183,6 +191,8 @@ def recode(
     temperature: TemperatureOption = 0.0,
     top_p: TopPOption = 1.0,
     seed: SeedOption = 0,
+    max_new_bytes: MaxBytesOption = 2048,
+    max_new_tokens: MaxTokensOption = 512,
     limit: LimitOption = None,
     problem: ProblemOption = None,
     out: OutOption = None,
@@ -197,7 +207,7 @@ def recode(
     Example: proxylm evaluate recode runs/demo/proxy --data recode-humaneval.tar.xz --no-generate
     """
     from proxylm.cli.evaluation_tables import recode_rows
-    from proxylm.evaluation.recode.evaluation import evaluate_recode
+    from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
     from proxylm.evaluation.recode.folder import load_recode
 
     if data is None:
@@ -209,6 +219,8 @@ def recode(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        max_new_bytes=max_new_bytes,
+        max_new_tokens=max_new_tokens,
         workers=workers,
     )
     families = [
@@ -218,7 +230,9 @@ def recode(
     with shown_progress() as progress:
         job = job_of(choices, writer, "recode", run, out, progress)
         report = evaluate_recode(writer, families, job)
-    about = about_programs(writer.model, run, choices, {"recode": data})
+    about = about_programs(
+        writer.model, run, choices, {"recode": list(recode_conditions(families).values())}
+    )
     _emit(report_object(report, about), recode_rows(report), as_json=json)
 
 
@@ -232,6 +246,7 @@ def translation(
     ] = False,
     execute: ExecuteOption = False,
     generate: GenerateOption = True,
+    max_new_bytes: MaxBytesOption = 2048,
     limit: LimitOption = None,
     problem: ProblemOption = None,
     out: OutOption = None,
@@ -252,7 +267,9 @@ def translation(
         evaluate_translation,
     )
 
-    choices = GenerationChoices(generate=generate, execute=execute, workers=workers)
+    choices = GenerationChoices(
+        generate=generate, execute=execute, max_new_bytes=max_new_bytes, workers=workers
+    )
     benchmark = _benchmark("humaneval", plus, data, limit, problem)
     chosen = compressor_for(run, compressor)
     if chosen is None:
@@ -262,7 +279,7 @@ def translation(
     with shown_progress() as progress:
         job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)
         report = evaluate_translation(writer, benchmark, job)
-    about = about_programs(model, run, choices, {benchmark.name: data})
+    about = about_programs(model, run, choices, {benchmark.name: [benchmark]})
     _emit(report_object(report, about), translation_rows(report), as_json=json)
 
 
@@ -278,7 +295,6 @@ def _benchmark(
 def _code(
     run: Path,
     benchmark: Benchmark,
-    data: Path | None,
     choices: GenerationChoices,
     read_as: str,
     compressor: str | None,
@@ -294,7 +310,7 @@ def _code(
     with shown_progress() as progress:
         job = job_of(choices, writer, benchmark.name, run, out, progress)
         report = evaluate_code(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: data})
+    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
     _emit(report_object(report, about), code_rows(report), as_json=as_json)
 
 

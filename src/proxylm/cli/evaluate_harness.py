@@ -17,7 +17,7 @@ from proxylm.cli.evaluation_options import (
     writer_of,
 )
 from proxylm.cli.output import JsonOption, emit, table
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.evaluation.harness_report import HarnessReport
@@ -29,7 +29,7 @@ def lm_eval(
         str, typer.Option(help="Names or YAML files, comma-separated; olmes: the paper's nine.")
     ] = "olmes",
     num_fewshot: Annotated[
-        int | None, typer.Option(min=0, help="Examples in each prompt. [default: the task's own]")
+        int | None, typer.Option(min=0, help="Examples in each prompt. (default: the task's own)")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many documents of each task.")
@@ -69,11 +69,13 @@ def lm_eval(
         as_json=json,
         text=table(["task", "metric", "value"], _rows(report)),
     )
+    if report.failed:
+        raise DataError("; ".join(report.failed.values()))
 
 
 def _rows(report: HarnessReport) -> list[list[str]]:
     rows = [
-        [task, name, f"{value:.4f}" if name != "documents" else f"{value:.0f}"]
+        [task, name, f"{value}" if isinstance(value, int) else f"{value:.4f}"]
         for task, metrics in report.tasks.items()
         for name, value in metrics.items()
     ]

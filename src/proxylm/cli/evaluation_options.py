@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from proxylm.cli.output import note
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.evaluation.generation.job import GenerationJob
     from proxylm.evaluation.generation.options import SamplingPlan
     from proxylm.evaluation.generation.run import Progress
@@ -28,7 +29,7 @@ RunArgument = Annotated[
 ]
 ReadAsOption = Annotated[str, typer.Option(help="bytes, or tokens (a tokenizer proxy's).")]
 CompressorOption = Annotated[
-    str | None, typer.Option(help="The model's compressor. [default: its training data's]")
+    str | None, typer.Option(help="The model's compressor. (default: its training data's)")
 ]
 ExecuteOption = Annotated[
     bool, typer.Option("--execute", help="Run the generated programs, in the sandbox, for pass@k.")
@@ -41,7 +42,7 @@ TemperatureOption = Annotated[float, typer.Option(help="0 is greedy.")]
 TopPOption = Annotated[float, typer.Option(help="Draw from the most probable this much.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
 KOption = Annotated[
-    list[int] | None, typer.Option("--k", help="The k of pass@k, repeatedly. [default: 1 and 10]")
+    list[int] | None, typer.Option("--k", help="The k of pass@k, repeatedly. (default: 1 and 10)")
 ]
 MaxBytesOption = Annotated[int, typer.Option(help="Most bytes of a completion.")]
 MaxTokensOption = Annotated[int, typer.Option(help="Most symbols of one that is read as tokens.")]
@@ -51,10 +52,10 @@ ProblemOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of samples and verdicts; goes on there. [default: in RUN]"),
+    typer.Option(help="Folder of samples and verdicts; goes on there. (default: in RUN)"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Programs run at the same time. [default: the cores]")
+    int | None, typer.Option(min=1, help="Programs run at the same time. (default: the cores)")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -117,6 +118,8 @@ def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
     from proxylm.inference.loading import load
 
     choices.check()
+    if not choices.execute:
+        note("nothing is executed: pass@k and what follows from it need --execute")
     return load(run, device=device)
 
 
@@ -165,7 +168,7 @@ def job_of(
     Without --out its folder is named after what the samples depend on, so that a model that was
     trained further, or other draws, never meet old samples. ``base`` is where it stands.
     """
-    from proxylm.evaluation.generation.job import GenerationJob
+    from proxylm.evaluation.generation.job import DEFAULT_KS, GenerationJob
     from proxylm.evaluation.generation.run import sample_settings
     from proxylm.fingerprint import fingerprint_of
 
@@ -175,13 +178,11 @@ def job_of(
     settings = fingerprint_of(sample_settings(writer, plan))
     folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
     note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
-    if not choices.execute:
-        note("nothing is executed: pass@k needs --execute (the samples are found again)")
     return GenerationJob(
         plan=plan,
         folder=folder,
         execute=choices.execute,
-        ks=tuple(choices.ks or (1, 10)),
+        ks=tuple(choices.ks or DEFAULT_KS),
         workers=choices.workers,
         progress=progress,
     )
@@ -224,17 +225,21 @@ def about_model(model: ByteModel, run: Path) -> dict[str, Any]:
 
 
 def about_programs(
-    model: ByteModel, run: Path, choices: GenerationChoices, data: Mapping[str, Path | None]
+    model: ByteModel,
+    run: Path,
+    choices: GenerationChoices,
+    data: Mapping[str, Sequence[Benchmark]],
 ) -> dict[str, Any]:
     """What a generative evaluation's numbers depend on: the model, data, draws and sandbox.
 
-    ``data`` has a benchmark's file by its name; None where its package has it.
+    ``data`` has all forms of a benchmark's prompts by its name.
     """
+    from proxylm.evaluation.benchmarks.problem import data_identity
     from proxylm.evaluation.execution.detection import usable_tier
 
     return {
         **about_model(model, run),
-        "data": {name: None if path is None else str(path) for name, path in data.items()},
+        "data": {name: data_identity(forms) for name, forms in data.items()},
         "generation": choices.plan().model_dump(mode="json") if choices.generate else None,
         "sandbox": usable_tier() if choices.execute else None,
     }

@@ -1,6 +1,7 @@
 """Every evaluation of one model that its data is at hand for, in one result.
 
-What cannot be done is not skipped in silence: it is listed with its reason.
+What cannot be done is not skipped in silence: what is not at hand, or not defined for the model,
+is listed as left out with its reason, and what went wrong as failed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from proxylm.evaluation.generation.writers import (
     PromptWriter,
     TokensWriter,
 )
+from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.readings import RawView
 from proxylm.evaluation.recode.evaluation import evaluate_recode
@@ -47,6 +49,7 @@ from proxylm.views.store import ViewStore
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks
 
+HELD_OUT = "held-out bits per byte"
 BOUNDARY_BENCHMARKS = ("humaneval", "humaneval-plus")
 
 JobFactory = Callable[[ProgramWriter, str], GenerationJob | None]
@@ -108,22 +111,29 @@ class Generation:
 
 @dataclass(slots=True, kw_only=True)
 class Everything:
-    """The results so far: a report by evaluation and reading, and what was left out, with why.
+    """The results so far, by evaluation and reading.
 
     Attributes:
         about: what was evaluated, and how; plain values.
-        complete: whether all was done.
+        reports: what came out.
+        left_out: why there is nothing to evaluate, or no way to.
+        failed: what is wrong with an evaluation's data or files.
+        complete: whether the end was reached.
         changed: told after each report.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     complete: bool = False
     changed: Callable[[Everything], None] = lambda _: None
 
     def add(self, name: str, read_as: str, evaluate: Callable[[], Any]) -> None:
         """Keep a report, or the reason why there is none.
+
+        What asks for something that this model or its data do not have (``UsageError``) is left
+        out; any other error that a user can cause is a failure.
 
         Raises:
             DamagedWeightsError: no evaluation can have a result.
@@ -132,8 +142,11 @@ class Everything:
             report = evaluate()
         except DamagedWeightsError:
             raise
-        except ProxylmError as error:
+        except UsageError as error:
             self.left_out[f"{name} ({read_as})"] = str(error)
+            return
+        except ProxylmError as error:
+            self.failed[f"{name} ({read_as})"] = str(error)
             return
         self.reports.setdefault(name, {})[read_as] = report
         self.changed(self)
@@ -148,6 +161,7 @@ class Everything:
             "about": self.about,
             **reports,
             "left_out": self.left_out,
+            "failed": self.failed,
             "complete": self.complete,
         }
 
@@ -235,7 +249,10 @@ def evaluate_everything(
         DamagedWeightsError: the model computes no numbers.
     """
     everything.left_out |= data.left_out
-    _held_out(everything, model, run, data.selection.held_out_bytes)
+    if run is None:
+        everything.left_out[HELD_OUT] = "the run's training data is not at hand"
+    else:
+        _held_out(everything, model, run, data.selection.held_out_bytes)
     for writer in _writers(everything, model, compressor):
         for benchmark in data.benchmarks:
             _code(everything, writer, benchmark, generation)
@@ -246,22 +263,17 @@ def evaluate_everything(
     everything.changed(everything)
 
 
-def _held_out(
-    everything: Everything, model: ByteModel, data: RunData | None, limit: int | None
-) -> None:
-    name = "held-out bits per byte"
-    if data is None:
-        everything.left_out[name] = "the run's training data is not at hand"
-        return
-    folder = data.store
-
+def _held_out(everything: Everything, model: ByteModel, data: RunData, limit: int | None) -> None:
     @cache
     def opened() -> ViewStore:
-        return ViewStore.open(folder, verify=True)
+        data.require_same(model.data_fingerprint)
+        return ViewStore.open(data.store, verify=True)
 
     def measure(view: str | None) -> HeldOutReport:
         store = opened()
-        ordinals = map(int, store.ordinals(held_out=True))
+        ordinals = store.ordinals(held_out=True).tolist()
+        if not ordinals:
+            raise DataNotAtHandError(f"{store.folder}: holds no document out")
         if view is None:
             documents, content_format = read_store(store, ordinals, RawView()), Format.RAW
         else:
@@ -273,9 +285,9 @@ def _held_out(
             documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
         )
 
-    everything.add(name, BytesWriter.read_as, lambda: measure(None))
+    everything.add(HELD_OUT, BytesWriter.read_as, lambda: measure(None))
     if data.view is not None:
-        everything.add(name, TokensWriter.read_as, lambda: measure(data.view))
+        everything.add(HELD_OUT, TokensWriter.read_as, lambda: measure(data.view))
 
 
 def _writers(
@@ -283,14 +295,20 @@ def _writers(
 ) -> list[PromptWriter]:
     writers: list[PromptWriter] = [BytesWriter(model)]
     if compressor is None:
-        reason = "the model's compressor is not at hand"
-        everything.left_out.setdefault(TokensWriter.read_as, reason)
+        if TokensWriter.read_as not in everything.failed:
+            everything.left_out[TokensWriter.read_as] = _no_compressor(model)
         return writers
     try:
         writers.append(TokensWriter(model, compressor))
-    except ProxylmError as error:
+    except UsageError as error:
         everything.left_out[TokensWriter.read_as] = str(error)
     return writers
+
+
+def _no_compressor(model: ByteModel) -> str:
+    if model.config.compressed_symbol_count:
+        return "the model's compressor is not at hand"
+    return "the model reads bytes alone"
 
 
 def _code(
@@ -330,11 +348,13 @@ def _harness(everything: Everything, writer: PromptWriter, data: SelectedData) -
         return
     from proxylm.evaluation.lm_harness import evaluate_with_harness
 
-    everything.add(
-        "lm-eval",
-        writer.read_as,
-        lambda: evaluate_with_harness(writer, tasks, limit=data.selection.limit),
-    )
+    def evaluate() -> HarnessReport:
+        report = evaluate_with_harness(writer, tasks, limit=data.selection.limit)
+        failed = {f"{task} ({writer.read_as})": why for task, why in report.failed.items()}
+        everything.failed |= failed
+        return report
+
+    everything.add("lm-eval", writer.read_as, evaluate)
 
 
 def _translation(
@@ -346,9 +366,11 @@ def _translation(
 ) -> None:
     name = "translation"
     chosen = next((one for one in benchmarks if one.name in BOUNDARY_BENCHMARKS), None)
-    if compressor is None or chosen is None:
-        lacking = "the model's compressor" if compressor is None else "HumanEval"
-        everything.left_out[name] = f"{lacking} is not at hand"
+    if compressor is None:
+        everything.left_out[name] = _no_compressor(model)
+        return
+    if chosen is None:
+        everything.left_out[name] = "HumanEval is not at hand"
         return
 
     def evaluate() -> Any:

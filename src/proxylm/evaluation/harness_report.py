@@ -11,13 +11,14 @@ class HarnessReport:
 
     Attributes:
         read_as: ``bytes`` or ``tokens``.
-        num_fewshot: examples in each prompt; None is each task's own number.
-        tasks: by task its metrics (``acc``, ``acc_norm``, …) and ``documents``.
+        tasks: by task its metrics (``acc``, ``acc_norm``, …), ``documents``, and ``num_fewshot``,
+            the examples in each prompt.
         average: mean of the tasks' main metrics (``acc_norm`` where there is one, else ``acc``);
-            None if a task has neither.
+            None if a task has neither, or failed.
+        failed: why, by task.
     """
 
     read_as: str
-    num_fewshot: int | None
     tasks: dict[str, dict[str, float]]
     average: float | None
+    failed: dict[str, str]

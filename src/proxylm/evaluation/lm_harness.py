@@ -154,42 +154,55 @@ def evaluate_with_harness(
 ) -> HarnessReport:
     """Run tasks of the harness.
 
+    What failed does not cost the tasks that are done; what cannot be loaded is refused before any.
+
     Args:
         writer: the model, read as bytes or as tokens.
         tasks: what ``find_tasks`` found.
-        num_fewshot: examples in each prompt; None leaves it to the task.
+        num_fewshot: examples in each prompt, but in those of tasks that take none; None leaves it
+            to the task.
         limit: only the first so many documents of each task.
 
     Raises:
-        DataError: a task's data cannot be had, or its definition does not work; it is named.
+        DataError: a task's data cannot be had, or no task works; it is named.
     """
-    found: dict[str, dict[str, float]] = {}
+    loaded = {}
     for name in tasks.names:
-        # The harness prints; stdout is for our result.
-        with (
-            contextlib.redirect_stdout(sys.stderr),
-            _quiet_logs(),
-            _one_line_errors(f"task '{name}'"),
-        ):
-            results = evaluate(
-                lm=HarnessModel(writer),
-                task_dict=_loaded(tasks.manager, name, num_fewshot),
-                limit=limit,
-                bootstrap_iters=0,
-                log_samples=False,
-            )
-        assert results is not None, "one process gives results"
-        found |= {
-            task: _metrics(values, results["n-samples"][task]["effective"])
-            for task, values in results["results"].items()
-            if task in results["n-samples"]
-        }
+        with _at_work(name):
+            loaded[name] = _loaded(tasks.manager, name, num_fewshot)
+    found: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
+    for name, task in loaded.items():
+        try:
+            with _at_work(name):
+                found |= _measured(HarnessModel(writer), task, limit)
+        except DataError as error:
+            failed[name] = str(error)
+    if not found:
+        raise DataError(next(iter(failed.values())))
     return HarnessReport(
         read_as=writer.read_as,
-        num_fewshot=num_fewshot,
         tasks=found,
-        average=_average(found),
+        average=None if failed else average_of(found),
+        failed=failed,
     )
+
+
+def _measured(
+    model: HarnessModel, task: dict[str, Any], limit: int | None
+) -> dict[str, dict[str, float]]:
+    """A task's metrics, or those of a group's tasks, by task."""
+    results = evaluate(lm=model, task_dict=task, limit=limit, bootstrap_iters=0, log_samples=False)
+    assert results is not None, "one process gives results"
+    return {
+        name: {
+            **_metrics(values),
+            "documents": results["n-samples"][name]["effective"],
+            "num_fewshot": results["n-shot"][name],
+        }
+        for name, values in results["results"].items()
+        if name in results["n-samples"]
+    }
 
 
 def _loaded(manager: TaskManager, name: str, num_fewshot: int | None) -> dict[str, Any]:
@@ -209,6 +222,17 @@ def _loaded(manager: TaskManager, name: str, num_fewshot: int | None) -> dict[st
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=OTHER_SEEDS)
     return loaded
+
+
+@contextlib.contextmanager
+def _at_work(name: str) -> Iterator[None]:
+    """The harness prints, logs and fails in its own ways; stdout is for our result."""
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        _quiet_logs(),
+        _one_line_errors(f"task '{name}'"),
+    ):
+        yield
 
 
 def _is_file(name: str) -> bool:
@@ -247,17 +271,17 @@ def _quiet_logs() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _metrics(values: dict[str, Any], documents: int) -> dict[str, float]:
+def _metrics(values: dict[str, Any]) -> dict[str, float]:
     """The harness's ``acc,none`` as ``acc``, without standard errors and names."""
-    metrics = {
+    return {
         key.partition(",")[0]: float(value)
         for key, value in values.items()
         if isinstance(value, int | float) and "," in key and "_stderr" not in key
     }
-    return metrics | {"documents": documents}
 
 
-def _average(tasks: dict[str, dict[str, float]]) -> float | None:
+def average_of(tasks: dict[str, dict[str, float]]) -> float | None:
+    """The mean of the tasks' main metrics; None where one has none."""
     main = [
         next((metrics[name] for name in MAIN_METRICS if name in metrics), None)
         for metrics in tasks.values()

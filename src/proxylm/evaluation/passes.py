@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.errors import DamagedWeightsError
-from proxylm.evaluation.windows import Window, scoring_windows, window_span
+from proxylm.evaluation.windows import Window, default_stride, scoring_windows
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
@@ -148,11 +148,10 @@ def _passes(
     index: int, sequence: ScoredSequence, context: int, stride: int | None
 ) -> Iterator[_Pass]:
     prefix_length = len(sequence.prefix)
-    span = window_span(context, prefix_length)
     windows = scoring_windows(
         len(sequence.content),
         context=context,
-        stride=min(max(1, context // 2), span) if stride is None else stride,
+        stride=default_stride(context, prefix_length) if stride is None else stride,
         prefix_length=prefix_length,
     )
     for window in windows:

@@ -8,18 +8,45 @@ from typing import Any
 
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.errors import DataNotAtHandError
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
-from proxylm.views.manifest import MANIFEST_NAME
+from proxylm.views.manifest import MANIFEST_NAME, Manifest
 from proxylm.views.store import ViewStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """The first source of a run: its view store, and the compressed view, if there is one."""
+    """The first source of a run: its view store, and the compressed view, if there is one.
+
+    Attributes:
+        store: its view store.
+        view: the compressed view of its training; None where it was trained on bytes alone.
+        stores: of all sources, in order.
+    """
 
     store: Path
     view: str | None
+    stores: tuple[Path, ...]
+
+    def require_same(self, trained_on: str | None) -> None:
+        """Refuse data that has changed since the training: its split may be another one.
+
+        Args:
+            trained_on: the model's ``data_fingerprint``; None, which nothing is known of, passes.
+
+        Raises:
+            DataNotAtHandError: the stores are not those of the training, or not there any more.
+        """
+        for path in self.stores:
+            if not (path / MANIFEST_NAME).is_file():
+                raise DataNotAtHandError(f"{path}: the training's view store is not there any more")
+        now = Manifest.joint_fingerprint(ViewStore.open(path).manifest for path in self.stores)
+        if trained_on is not None and trained_on != now:
+            raise DataNotAtHandError(
+                f"{self.store}: has changed since the training ({trained_on} → {now}), so what it "
+                "holds out may have been trained on"
+            )
 
     def compressor(self) -> Compressor | None:
         """The view's compressor, as the store has saved it."""
@@ -47,9 +74,11 @@ def run_data(path: Path) -> RunData | None:
     if not (run / CONFIG_FILE).is_file():
         return None
     sources: Any = read_run_config(run).get("data")
-    if not isinstance(sources, list) or not sources or not isinstance(sources[0], dict):
+    if not isinstance(sources, list) or not sources:
         return None
-    store, view = sources[0].get("store"), sources[0].get("view")
-    if not isinstance(store, str) or not (Path(store) / MANIFEST_NAME).is_file():
+    names = [one.get("store") if isinstance(one, dict) else None for one in sources]
+    stores = tuple(Path(name) for name in names if isinstance(name, str))
+    if len(stores) < len(names) or not (stores[0] / MANIFEST_NAME).is_file():
         return None
-    return RunData(store=Path(store), view=view if isinstance(view, str) else None)
+    view = sources[0].get("view")
+    return RunData(store=stores[0], view=view if isinstance(view, str) else None, stores=stores)

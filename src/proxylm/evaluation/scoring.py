@@ -19,7 +19,7 @@ from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import content_bits
 from proxylm.evaluation.readings import Content, RawView, Reading
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import COMPRESSED_OFFSET, Format
+from proxylm.symbols import Format
 from proxylm.views.store import ViewStore
 
 GROUP_BYTES = 1 << 20
@@ -234,7 +234,9 @@ def require_compressor(
     Raises:
         UsageError: the vocabulary is too small, or the compressor is another one (both shown).
     """
-    room = max(0, model.config.vocabulary_size - COMPRESSED_OFFSET)
+    room = model.config.compressed_symbol_count
+    if not room:
+        raise UsageError("the model reads bytes alone: it was trained without a compressed view")
     if symbol_count > room:
         raise UsageError(
             f"this compressor has {symbol_count} symbols and the model has room for {room}; "
@@ -248,13 +250,18 @@ def require_compressor(
 
 
 def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:
+    """The documents in groups; those before one that cannot be read come before its error."""
     group: list[ReadDocument] = []
     size = 0
-    for document in documents:
-        group.append(document)
-        size += document.num_bytes
-        if size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
+    try:
+        for document in documents:
+            group.append(document)
+            size += document.num_bytes
+            if size >= GROUP_BYTES:
+                yield group
+                group, size = [], 0
+    except DataError:
+        yield group
+        raise
     if group:
         yield group

@@ -35,6 +35,11 @@ def window_span(context: int, prefix_length: int) -> int:
     return context - prefix_length + 1
 
 
+def default_stride(context: int, prefix_length: int) -> int:
+    """Half of the context, as far as a window spans that much."""
+    return min(max(1, context // 2), window_span(context, prefix_length))
+
+
 def scoring_windows(
     content_length: int, *, context: int, stride: int, prefix_length: int
 ) -> list[Window]:

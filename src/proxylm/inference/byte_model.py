@@ -40,6 +40,7 @@ class ByteModel:
         config: its ``ModelConfig``.
         compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
             there was none.
+        data_fingerprint: of the data it was trained on; None where it was read from no checkpoint.
         checkpoint: name of the checkpoint it was read from; None where it was none.
     """
 
@@ -48,10 +49,12 @@ class ByteModel:
         module: LanguageModel,
         *,
         compressor_fingerprint: str | None = None,
+        data_fingerprint: str | None = None,
         checkpoint: str | None = None,
     ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.compressor_fingerprint = compressor_fingerprint
+        self.data_fingerprint = data_fingerprint
         self.checkpoint = checkpoint
 
     @property

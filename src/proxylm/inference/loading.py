@@ -68,10 +68,12 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
         DamagedFileError: a file in it is missing, truncated or altered; the message names it.
     """
     loaded = load_module(Path(path))
+    checkpoint = loaded.checkpoint
     return ByteModel(
         loaded.module.to(resolve_device(device)),
         compressor_fingerprint=loaded.compressor_fingerprint,
-        checkpoint=loaded.checkpoint.path.name if loaded.checkpoint else None,
+        data_fingerprint=checkpoint.manifest.origin.data_fingerprint if checkpoint else None,
+        checkpoint=checkpoint.path.name if checkpoint else None,
     )
 
 

@@ -112,6 +112,11 @@ class ModelConfig(Config):
         except ValueError as error:
             raise UsageError(f"model: {error}") from None
 
+    @property
+    def compressed_symbol_count(self) -> int:
+        """Compressed symbols that the vocabulary has room for; 0 for a model of bytes alone."""
+        return max(0, self.vocabulary_size - COMPRESSED_OFFSET)
+
     def require_raw_bytes(self) -> None:
         """Refuse to read or write bytes with a vocabulary that does not hold them.
 

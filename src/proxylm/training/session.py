@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from proxylm.errors import CheckpointError
-from proxylm.fingerprint import fingerprint_of
 from proxylm.mixing.loader import Loader, build_loader
 from proxylm.mixing.statistics import StepStatistics
 from proxylm.models.language_model import LanguageModel
@@ -95,10 +94,10 @@ def _verified_manifests(config: TrainingConfig) -> dict[str, Manifest]:
 def _origin_of(
     config: TrainingConfig, manifests: Mapping[str, Manifest], compressor_fingerprint: str | None
 ) -> Origin:
-    stores = (manifests[source.store].fingerprint for source in config.data)
+    stores = [manifests[source.store] for source in config.data]
     return Origin(
         configuration_hash=config.hash(),
-        data_fingerprint=fingerprint_of(*stores),
+        data_fingerprint=Manifest.joint_fingerprint(stores),
         compressor_fingerprint=compressor_fingerprint,
     )
 

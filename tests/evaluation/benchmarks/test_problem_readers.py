@@ -17,7 +17,7 @@ from proxylm.evaluation.benchmarks.catalog import BENCHMARKS, load_benchmark
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.mbpp import load_mbpp
 from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, data_identity
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
 from proxylm.evaluation.execution import check_many
 
@@ -115,7 +115,9 @@ def test_plus_inputs_decide_where_base_inputs_do_not() -> None:
     assert verdicts(benchmark, b"    return y - -x\n") == [True]
 
 
-def test_evalplus_data_is_found_by_variable_or_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evalplus_data_is_found_by_variable_or_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MBPP_OVERRIDE_PATH", str(DATA / "MbppPlus.jsonl"))
     assert len(load_benchmark("mbpp-plus").problems) == 4
     monkeypatch.delenv("HUMANEVAL_OVERRIDE_PATH", raising=False)
@@ -132,11 +134,17 @@ def test_evalplus_data_is_found_by_variable_or_package(monkeypatch: pytest.Monke
     assert len(load_benchmark("humaneval-plus").problems) == 2
 
     def no_network() -> None:
+        print("Downloading")
         raise OSError("no route to host")
 
-    package.get_human_eval_plus = no_network  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="could not fetch it"):
-        load_benchmark("humaneval-plus")
+    def half_a_file() -> None:
+        raise AssertionError("Missing problems")
+
+    for failing_fetch in (no_network, half_a_file):
+        package.get_human_eval_plus = failing_fetch  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match="could not fetch it"):
+            load_benchmark("humaneval-plus")
+    assert capsys.readouterr().out == ""
 
 
 def test_single_problems_and_limits() -> None:
@@ -156,7 +164,7 @@ def test_single_problems_and_limits() -> None:
 def test_names_are_checked() -> None:
     with pytest.raises(UsageError, match="no benchmark 'humanevil'; there are: humaneval, "):
         load_benchmark("humanevil")
-    with pytest.raises(UsageError, match="MBPP .* comes with no package: .*--data"):
+    with pytest.raises(UsageError, match=r"MBPP .* comes with no package: .*--data"):
         load_benchmark("mbpp")
     assert all(name == name.lower() for name in BENCHMARKS)
 
@@ -181,6 +189,57 @@ def test_bad_files_are_named(tmp_path: Path, content: bytes, message: str) -> No
     (tmp_path / "bad.jsonl").write_bytes(content)
     with pytest.raises(DataError, match=message):
         load_humaneval(tmp_path / "bad.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test": "def check(c:\n"}, "T/1: 'test' is not Python"),
+        ({"test": "return 1"}, "T/1: 'test' is not Python .'return' outside function"),
+        ({"test": "x = 1\0"}, "T/1: 'test' is not Python"),
+        ({"test": "x = " + "-" * 100_000 + "1"}, "T/1: 'test' is not Python"),
+        ({"entry_point": "f("}, "T/1: 'entry_point' is no name"),
+        ({"canonical_solution": ""}, "T/1: its canonical solution is empty"),
+        ({"plus_input": []}, "T/1 is of EvalPlus's form: evaluate it with --plus"),
+        ({"task_id": "MBPP/1"}, "MBPP/1 is not humaneval's; is it the right file"),
+    ],
+)
+def test_what_could_not_be_judged_is_found_while_reading(
+    tmp_path: Path, change: dict, message: str
+) -> None:
+    record = {
+        "task_id": "T/1",
+        "prompt": "def f():\n",
+        "canonical_solution": "    return 1\n",
+        "entry_point": "f",
+        "test": "assert f() == 1",
+    }
+    assert len(load_humaneval(write_lines(tmp_path / "good.jsonl", record)).problems) == 1
+    with pytest.raises(DataError, match=message):
+        load_humaneval(write_lines(tmp_path / "bad.jsonl", record | change))
+
+
+def test_no_benchmark_takes_another_s_file() -> None:
+    files = {
+        "humaneval": HUMANEVAL,
+        "humaneval-plus": DATA / "HumanEvalPlus.jsonl",
+        "mbpp": DATA / "mbpp-humaneval-form.jsonl",
+        "mbpp-plus": DATA / "MbppPlus.jsonl",
+    }
+    for name in files:
+        for other, path in files.items():
+            if other != name:
+                with pytest.raises(DataError):
+                    load_benchmark(name, path)
+
+
+def test_what_is_evaluated_has_a_fingerprint() -> None:
+    whole = load_benchmark("mbpp-plus", DATA / "MbppPlus.jsonl")
+    assert whole.fingerprint == load_benchmark("mbpp-plus", DATA / "MbppPlus.jsonl").fingerprint
+    assert whole.fingerprint != whole.select(limit=1).fingerprint
+    identity = data_identity([whole])
+    assert identity["file"] == str(DATA / "MbppPlus.jsonl")
+    assert identity["problems"] == len(whole.problems)
 
 
 def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
@@ -210,6 +269,14 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
         ({"test_imports": ["import math", 3]}, "MBPP/2: a text of 'test_imports' is int, not"),
         ({"test_list": ["assert add(1, '\ud800')"]}, "a text of 'test_list' has a lone surrogate"),
         ({"task_id": None}, "'task_id' is NoneType, not text"),
+        (
+            {"test_setup_code": "def ("},
+            "the setup of its tests, or one of them, is not Python",
+        ),
+        (
+            {"test_list": [*RELEASED_MBPP["test_list"], "assert ("]},
+            "MBPP/2: the setup of",
+        ),
     ],
 )
 def test_bad_mbpp_records_are_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -222,6 +289,11 @@ def test_bad_mbpp_records_are_named(tmp_path: Path, change: dict, message: str) 
     ("change", "message"),
     [
         ({"plus_input": 3}, "HumanEval/53: 'plus_input' is not a list of calls"),
+        (
+            {"canonical_solution": "    return (\n"},
+            "with 'canonical_solution' is not Python",
+        ),
+        ({"entry_point": "x + 1"}, "HumanEval/53: 'entry_point' is no name: 'x . 1'"),
         ({"atol": None}, "HumanEval/53: 'atol' is not a number"),
     ],
 )

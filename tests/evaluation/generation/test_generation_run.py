@@ -12,7 +12,7 @@ import pytest
 
 from benchmark_data import HUMANEVAL, need_sandbox
 from oracle_models import WRONG, ReplayModel
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import DamagedFileError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.execution import SandboxError, Status, Verdict
@@ -109,6 +109,7 @@ def test_another_prompt_is_not_the_same_sample(benchmark: Benchmark, tmp_path: P
         name=one.name,
         problems=(type(problem)(**{**_fields(problem), "prompt": b"# x\n" + problem.prompt}),),
         stop=one.stop,
+        origin=one.origin,
     )
     # The weights of all these models are equal: the folder accepts it, but must not take the old
     # answer.
@@ -252,7 +253,7 @@ def test_other_settings_and_foreign_folders_are_refused(
 ) -> None:
     run(ReplayModel(benchmark.problems), benchmark, tmp_path / "out")
     plan = SamplingPlan(temperature=0.2, samples=2)
-    with pytest.raises(UsageError, match=r"other settings \(temperature: 0.0 → 0.2\)"):
+    with pytest.raises(UsageError, match=r"other settings \(temperature: 0.0 → 0.2; "):
         run(ReplayModel(benchmark.problems), benchmark, tmp_path / "out", plan=plan)
     other = ReplayModel(benchmark.problems)
     other.module.lm_head.weight.data[0, 0] = 2
@@ -266,10 +267,22 @@ def test_other_settings_and_foreign_folders_are_refused(
         run(other, benchmark, tmp_path / "foreign" / "thesis.txt")
 
 
+def test_what_has_no_effect_is_no_setting(benchmark: Benchmark, tmp_path: Path) -> None:
+    first = SamplingPlan(budget=Budget(max_symbols=5))
+    same = SamplingPlan(seed=3, top_p=0.5, budget=Budget(max_symbols=6))
+    model = ReplayModel(benchmark.problems)
+    run(model, benchmark, tmp_path, plan=first)
+    model.asked = 0
+    run(model, benchmark, tmp_path, plan=same)
+    assert model.asked == 0
+    with pytest.raises(UsageError, match=r"other settings \(budget: 2048 → 7\)"):
+        run(model, benchmark, tmp_path, plan=SamplingPlan(budget=Budget(max_bytes=7)))
+
+
 def test_one_evaluation_at_a_time(tmp_path: Path) -> None:
     with opened_folder(tmp_path, {}):
         second = opened_folder(tmp_path, {})
-        with pytest.raises(UsageError, match="another evaluation is at work"):
+        with pytest.raises(ProxylmError, match="another evaluation is at work"):
             second.__enter__()
     with opened_folder(tmp_path, {}):
         pass

@@ -111,6 +111,20 @@ def test_problems_are_chosen_in_every_form() -> None:
         assert {tuple(p.task_id for p in form.problems) for form in forms} == {("HumanEval/53",)}
 
 
+def test_gaps_and_strays_are_not_passed_over(copy: Path) -> None:
+    stray = copy / "old" / variants(copy, "format").relative_to(copy)
+    stray.mkdir(parents=True)
+    (stray / "humaneval_new_lines_s0.jsonl").write_text("not even JSON")
+    assert load_recode(copy) == load_recode(RECODE)
+    (variants(copy, "format") / "humaneval_new_lines_s0.jsonl").unlink()
+    with pytest.raises(DataError, match="has no seed 0 of format/new_lines"):
+        load_recode(copy)
+    partial = copy / "nominal" / "humaneval_partial.jsonl"
+    partial.write_text("".join(partial.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(DataError, match=r"humaneval_partial\.jsonl: holds other problems"):
+        load_recode(copy)
+
+
 def test_what_is_no_release_is_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere: no such file or folder"):
         load_recode(tmp_path / "nowhere")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxylm.errors import DataNotAtHandError
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
-from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.errors import DataError, DataNotAtHandError
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
+from proxylm.evaluation.benchmarks.records import (
+    Record,
+    name_of,
+    python_of,
+    read_records,
+    text_of,
+)
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
 
 NAME = "humaneval"
@@ -23,17 +29,26 @@ def load_humaneval(path: Path | None = None) -> Benchmark:
     """
     source = path or _packaged_file()
     problems = [function_problem(record, str(source)) for record in read_records(source)]
-    return benchmark_of(NAME, problems, FUNCTION_BODY, origin=str(source))
+    return benchmark_of(
+        NAME, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=str(source)
+    )
 
 
 def function_problem(record: Record, origin: str) -> Problem:
-    """One record of HumanEval's form; its ``test`` defines ``check(candidate)``."""
+    """One record of HumanEval's form; its ``test`` defines ``check(candidate)``.
+
+    Raises:
+        DataError: a field is missing or of no use, or the record is EvalPlus's.
+    """
+    if "plus_input" in record:
+        task_id = text_of(record, "task_id", origin)
+        raise DataError(f"{origin}: {task_id} is of EvalPlus's form: evaluate it with --plus")
     return Problem(
         task_id=text_of(record, "task_id", origin),
         prompt=text_of(record, "prompt", origin).encode(),
         solution=text_of(record, "canonical_solution", origin).encode(),
-        entry_point=text_of(record, "entry_point", origin),
-        test=text_of(record, "test", origin),
+        entry_point=name_of(record, "entry_point", origin),
+        test=python_of(record, "test", origin),
         timeout_s=TIMEOUT_S,
     )
 

@@ -13,8 +13,14 @@ from pathlib import Path
 
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.humaneval import TIMEOUT_S, function_problem
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
-from proxylm.evaluation.benchmarks.records import Record, checked_text, read_records, text_of
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
+from proxylm.evaluation.benchmarks.records import (
+    Record,
+    checked_python,
+    checked_text,
+    read_records,
+    text_of,
+)
 from proxylm.evaluation.benchmarks.stop_rules import WHOLE_PROGRAM
 
 NAME = "mbpp"
@@ -31,7 +37,7 @@ def load_mbpp(path: Path) -> Benchmark:
         problems = [function_problem(record, str(path)) for record in records]
     else:
         problems = [_released_problem(record, str(path)) for record in records]
-    return benchmark_of(NAME, problems, WHOLE_PROGRAM, origin=str(path))
+    return benchmark_of(NAME, problems, WHOLE_PROGRAM, family=TaskFamily.MBPP, origin=str(path))
 
 
 def _released_problem(record: Record, origin: str) -> Problem:
@@ -47,7 +53,10 @@ def _released_problem(record: Record, origin: str) -> Problem:
         prompt=f'"""\n{task}\n{asserts[0]}\n"""\n'.encode(),
         solution=(code.rstrip("\n") + "\n").encode(),
         entry_point=_tested_function(code, asserts[0], task_id, origin),
-        test="\n".join([*_setup(record, task_id, origin), *asserts]),
+        test=checked_python(
+            "\n".join([*_setup(record, task_id, origin), *asserts]),
+            f"{origin}: {task_id}: the setup of its tests, or one of them,",
+        ),
         timeout_s=TIMEOUT_S,
     )
 

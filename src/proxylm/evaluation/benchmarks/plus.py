@@ -9,15 +9,23 @@ Five calls of one problem of MBPP+ cannot be judged so (``UNJUDGED_CALLS``).
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from proxylm.errors import DataError, DataNotAtHandError
 from proxylm.evaluation.benchmarks import plus_comparison
 from proxylm.evaluation.benchmarks.plus_inputs import Arguments, restored_calls
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
-from proxylm.evaluation.benchmarks.records import Record, read_records, text_of
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
+from proxylm.evaluation.benchmarks.records import (
+    Record,
+    checked_python,
+    name_of,
+    read_records,
+    text_of,
+)
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
 
 HUMANEVAL_PLUS = "humaneval-plus"
@@ -60,7 +68,9 @@ def load_humaneval_plus(path: Path | None = None) -> Benchmark:
     """
     records, origin, _ = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
     problems = [_problem(record, origin, _as_they_are) for record in records]
-    return benchmark_of(HUMANEVAL_PLUS, problems, FUNCTION_BODY, origin=origin)
+    return benchmark_of(
+        HUMANEVAL_PLUS, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=origin
+    )
 
 
 def load_mbpp_plus(path: Path | None = None) -> Benchmark:
@@ -74,7 +84,7 @@ def load_mbpp_plus(path: Path | None = None) -> Benchmark:
     # EvalPlus has restored what it gives; a set or a number restored twice is another argument.
     restore = _as_they_are if fetched else restored_calls
     problems = [_problem(record, origin, restore) for record in records]
-    return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, origin=origin)
+    return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, family=TaskFamily.MBPP, origin=origin)
 
 
 def _records(
@@ -89,11 +99,12 @@ def _records(
     if named is not None:
         return read_records(named), str(named), False
     try:
-        return fetch(), "evalplus", True
+        with redirect_stdout(sys.stderr):  # it tells of its downloads; stdout is for results
+            return fetch(), "evalplus", True
     except ImportError:
         why = "EvalPlus is not installed"
-    except OSError as error:
-        why = f"EvalPlus could not fetch it ({error})"
+    except Exception as error:  # another package's, over a network: whatever it raises
+        why = f"EvalPlus could not fetch it ({type(error).__name__}: {error})"
     raise DataNotAtHandError(f"{variable} names no file, and {why}")
 
 
@@ -117,12 +128,15 @@ def _problem(record: Record, origin: str, restore: Restore) -> Problem:
     task_id = text_of(record, "task_id", origin)
     prompt = text_of(record, "prompt", origin)
     solution = text_of(record, "canonical_solution", origin)
-    entry_point = text_of(record, "entry_point", origin)
+    entry_point = name_of(record, "entry_point", origin)
+    reference = checked_python(
+        prompt + solution, f"{origin}: {task_id}: 'prompt' with 'canonical_solution'"
+    )
     calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key, origin)]
     test = _TEST.format(
         module=plus_comparison.__name__,
         entry_point=entry_point,
-        reference=prompt + solution,
+        reference=reference,
         calls=_judged(task_id, calls, restore, origin),
         atol=_tolerance(record, origin),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
+from enum import StrEnum
 
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.execution.source_names import with_helpers
 from proxylm.evaluation.execution.verdict import DEFAULT_RESULT_BYTES, Job
+from proxylm.fingerprint import fingerprint_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,19 @@ class Benchmark:
         name: as on the command line.
         problems: each ``task_id`` once.
         stop: byte strings before which a continuation ends.
+        origin: where they were read from.
     """
 
     name: str
     problems: tuple[Problem, ...]
     stop: tuple[bytes, ...]
+    origin: str = field(compare=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the problems whole: what a model is asked, and how its answers are judged."""
+        parts = [part for problem in self.problems for part in astuple(problem)]
+        return fingerprint_of(*parts, *self.stop)
 
     def select(self, *, limit: int | None = None, task_ids: Sequence[str] = ()) -> Benchmark:
         """The benchmark cut down to single problems, or to its first ``limit``.
@@ -85,13 +95,49 @@ class Benchmark:
         raise UsageError(f"{self.name} has no problem '{task_id}' (it has {first} … {last})")
 
 
+def data_identity(forms: Sequence[Benchmark]) -> dict[str, str | int]:
+    """What a result says of its data: plain values.
+
+    Args:
+        forms: all forms of the same problems, the first of them the plain one.
+    """
+    return {
+        "file": forms[0].origin,
+        "problems": len(forms[0].problems),
+        "fingerprint": fingerprint_of(*[form.fingerprint for form in forms]),
+    }
+
+
+class TaskFamily(StrEnum):
+    """What a released problem's ``task_id`` begins with, in lower case."""
+
+    HUMANEVAL = "humaneval"
+    MBPP = "mbpp"
+
+    def check(self, problem: Problem, origin: str) -> None:
+        """Refuse a problem of another family; names of the user's own belong to any.
+
+        Raises:
+            DataError: it is one: other stop strings and other types of arguments would be used.
+        """
+        prefix = problem.task_id.partition("/")[0].lower()
+        if prefix != self and prefix in set(TaskFamily):
+            raise DataError(f"{origin}: {problem.task_id} is not {self}'s; is it the right file?")
+
+
 def benchmark_of(
-    name: str, problems: Sequence[Problem], stop: tuple[bytes, ...], *, origin: str
+    name: str,
+    problems: Sequence[Problem],
+    stop: tuple[bytes, ...],
+    *,
+    family: TaskFamily,
+    origin: str,
 ) -> Benchmark:
     """A benchmark of problems that were read from ``origin``.
 
     Raises:
-        DataError: there is no problem, or two have the same name.
+        DataError: there is no problem, two have the same name, one has no solution to measure, or
+            they are another benchmark's.
     """
     if not problems:
         raise DataError(f"{origin}: holds no problem")
@@ -99,5 +145,8 @@ def benchmark_of(
     for problem in problems:
         if problem.task_id in seen:
             raise DataError(f"{origin}: {problem.task_id} is there twice")
+        family.check(problem, origin)
+        if not problem.solution:
+            raise DataError(f"{origin}: {problem.task_id}: its canonical solution is empty")
         seen.add(problem.task_id)
-    return Benchmark(name=name, problems=tuple(problems), stop=stop)
+    return Benchmark(name=name, problems=tuple(problems), stop=stop, origin=origin)

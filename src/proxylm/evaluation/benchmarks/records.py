@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import warnings
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,52 @@ def checked_text(value: object, where: str) -> str:
             f"{where} has a lone surrogate (character {error.start}), which is no text"
         ) from None
     return value
+
+
+def python_of(record: Record, key: str, origin: str) -> str:
+    """A record's text under ``key`` that is Python.
+
+    Raises:
+        DataError: as ``text_of``, or it is not Python.
+    """
+    text = text_of(record, key, origin)
+    return checked_python(text, f"{origin}: {record.get('task_id', 'a record')!s:.100}: '{key}'")
+
+
+def checked_python(source: str, where: str) -> str:
+    """A source that is to be run, if it is Python: found out before anything is generated.
+
+    Raises:
+        DataError: it is not; ``where`` names it.
+    """
+    fault = _fault_of(source)
+    if fault:
+        raise DataError(f"{where} is not Python ({fault})")
+    return source
+
+
+@lru_cache(maxsize=4096)  # the variants of one problem share their test
+def _fault_of(source: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old sources have escapes that are none any more
+            compile(source, "<source>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a NUL
+        return str(error) or type(error).__name__
+    return ""
+
+
+def name_of(record: Record, key: str, origin: str) -> str:
+    """A record's text under ``key`` that can name a function.
+
+    Raises:
+        DataError: as ``text_of``, or it is no name of Python's.
+    """
+    name = text_of(record, key, origin)
+    if not name.isidentifier():
+        task_id = record.get("task_id", "a record")
+        raise DataError(f"{origin}: {task_id!s:.100}: '{key}' is no name: {name!r:.100}")
+    return name
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import DamagedFileError, ProxylmError, UsageError
 from proxylm.files import read_json, remove_temporaries, write_json
 from proxylm.inference.decoding import Finish
 from proxylm.training.run_folder import differences
@@ -130,8 +130,8 @@ def opened_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[Evaluatio
         settings: plain values that all its samples depend on.
 
     Raises:
-        UsageError: it holds samples made with other settings (old → new is shown), holds other
-            files, or another process is evaluating in it.
+        UsageError: it holds samples made with other settings (old → new is shown), or other files.
+        ProxylmError: another process is evaluating in it.
     """
     if path.is_file():
         raise UsageError(f"{path}: is a file; --out names a folder")
@@ -140,7 +140,7 @@ def opened_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[Evaluatio
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"{path}: another evaluation is at work here; wait for it") from None
+            raise ProxylmError(f"{path}: another evaluation is at work here; wait for it") from None
         remove_temporaries(path)
         _check_settings(path, settings)
         for name in (SAMPLES_FILE, VERDICTS_FILE):
@@ -173,7 +173,7 @@ def _read_lines(path: Path, parse: Callable[[Mapping[str, Any]], Line]) -> list[
             parsed.append(parse(_checked(json.loads(line))))
         except (ValueError, KeyError, TypeError, RecursionError):
             raise DamagedFileError(
-                f"{path}:{number}: damaged line; remove the file to make it anew"
+                f"{path}:{number}: damaged line; remove it, and what it held is made anew"
             ) from None
     return parsed
 

@@ -10,6 +10,8 @@ from proxylm.evaluation.generation.run import GenerationResults, Progress, run_c
 from proxylm.evaluation.generation.samples import Conditions
 from proxylm.evaluation.generation.writers import ProgramWriter
 
+DEFAULT_KS = (1, 10)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationJob:
@@ -27,7 +29,7 @@ class GenerationJob:
     plan: SamplingPlan
     folder: Path
     execute: bool
-    ks: tuple[int, ...] = (1, 10)
+    ks: tuple[int, ...] = DEFAULT_KS
     workers: int | None = None
     progress: Progress = field(default_factory=Progress)
 

@@ -63,15 +63,18 @@ class GenerationResults:
 def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]:
     """What every sample depends on beside its problem: plain values, kept with the samples.
 
-    Device and type of numbers are among them, because rounding decides between near choices.
+    Device and type of numbers are among them, because rounding decides between near choices; what
+    has no effect, such as a greedy decoder's seed, is not.
     """
     weight = writer.model.module.lm_head.weight
+    drawing = {"temperature", "top_p", "seed"} if plan.temperature else {"temperature"}
     return {
         "model": writer.identity,
         "device": weight.device.type,
         "dtype": str(weight.dtype).removeprefix("torch."),
         "read_as": writer.read_as,
-        **plan.model_dump(mode="json", exclude={"samples"}),
+        **plan.model_dump(mode="json", include=drawing),
+        "budget": writer.budget_of(plan),
     }
 
 

@@ -42,6 +42,10 @@ class ProgramWriter(ABC):
     def identity(self) -> str:
         """Names the weights (and the compressor): equal identities write equal completions."""
 
+    def budget_of(self, plan: SamplingPlan) -> int:
+        """The bound of a plan's budget that holds for this writer's completions."""
+        return plan.budget.max_bytes
+
     @abstractmethod
     def answer(
         self,
@@ -140,6 +144,10 @@ class TokensWriter(PromptWriter):
         """See the base class."""
         return f"{weights_fingerprint(self.model.module)}+{self.compressor.fingerprint}"
 
+    def budget_of(self, plan: SamplingPlan) -> int:
+        """See the base class."""
+        return plan.budget.max_symbols
+
     def complete(
         self,
         prompts: Sequence[bytes],
@@ -149,7 +157,7 @@ class TokensWriter(PromptWriter):
         samples: Sequence[int],
     ) -> list[Completion]:
         """See the base class."""
-        options = SymbolOptions(max_new_symbols=plan.budget.max_symbols, **_drawing(plan, stop))
+        options = SymbolOptions(max_new_symbols=self.budget_of(plan), **_drawing(plan, stop))
         return self._tokens.complete(prompts, options, samples)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import function_problem
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
 from proxylm.evaluation.benchmarks.records import parse_records
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
 
@@ -31,7 +31,7 @@ DEFAULT_SEEDS = 5
 NOMINAL_FILE = "nominal/HumanEval.jsonl"
 PARTIAL_FILE = "nominal/humaneval_partial.jsonl"
 
-_VARIANT = re.compile(r"perturbed_finalized/humaneval/full/(\w+)/humaneval_(\w+)_s(\d+)\.jsonl$")
+_VARIANT = re.compile(r"perturbed_finalized/humaneval/full/(\w+)/humaneval_(\w+)_s(\d+)\.jsonl")
 _SPLIT_MARKER = b"# print('@@this is the line to split##')\n"
 _INDENT = b"    "
 _COMPRESSIONS: Mapping[bytes, Callable[[bytes], bytes]] = {
@@ -158,14 +158,20 @@ def _from_nominal(path: Path, files: Files) -> Files:
 
 
 def _family(path: Path, files: Files, family: Family, seeds: int) -> FamilyData:
-    nominal = _benchmark(path, files, PARTIAL_FILE if family.partial else NOMINAL_FILE)
+    nominal = _benchmark(path, files, NOMINAL_FILE)
+    if family.partial:
+        nominal = _benchmark(path, files, PARTIAL_FILE, like=nominal)
     found: dict[str, dict[int, str]] = {}
     for name in files:
-        match = _VARIANT.search(name)
+        match = _VARIANT.fullmatch(name)
         if match and match[1] == family.folder:
             found.setdefault(match[2], {})[int(match[3])] = name
     if not found:
         raise DataError(f"{path}: has no perturbation of the family {family.folder}")
+    for perturbation, by_seed in found.items():
+        for seed in range(min(seeds, max(by_seed) + 1)):
+            if seed not in by_seed:
+                raise DataError(f"{path}: has no seed {seed} of {family.folder}/{perturbation}")
     perturbations = {
         perturbation: [
             _benchmark(path, files, by_seed[seed], like=nominal) for seed in sorted(by_seed)[:seeds]
@@ -184,7 +190,9 @@ def _benchmark(path: Path, files: Files, name: str, like: Benchmark | None = Non
     except UnicodeDecodeError as error:
         raise DataError(f"{origin}: is not UTF-8 (byte {error.start})") from None
     problems = [fitted(function_problem(record, origin)) for record in parse_records(text, origin)]
-    benchmark = benchmark_of(NAME, problems, FUNCTION_BODY, origin=origin)
+    benchmark = benchmark_of(
+        NAME, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=origin
+    )
     if like is not None:
         ours, theirs = ([one.task_id for one in each.problems] for each in (benchmark, like))
         if ours != theirs:
