@@ -23,6 +23,7 @@ from proxylm.evaluation.generation.writers import weights_fingerprint
 from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.symbols import vocabulary_size
 from proxylm.views.manifest import Manifest
 from small_models import save_small_run
 from units_store import write_units_store
@@ -333,6 +334,19 @@ def test_no_sandbox_is_said_before_the_model_is_loaded(
     command = ["evaluate", "humaneval", str(run), "--data", str(HUMANEVAL), "--execute"]
     assert run_command(command) == 1
     assert capsys.readouterr().err == "proxylm: none works here; needed: bubblewrap\n"
+
+
+@pytest.mark.parametrize("name", ["translation", "humaneval"])
+def test_a_model_of_bytes_alone_says_so(
+    run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    save_small_run(run, vocabulary_size=vocabulary_size(0))
+    options = ["--read-as", "tokens"] if name == "humaneval" else []
+    for given in ([], ["--compressor", UNITS]):
+        command = ["evaluate", name, str(run), "--data", str(HUMANEVAL), *options, *given]
+        assert run_command([*command, "--no-generate"]) == 2
+        assert "knows raw bytes alone" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_translation_needs_a_compressor(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,10 +271,11 @@ def translation(
         generate=generate, execute=execute, max_new_bytes=max_new_bytes, workers=workers
     )
     benchmark = _benchmark("humaneval", plus, data, limit, problem)
+    model = load_for(run, choices, device)
+    model.config.require_compressed_symbols()
     chosen = compressor_for(run, compressor)
     if chosen is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
-    model = load_for(run, choices, device)
     writer = TranslationWriter(model, OraclePrompts(model, chosen, jointly=not separately))
     with shown_progress() as progress:
         job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)

@@ -43,6 +43,7 @@ from proxylm.evaluation.translation import (
     evaluate_translation,
 )
 from proxylm.inference.byte_model import ByteModel
+from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.symbols import Format
 from proxylm.views.store import ViewStore
 
@@ -308,7 +309,7 @@ def _writers(
 def _no_compressor(model: ByteModel) -> str:
     if model.config.compressed_symbol_count:
         return "the model's compressor is not at hand"
-    return "the model reads bytes alone"
+    return KNOWS_BYTES_ALONE
 
 
 def _code(

@@ -234,9 +234,8 @@ def require_compressor(
     Raises:
         UsageError: the vocabulary is too small, or the compressor is another one (both shown).
     """
+    model.config.require_compressed_symbols()
     room = model.config.compressed_symbol_count
-    if not room:
-        raise UsageError("the model reads bytes alone: it was trained without a compressed view")
     if symbol_count > room:
         raise UsageError(
             f"this compressor has {symbol_count} symbols and the model has room for {room}; "

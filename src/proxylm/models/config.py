@@ -14,6 +14,8 @@ from proxylm.config import Config
 from proxylm.errors import UsageError
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
 
+KNOWS_BYTES_ALONE = "the model knows raw bytes alone: it was trained without a compressed view"
+
 
 class EvaAttention(Config):
     """EVA: exact attention inside a window, chunk summaries of earlier windows."""
@@ -116,6 +118,15 @@ class ModelConfig(Config):
     def compressed_symbol_count(self) -> int:
         """Compressed symbols that the vocabulary has room for; 0 for a model of bytes alone."""
         return max(0, self.vocabulary_size - COMPRESSED_OFFSET)
+
+    def require_compressed_symbols(self) -> None:
+        """Refuse to read or write what the model has no symbols for.
+
+        Raises:
+            UsageError: it knows raw bytes alone.
+        """
+        if not self.compressed_symbol_count:
+            raise UsageError(KNOWS_BYTES_ALONE)
 
     def require_raw_bytes(self) -> None:
         """Refuse to read or write bytes with a vocabulary that does not hold them.

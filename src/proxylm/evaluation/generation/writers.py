@@ -171,6 +171,7 @@ def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) ->
         return BytesWriter(model)
     if read_as != TokensWriter.read_as:
         raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
+    model.config.require_compressed_symbols()
     if compressor is None:
         raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
     return TokensWriter(model, compressor)
