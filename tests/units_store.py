@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from proxylm.compressors.contract import CompressedView
@@ -19,8 +20,8 @@ def units(bits: int) -> UnitsCompressor:
     return UnitsCompressor.from_settings({"bits": bits})
 
 
-def write_units_store(folder: Path) -> ViewStore:
-    """Two views: units of 8 bits, and the same called lossy. The last document is held out."""
+def write_units_store(folder: Path, held_out: Collection[int] = (2,)) -> ViewStore:
+    """Two views: units of 8 bits, and the same called lossy; by default the last is held out."""
     compressor = units(8)
     record = ViewRecord(
         kind="units",
@@ -33,7 +34,7 @@ def write_units_store(folder: Path) -> ViewStore:
     for index, raw in enumerate(DOCUMENTS):
         view = CompressedView(symbols=compressor.compress([raw])[0])
         document = Document(id=f"d{index}", raw=raw)
-        rows.add(document, index == 2, {"units": view, "lossy": view})
+        rows.add(document, index in held_out, {"units": view, "lossy": view})
     write_store(
         folder,
         [rows],

@@ -15,8 +15,10 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.everything import (
+    HELD_OUT,
     Everything,
     Generation,
+    HeldOutReport,
     Selection,
     evaluate_everything,
     read_selection,
@@ -29,7 +31,7 @@ from proxylm.evaluation.recode.folder import load_recode
 from proxylm.evaluation.run_data import RunData
 from proxylm.inference.byte_model import ByteModel
 from small_models import small_model
-from units_store import write_units_store
+from units_store import DOCUMENTS, write_units_store
 
 NOTHING = Selection(benchmarks={})
 NO_JOBS = Generation(drawn=lambda *_: None, greedy=lambda *_: None)
@@ -118,6 +120,35 @@ def test_a_damaged_store_costs_what_needs_it_alone(tmp_path: Path) -> None:
     for reading in ("bytes", "tokens"):
         assert shard.name in everything.failed[f"held-out bits per byte ({reading})"]
     assert set(everything.reports) == {"humaneval", "prompt-boundary-humaneval"}
+
+
+def test_held_out_documents_until_enough_bytes(tmp_path: Path) -> None:
+    folder = write_units_store(tmp_path / "store", held_out=(1, 2)).folder
+    run = RunData(store=folder, view="lossy", stores=(folder,))
+    model = ByteModel(small_model())
+
+    def held_out(limit: int | None) -> HeldOutReport:
+        everything = Everything()
+        data = read_selection(Selection(benchmarks={}, held_out_bytes=limit))
+        evaluate_everything(everything, model, run, None, data, NO_JOBS)
+        assert "it is lossy" in everything.left_out[f"{HELD_OUT} (tokens)"]
+        assert everything.failed == {}
+        return everything.reports[HELD_OUT]["bytes"]
+
+    whole, first = held_out(None), held_out(1)
+    assert (whole.documents, first.documents) == (2, 1)
+    assert (whole.raw_bytes, first.raw_bytes) == (
+        len(DOCUMENTS[1] + DOCUMENTS[2]),
+        len(DOCUMENTS[1]),
+    )
+    assert first.bits_per_byte == pytest.approx(model.bits_per_byte([DOCUMENTS[1]])[0], rel=1e-6)
+
+
+def test_a_store_that_holds_nothing_out(tmp_path: Path) -> None:
+    folder = write_units_store(tmp_path / "store", held_out=()).folder
+    run = RunData(store=folder, view=None, stores=(folder,))
+    reasons = left_out(ByteModel(small_model()), NOTHING, run=run)
+    assert "holds no document out" in reasons[f"{HELD_OUT} (bytes)"]
 
 
 def test_damaged_weights_end_everything() -> None:

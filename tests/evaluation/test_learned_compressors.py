@@ -138,6 +138,19 @@ def test_translation_from_tokens(jointly: bool, tmp_path: Path) -> None:
     assert report.likelihood.gain is not None and report.likelihood.gain > 0.99
 
 
+def test_prompts_beyond_the_context_count_with_their_bytes() -> None:
+    [symbols] = tokenizer().compress([PROBLEM.prompt + PROBLEM.solution])
+    prefix = len([BOS, COMPRESSED_OPEN, *symbols, COMPRESSED_CLOSE, RAW_OPEN])
+    size = vocabulary_size(tokenizer().symbol_count)
+    one = Benchmark(name="one", problems=(PROBLEM,), stop=(), origin="test")
+    for room, beyond in ((len(PROBLEM.prompt), 0), (len(PROBLEM.prompt) - 1, 1)):
+        model = ByteModel(small_model(vocabulary_size=size, context=prefix + room))
+        writer = TranslationWriter(model, OraclePrompts(model, tokenizer()))
+        report = evaluate_translation(writer, one, None)
+        assert report.beyond_context == beyond
+        assert report.likelihood.left_out == 1  # with the solution, too long for either
+
+
 @torch.no_grad()
 def bits_per_byte(model: ByteModel, before: list[int], solution: bytes) -> float:
     """The definition, in one pass over everything."""

@@ -24,6 +24,8 @@ from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.prompt_boundary import boundary_conditions, evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.evaluation.recode.likelihood import mean_bits
+from proxylm.evaluation.recode.statistics import mean_robustness
 from proxylm.evaluation.translation import (
     OraclePrompts,
     TranslationWriter,
@@ -141,6 +143,15 @@ def test_recode_notices_a_model_that_one_seed_confuses(job: Job) -> None:
     assert family.worst.robust_drop == pytest.approx(1 / 3)
     assert family.mean.robust_relative == pytest.approx(1 / 6)
     assert report.families["Function"].robustness.worst.robust_pass == 1  # type: ignore[union-attr]
+    # Over the families, each aggregation is the mean of its own; here the two differ.
+    families, overall = report.families.values(), report.overall
+    robustness = [one.robustness for one in families if one.robustness is not None]
+    assert overall.robustness_mean == mean_robustness([one.mean for one in robustness])
+    assert overall.robustness_worst == mean_robustness([one.worst for one in robustness])
+    assert overall.robustness_mean != overall.robustness_worst
+    assert overall.likelihood_mean == mean_bits([one.likelihood.mean for one in families])
+    assert overall.likelihood_worst == mean_bits([one.likelihood.worst for one in families])
+    assert overall.likelihood_mean != overall.likelihood_worst
 
 
 @pytest.mark.parametrize("jointly", [True, False])
