@@ -144,7 +144,8 @@ def test_prompts_beyond_the_context_count_with_their_bytes() -> None:
     size = vocabulary_size(tokenizer().symbol_count)
     one = Benchmark(name="one", problems=(PROBLEM,), stop=(), origin="test")
     for room, beyond in ((len(PROBLEM.prompt), 0), (len(PROBLEM.prompt) - 1, 1)):
-        model = ByteModel(small_model(vocabulary_size=size, context=prefix + room))
+        sizes = {"vocabulary_size": size, "context": prefix + room}
+        model = ByteModel(small_model(attention=ATTENTIONS["causal"], **sizes))
         writer = TranslationWriter(model, OraclePrompts(model, tokenizer()))
         report = evaluate_translation(writer, one, None)
         assert report.beyond_context == beyond
