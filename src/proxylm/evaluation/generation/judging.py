@@ -10,7 +10,7 @@ from proxylm import __version__
 from proxylm.evaluation.execution import Job, check_many
 from proxylm.evaluation.execution.detection import usable_tier
 from proxylm.evaluation.generation.folder import EvaluationFolder, JudgedSample, Sample
-from proxylm.evaluation.generation.samples import Progress, Wanted
+from proxylm.evaluation.generation.samples import TellCount, Wanted
 from proxylm.fingerprint import fingerprint_of
 
 
@@ -27,7 +27,7 @@ def judge_samples(
     wanted: Sequence[Wanted],
     samples: Sequence[Sample],
     folder: EvaluationFolder,
-    progress: Progress,
+    progress: TellCount,
     *,
     workers: int | None = None,
 ) -> list[JudgedSample]:

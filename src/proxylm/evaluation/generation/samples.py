@@ -22,7 +22,7 @@ BATCH_ROWS = 64
 """Completions asked for together, and the most that a kill loses."""
 
 Conditions = Mapping[str, Benchmark]
-Progress = Callable[[int, int], None]
+TellCount = Callable[[int, int], None]
 """Called with how many are done, and of how many."""
 
 
@@ -62,7 +62,7 @@ def make_samples(
     wanted: Sequence[Wanted],
     plan: SamplingPlan,
     folder: EvaluationFolder,
-    progress: Progress,
+    progress: TellCount,
 ) -> list[Sample]:
     """The completions, in order: those that the folder has, and the others made and written."""
     known = folder.samples()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bytes
 from proxylm.evaluation.recode.folder import FamilyData
+from proxylm.evaluation.recode.statistics import mean_if_defined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +113,11 @@ def mean_bits(parts: Sequence[RobustBits]) -> RobustBits:
 
     Over perturbations this is a family, over families the whole.
     """
-    drops = [part.drop for part in parts if part.drop is not None]
     return RobustBits(
-        nominal=_mean([part.nominal for part in parts]),
-        robust=_mean([part.robust for part in parts]),
-        drop=_mean(drops) if len(drops) == len(parts) else None,
-        flip_rate=_mean([part.flip_rate for part in parts]),
+        nominal=fmean(part.nominal for part in parts),
+        robust=fmean(part.robust for part in parts),
+        drop=mean_if_defined([part.drop for part in parts]),
+        flip_rate=fmean(part.flip_rate for part in parts),
     )
 
 
@@ -131,7 +132,3 @@ def measure_family(scorer: Scorer, data: FamilyData) -> FamilyBits:
         },
         solution_bytes(data.nominal.problems),
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

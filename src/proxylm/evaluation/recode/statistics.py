@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from proxylm.errors import DataError
 from proxylm.evaluation.pass_at_k import hit_probability, mean, pass_at_k
@@ -103,13 +104,18 @@ def mean_robustness(parts: Sequence[Robustness]) -> Robustness:
     """
     if not parts:
         raise DataError("no perturbation to take a mean over")
-    drops = [part.robust_drop for part in parts if part.robust_drop is not None]
     return Robustness(
-        nominal=_mean([part.nominal for part in parts]),
-        robust_pass=_mean([part.robust_pass for part in parts]),
-        robust_drop=_mean(drops) if len(drops) == len(parts) else None,
-        robust_relative=_mean([part.robust_relative for part in parts]),
+        nominal=fmean(part.nominal for part in parts),
+        robust_pass=fmean(part.robust_pass for part in parts),
+        robust_drop=mean_if_defined([part.robust_drop for part in parts]),
+        robust_relative=fmean(part.robust_relative for part in parts),
     )
+
+
+def mean_if_defined(values: Sequence[float | None]) -> float | None:
+    """The plain mean; None if any value is undefined."""
+    defined = [value for value in values if value is not None]
+    return fmean(defined) if len(defined) == len(values) else None
 
 
 def _results(variant: Correct, task: str, samples: int) -> Sequence[bool]:
@@ -117,7 +123,3 @@ def _results(variant: Correct, task: str, samples: int) -> Sequence[bool]:
     if len(results) != samples:
         raise DataError(f"{task}: a variant has {len(results)} results, nominal has {samples}")
     return results
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
