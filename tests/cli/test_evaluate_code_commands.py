@@ -309,6 +309,7 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
         (["all", "--samples", "2"], "all the same"),
         (["all", "--execute", "--no-generate"], "--execute needs completions"),
         (["all", "--compressor", "nothing"], "nothing"),
+        (["all", "--compressor", "gzip"], "and this one is"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(

@@ -111,7 +111,7 @@ def test_a_damaged_store_costs_what_needs_it_alone(tmp_path: Path) -> None:
     damaged = bytearray(shard.read_bytes())
     damaged[-1] ^= 1
     shard.write_bytes(damaged)
-    run = RunData(store=store.folder, view="units", stores=(store.folder,))
+    run = RunData(view="units", stores=(store.folder,))
     everything = Everything()
     selection = Selection(benchmarks={"humaneval": HUMANEVAL}, limit=1)
     evaluate_everything(
@@ -124,7 +124,7 @@ def test_a_damaged_store_costs_what_needs_it_alone(tmp_path: Path) -> None:
 
 def test_held_out_documents_until_enough_bytes(tmp_path: Path) -> None:
     folder = write_units_store(tmp_path / "store", held_out=(1, 2)).folder
-    run = RunData(store=folder, view="lossy", stores=(folder,))
+    run = RunData(view="lossy", stores=(folder,))
     model = ByteModel(small_model())
 
     def held_out(limit: int | None) -> HeldOutReport:
@@ -144,7 +144,7 @@ def test_held_out_documents_until_enough_bytes(tmp_path: Path) -> None:
 
 def test_a_store_that_holds_nothing_out(tmp_path: Path) -> None:
     folder = write_units_store(tmp_path / "store", held_out=()).folder
-    run = RunData(store=folder, view=None, stores=(folder,))
+    run = RunData(view=None, stores=(folder,))
     reasons = left_out(ByteModel(small_model()), NOTHING, run=run)
     assert "holds no document out" in reasons[f"{HELD_OUT} (bytes)"]
 

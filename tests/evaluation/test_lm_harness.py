@@ -204,6 +204,10 @@ def test_a_task_that_fails_does_not_cost_the_others(
     assert result["average"] is None
     assert "TypeError" in result["failed"][str(broken)]
     assert output.err.splitlines()[-1].startswith(f"proxylm: task '{broken}': cannot be used")
+    assert run_command(["evaluate", "all", *command[2:], "--json"]) == 1
+    everything = json.loads(capsys.readouterr().out)
+    assert everything["lm-eval"]["bytes"] == {k: v for k, v in result.items() if k != "about"}
+    assert everything["failed"] == {f"{broken} (bytes)": result["failed"][str(broken)]}
 
 
 def test_the_average_prefers_normalized_accuracy() -> None:

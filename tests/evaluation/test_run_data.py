@@ -29,7 +29,7 @@ def test_the_store_the_view_and_its_compressor(run: Path, monkeypatch: pytest.Mo
     store = run.parent / "store"
     configure(run, {"store": str(store), "view": "units"}, {"store": "elsewhere"})
     data = run_data(run)
-    assert data == RunData(store=store, view="units", stores=(store, Path("elsewhere")))
+    assert data == RunData(view="units", stores=(store, Path("elsewhere")))
     found = data.compressor()
     assert found is not None and found.fingerprint == units(8).fingerprint
     [checkpoint] = (run / CHECKPOINTS_FOLDER).iterdir()
@@ -51,7 +51,7 @@ def test_a_relative_store_is_looked_for_from_here(
 ) -> None:
     configure(run, {"store": "store", "view": "units"})
     monkeypatch.chdir(run.parent)
-    assert run_data(run) == RunData(store=Path("store"), view="units", stores=(Path("store"),))
+    assert run_data(run) == RunData(view="units", stores=(Path("store"),))
     monkeypatch.chdir(run)
     assert run_data(run) is None
 

@@ -17,11 +17,11 @@ from proxylm.evaluation.scoring import (
     read_files,
     read_store,
     read_stored_view,
-    require_compressor,
     score_documents,
     total_score,
     until_bytes,
 )
+from proxylm.inference.byte_model import ByteModel
 from proxylm.symbols import Format
 from proxylm.views.store import ViewStore
 from small_models import COMPRESSED_SYMBOLS, small_model
@@ -125,12 +125,12 @@ def test_a_limit_takes_whole_documents_and_at_least_one(store: ViewStore) -> Non
 
 
 def test_another_compressor_is_refused_and_both_are_shown() -> None:
-    require_compressor(MODEL, None, COMPRESSED_SYMBOLS, "a")
-    require_compressor(MODEL, "a", COMPRESSED_SYMBOLS, "a")
+    ByteModel(MODEL).require_compressor(COMPRESSED_SYMBOLS, "a")
+    ByteModel(MODEL, compressor_fingerprint="a").require_compressor(COMPRESSED_SYMBOLS, "a")
     with pytest.raises(UsageError, match="compressor a and this one is b"):
-        require_compressor(MODEL, "a", COMPRESSED_SYMBOLS, "b")
+        ByteModel(MODEL, compressor_fingerprint="a").require_compressor(COMPRESSED_SYMBOLS, "b")
     with pytest.raises(UsageError, match="257 symbols and the model has room for 256"):
-        require_compressor(MODEL, None, COMPRESSED_SYMBOLS + 1, "a")
+        ByteModel(MODEL).require_compressor(COMPRESSED_SYMBOLS + 1, "a")
 
 
 def test_contents_are_what_the_model_reads() -> None:

@@ -158,7 +158,7 @@ def _check_arguments(
 def _from_store(
     model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
 ) -> tuple[Iterator[ReadDocument], Format]:
-    from proxylm.evaluation.scoring import read_store, read_stored_view, require_compressor
+    from proxylm.evaluation.scoring import read_store, read_stored_view
     from proxylm.symbols import Format
     from proxylm.views.store import ViewStore
 
@@ -169,30 +169,19 @@ def _from_store(
         reading = _reading(model, compressor)
         return read_store(store, map(int, ordinals), reading), reading.format
     stored = store.view(view)
-    require_compressor(
-        model.module,
-        model.compressor_fingerprint,
-        stored.symbol_count,
-        stored.compressor_fingerprint,
-    )
+    model.require_compressor(stored.symbol_count, stored.compressor_fingerprint)
     return read_stored_view(store, map(int, ordinals), view), Format.COMPRESSED
 
 
 def _reading(model: ByteModel, read_as: str | None) -> Reading:
     from proxylm.compressors.registry import load_compressor
     from proxylm.evaluation.readings import CompressedReading, RawView
-    from proxylm.evaluation.scoring import require_compressor
 
     if read_as is None or read_as == BYTES:
         return RawView()
     compressor = load_compressor(read_as)
     reading = CompressedReading(compressor)
-    require_compressor(
-        model.module,
-        model.compressor_fingerprint,
-        compressor.symbol_count,
-        compressor.fingerprint,
-    )
+    model.require_compressor(compressor.symbol_count, compressor.fingerprint)
     return reading
 
 

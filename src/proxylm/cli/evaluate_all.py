@@ -143,7 +143,6 @@ def _evaluate(
         read_selection,
     )
     from proxylm.evaluation.run_data import run_data
-    from proxylm.evaluation.scoring import require_compressor
 
     choices.check()
     data = read_selection(selection)
@@ -151,12 +150,7 @@ def _evaluate(
     chosen = _compressor(run, compressor, everything)
     model = load_for(run, choices, device)
     if chosen is not None and compressor is not None:
-        require_compressor(
-            model.module,
-            model.compressor_fingerprint,
-            chosen.symbol_count,
-            chosen.fingerprint,
-        )
+        model.require_compressor(chosen.symbol_count, chosen.fingerprint)
     everything.about = _about(model, run, choices, data)
     folder = out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)

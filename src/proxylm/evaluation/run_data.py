@@ -20,14 +20,17 @@ class RunData:
     """The first source of a run: its view store, and the compressed view, if there is one.
 
     Attributes:
-        store: its view store.
-        view: the compressed view of its training; None where it was trained on bytes alone.
-        stores: of all sources, in order.
+        stores: the view stores of all sources, in order.
+        view: the compressed view of the first; None where it was trained on bytes alone.
     """
 
-    store: Path
-    view: str | None
     stores: tuple[Path, ...]
+    view: str | None
+
+    @property
+    def store(self) -> Path:
+        """The first source's."""
+        return self.stores[0]
 
     def require_same(self, trained_on: str | None) -> None:
         """Refuse data that has changed since the training: its split may be another one.
@@ -81,4 +84,4 @@ def run_data(path: Path) -> RunData | None:
     if len(stores) < len(names) or not (stores[0] / MANIFEST_NAME).is_file():
         return None
     view = sources[0].get("view")
-    return RunData(store=stores[0], view=view if isinstance(view, str) else None, stores=stores)
+    return RunData(stores=stores, view=view if isinstance(view, str) else None)

@@ -220,34 +220,6 @@ def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterato
             return
 
 
-def require_compressor(
-    model: LanguageModel, trained_on: str | None, symbol_count: int, fingerprint: str
-) -> None:
-    """Refuse to score a model on a view that it cannot know.
-
-    Args:
-        model: the model.
-        trained_on: fingerprint of the compressor it was trained with, None if that is unknown.
-        symbol_count: symbols of the view's compressor.
-        fingerprint: its fingerprint.
-
-    Raises:
-        UsageError: the vocabulary is too small, or the compressor is another one (both shown).
-    """
-    model.config.require_compressed_symbols()
-    room = model.config.compressed_symbol_count
-    if symbol_count > room:
-        raise UsageError(
-            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
-            "use the compressor that the model was trained with"
-        )
-    if trained_on is not None and trained_on != fingerprint:
-        raise UsageError(
-            f"the model was trained with compressor {trained_on} and this one is {fingerprint}; "
-            "use the one it was trained with"
-        )
-
-
 def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:
     """The documents in groups; those before one that cannot be read come before its error."""
     group: list[ReadDocument] = []

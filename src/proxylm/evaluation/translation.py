@@ -33,7 +33,6 @@ from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.evaluation.passes import ScoredSequence, sequence_bits
 from proxylm.evaluation.readings import RawView
-from proxylm.evaluation.scoring import require_compressor
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion, complete
 from proxylm.inference.raw_text import raw_symbols
@@ -67,12 +66,7 @@ class OraclePrompts:
     def __init__(self, model: ByteModel, compressor: Compressor, *, jointly: bool = True) -> None:
         if not model.config.sentinels:
             raise UsageError("translation needs a model with sentinels: it has to tell the views")
-        require_compressor(
-            model.module,
-            model.compressor_fingerprint,
-            compressor.symbol_count,
-            compressor.fingerprint,
-        )
+        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
         self.compressor = compressor
         self.jointly = jointly
 

@@ -62,6 +62,31 @@ class ByteModel:
         """Sizes and kind of the model."""
         return self.module.config
 
+    def require_compressor(self, symbol_count: int, fingerprint: str) -> None:
+        """Refuse a compressed view that the model cannot know.
+
+        Args:
+            symbol_count: symbols of the view's compressor.
+            fingerprint: its fingerprint.
+
+        Raises:
+            UsageError: the vocabulary has no room for it, or the model was trained with another
+                one (both are shown).
+        """
+        self.config.require_compressed_symbols()
+        room = self.config.compressed_symbol_count
+        if symbol_count > room:
+            raise UsageError(
+                f"this compressor has {symbol_count} symbols and the model has room for {room}; "
+                "use the compressor that the model was trained with"
+            )
+        trained_on = self.compressor_fingerprint
+        if trained_on is not None and trained_on != fingerprint:
+            raise UsageError(
+                f"the model was trained with compressor {trained_on} and this one is "
+                f"{fingerprint}; use the one it was trained with"
+            )
+
     def generate(
         self,
         prompt: bytes,

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 from proxylm.compressors.contract import Compressor
 from proxylm.evaluation.readings import CompressedReading
-from proxylm.evaluation.scoring import require_compressor
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion, complete, decode
 from proxylm.inference.decoding_row import Piece
@@ -33,12 +32,7 @@ class TokenReading:
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
         self.scoring = CompressedReading(compressor)
-        require_compressor(
-            model.module,
-            model.compressor_fingerprint,
-            compressor.symbol_count,
-            compressor.fingerprint,
-        )
+        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
         self.model = model
         self.compressor = compressor
 
