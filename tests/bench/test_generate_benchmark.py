@@ -9,10 +9,10 @@ from proxylm.bench.generate import (
     PROMPT,
     bare_products,
     endless_model,
-    one_thread,
     run_generate_benchmark,
 )
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.threads import torch_threads
 
 TINY = ModelConfig(
     vocabulary_size=320,
@@ -55,6 +55,6 @@ def test_the_yardstick_multiplies_every_matrix_but_the_embedding(
 
 def test_the_number_of_threads_comes_back() -> None:
     before = torch.get_num_threads()
-    with one_thread():
+    with torch_threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before

@@ -1,13 +1,20 @@
 """The training benchmark: the yardstick is a true transformer, and the rows are in form."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from proxylm.bench import train
+from proxylm.bench import train, train_busy
 from proxylm.bench.plain_transformer import PlainTransformer
+from proxylm.demo.settings import DemoSettings
+from proxylm.mixing.config import MixingConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
+from proxylm.threads import torch_threads
+from proxylm.training.loop import Trainer
 
 SIZES = {"layers": 2, "width": 32, "heads": 2, "ffn": 48}
 
@@ -44,6 +51,7 @@ def test_rows_have_their_yardsticks(monkeypatch):
         train, "_in_turn", lambda steps, device, repeats: {c: seconds[c] for c in steps}
     )
     monkeypatch.setattr(train, "peak_training_bytes", lambda: 1_450_000_000)
+    monkeypatch.setattr(train, "run_busy_benchmark", lambda repeats: [])
     rows = {row.case: row for row in train.run_train_benchmark()}
     assert list(rows) == [
         "train/eva/4096",
@@ -69,3 +77,37 @@ def test_both_cases_have_the_same_sizes(device):
         assert "eva" in cases and eva.context == llama.context == context
         assert llama.attention.kind == "causal" and llama.attention.kv_heads == eva.heads
         assert llama.model_copy(update={"attention": eva.attention}) == eva
+
+
+def test_half_of_the_quiet_speed_is_the_fair_share(monkeypatch):
+    monkeypatch.setattr(train_busy, "alternate", lambda *actions, repeats: (2.0, 2.5))
+    monkeypatch.setattr(train_busy, "quiet_and_busy_seconds", lambda *_: (2.0, 5.0))
+    demo, busy = train_busy.run_busy_benchmark(steps=1)
+    assert (demo.case, busy.case) == ("train/demo", "train/busy")
+    assert demo.value == 4096 / 2 and demo.ratio == 1.25
+    assert busy.value == 4096 / 5 and busy.ratio == 0.8
+
+
+def test_both_ways_of_dividing_the_work_make_the_same_update():
+    config = DemoSettings().training(MixingConfig.bytes_only(), Path("unused"))
+    with torch_threads(2):
+        found = [
+            train_busy.trainer_of(kind, config).update(0)
+            for kind in (Trainer, train_busy.DividedByTorch)
+        ]
+    assert found[0].loss == pytest.approx(found[1].loss, rel=1e-5)
+    assert found[0].grad_norm == pytest.approx(found[1].grad_norm, rel=1e-4)
+
+
+def test_spinning_processes_spin_and_are_gone_afterwards():
+    with train_busy.spinning_processes(2) as processes:
+        assert [process.poll() for process in processes] == [None, None]
+        before = os.times().elapsed
+        seconds = [_processor_seconds(process.pid) for process in processes]
+        while min(_processor_seconds(process.pid) for process in processes) <= max(seconds):
+            assert os.times().elapsed - before < 60, "they compute nothing"
+    assert all(process.poll() is not None for process in processes)
+
+
+def _processor_seconds(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11])

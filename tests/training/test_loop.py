@@ -13,6 +13,7 @@ import torch
 from proxylm.mixing.batch import Batch
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import IGNORED_TARGET, vocabulary_size
+from proxylm.threads import in_order, torch_threads
 from proxylm.training.device import place_for
 from proxylm.training.loop import Trainer, TrainingDivergedError, trained_positions
 from proxylm.training.optimizer import build_optimizer
@@ -75,6 +76,63 @@ def test_passes_add_up_to_the_whole_step(contexts_per_pass: int) -> None:
     torch.testing.assert_close(gradient(parts), gradient(whole), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_contexts_handed_out_give_the_update_of_passes(threads: int) -> None:
+    one_after_the_other, handed_out = trainer(4), trainer(4)
+    expected = one_after_the_other.update(0)
+    with torch_threads(threads):
+        found = handed_out.update(0)
+        assert torch.get_num_threads() == threads
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
+    assert found.loss_by_format == pytest.approx(expected.loss_by_format, rel=1e-6)
+    torch.testing.assert_close(
+        gradient(handed_out), gradient(one_after_the_other), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_who_computes_a_context_does_not_change_a_bit() -> None:
+    updates = []
+    for threads in (2, 2, 4):
+        made = trainer(4)
+        with torch_threads(threads):
+            updates.append([made.update(step) for step in range(3)])
+    assert updates[0] == updates[1] == updates[2]
+
+
+@pytest.mark.parametrize(
+    ("threads", "contexts_per_pass", "expected"), [(1, 4, 1), (2, 4, 2), (8, 4, 4), (8, 1, 1)]
+)
+def test_as_many_threads_as_passes_have_contexts(
+    threads: int, contexts_per_pass: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked = trainer(contexts_per_pass), []
+
+    def spy(function: Any, items: Any, *, workers: int) -> Any:
+        asked.append(workers)
+        return in_order(function, items, workers=workers)
+
+    monkeypatch.setattr("proxylm.training.loop.in_order", spy)
+    with torch_threads(threads):
+        made.update(0)
+    assert asked == ([expected] if expected > 1 else [])
+
+
+def test_large_models_are_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxylm.training.loop.MOST_PARAMETERS_HANDED_OUT", 10)
+    monkeypatch.setattr("proxylm.training.loop.in_order", lambda *_, **__: pytest.fail("handed"))
+    with torch_threads(2):
+        trainer(4).update(0)
+
+
+def test_a_parameter_without_part_in_the_loss_keeps_no_gradient() -> None:
+    made = trainer(4, mixing={"sentinels": True})
+    made.model.register_parameter("unused", torch.nn.Parameter(torch.ones(3)))
+    with torch_threads(2):
+        made.update(0)
+    assert made.model.unused.grad is None
+
+
 def test_the_loss_is_the_mean_over_trained_positions() -> None:
     made = trainer()
     batch = made.loader.batch(0)
@@ -126,6 +184,10 @@ def test_bfloat16_autocast_is_close_to_float32() -> None:
     expected, found = exact.update(0), rounded.update(0)
     assert found.loss == pytest.approx(expected.loss, rel=0.02)
     assert found.loss != expected.loss
+    with torch_threads(2):
+        handed_out = trainer(precision="bfloat16").update(0)
+    assert handed_out.loss == pytest.approx(found.loss, rel=1e-3)
+    assert handed_out.loss != pytest.approx(expected.loss, rel=1e-6)
 
 
 def test_the_same_step_gives_the_same_bits() -> None:

@@ -21,6 +21,7 @@ from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageEr
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import RawView
 from proxylm.symbols import vocabulary_size
+from proxylm.threads import torch_threads
 from proxylm.training import checkpoint as checkpoint_module
 from proxylm.training.checkpoint import checkpoint_folders, load_model
 from proxylm.training.config import TrainingConfig
@@ -313,30 +314,43 @@ def test_data_that_fills_no_step_is_refused(store: Path, tmp_path: Path) -> None
         train(tiny_config(store, mixing=mixing, symbols_per_step=64 * 500), tmp_path)
 
 
-def test_another_number_of_threads_is_said(
-    config: TrainingConfig, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("at_start", "later"), [(1, 3), (3, 1)])
+def test_a_run_keeps_its_threads_and_with_them_its_bits(
+    config: TrainingConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    at_start: int,
+    later: int,
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(whole, run)
-    shutil.rmtree(checkpoint_folders(run / "checkpoints")[0])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
-    try:
-        train(config, run)
-    finally:
-        torch.set_num_threads(threads)
-    assert f"goes on with {threads + 1} threads instead of {threads}" in caplog.text
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    with torch_threads(at_start):
+        train(config, tmp_path / "whole")
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            train(config, tmp_path / "stopped", progress=stop_after(3))
+    with torch_threads(later):
+        train(config, tmp_path / "stopped")
+        assert torch.get_num_threads() == later
+    require_same_bits(tmp_path / "stopped", tmp_path / "whole")
+    assert f"goes on with the {at_start} threads that it was started with" in caplog.text
+
+
+def test_a_new_run_takes_no_more_threads_than_it_can_keep_busy(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("proxylm.pool.usable_cores", lambda: 2)
+    with torch_threads(5):
+        train(config, tmp_path)
+    newest = checkpoint_folders(tmp_path / "checkpoints")[0]
+    assert json.loads((newest / "state.json").read_text())["threads"] == 2
 
 
 def test_a_finished_run_says_nothing_of_threads(
     config: TrainingConfig, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
-    try:
+    with torch_threads(torch.get_num_threads() + 1):
         train(config, whole)
-    finally:
-        torch.set_num_threads(threads)
     assert "threads" not in caplog.text
 
 

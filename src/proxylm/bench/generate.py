@@ -11,8 +11,7 @@ wait for a second thread would cost more than the byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
 from proxylm.symbols import EOS, RAW_CLOSE
+from proxylm.threads import torch_threads
 
 LAPTOP_SIZE = preset("laptop")
 """The size that the training benchmark uses too: 10.7M parameters."""
@@ -38,22 +38,11 @@ def run_generate_benchmark(
 ) -> list[BenchmarkRow]:
     """Greedy decoding through the cache, one row and several; bytes/s beside bare products."""
     model = endless_model(config)
-    with one_thread():
+    with torch_threads(1):
         return [
             _row("generate/laptop/one-byte", model, 1, new_bytes, repeats),
             _row(f"generate/laptop/batch-{BATCH_ROWS}", model, BATCH_ROWS, new_bytes, repeats),
         ]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread; the number before comes back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def endless_model(config: ModelConfig) -> ByteModel:

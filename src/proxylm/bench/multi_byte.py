@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from proxylm.bench.generate import bare_products, one_thread
+from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
 from proxylm.inference.batch_decoder import BatchDecoder
@@ -35,6 +35,7 @@ from proxylm.inference.request import ByteRequest
 from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.layout import window_of
+from proxylm.threads import torch_threads
 from proxylm.training.config import CheckpointConfig, PresetModel, StepCount, TrainingConfig
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
@@ -132,7 +133,7 @@ def run_multi_byte_benchmark(
     sampled = SAMPLED.model_copy(update={"max_new_bytes": new_bytes})
     own = distinct_grams([text[PROMPT_BYTES:] for text in texts])
     rows = []
-    with one_thread():
+    with torch_threads(1):
         for suffix, options in (("", greedy), ("/sampled", sampled)):
             tallies = continue_in_turn(model, starts, options)
             rows += [_one_byte_row(model, tallies["one-byte"], suffix)]

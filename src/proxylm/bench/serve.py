@@ -18,11 +18,12 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from proxylm.bench.generate import LAPTOP_SIZE, endless_model, one_thread
+from proxylm.bench.generate import LAPTOP_SIZE, endless_model
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.models.config import ModelConfig
 from proxylm.serving.lifecycle import listen, serve
 from proxylm.serving.limits import ServingLimits
+from proxylm.threads import torch_threads
 
 NAME = "endless"
 CLIENTS = 8
@@ -37,7 +38,7 @@ def run_serve_benchmark(
 ) -> list[BenchmarkRow]:
     """Greedy completions of one client and of several; total bytes/s."""
     model = endless_model(config)
-    with _server(config) as port, ThreadPoolExecutor(CLIENTS) as pool, one_thread():
+    with _server(config) as port, ThreadPoolExecutor(CLIENTS) as pool, torch_threads(1):
 
         def one() -> None:
             _complete(port, new_bytes)

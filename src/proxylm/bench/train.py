@@ -17,6 +17,7 @@ import torch
 
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow
+from proxylm.bench.train_busy import run_busy_benchmark
 from proxylm.bench.train_memory import peak_training_bytes
 from proxylm.bench.train_step import Step, document_layout, model_step, symbols
 from proxylm.device import resolve_device
@@ -74,7 +75,9 @@ def scale_of(device: torch.device) -> Scale:
 
 
 def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list[BenchmarkRow]:
-    """Rows ``train/{eva,llama}/<context>`` and their ``/flops``; on a CPU also peak memory at 8192.
+    """Rows ``train/{eva,llama}/<context>`` and their ``/flops``.
+
+    On a CPU also peak memory at 8192, and whole updates of the demo's model (``train_busy``).
 
     Raises:
         UsageError: see ``resolve_device``.
@@ -82,7 +85,7 @@ def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list
     scale = scale_of(resolve_device(device))
     rows = [row for context in scale.cases for row in _rows_at(context, scale, repeats)]
     if scale.place.device.type == "cpu":
-        rows.append(_peak_memory())
+        rows += [_peak_memory(), *run_busy_benchmark(repeats=repeats)]
     return rows
 
 

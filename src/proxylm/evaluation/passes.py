@@ -10,9 +10,11 @@ changes its bits beyond rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,9 +27,12 @@ from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import PAD, Format
+from proxylm.threads import in_order
 
 BITS_PER_NAT = 1.0 / np.log(2.0)
 DEFAULT_BATCH_SYMBOLS = 8192
+
+Measure = TypeVar("Measure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ def sequence_bits(
         sequences: with ids of the model's vocabulary.
         context: most input symbols of a forward pass; None takes the model's training context.
         stride: symbols that each further window scores; None takes half of the context.
-        batch_symbols: input symbols of the passes computed together; a matter of speed alone.
+        batch_symbols: input symbols of the passes computed at a time; a matter of speed alone.
 
     Returns:
         float64 ``[len(sequences)]``.
@@ -73,8 +78,9 @@ def sequence_bits(
         DamagedWeightsError: the bits are no number.
     """
     totals = np.zeros(len(sequences), dtype=np.float64)
-    for one, hidden, targets in _scored_states(model, sequences, context, stride, batch_symbols):
-        totals[one] += _bits(model, hidden, targets)
+    measure = partial(_bits, model)
+    for one, bits in _measured(model, sequences, measure, context, stride, batch_symbols):
+        totals[one] += bits
     return totals
 
 
@@ -93,30 +99,45 @@ def bits_and_greediness(
     """
     totals = np.zeros(len(sequences), dtype=np.float64)
     greedy = np.ones(len(sequences), dtype=bool)
-    for one, hidden, targets in _scored_states(model, sequences, None, None, DEFAULT_BATCH_SYMBOLS):
-        totals[one] += _bits(model, hidden, targets)
-        greedy[one] &= _all_are_largest(model, hidden, targets)
+
+    def measure(hidden: Tensor, targets: Tensor) -> tuple[float, bool]:
+        return _bits(model, hidden, targets), _all_are_largest(model, hidden, targets)
+
+    for one, (bits, is_greedy) in _measured(model, sequences, measure):
+        totals[one] += bits
+        greedy[one] &= is_greedy
     return totals, greedy
 
 
-def _scored_states(
+def _measured(
     model: LanguageModel,
     sequences: Sequence[ScoredSequence],
-    context: int | None,
-    stride: int | None,
-    batch_symbols: int,
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Per pass: its sequence, the states ``[m, width]`` before its scored symbols, those ids."""
+    measure: Callable[[Tensor, Tensor], Measure],
+    context: int | None = None,
+    stride: int | None = None,
+    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
+) -> Iterator[tuple[int, Measure]]:
+    """Per pass: its sequence, and what ``measure`` makes of the pass.
+
+    ``measure`` gets the states ``[m, width]`` before the scored symbols, and those symbols' ids.
+    """
     size = model.config.context if context is None else context
     passes = [
         one
         for index, sequence in enumerate(sequences)
         for one in _passes(index, sequence, size, stride)
     ]
+
+    def measured(batch: list[_Pass]) -> list[tuple[int, Measure]]:
+        states = zip(batch, _states_of(model, batch), strict=True)
+        return [(one.index, measure(*pair)) for one, pair in states]
+
+    on_cpu = model.lm_head.weight.device.type == "cpu"
+    threads = torch.get_num_threads() if on_cpu else 1
     with evaluation_mode(model):
-        for batch in _batches(passes, batch_symbols):
-            for one, (hidden, targets) in zip(batch, _states_of(model, batch), strict=True):
-                yield one.index, hidden, targets
+        batches = list(_batches(passes, batch_symbols // threads))
+        for results in in_order(measured, batches, workers=min(threads, len(batches))):
+            yield from results
 
 
 @contextmanager

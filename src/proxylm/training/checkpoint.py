@@ -65,7 +65,8 @@ class TrainingState(Config):
         seconds: wall time spent in training steps, over all starts of the run.
         loss: loss of the last update, nats per symbol.
         held_out: last held-out bits per byte, by the view they were read in.
-        threads: torch's intra-op threads; the bits of a run are promised for one number of them.
+        threads: that the run computes with, chosen at its start; its bits are promised for one
+            number of them.
         torch_version: release of torch that wrote the state.
     """
 

@@ -2,17 +2,24 @@
 
 A step is a pure function of the model, the optimizer and the step's number: nothing else is
 carried, so a run that stops and goes on makes the same updates.
+
+On a CPU the contexts of a step are handed out to threads, one each at a time, and their gradients
+added in the contexts' order (``proxylm.threads`` says why). The rest of an update, a few passes
+over the weights, then stays on one thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from proxylm.errors import ProxylmError
 from proxylm.mixing.batch import Batch
@@ -21,9 +28,16 @@ from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.loss import LossReport
 from proxylm.symbols import IGNORED_TARGET
+from proxylm.threads import in_order, torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.device import Place
 from proxylm.training.optimizer import set_learning_rate
+
+MOST_PARAMETERS_HANDED_OUT = 1 << 26
+"""Of a larger model, the gradients of several contexts at a time would take much memory, and
+torch's own parallel loops are long enough."""
+
+ContextResult = tuple[LossReport, tuple[Tensor | None, ...]]
 
 
 class TrainingDivergedError(ProxylmError):
@@ -97,14 +111,16 @@ class Trainer:
         """
         self.optimizer.zero_grad(set_to_none=True)
         batch = self.loader.batch(step)
-        sums = self._accumulate(batch)
-        clip_norm = self.config.optimizer.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
-        loss, grad_norm = float(sums.loss), float(norm)
-        _require_finite(step, loss, grad_norm)
-        rate = self.config.learning_rate.rate(step, self.total_steps)
-        set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
+        workers = self._workers(len(batch.inputs))
+        sums = self._accumulate(batch, workers)
+        with _alone(workers):
+            clip_norm = self.config.optimizer.clip_norm
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
+            loss, grad_norm = float(sums.loss), float(norm)
+            _require_finite(step, loss, grad_norm)
+            rate = self.config.learning_rate.rate(step, self.total_steps)
+            set_learning_rate(self.optimizer, rate)
+            self.optimizer.step()
         return Update(
             loss=loss,
             loss_by_format=_means(sums),
@@ -113,24 +129,57 @@ class Trainer:
             flops=training_flops(self.model.config, batch.document_ids),
         )
 
-    def _accumulate(self, batch: Batch) -> _Sums:
+    def _workers(self, contexts: int) -> int:
+        """Threads that take a context each; 1: passes one after the other, all threads in each."""
+        too_large = self.model.config.parameter_count > MOST_PARAMETERS_HANDED_OUT
+        if self.place.device.type != "cpu" or too_large:
+            return 1
+        return min(torch.get_num_threads(), contexts, self.config.contexts_per_pass)
+
+    def _accumulate(self, batch: Batch, workers: int) -> _Sums:
         sums = _Sums.zero(self.place.device)
         trained = max(1, trained_positions(batch.targets))
-        for part in _passes(batch, self.config.contexts_per_pass):
-            with self.place.precision():
+        if workers == 1:
+            for part in _passes(batch, self.config.contexts_per_pass):
                 report = self._loss(part, trained)
-            report.loss.backward()
+                report.loss.backward()
+                sums.add(report)
+            return sums
+        contexts = list(_passes(batch, 1))
+        of_context = partial(self._gradients, trained=trained)
+        for report, gradients in in_order(of_context, contexts, workers=workers):
+            with _alone(workers):
+                self._add(gradients)
             sums.add(report)
         return sums
 
+    def _gradients(self, batch: Batch, *, trained: int) -> ContextResult:
+        """Loss and every parameter's gradient (None: has no part in it), nothing changed."""
+        report = self._loss(batch, trained)
+        parameters = tuple(self.model.parameters())
+        return report, torch.autograd.grad(report.loss, parameters, allow_unused=True)
+
+    def _add(self, gradients: tuple[Tensor | None, ...]) -> None:
+        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+            if parameter.grad is None:
+                parameter.grad = gradient
+            elif gradient is not None:
+                parameter.grad += gradient
+
     def _loss(self, batch: Batch, trained: int) -> LossReport:
-        return self.model.loss(
-            self.place.integers(batch.inputs),
-            self.place.integers(batch.targets),
-            self.place.integers(batch.document_ids),
-            self.place.integers(batch.position_ids),
-            normalizer=trained,
-        )
+        with self.place.precision():
+            return self.model.loss(
+                self.place.integers(batch.inputs),
+                self.place.integers(batch.targets),
+                self.place.integers(batch.document_ids),
+                self.place.integers(batch.position_ids),
+                normalizer=trained,
+            )
+
+
+def _alone(workers: int) -> AbstractContextManager[None]:
+    """One torch thread, where others are at work on contexts or were a moment ago."""
+    return torch_threads(1) if workers > 1 else nullcontext()
 
 
 def trained_positions(targets: NDArray[np.int32]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.errors import DataError
+from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.metrics import MetricsLog
 from proxylm.training.progress import ProgressReport
@@ -59,8 +60,9 @@ def train(
 ) -> TrainResult:
     """Train to the end of the run in ``out``, going on from its newest checkpoint if it has one.
 
-    Called again on a finished run it returns its result. On a CPU, at the same number of threads,
-    a run that was stopped in any way and went on has the bits of an uninterrupted one.
+    Called again on a finished run it returns its result. On a CPU, a run that was stopped in any
+    way and went on has the bits of an uninterrupted one: it keeps the number of threads that it
+    was started with (torch's, at most the cores that this process can keep busy).
 
     Args:
         config: the run; the same at every call on one ``out``.
@@ -80,7 +82,11 @@ def train(
     with opened_run(run, config.resolved()):
         session = start_or_resume(run, inputs)
         record_config(run, config.resolved())
-        with MetricsLog(run, resumed_step=session.state.step) as log, stop_on_signal() as stop:
+        with (
+            torch_threads(session.state.threads),
+            MetricsLog(run, resumed_step=session.state.step) as log,
+            stop_on_signal() as stop,
+        ):
             _to_the_end(session, log, stop, progress)
     return _result(session)
 

@@ -15,6 +15,7 @@ from proxylm.errors import CheckpointError
 from proxylm.mixing.loader import Loader, build_loader
 from proxylm.mixing.statistics import StepStatistics
 from proxylm.models.language_model import LanguageModel
+from proxylm.pool import threads_each
 from proxylm.training.checkpoint import (
     CHECKPOINTS_FOLDER,
     Origin,
@@ -193,19 +194,18 @@ def start_or_resume(folder: Path, inputs: Inputs) -> Session:
         model = LanguageModel(checkpoint.model_config(), seed=inputs.config.seed)
         copy_weights(model, checkpoint)
     trainer = _trainer(model, inputs)
-    state = TrainingState()
+    state = TrainingState(threads=_threads_of_a_new_run())
     if checkpoint is not None:
         restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
         state = checkpoint.state
         set_aside_after(folder / CHECKPOINTS_FOLDER, state.step)
         if state.step < inputs.total_steps:
-            _warn_about_other_threads(folder, state)
-    here = {"threads": torch.get_num_threads(), "torch_version": torch.__version__}
+            _say_which_threads(folder, state)
     return Session(
         folder=folder,
         inputs=inputs,
         trainer=trainer,
-        state=state.model_copy(update=here),
+        state=state.model_copy(update={"torch_version": torch.__version__}),
         saved_step=state.step,
     )
 
@@ -241,13 +241,18 @@ def _require_same_origin(run: Path, there: Origin, here: Origin) -> None:
             )
 
 
-def _warn_about_other_threads(run: Path, state: TrainingState) -> None:
-    threads = torch.get_num_threads()
-    if threads != state.threads:
+def _threads_of_a_new_run() -> int:
+    """What torch would take, but no more than the cores that this process can keep busy."""
+    return min(torch.get_num_threads(), threads_each(1))
+
+
+def _say_which_threads(run: Path, state: TrainingState) -> None:
+    here = _threads_of_a_new_run()
+    if here != state.threads:
         logger.warning(
-            "%s: goes on with %d threads instead of %d: its numbers may differ in the last bits "
-            "from those of an uninterrupted run",
+            "%s: goes on with the %d threads that it was started with (a new run here would take "
+            "%d), so that its numbers are those of an uninterrupted run",
             run,
-            threads,
             state.threads,
+            here,
         )

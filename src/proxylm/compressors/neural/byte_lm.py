@@ -9,7 +9,6 @@ documents (``boundaries.py``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -31,6 +30,7 @@ from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BOS, BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
+from proxylm.threads import torch_threads
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "model.json"
@@ -115,7 +115,7 @@ class ByteLM:
 
     def canonical(self, string: bytes) -> NDArray[np.float64]:
         """As ``probabilities`` of one string alone, on one CPU thread: the arbiter of ties."""
-        with one_thread():
+        with torch_threads(1):
             ids = _padded_ids([string])
             return self.arbiter.probabilities(self.arbiter.hidden(ids))[0].numpy()
 
@@ -132,7 +132,7 @@ class ByteLM:
 
     def canonical_bits(self, string: bytes) -> NDArray[np.float64]:
         """Cross-entropy of every byte of one string alone, in bits, float64 ``[len]``."""
-        with one_thread():
+        with torch_threads(1):
             hidden = self.arbiter.hidden(_padded_ids([string])[:, :-1])[0]
             return self.arbiter.bits(hidden, _byte_values(string)).numpy()
 
@@ -197,14 +197,3 @@ def _blocks(strings: Sequence[bytes], positions: int) -> Iterator[list[int]]:
         count = max(1, positions // (len(strings[order[first]]) + 1))
         yield order[first : first + count]
         first += count
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch computes on one thread inside, so that its sums have one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
