@@ -128,7 +128,7 @@ def test_the_table_names_every_file(
     assert run_command(["evaluate", "bpb", str(run), str(folder)]) == 0
     output = capsys.readouterr()
     assert all(name in output.out for name in (*TEXTS, "total", "bits per byte"))
-    assert "documents left out: 1 empty" in output.err
+    assert "left out: 1 empty" in output.err
 
 
 def test_json_lines_score_their_documents_not_the_file(

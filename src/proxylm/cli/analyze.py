@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.compressor import (
+    DEFAULT_FILES,
     DEFAULT_HELD_OUT,
     DEFAULT_SHOWN,
     CorpusOption,
+    FilesOption,
     HeldOutOption,
     PatternOption,
     TextFieldOption,
@@ -34,6 +36,7 @@ def collisions(
     compressor: Annotated[str, typer.Argument(help="A neural compressor's folder.")],
     corpus: CorpusOption = None,
     pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     shown: Annotated[
@@ -61,7 +64,7 @@ def collisions(
         reports.append(window_collisions(loaded.automaton, shown=shown))
     if corpus is not None:
         segments = SegmentCollisions()
-        opened = open_corpus_at(corpus, pattern, text_field)
+        opened = open_corpus_at(corpus, pattern, files, text_field)
         result["corpus"] = measure_held_out(loaded, opened, held_out, segments.add_all)
         reports.append(segments.report(shown=shown))
     if not reports:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, counts_text, emit, note, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,21 @@ CorpusOption = Annotated[
     str | None,
     typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME."),
 ]
-PatternOption = Annotated[str, typer.Option(help="Which files of a folder to read.")]
+PatternOption = Annotated[
+    str,
+    typer.Option(
+        help="Which files of a folder: compared with the name, or with the whole path below the "
+        "folder where it has a slash; '**/' also stands for no folder."
+    ),
+]
+FilesOption = Annotated[
+    str,
+    typer.Option(
+        "--files",
+        help="What files are: documents, records, or auto (JSON lines, Parquet and Arrow are "
+        "records, whatever else is a document; a folder of both is refused).",
+    ),
+]
 TextFieldOption = Annotated[str, typer.Option(help="Field that holds a record's text.")]
 HeldOutOption = Annotated[
     float, typer.Option(help="Share of documents kept out of training, chosen by hash.")
@@ -35,6 +49,7 @@ SampleOption = Annotated[
     typer.Option(help="Train on about this many bytes, spread over the corpus.", min=1),
 ]
 
+DEFAULT_FILES = "auto"
 DEFAULT_SHOWN = 10
 DEFAULT_HELD_OUT = 0.02
 DEFAULT_COUNTED_BYTES = 64 << 20
@@ -51,6 +66,7 @@ def train_tokenizer(
     vocabulary_size: Annotated[int, typer.Option(help="Number of tokens.")] = 4096,
     sample_bytes: SampleOption = None,
     pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
@@ -70,7 +86,7 @@ def train_tokenizer(
             "pre_tokenization": {"kind": pre_tokenization},
         }
     )
-    opened = open_corpus_at(corpus, pattern, text_field)
+    opened = open_corpus_at(corpus, pattern, files, text_field)
     wanted = sample_bytes or training.sample_bytes
     note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
     documents = _training_documents(opened, held_out, wanted)
@@ -88,6 +104,7 @@ def train_token_bytes(
     corpus: CorpusOption = None,
     sample_bytes: SampleOption = None,
     pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
@@ -115,7 +132,7 @@ def train_token_bytes(
     if settings.needs_frequencies:
         if corpus is None:
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
-        opened = open_corpus_at(corpus, pattern, text_field)
+        opened = open_corpus_at(corpus, pattern, files, text_field)
         note(f"counting tokens of {opened.name}")
         wanted = sample_bytes or DEFAULT_COUNTED_BYTES
         frequencies = count_tokens(inner, _training_documents(opened, held_out, wanted))
@@ -129,6 +146,7 @@ def info(
     ],
     corpus: CorpusOption = None,
     pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     symbol: Annotated[
@@ -149,7 +167,7 @@ def info(
     from proxylm.compressors.registry import load_compressor
 
     loaded = load_compressor(compressor)
-    opened = None if corpus is None else open_corpus_at(corpus, pattern, text_field)
+    opened = None if corpus is None else open_corpus_at(corpus, pattern, files, text_field)
     if isinstance(loaded, NeuralCompressor):
         facts = _neural_facts(loaded, opened, held_out, symbol, shown)
     elif symbol is not None:
@@ -199,13 +217,16 @@ def _refuse_existing(out: Path) -> None:
         raise UsageError(f"{out}: exists already; choose another folder or remove it")
 
 
-def open_corpus_at(path: str, pattern: str, text_field: str) -> Corpus:
-    """The corpus that a command's options name."""
+def open_corpus_at(path: str, pattern: str, files: str, text_field: str) -> Corpus:
+    """The corpus that a command's options name; says what of its folder is left out by rule."""
     from proxylm.config import validate_config
     from proxylm.corpus.opening import CorpusConfig, open_corpus
 
-    values = {"path": path, "pattern": pattern, "text_field": text_field}
-    return open_corpus(validate_config(CorpusConfig, values, origin="corpus"))
+    values = {"path": path, "pattern": pattern, "files": files, "text_field": text_field}
+    corpus = open_corpus(validate_config(CorpusConfig, values, origin="corpus"))
+    if corpus.left_out:
+        note(f"{corpus.name}: left out by rule: {counts_text(corpus.left_out)}")
+    return corpus
 
 
 def _training_documents(corpus: Corpus, held_out: float, wanted_bytes: int) -> Iterator[bytes]:

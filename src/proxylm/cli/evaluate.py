@@ -12,7 +12,7 @@ import typer
 
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.evaluation_options import about_model
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, counts_text, emit, note, table
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def bpb(
         str | None, typer.Option(help="Read as the symbols of this saved, reversible compressor.")
     ] = None,
     text_field: Annotated[
-        str, typer.Option(help="Field of JSON lines and Parquet that holds a document.")
+        str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
     stride: Annotated[
         int | None, typer.Option(help="Symbols per further window. (default: half the context)")
@@ -72,8 +72,8 @@ def bpb(
 ) -> None:
     """Bits per byte of documents: the model's bits for their content per *raw* byte.
 
-    Each file is one document (of JSON lines and Parquet: each record), read alone from its start;
-    one longer than the context is read in windows. The total is all bits over all raw bytes.
+    Each file is one document (of JSON lines, Parquet and Arrow: each record), read alone from its
+    start; one longer than the context is read in windows. The total is all bits over all raw bytes.
 
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
@@ -87,7 +87,7 @@ def bpb(
         documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
     else:
         reading = _reading(loaded, read_as or compressor)
-        files = find_files(paths or [])
+        files = find_files(paths or [], left_out)
         documents = read_files(files, reading, text_field=text_field, left_out=left_out)
         content_format = reading.format
     scores = score_documents(
@@ -99,8 +99,7 @@ def bpb(
     )
     rows, failure = _scored(scores)
     if left_out:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-        note(f"documents left out: {counts}")
+        note(f"left out: {counts_text(left_out)}")
     about = {
         **about_model(loaded, model),
         "store": None if store is None else str(store),

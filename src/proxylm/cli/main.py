@@ -31,6 +31,7 @@ from proxylm.cli import (
     train_neural,
     views,
 )
+from proxylm.cli.single_values import refuse_repetitions
 from proxylm.errors import ProxylmError
 
 INTERRUPTED_STATUS = 130
@@ -68,6 +69,7 @@ app.command("export")(export.export)
 app.command("rates")(rates.rates)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
+refuse_repetitions(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

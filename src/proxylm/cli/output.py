@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,15 @@ def note(message: str) -> None:
     """Tell the user something that is not the result (progress, a warning): stderr."""
     sys.stderr.write(message.rstrip("\n") + "\n")
     sys.stderr.flush()
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Counts by reason, for reading.
+
+    >>> counts_text({"unmatched": 2, "hidden": 1})
+    '1 hidden, 2 unmatched'
+    """
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
 
 
 def table(headers: list[str], rows: list[list[str]]) -> str:

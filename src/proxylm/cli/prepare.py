@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.compressor import DEFAULT_FILES, FilesOption, PatternOption
+from proxylm.cli.output import JsonOption, counts_text, emit, note, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def prepare(
         str | None,
         typer.Option(
             "--corpus",
-            help="stdlib, a folder, a file (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, any other) or "
-            "hf:NAME. Not needed to add a view to a finished store.",
+            help="stdlib, a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other)"
+            " or hf:NAME. Not needed to add a view to a finished store.",
         ),
     ] = None,
     compressor: Annotated[
@@ -50,7 +51,8 @@ def prepare(
     id_field: Annotated[str | None, typer.Option(help="Field that names a document.")] = None,
     symbols_field: Annotated[str | None, typer.Option(help="Field with given symbols.")] = None,
     symbol_count: Annotated[int | None, typer.Option(help="K of the given symbols.")] = None,
-    pattern: Annotated[str, typer.Option(help="Which files of a folder to read.")] = "*",
+    pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     invalid_utf8: Annotated[str, typer.Option(help="keep or reject such bytes.")] = "keep",
     max_document_bytes: Annotated[
         int | None, typer.Option(help="Longer documents are left out and counted.")
@@ -77,6 +79,7 @@ def prepare(
         "symbols_field": symbols_field,
         "symbol_count": symbol_count,
         "pattern": pattern,
+        "files": files,
         "invalid_utf8": invalid_utf8,
         "max_document_bytes": max_document_bytes,
         "part_bytes": part_bytes,
@@ -196,6 +199,7 @@ def _readable(summary: PrepareSummary) -> str:
         f"{summary.num_bytes / 1e6:.2f} MB in {summary.shards} shards",
         f"documents in {summary.documents_in} = written {summary.documents_written} "
         f"+ rejected {sum(summary.rejected.values())}{rejected}",
+        *([f"left out by rule: {counts_text(summary.left_out)}"] if summary.left_out else []),
         f"held out: {summary.held_out_documents} documents, {summary.held_out_bytes / 1e6:.2f} MB",
     ]
     if summary.views:

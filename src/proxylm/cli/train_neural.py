@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.compressor import (
+    DEFAULT_FILES,
     DEFAULT_HELD_OUT,
+    FilesOption,
     HeldOutOption,
     OutOption,
     PatternOption,
@@ -60,6 +62,7 @@ def train_neural(
     pack_bits: Annotated[int, typer.Option(help="Bits of a symbol: 8 or 16.")] = 16,
     termination: Annotated[str, typer.Option(help="determined or minimal.")] = "determined",
     pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -86,7 +89,7 @@ def train_neural(
         "device": device,
     }
     build = validate_config(NeuralBuild, values, origin="compressor train neural")
-    opened = open_corpus_at(corpus, pattern, text_field)
+    opened = open_corpus_at(corpus, pattern, files, text_field)
     with reported_on_stderr() as progress:
         reports = Reports(say=note, training=progress)
         compressor = build_neural_compressor(opened, out, build, reports)

@@ -8,8 +8,9 @@ a worker can be handed the corpus and one part.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from proxylm.corpus.document import Document, Rejection
@@ -35,10 +36,13 @@ class Corpus(ABC):
     Attributes:
         name: readable, for messages and manifests.
         given_symbol_count: K, when the documents come with symbols of a foreign compressor.
+        left_out: how many names of its folder are left out by rule (``listing.HIDDEN`` and the
+            like); what is lost of its documents are rejections.
     """
 
     name: str
     given_symbol_count: int | None = None
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @property
     @abstractmethod
@@ -67,7 +71,8 @@ class Corpus(ABC):
     def describe(self) -> dict[str, Any]:
         """Facts for a manifest: plain JSON values; readers add their own."""
         parts = self.parts()
-        return {
+        facts = {"left_out": dict(self.left_out)} if self.left_out else {}
+        return facts | {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "parts": len(parts),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -17,18 +18,11 @@ import xxhash
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.packing import BYTE_ORDER_MARK, packing_at
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
-from proxylm.corpus.streams import (
-    LongLine,
-    is_compressed,
-    read_decompressed,
-    read_range,
-    split_lines,
-)
+from proxylm.corpus.streams import LongLine, read_packed, read_range, split_lines
 from proxylm.fingerprint import fingerprint_of
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +37,7 @@ class LinesPart(CorpusPart):
 
 
 class JsonLinesCorpus(Corpus):
-    """Documents in ``*.jsonl``, ``*.jsonl.gz`` and ``*.jsonl.zst`` files.
+    """Documents in the lines of files, each plain or packed in a way of its own.
 
     Args:
         name: readable name.
@@ -60,6 +54,7 @@ class JsonLinesCorpus(Corpus):
         self._files = tuple(files)
         self._fields = fields
         self._part_bytes = part_bytes
+        self._packings = tuple(packing_at(Path(one.path), one.name) for one in self._files)
         self._parts = tuple(self._divide())
 
     @cached_property
@@ -75,8 +70,8 @@ class JsonLinesCorpus(Corpus):
         index = 0
         for number, record in enumerate(self._files):
             whole = (0, record.num_bytes, 1, record.content_hash)
-            compressed = is_compressed(record.name)
-            ranges = [whole] if compressed else _line_ranges(record, self._part_bytes)
+            is_packed = self._packings[number] is not None
+            ranges = [whole] if is_packed else _line_ranges(record, self._part_bytes)
             for start, stop, first_line, content_hash in ranges:
                 yield LinesPart(
                     index=index,
@@ -93,8 +88,9 @@ class JsonLinesCorpus(Corpus):
         """One item per line of the part, in order."""
         assert isinstance(part, LinesPart)
         record = self._files[part.file]
-        if is_compressed(record.name):
-            blocks = read_decompressed(record)
+        packing = self._packings[part.file]
+        if packing is not None:
+            blocks = read_packed(record, packing)
         else:
             blocks = read_range(record, part.start, part.stop, part.content_hash)
         lines = split_lines(blocks, self._fields.max_document_bytes)

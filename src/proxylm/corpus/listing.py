@@ -7,10 +7,13 @@ is read stops the run with its name, instead of giving a store that mixes two st
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,20 @@ from proxylm.errors import DataError
 READ_BYTES = 1 << 20
 CACHE_FOLDER = "__pycache__"
 """Compiled code that Python and numba leave beside the sources: never part of a corpus."""
+
+
+CACHE_PREFIXES = ("datasets--", "models--", "spaces--")
+"""How the folders of Hugging Face's download cache begin."""
+
+HIDDEN = "hidden"
+UNMATCHED = "unmatched"
+LINKED_AGAIN = "linked_again"
+"""What a folder holds and no corpus of it does, by rule: counted, and no rejected documents.
+
+``hidden``: names with a leading dot, and ``__pycache__``; a folder counts once. ``unmatched``:
+files that the pattern does not match. ``linked_again``: links to folders whose files are read
+where they lie.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,48 +101,170 @@ def check_unchanged(record: FileRecord) -> None:
         raise changed_error(record)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        entries: its files, and what should be one and cannot be read, sorted by name.
+        left_out: how many names are left out by rule, by ``HIDDEN`` and the others.
+    """
+
+    entries: tuple[FileRecord | Rejection, ...]
+    left_out: Counter[str]
+
+
 def list_folder(
-    root: Path, pattern: str, *, keep_folder: Callable[[str], bool] = lambda name: True
-) -> list[FileRecord | Rejection]:
-    """Every file below ``root`` that matches, sorted by name; links out of the tree rejected.
+    root: Path, pattern: str = "*", *, keep_folder: Callable[[str], bool] = lambda name: True
+) -> Listing:
+    """Every file below ``root`` that matches; what leads out of the tree is rejected.
 
     Names that start with a dot are left out, as a shell does, and so are Python's own caches
-    (``__pycache__``); linked folders are not entered.
+    (``__pycache__``). Links are followed inside the tree and into the stores that downloaders
+    link to (``_homes``). The files of a linked folder are listed under the link's name, unless
+    that folder is listed already: each is listed once, so links that lead in circles end.
 
     Args:
         root: the folder.
-        pattern: shell pattern, matched against the file's name, or against its whole path
-            inside ``root`` if the pattern holds a slash (``*`` then crosses slashes).
+        pattern: see ``matcher``.
         keep_folder: folders whose name it refuses are not entered.
+
+    Raises:
+        DataError: a download cache lies there, which holds its files several times.
     """
-    real_root = root.resolve()
-    found: list[FileRecord | Rejection] = []
-    for path in sorted(_walk(root, keep_folder), key=lambda item: os.fsencode(item.as_posix())):
-        relative = path.relative_to(root).as_posix()
-        subject = relative if "/" in pattern else path.name
-        if fnmatchcase(subject, pattern):
-            found.append(_list_one(path, _readable(relative), real_root))
-    return found
+    walk = _Walk(root, keep_folder)
+    matches = matcher(pattern)
+    entries: list[FileRecord | Rejection] = []
+    for path in sorted(walk.paths, key=_sort_key):
+        name = path.relative_to(root).as_posix()
+        if path in walk.lost_folders or matches(name):
+            entries.append(_list_one(path, _readable(name), walk.homes))
+        else:
+            walk.left_out[UNMATCHED] += 1
+    return Listing(entries=tuple(entries), left_out=walk.left_out)
 
 
-def _walk(root: Path, keep_folder: Callable[[str], bool]) -> Iterator[Path]:
-    for folder, folder_names, file_names in os.walk(root, onerror=_raise):
-        folder_names[:] = [
-            name
-            for name in folder_names
-            if not name.startswith(".") and name != CACHE_FOLDER and keep_folder(name)
-        ]
-        yield from (Path(folder, name) for name in file_names if not name.startswith("."))
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Which files a shell pattern means.
+
+    It is compared with the file's name, or with its whole path inside the folder where the
+    pattern has a slash; ``*`` then crosses slashes, and ``**/`` also stands for no folder at all.
+    Upper and lower case differ.
+
+    >>> [matcher("**/*.py")(name) for name in ("a.py", "b/a.py", "b/c/a.py", "a.PY")]
+    [True, True, True, False]
+    """
+    inner_folders = re.compile(r"(?:(?<=/)|^)\*\*/")
+    # A path holds no NUL, and translating leaves one as it is.
+    expression = translate(inner_folders.sub("\0", pattern)).replace("\0", "(?:.*/)?")
+    matches = re.compile(expression).match
+    if "/" in pattern:
+        return lambda name: matches(name) is not None
+    return lambda name: matches(name.rpartition("/")[2]) is not None
 
 
-def _raise(error: OSError) -> None:
-    raise error
+class _Walk:
+    """The paths below a folder.
+
+    Attributes:
+        homes: folders that links may lead into.
+        paths: files, and folders whose files are lost.
+        lost_folders: links to folders elsewhere.
+        left_out: counts of other names.
+    """
+
+    def __init__(self, root: Path, keep_folder: Callable[[str], bool]) -> None:
+        real_root = root.resolve()
+        self.homes = _homes(real_root)
+        self.paths: list[Path] = []
+        self.lost_folders: set[Path] = set()
+        self.left_out: Counter[str] = Counter()
+        self._keep_folder = keep_folder
+        self._entered: set[str] = set()
+        self._links: list[tuple[bytes, Path]] = []
+        self._enter(root, str(real_root))
+        # After all that lies in the tree, and in a fixed order, so that the names are fixed.
+        while self._links:
+            self._follow(heappop(self._links)[1])
+
+    def _follow(self, link: Path) -> None:
+        target = os.path.realpath(link)
+        if not _is_inside(target, self.homes):
+            self.lost_folders.add(link)
+            self.paths.append(link)
+        elif target in self._entered:
+            self.left_out[LINKED_AGAIN] += 1
+        else:
+            self._enter(link, target)
+
+    def _enter(self, folder: Path, real: str) -> None:
+        # Not os.walk, which calls itself for every folder in a folder.
+        pending = [(folder, real)]
+        while pending:
+            here, real_here = pending.pop()
+            if real_here in self._entered:
+                self.left_out[LINKED_AGAIN] += 1
+                continue
+            self._entered.add(real_here)
+            names = self._list(here)
+            pending += [(here / name, os.path.join(real_here, name)) for name in names]  # noqa: PTH118 - both are text
+
+    def _list(self, folder: Path) -> list[str]:
+        """Take a folder's files and links; returns the names of the folders in it."""
+        folder_names = []
+        with os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith(".") or entry.name == CACHE_FOLDER:
+                    self.left_out[HIDDEN] += 1
+                elif entry.is_dir(follow_symlinks=False):
+                    folder_names.append(entry.name)
+                elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112 - and no error
+                    if self._keep_folder(entry.name):
+                        path = folder / entry.name
+                        heappush(self._links, (_sort_key(path), path))
+                else:
+                    self.paths.append(folder / entry.name)
+        if folder.name.startswith(CACHE_PREFIXES) and {"blobs", "snapshots"} <= set(folder_names):
+            raise _cache_error(folder)
+        return [name for name in folder_names if self._keep_folder(name)]
 
 
-def _list_one(path: Path, name: str, real_root: Path) -> FileRecord | Rejection:
-    target = path.resolve()
-    if path.is_symlink() and not (target.is_relative_to(real_root) and target.is_file()):
-        return Rejection(id=name, reason=RejectionReason.LINK, detail=str(target))
+def _sort_key(path: Path) -> bytes:
+    return os.fsencode(path.as_posix())
+
+
+def _homes(real_root: Path) -> list[str]:
+    """Folders that a corpus's links may lead into: its own, and those that downloaders fill.
+
+    Hugging Face links the files of a snapshot to ``blobs`` beside ``snapshots``, git-annex (and
+    DataLad) those of a work tree to ``.git/annex/objects``, DVC to ``.dvc/cache``. Where a corpus
+    is a part of such a tree, they lie outside of it.
+    """
+    homes = [real_root]
+    for folder in (real_root, *real_root.parents):
+        homes += [folder / ".git" / "annex" / "objects", folder / ".dvc" / "cache"]
+        if folder.name == "snapshots":
+            homes.append(folder.parent / "blobs")
+    return [str(home) for home in homes]
+
+
+def _is_inside(target: str, folders: list[str]) -> bool:
+    return any(Path(target).is_relative_to(folder) for folder in folders)
+
+
+def _cache_error(folder: Path) -> DataError:
+    snapshots = sorted(path.name for path in (folder / "snapshots").iterdir())
+    return DataError(
+        f"{folder}: a download cache, which has each file several times; give one of its "
+        f"snapshots: {', '.join(f'snapshots/{name}' for name in snapshots)}"
+    )
+
+
+def _list_one(path: Path, name: str, homes: list[str]) -> FileRecord | Rejection:
+    if path.is_symlink():
+        target = os.path.realpath(path)
+        if not (_is_inside(target, homes) and Path(target).is_file()):
+            return Rejection(id=name, reason=RejectionReason.LINK, detail=target)
     if not stat.S_ISREG(path.stat().st_mode):
         return Rejection(id=name, reason=RejectionReason.NOT_A_FILE)
     return record_file(path, name)

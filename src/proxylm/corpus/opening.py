@@ -1,13 +1,16 @@
-"""From a path or a name to a corpus: which reader reads what is decided here, by name alone."""
+"""From a path or a name to a corpus: here its reader is chosen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from proxylm.config import Config
+from proxylm.corpus.arrow_files import ArrowCorpus
+from proxylm.corpus.choosing import Chosen, FilesAre, choose
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
@@ -15,12 +18,11 @@ from proxylm.corpus.jsonl import JsonLinesCorpus
 from proxylm.corpus.listing import FileRecord, list_folder, record_file
 from proxylm.corpus.parquet import ParquetCorpus
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
+from proxylm.corpus.recognition import FileContent
 from proxylm.corpus.records import RecordFields
 from proxylm.errors import DataError
 
 STANDARD_LIBRARY = "stdlib"
-JSON_LINES_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-PARQUET_ENDING = ".parquet"
 
 MEBIBYTE = 1 << 20
 
@@ -29,10 +31,12 @@ class CorpusConfig(Config):
     """A corpus and how its documents are read.
 
     Attributes:
-        path: ``stdlib`` (this interpreter's own library), a folder, a file, ``hf:NAME``. Files
-            that end in ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst`` or ``.parquet`` hold one
-            document per record, any other file is one document.
-        pattern: which files of a folder; one of those endings in it makes them record files.
+        path: ``stdlib`` (this interpreter's own library), a folder, a file, ``hf:NAME``.
+        pattern: which files of a folder, see ``listing.matcher``.
+        files: what they are. ``auto``: JSON lines (also compressed), Parquet and Arrow hold one
+            document per record, any other file is one; their first bytes and endings decide (see
+            ``recognition``), and a folder of both is refused. ``documents``: each file is one, as
+            its bytes are. ``records``: only files of records are read.
         text_field: field or column that holds a record's document.
         id_field: field or column that names it; default ``file:row``.
         symbols_field: field or column of symbols that come with the documents.
@@ -46,6 +50,7 @@ class CorpusConfig(Config):
 
     path: str = Field(min_length=1)
     pattern: str = "*"
+    files: FilesAre = FilesAre.AUTO
     text_field: str = "text"
     id_field: str | None = None
     symbols_field: str | None = None
@@ -95,34 +100,39 @@ def _open(config: CorpusConfig) -> Corpus:
         return _raw_files(config, list_standard_library())
     path = Path(config.path).expanduser()
     if path.is_dir():
-        entries = list_folder(path, config.pattern)
-        if not entries:
-            raise DataError(f"{path}: no file matches '{config.pattern}'")
-        return _by_ending(config, config.pattern, entries)
+        return _open_folder(config, path)
     if path.is_file():
-        return _by_ending(config, path.name, [record_file(path, path.name)])
+        record = record_file(path, path.name)
+        return _reader(config, choose([record], config.files, str(path.parent)))
+    if path.exists():
+        raise DataError(f"{path}: neither a file nor a folder; save what it gives as a file")
     raise DataError(f"{path}: no such file or folder ('stdlib' names the standard library)")
 
 
-def _by_ending(config: CorpusConfig, name: str, entries: list[FileRecord | Rejection]) -> Corpus:
-    is_lines = name.endswith(JSON_LINES_ENDINGS)
-    if not is_lines and not name.endswith(PARQUET_ENDING):
-        return _raw_files(config, entries)
-    for entry in entries:
-        if isinstance(entry, Rejection):
-            # A whole file of records is too much to lose to a counter.
-            raise DataError(f"{config.path}: {entry.id} is not a file inside it ({entry.reason})")
-    files = [entry for entry in entries if isinstance(entry, FileRecord)]
-    if is_lines:
-        return JsonLinesCorpus(
-            name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes
-        )
-    return ParquetCorpus(name=config.path, files=files, fields=config.fields)
+def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
+    listing = list_folder(path, config.pattern)
+    if not any(isinstance(entry, FileRecord) for entry in listing.entries):
+        there = "".join(f", {count} {why}" for why, count in listing.left_out.items())
+        raise DataError(f"{path}: no file matches '{config.pattern}'{there and f' ({there[2:]})'}")
+    chosen = choose(listing.entries, config.files, str(path))
+    corpus = _reader(config, chosen)
+    corpus.left_out = dict(sorted((listing.left_out + chosen.left_out).items()))
+    return corpus
 
 
-def _raw_files(config: CorpusConfig, entries: list[FileRecord | Rejection]) -> RawFilesCorpus:
+def _reader(config: CorpusConfig, chosen: Chosen) -> Corpus:
+    if chosen.content is FileContent.DOCUMENT:
+        return _raw_files(config, chosen.entries)
+    files = [entry for entry in chosen.entries if isinstance(entry, FileRecord)]
+    if chosen.content is FileContent.PARQUET:
+        return ParquetCorpus(name=config.path, files=files, fields=config.fields)
+    reader = JsonLinesCorpus if chosen.content is FileContent.JSON_LINES else ArrowCorpus
+    return reader(name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes)
+
+
+def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> RawFilesCorpus:
     if config.symbols_field is not None:
-        raise DataError(f"{config.path}: symbols_field needs records (JSON lines or Parquet)")
+        raise DataError(f"{config.path}: symbols_field needs records (JSON lines, Parquet, Arrow)")
     return RawFilesCorpus(
         name=config.path, entries=entries, fields=config.fields, part_bytes=config.part_bytes
     )

@@ -98,6 +98,6 @@ class RawFilesCorpus(Corpus):
 def list_standard_library() -> list[FileRecord | Rejection]:
     """The running interpreter's own modules, without their tests and what was installed."""
     root = Path(sysconfig.get_path("stdlib"))
-    entries = list_folder(root, "*.py", keep_folder=lambda name: name not in NOT_LIBRARY_FOLDERS)
+    listing = list_folder(root, "*.py", keep_folder=lambda name: name not in NOT_LIBRARY_FOLDERS)
     # Distributions link single modules to /etc; that is not the library's text.
-    return [entry for entry in entries if isinstance(entry, FileRecord)]
+    return [entry for entry in listing.entries if isinstance(entry, FileRecord)]

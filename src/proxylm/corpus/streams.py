@@ -1,24 +1,17 @@
 """Bytes of a recorded file, plain or compressed, and their lines, in bounded memory.
 
-Everything read is checked against the record (size and hash), and a compressed stream must end
-where its format says: a truncated zstd stream reads as a short one without an error.
+Everything read is checked against the record (size and hash).
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import xxhash
-import zstandard
 
 from proxylm.corpus.listing import READ_BYTES, FileRecord, changed_error
-from proxylm.errors import DamagedFileError
-
-COMPRESSED_READ_BYTES = 1 << 12
-"""Small on purpose: four bytes of zstd can stand for 128 KiB, so this bounds one block's size."""
+from proxylm.corpus.packing import PACKED_READ_BYTES, Packing, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,51 +50,16 @@ def read_range(
         raise changed_error(record)
 
 
-def read_decompressed(record: FileRecord) -> Iterator[bytes]:
-    """Blocks of a file's text, decompressed if its name ends in ``.gz`` or ``.zst``.
+def read_packed(record: FileRecord, packing: Packing) -> Iterator[bytes]:
+    """Blocks of a packed file's text.
 
     Raises:
         DamagedFileError: the compressed stream is corrupt or ends early; names the file.
         DataError: the file is not the recorded one.
     """
-    decompressor = _decompressor_for(record.name)
-    size = COMPRESSED_READ_BYTES if decompressor else READ_BYTES
+    size = PACKED_READ_BYTES
     blocks = read_range(record, 0, record.num_bytes, record.content_hash, block=size)
-    return _decompress(blocks, decompressor, record) if decompressor else blocks
-
-
-def is_compressed(name: str) -> bool:
-    """Whether a file of this name is read through a decompressor."""
-    return _decompressor_for(name) is not None
-
-
-def _decompressor_for(name: str) -> Callable[[], Any] | None:
-    if name.endswith(".gz"):
-        return lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    if name.endswith(".zst"):
-        return lambda: zstandard.ZstdDecompressor().decompressobj()
-    return None
-
-
-def _decompress(
-    blocks: Iterator[bytes], new_decompressor: Callable[[], Any], record: FileRecord
-) -> Iterator[bytes]:
-    # Both formats may hold several members, one after the other.
-    decompressor = new_decompressor()
-    try:
-        for block in blocks:
-            data = block
-            while data:
-                if decompressor.eof:
-                    decompressor = new_decompressor()
-                text = decompressor.decompress(data)
-                data = decompressor.unused_data
-                if text:
-                    yield text
-    except (zlib.error, zstandard.ZstdError) as error:
-        raise DamagedFileError(f"{record.path}: damaged ({error}); get it again") from None
-    if not decompressor.eof:
-        raise DamagedFileError(f"{record.path}: ends in the middle; it is truncated, get it again")
+    return unpacked(blocks, packing, record.path)
 
 
 def split_lines(blocks: Iterator[bytes], limit: int) -> Iterator[bytes | LongLine]:

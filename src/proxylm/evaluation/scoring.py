@@ -13,8 +13,9 @@ from pathlib import Path
 
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import list_folder
-from proxylm.corpus.opening import JSON_LINES_ENDINGS, PARQUET_ENDING, CorpusConfig, open_corpus
+from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import content_bits
 from proxylm.evaluation.readings import Content, RawView, Reading
@@ -94,19 +95,27 @@ def score_documents(
             )
 
 
-def find_files(paths: Sequence[Path]) -> list[Path]:
+def find_files(paths: Sequence[Path], left_out: Counter[str] | None = None) -> list[Path]:
     """The files among ``paths`` and below its folders, in a fixed order.
 
-    Below folders, names with a leading dot and links out of the folder are left out.
+    Args:
+        paths: files and folders.
+        left_out: counts what folders hold beside such files (see ``corpus.listing``).
 
     Raises:
         UsageError: a path does not exist.
     """
     files: list[Path] = []
+    counted: Counter[str] = Counter() if left_out is None else left_out
     for path in paths:
         if path.is_dir():
-            records = list_folder(path, "*")
-            files += [Path(item.path) for item in records if not isinstance(item, Rejection)]
+            listing = list_folder(path)
+            counted.update(listing.left_out)
+            for entry in listing.entries:
+                if isinstance(entry, Rejection):
+                    counted[entry.reason] += 1
+                else:
+                    files.append(Path(entry.path))
         elif path.exists():
             files.append(path)
         else:
@@ -121,7 +130,7 @@ def read_files(
     text_field: str = "text",
     left_out: Counter[str] | None = None,
 ) -> Iterator[ReadDocument]:
-    """The documents of files: of JSON lines and Parquet their records, of others the whole file.
+    """The documents of files: of files of records each record, of others the whole file.
 
     What has no bytes, or cannot be read as a document, is left out and counted.
 
@@ -136,14 +145,20 @@ def read_files(
     """
     counted: Counter[str] = Counter() if left_out is None else left_out
     for path in files:
-        is_records = path.name.endswith((*JSON_LINES_ENDINGS, PARQUET_ENDING))
-        items = _records(path, text_field) if is_records else _whole(path)
-        for item in items:
+        for item in _documents(path, text_field):
             if isinstance(item, Rejection):
                 counted[item.reason] += 1
                 continue
             [content] = reading.contents([item.raw])
             yield ReadDocument(name=item.id, num_bytes=len(item.raw), content=content)
+
+
+def _documents(path: Path, text_field: str) -> Iterable[Document | Rejection]:
+    # What a pipe gives can be read once only, so it is not looked into.
+    content = content_at(path, path.name) if path.is_file() else FileContent.DOCUMENT
+    if content is FileContent.PACKED:
+        return [Rejection(id=str(path), reason=RejectionReason.PACKED)]
+    return _records(path, text_field) if content.is_records else _whole(path)
 
 
 def _whole(path: Path) -> Iterator[Document | Rejection]:

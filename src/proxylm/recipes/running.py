@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxylm.config import load_config
+from pydantic import ValidationError
+
+from proxylm.config import Config, load_config
 from proxylm.errors import UsageError
 from proxylm.files import atomic_file, read_json, write_json
 from proxylm.recipes.contract import Recipe, RowResult, Say
@@ -49,7 +51,7 @@ def run_recipe(recipe: Recipe, out: Path, say: Say = lambda _: None) -> dict[str
         "title": recipe.title,
         "settings": recipe.settings.model_dump(mode="json"),
     }
-    _start(out, description)
+    _start(out, description, recipe.settings_class)
     results = []
     for number, row in enumerate(recipe.rows, start=1):
         say(f"{recipe.name}: row {number} of {len(recipe.rows)}, {row}")
@@ -75,16 +77,25 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(texts) + "\n"
 
 
-def _start(out: Path, description: dict[str, Any]) -> None:
+def _start(out: Path, description: dict[str, Any], settings_class: type[Config]) -> None:
     path = out / DESCRIPTION_FILE
     if path.is_file():
-        if read_json(path) != description:
+        if _with_defaults(read_json(path), settings_class) != description:
             raise UsageError(f"{out}: was started with other settings ({path}); take another --out")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not empty and not of a recipe; choose another --out")
     (out / ROWS_FOLDER).mkdir(parents=True)
     write_json(path, description)
+
+
+def _with_defaults(description: Any, settings_class: type[Config]) -> Any:
+    """A description that was written before a setting was added, with that setting's default."""
+    try:
+        settings = settings_class.model_validate(description["settings"])
+    except (ValidationError, KeyError, TypeError):
+        return None
+    return description | {"settings": settings.model_dump(mode="json")}
 
 
 def _row(recipe: Recipe, row: str, out: Path, say: Say) -> RowResult:

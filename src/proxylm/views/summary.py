@@ -27,7 +27,8 @@ class ViewSummary:
 class PrepareSummary:
     """The whole store, and what this run did for it.
 
-    ``documents_in`` = ``documents_written`` + the sum of ``rejected``. ``processed_bytes`` are
+    ``documents_in`` = ``documents_written`` + the sum of ``rejected``; ``left_out`` counts names in
+    the corpus's folder that are left out by rule (``Corpus.left_out``). ``processed_bytes`` are
     the raw bytes that this run read and compressed; parts that were finished before do not count.
     """
 
@@ -36,6 +37,7 @@ class PrepareSummary:
     documents_written: int
     rejected: dict[str, int]
     rejected_examples: dict[str, str]
+    left_out: dict[str, int]
     num_bytes: int
     held_out_documents: int
     held_out_bytes: int
@@ -71,6 +73,7 @@ def summarize(
         documents_written=written,
         rejected=dict(sorted(rejected.items())),
         rejected_examples=dict(sorted(examples.items())),
+        left_out=manifest.corpus.description.get("left_out", {}),
         num_bytes=sum(shard.num_bytes for shard in shards),
         held_out_documents=sum(shard.held_out_rows for shard in shards),
         held_out_bytes=sum(shard.held_out_bytes for shard in shards),

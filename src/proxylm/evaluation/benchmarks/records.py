@@ -1,42 +1,44 @@
-"""Records of a benchmark's file: JSON lines, plain or compressed, or one JSON list.
+"""Records of a benchmark's file: JSON lines or one JSON list, plain or compressed.
 
 Whatever is wrong is named with its file and record; nothing is skipped.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import warnings
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from proxylm.corpus.packing import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
 
 Record = dict[str, Any]
 
 
 def read_records(path: Path) -> list[Record]:
-    """All records of ``.jsonl``, ``.jsonl.gz`` or ``.json`` (a list), in order.
+    """All records of a file, in order; what it is is told by its bytes, as for corpora.
 
     Raises:
         DataError: the file is missing, damaged, or a record is not a JSON object.
     """
-    data = _read(path)
+    return parse_records(read_unpacked(path), str(path))
+
+
+def parse_records(data: bytes, origin: str) -> list[Record]:
+    """Records of the bytes that were read from ``origin``: JSON lines, or one list of them.
+
+    Raises:
+        DataError: they are not UTF-8, or a record is not a JSON object.
+    """
     try:
-        text = data.decode("utf-8")
+        text = data.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start})") from None
-    return parse_records(text, str(path), is_list=path.suffix == ".json")
-
-
-def parse_records(text: str, origin: str, *, is_list: bool = False) -> list[Record]:
-    """Records of a text that was read from ``origin``."""
+        raise DataError(f"{origin}: is not UTF-8 (byte {error.start}), so no JSON") from None
     records = []
-    for number, value in _values(text, origin, is_list=is_list):
+    for number, value in _values(text, origin):
         if not isinstance(value, dict):
             raise DataError(f"{origin}: record {number} is not a JSON object")
         records.append(value)
@@ -118,22 +120,9 @@ def name_of(record: Record, key: str, origin: str) -> str:
     return name
 
 
-def _read(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged gzip file ({error})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _values(text: str, origin: str, *, is_list: bool) -> Iterator[tuple[int, Any]]:
-    if is_list:
-        values = _parsed(text, f"{origin}")
-        if not isinstance(values, list):
-            raise DataError(f"{origin}: expected a JSON list of records")
-        yield from enumerate(values, start=1)
+def _values(text: str, origin: str) -> Iterator[tuple[int, Any]]:
+    if text.lstrip().startswith("["):
+        yield from enumerate(_parsed(text, origin), start=1)
         return
     # Only line feeds end a record: a text may hold any other separator.
     for number, line in enumerate(text.split("\n"), start=1):

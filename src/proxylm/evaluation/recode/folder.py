@@ -9,17 +9,14 @@ is the partial one. Nothing is unpacked.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from proxylm.corpus.packing import read_unpacked
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import function_problem
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
@@ -34,12 +31,6 @@ PARTIAL_FILE = "nominal/humaneval_partial.jsonl"
 _VARIANT = re.compile(r"perturbed_finalized/humaneval/full/(\w+)/humaneval_(\w+)_s(\d+)\.jsonl")
 _SPLIT_MARKER = b"# print('@@this is the line to split##')\n"
 _INDENT = b"    "
-_COMPRESSIONS: Mapping[bytes, Callable[[bytes], bytes]] = {
-    b"\xfd7zXZ\x00": lzma.decompress,
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-}
-"""By the bytes that a compressed file begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +113,7 @@ def _folder_files(root: Path) -> Files:
 
 def _archive_files(path: Path) -> Files:
     contents: dict[str, bytes] = {}
-    data = _decompressed(path)
+    data = read_unpacked(path)  # to the last byte: only there are checksums compared
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(".jsonl"):
@@ -134,18 +125,6 @@ def _archive_files(path: Path) -> Files:
     if len(rest) < tarfile.BLOCKSIZE or any(rest):
         raise DataError(f"{path}: is damaged after {len(contents)} of its files")
     return _from_nominal(path, {name: text.__bytes__ for name, text in contents.items()})
-
-
-def _decompressed(path: Path) -> bytes:
-    """The tar file inside, to its last byte: only there is the checksum compared."""
-    data = path.read_bytes()
-    for magic, decompress in _COMPRESSIONS.items():
-        if data.startswith(magic):
-            try:
-                return decompress(data)
-            except (lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
-                raise DataError(f"{path}: cannot be read ({error})") from None
-    return data
 
 
 def _from_nominal(path: Path, files: Files) -> Files:
@@ -185,11 +164,8 @@ def _benchmark(path: Path, files: Files, name: str, like: Benchmark | None = Non
     origin = f"{path}/{name}"
     if name not in files:
         raise DataError(f"{path}: has no {name}")
-    try:
-        text = files[name]().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{origin}: is not UTF-8 (byte {error.start})") from None
-    problems = [fitted(function_problem(record, origin)) for record in parse_records(text, origin)]
+    records = parse_records(files[name](), origin)
+    problems = [fitted(function_problem(record, origin)) for record in records]
     benchmark = benchmark_of(
         NAME, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=origin
     )

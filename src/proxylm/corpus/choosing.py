@@ -1,0 +1,132 @@
+"""How the files of a folder are read: each as one document, or each record of theirs as one.
+
+A folder is read in one way. Where its files speak for different ones, the choice is the user's,
+since every guess would lose something or take records for text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+
+from proxylm.corpus.document import Rejection
+from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.recognition import FileContent, content_at
+from proxylm.errors import DataError
+
+NOT_RECORDS = "not_records"
+"""Files beside those of records: left out by rule and counted, see ``Listing.left_out``."""
+
+_DESCRIPTIONS = re.compile(
+    r"(readme|licen[cs]e|citation|dataset_infos?\.json$|dataset_dict\.json$|state\.json$).*"
+)
+"""Files that describe a data set; what writers of one keep for themselves begins with ``_``."""
+
+
+class FilesAre(StrEnum):
+    """What the user says that files are."""
+
+    AUTO = "auto"
+    DOCUMENTS = "documents"
+    RECORDS = "records"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """How files are read, which entries are, and how many files are left out by rule."""
+
+    content: FileContent
+    entries: Sequence[FileRecord | Rejection]
+    left_out: Counter[str]
+
+
+def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where: str) -> Chosen:
+    """Decide how a folder's entries, or one file, are read.
+
+    Beside records, files that describe the data set are left out. Among documents, packed files
+    are rejected. A whole file of records is too much to lose to a counter: where one cannot be
+    read, that is an error.
+
+    Raises:
+        DataError: the files speak for different ways, or for none.
+    """
+    if files_are is FilesAre.DOCUMENTS:
+        return Chosen(content=FileContent.DOCUMENT, entries=entries, left_out=Counter())
+    files = [entry for entry in entries if isinstance(entry, FileRecord)]
+    contents = {file.name: content_at(Path(file.path), file.name) for file in files}
+    content = _records_content(contents, where)
+    if content is None:
+        if files_are is FilesAre.RECORDS:
+            raise DataError(f"{where}: no file of records (JSON lines, Parquet or Arrow) in it")
+        return _documents(entries, contents, where)
+    others = [name for name, held in contents.items() if held is not content]
+    if files_are is FilesAre.AUTO:
+        _refuse_mixture(contents, content, others, where)
+    for entry in entries:
+        if isinstance(entry, Rejection):
+            raise DataError(f"{where}: {entry.id} is not a file inside it ({entry.reason})")
+    return Chosen(
+        content=content,
+        entries=[file for file in files if contents[file.name] is content],
+        left_out=Counter({NOT_RECORDS: len(others)} if others else {}),
+    )
+
+
+def _records_content(contents: dict[str, FileContent], where: str) -> FileContent | None:
+    """The one kind of records among the files; None where there are none."""
+    data = [name for name in contents if not _is_description(name)] or list(contents)
+    first: dict[FileContent, str] = {}
+    for names in (data, contents):
+        for name in names:
+            if contents[name].is_records:
+                first.setdefault(contents[name], name)
+        if first:
+            break
+    if len(first) > 1:
+        kinds = " and ".join(f"{content} (first: {name})" for content, name in first.items())
+        raise DataError(
+            f"{where}: holds {kinds}; choose one kind with --pattern, such as '*.jsonl'"
+        )
+    return next(iter(first), None)
+
+
+def _documents(
+    entries: Sequence[FileRecord | Rejection], contents: dict[str, FileContent], where: str
+) -> Chosen:
+    packed = [name for name, content in contents.items() if content is FileContent.PACKED]
+    if packed and len(packed) == len(contents):
+        raise DataError(
+            f"{where}/{packed[0]}: is compressed or an archive, and holds no JSON lines; unpack "
+            "it, or read its bytes as they are with --files documents"
+        )
+    rejections = {name: Rejection(id=name, reason=RejectionReason.PACKED) for name in packed}
+    kept = [
+        rejections.get(entry.name, entry) if isinstance(entry, FileRecord) else entry
+        for entry in entries
+    ]
+    return Chosen(content=FileContent.DOCUMENT, entries=kept, left_out=Counter())
+
+
+def _refuse_mixture(
+    contents: dict[str, FileContent], content: FileContent, others: list[str], where: str
+) -> None:
+    beside = [name for name in others if not _is_description(name)]
+    if beside:
+        held = [name for name in contents if name not in set(others)]
+        raise DataError(
+            f"{where}: {len(held)} of {len(contents)} files hold records ({content}; first: "
+            f"{held[0]}), others do not (first: {beside[0]}); choose with --pattern, or read "
+            "--files records (those alone) or --files documents (each as its bytes are)"
+        )
+
+
+def _is_description(name: str) -> bool:
+    path = PurePosixPath(name.lower())
+    return any(part.startswith("_") for part in path.parts) or bool(
+        _DESCRIPTIONS.fullmatch(path.name)
+    )
