@@ -231,6 +231,35 @@ def test_the_readable_summary_accounts_for_every_document(tmp_path, capfd):
     assert "units  units  256        3         1.000" in text
 
 
+def test_what_is_left_out_by_rule_stands_in_the_summary_and_the_store(tmp_path, capfd):
+    corpus = tmp_path / "corpus"
+    (corpus / ".git").mkdir(parents=True)
+    for name in ("a.py", "b.txt", "c.zip"):
+        (corpus / name).write_bytes(b"PK\x03\x04" if name == "c.zip" else b"text")
+    out = tmp_path / "s"
+    assert run(["prepare", "--corpus", str(corpus), "--pattern", "[ac]*", "--out", str(out)]) == 0
+    text = capfd.readouterr().out
+    assert "left out by rule: 1 hidden, 1 unmatched" in text
+    assert "documents in 2 = written 1 + rejected 1\n  1 packed (first: c.zip)" in text
+    assert run(["prepare", "--out", str(out), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["left_out"] == {"hidden": 1, "unmatched": 1}
+
+
+def test_a_folder_of_both_is_one_line_until_one_is_chosen(tmp_path, capfd):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.jsonl").write_bytes(b'{"text": "one"}\n{"text": "two"}\n')
+    (corpus / "b.py").write_bytes(b"x = 1\n")
+    arguments = ["prepare", "--corpus", str(corpus), "--out", str(tmp_path / "s")]
+    assert run(arguments) == 1
+    errors = capfd.readouterr().err
+    assert "1 of 2 files hold records (JSON lines; first: a.jsonl)" in errors
+    assert errors.count("\n") == 1
+    assert run([*arguments, "--files", "records"]) == 0
+    text = capfd.readouterr().out
+    assert "2 documents" in text and "left out by rule: 1 not_records" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -239,6 +268,7 @@ def test_the_readable_summary_accounts_for_every_document(tmp_path, capfd):
         (["--held-out", "2"], "held-out fraction 2.0: give a number from 0 to 1"),
         (["--workers", "0"], "workers 0: give at least 1"),
         (["--corpus", "stdlib", "--invalid-utf8", "maybe"], "invalid_utf8"),
+        (["--corpus", "stdlib", "--files", "lines"], "files"),
         (["--compressor", "raw=gzip"], "is not 'raw'"),
     ],
 )

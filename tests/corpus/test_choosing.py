@@ -206,3 +206,23 @@ def test_any_bytes_are_something(tmp_path_factory, name, content):
     for first in (b"", b"\x1f\x8b\x08", b"\xff\xff\xff\xff", b"\x28\xb5\x2f\xfd", b"{"):
         path.write_bytes(first + content)
         assert content_at(path, name) in FileContent
+
+
+def test_corpora_that_were_read_well_keep_their_fingerprints(tmp_path):
+    # Recorded before formats were told by first bytes: a store goes on only with its corpus.
+    raw = write(tmp_path / "raw", {"a.py": b"x = 1\n", "b/c.txt": b"y\r\n", ".git/x": b"z"})
+    (raw / "same.py").symlink_to("a.py")
+    (raw / "broken").symlink_to("nowhere")
+    packed = "1f8b0800000000000203ab562a49ad2851b25250cacf4b55aae502006d03d10610000000"
+    lines = write(tmp_path / "lines", {"a.jsonl": LINES, "b.jsonl.gz": bytes.fromhex(packed)})
+    corpora = {
+        "300653ec70395438cff1e7de10e0bff8": open_at(raw),
+        "827298eb16ab614aa8a52f036263dd47": open_at(raw, pattern="b/*"),
+        "f2a8d42bec91727c3d34489e9edcf2ac": open_at(lines / "a.jsonl", part_bytes=10),
+        "d01e5bc8128f351d455c2465ec940209": open_at(lines / "b.jsonl.gz"),
+        "2c3f76e31b38093efa9cf98a30a4cd2f": open_at(lines, pattern="*.jsonl"),
+    }
+    assert {name: corpus.fingerprint for name, corpus in corpora.items()} == {
+        name: name for name in corpora
+    }
+    assert [len(corpus.parts()) for corpus in corpora.values()] == [1, 1, 2, 1, 1]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,27 @@ def test_files_score_as_their_bytes_and_empty_ones_are_left_out(folder: Path) ->
     assert [Path(score.name).name for score in scores] == ["a.txt", "b.txt", "c.txt"]
     expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
     assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_folders_hold_beside_documents_is_counted(folder: Path) -> None:
+    (folder / ".hidden").touch()
+    (folder / "gone.txt").symlink_to("nowhere")
+    (folder / "up").symlink_to(folder.parent)
+    (folder / "a.zip").write_bytes(b"PK\x03\x04")
+    (folder / "lines.NDJSON").write_bytes(b'{"text": "one"}\n{"text": ""}\n')
+    left_out: Counter[str] = Counter()
+    read = list(read_files(find_files([folder], left_out), RawView(), left_out=left_out))
+    assert [Path(one.name).name for one in read] == ["a.txt", "b.txt", "c.txt", "lines.NDJSON:1"]
+    assert left_out == {"hidden": 1, "link": 2, "packed": 1, "empty": 2}
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[b"text"])
+    writer.start()
+    [document] = read_files([tmp_path / "pipe"], RawView())
+    writer.join()
+    assert (document.num_bytes, bytes(document.content)) == (4, b"text")
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,18 @@ def test_a_stopped_run_goes_on_with_the_next_row(tmp_path):
     assert third.computed == []
 
 
+def test_a_folder_from_before_a_setting_was_added_goes_on_with_its_default(tmp_path):
+    run_recipe(Counting(Factor()), tmp_path)
+    description = json.loads((tmp_path / "recipe.json").read_text())
+    for settings, goes_on in (({}, True), ({"factor": 3}, False), ({"removed": 1}, False)):
+        (tmp_path / "recipe.json").write_text(json.dumps(description | {"settings": settings}))
+        if goes_on:
+            assert len(run_recipe(Counting(Factor()), tmp_path)["rows"]) == 3
+        else:
+            with pytest.raises(UsageError, match="other settings"):
+                run_recipe(Counting(Factor()), tmp_path)
+
+
 def test_a_folder_belongs_to_one_recipe_and_its_settings(tmp_path):
     run_recipe(Counting(Factor()), tmp_path / "out")
     with pytest.raises(UsageError, match="other settings"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from benchmark_data import RECODE, full_data
 from proxylm.errors import DataError, UsageError
@@ -75,6 +77,15 @@ def test_the_archive_is_the_folder(tmp_path: Path, inside: str) -> None:
     with tarfile.open(path, "w:xz") as archive:
         archive.add(RECODE, arcname=inside or ".")
     assert load_recode(path) == load_recode(RECODE)
+
+
+def test_the_archive_may_be_packed_as_corpora_may(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "recode.tar", "w") as archive:
+        archive.add(RECODE, arcname=".")
+    content = (tmp_path / "recode.tar").read_bytes()
+    for packed in (zstandard.compress(content), gzip.compress(content) + b"\0" * 512):
+        (tmp_path / "recode.packed").write_bytes(packed)
+        assert load_recode(tmp_path / "recode.packed") == load_recode(RECODE)
 
 
 @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
