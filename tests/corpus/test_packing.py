@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +143,12 @@ def test_xz_without_its_check_is_read_and_one_of_another_kind_is_not(tmp_path):
     (tmp_path / "a.jsonl.lzma").write_bytes(lzma.compress(LINES, lzma.FORMAT_ALONE))
     with pytest.raises(DataError, match=r"a\.jsonl\.lzma: is compressed or an archive"):
         corpus_reads(tmp_path / "a.jsonl.lzma")
+
+
+def test_what_a_pipe_gives_is_read_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for content in (LINES, PACK[".gz"](LINES * 1000)):
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content])
+        writer.start()
+        assert evaluation_reads(tmp_path / "pipe")[:3] == [record["text"] for record in RECORDS]
+        writer.join()

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -151,11 +152,11 @@ def read_unpacked(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            packing = packing_of(stream.read(PACKED_READ_BYTES), path.name)
-            stream.seek(0)
+            head = stream.read(PACKED_READ_BYTES)  # once: it may be a pipe
+            packing = packing_of(head, path.name)
             if packing is None:
-                return stream.read()
-            blocks = iter(lambda: stream.read(PACKED_READ_BYTES), b"")
+                return head + stream.read()
+            blocks = chain([head], iter(lambda: stream.read(PACKED_READ_BYTES), b""))
             return b"".join(unpacked(blocks, packing, str(path)))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None

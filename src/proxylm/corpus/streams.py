@@ -57,8 +57,8 @@ def read_packed(record: FileRecord, packing: Packing) -> Iterator[bytes]:
         DamagedFileError: the compressed stream is corrupt or ends early; names the file.
         DataError: the file is not the recorded one.
     """
-    size = PACKED_READ_BYTES
-    blocks = read_range(record, 0, record.num_bytes, record.content_hash, block=size)
+    whole = (0, record.num_bytes, record.content_hash)
+    blocks = read_range(record, *whole, block=PACKED_READ_BYTES)
     return unpacked(blocks, packing, record.path)
 
 
