@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
@@ -36,7 +39,8 @@ class ParquetCorpus(Corpus):
     Args:
         name: readable name.
         files: the files, in order.
-        fields: which columns hold text (string or binary), id and symbols (list of integers).
+        fields: which columns hold text (of any type that casts to bytes: strings, binary, views,
+            dictionaries), id (any that casts to text) and symbols (any lists of integers).
     """
 
     def __init__(self, *, name: str, files: Sequence[FileRecord], fields: RecordFields) -> None:
@@ -103,56 +107,138 @@ class ParquetCorpus(Corpus):
 
 
 def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:
-    """Refuse a table that lacks a column, or whose text column is not text.
+    """Refuse a table that lacks a column, has it twice, or whose values cannot be read as needed.
 
     Raises:
         DataError: names the table, the column and what there is instead.
     """
     for name in fields.names:
-        if name not in schema.names:
+        places = schema.get_all_field_indices(name)
+        if not places:
             there = ", ".join(schema.names)
             raise DataError(f"{origin}: no column '{name}'; there are: {there}")
-    text_type = schema.field(fields.text).type
-    if not _is_text(text_type):
-        raise DataError(f"{origin}: column '{fields.text}' holds {text_type}, not text")
-    if fields.symbols and not _is_integer_list(schema.field(fields.symbols).type):
-        symbols_type = schema.field(fields.symbols).type
-        raise DataError(
-            f"{origin}: column '{fields.symbols}' holds {symbols_type}, not lists of integers"
-        )
+        if len(places) > 1:
+            raise DataError(
+                f"{origin}: {len(places)} columns are named '{name}'; rename all but one of them"
+            )
+    _check_type(schema, fields.text, _is_text, "text", origin)
+    _check_type(schema, fields.id, _is_written_out, "names", origin)
+    _check_type(schema, fields.symbols, _is_integer_list, "lists of integers", origin)
+
+
+def _check_type(
+    schema: pa.Schema,
+    name: str | None,
+    fits: Callable[[pa.DataType], bool],
+    wanted: str,
+    origin: str,
+) -> None:
+    if name is not None and not fits(_stored_type(schema.field(name).type)):
+        found = schema.field(name).type
+        raise DataError(f"{origin}: column '{name}' holds {found}, not {wanted}")
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values themselves, below extensions, dictionaries and runs."""
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        else:
+            return kind
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
-    return any(check(kind) for check in (*checks, pa.types.is_large_binary))
+    return _casts(kind, pa.large_binary())
+
+
+def _is_written_out(kind: pa.DataType) -> bool:
+    return _casts(kind, pa.string())
+
+
+def _casts(kind: pa.DataType, wanted: pa.DataType) -> bool:
+    # Asked of the library, since a list of types would lack those that come after it.
+    try:
+        pa.nulls(0, kind).cast(wanted)
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
 
 
 def _is_integer_list(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return is_list and pa.types.is_integer(kind.value_type)
+    if not hasattr(kind, "value_type") or pa.types.is_map(kind):
+        return False
+    values = _stored_type(kind.value_type)
+    return pa.types.is_integer(values) or pa.types.is_null(values)
 
 
 def read_rows(
     batch: pa.RecordBatch, origin: str, first_row: int, fields: RecordFields
 ) -> Iterator[Document | Rejection]:
     """The documents of a batch of rows; ids are ``origin:row`` where no id column is given."""
-    # Binary, because a string column may hold bytes that are not UTF-8.
-    texts = batch.column(fields.text).cast(pa.large_binary())
-    identities = batch.column(fields.id) if fields.id else None
-    symbols = batch.column(fields.symbols) if fields.symbols else None
-    for row in range(batch.num_rows):
-        identity = f"{origin}:{first_row + row}"
-        if identities is not None:
-            identity = chosen_identity(identities[row].as_py(), identity)
-        raw = texts[row].as_py()
+    texts = _texts(batch.column(fields.text))
+    names: Iterator[str | bytes | None] = repeat(None, batch.num_rows)
+    lists: Iterator[NDArray[Any] | None] = repeat(None, batch.num_rows)
+    if fields.id is not None:
+        names = _names(batch.column(fields.id))
+    if fields.symbols is not None:
+        lists = _lists(batch.column(fields.symbols))
+    rows = zip(texts, names, lists, strict=True)
+    for row, (raw, name, symbols) in enumerate(rows, start=first_row):
+        identity = chosen_identity(name, f"{origin}:{row}")
         if raw is None:
             yield Rejection(id=identity, reason=RejectionReason.MISSING_TEXT)
-            continue
-        given = symbols[row] if symbols is not None else None
-        values = None
-        if given is not None and given.is_valid and not given.values.null_count:
-            values = given.values.to_numpy(zero_copy_only=False)
-        yield document_from_bytes(raw, identity=identity, fields=fields, symbols=values)
+        else:
+            yield document_from_bytes(raw, identity=identity, fields=fields, symbols=symbols)
+
+
+def _texts(column: pa.Array) -> Iterator[bytes | None]:
+    # Binary, because a string column may hold bytes that are not UTF-8.
+    for values in _stored_arrays(column):
+        yield from (value.as_py() for value in values.cast(pa.large_binary()))
+
+
+def _names(column: pa.Array) -> Iterator[str | bytes | None]:
+    if column.type == pa.uuid():
+        yield from (None if value is None else str(value) for value in column.to_pylist())
+        return
+    for values in _stored_arrays(column):
+        yield from _texts(values if _is_text(values.type) else values.cast(pa.string()))
+
+
+def _lists(column: pa.Array) -> Iterator[NDArray[Any] | None]:
+    """Each row's integers; None where the row or one of them is null."""
+    for rows in _stored_arrays(column):
+        for row in rows:
+            values = _stored(row.values) if row.is_valid else pa.nulls(1)
+            yield None if values.null_count else values.to_numpy(zero_copy_only=False)
+
+
+def _stored_arrays(column: pa.Array) -> Iterator[pa.Array]:
+    """A column's values as plain arrays, one after the other.
+
+    A dictionary is resolved row by row: a long text that stands in every row of a batch would
+    otherwise be in memory as often.
+    """
+    while isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if _stored_type(column.type) == column.type:
+        yield column
+    else:
+        yield from (_stored(column.slice(row, 1)) for row in range(len(column)))
+
+
+def _stored(values: pa.Array) -> pa.Array:
+    while True:
+        if isinstance(values, pa.ExtensionArray):
+            values = values.storage
+        elif isinstance(values, pa.DictionaryArray):
+            values = values.dictionary_decode()
+        elif isinstance(values, pa.RunEndEncodedArray):
+            values = pc.run_end_decode(values)
+        else:
+            return values
 
 
 def _open(record: FileRecord) -> pq.ParquetFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ class RecordFields:
 
     Attributes:
         text: field that holds the document.
-        id: field that names it, or None for ``file:row``.
+        id: field that names it (names may repeat), or None for ``file:row``.
         symbols: field of symbols that come with the document, or None.
         symbol_count: K, all symbols are below it; None without ``symbols``.
         reject_invalid_utf8: leave out text that is not UTF-8 where the format can hold such.
@@ -77,8 +78,10 @@ def document_from_text(
 
 def chosen_identity(value: object, otherwise: str) -> str:
     """A record's own id where it has a usable one (text or a number), else ``otherwise``."""
-    identity = str(value) if isinstance(value, str | int) else ""
-    return identity if identity and is_utf8(identity.encode(errors="surrogatepass")) else otherwise
+    identity = value if isinstance(value, bytes) else b""
+    if isinstance(value, str | int) or (isinstance(value, float) and isfinite(value)):
+        identity = str(value).encode(errors="surrogatepass")
+    return identity.decode() if identity and is_utf8(identity) else otherwise
 
 
 def is_utf8(raw: bytes) -> bool:
