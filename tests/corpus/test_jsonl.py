@@ -46,6 +46,8 @@ BAD_LINES = [
     (b'{"body": "x"}', "missing_text"),
     (b'{"text": null}', "missing_text"),
     (b'{"text": 3}', "wrong_text_type"),
+    (b'{"text": ' + b"9" * 5000 + b"}", "wrong_text_type"),
+    (b'{"text": "x", "big": ' + b"9" * 5000, "invalid_json"),
     (b'{"text": NaN}', "wrong_text_type"),
     (b'{"text": ["a"]}', "wrong_text_type"),
     (b'{"text": {"a": "b"}}', "wrong_text_type"),
@@ -70,6 +72,8 @@ GOOD_LINES = [
     (b'{"text": "x"}\r', b"x"),
     (b'{"text": "x", "score": NaN, "limit": -Infinity}', b"x"),
     (b'{"text": "x", "meta": 1, "meta": 2}', b"x"),
+    (b'{"text": "x", "big": ' + b"9" * 5000 + b"}", b"x"),
+    (b'{"big": {"deep": [-1' + b"0" * 4300 + b', 2]}, "text": "x"}', b"x"),
     (b'{"text": "</raw><compressed>"}', b"</raw><compressed>"),
     (b'{"text": "\\ud83e\\udd17"}', "🤗".encode()),
     (b'\xef\xbb\xbf{"text": "mark"}', b"mark"),
@@ -193,6 +197,24 @@ def test_ids_come_from_a_field_where_it_has_one(tmp_path):
     content = "\n".join(map(json.dumps, lines)).encode() + b'\n{"text": "d", "name": "\\udc00"}'
     items = read_all(open_lines(tmp_path / "a.jsonl", content, id_field="name"))
     assert [item.id for item in items] == ["x", "7", "a.jsonl:3", "a.jsonl:4"]
+
+
+@pytest.mark.parametrize(
+    ("value", "identity"),
+    [("1.5", "1.5"), ("9" * 5000, "a.jsonl:1"), ("NaN", "a.jsonl:1"), ("[1]", "a.jsonl:1")],
+    ids=["fraction", "long", "no number", "list"],
+)
+def test_numbers_name_documents_where_python_can_write_them(tmp_path, value, identity):
+    line = f'{{"text": "a", "name": {value}}}'.encode()
+    (item,) = read_all(open_lines(tmp_path / "a.jsonl", line, id_field="name"))
+    assert (item.id, item.raw) == (identity, b"a")
+
+
+def test_a_long_number_changes_no_field_beside_it(tmp_path):
+    line = b'{"text": "a", "name": 12, "codes": [3, 0], "x": [[' + b"7" * 9999 + b"]]}"
+    options = {"id_field": "name", "symbols_field": "codes", "symbol_count": 10}
+    (item,) = read_all(open_lines(tmp_path / "a.jsonl", line, **options))
+    assert (item.id, item.symbols.tolist()) == ("12", [3, 0])
 
 
 def test_symbols_that_come_with_documents_are_checked_against_their_count(tmp_path):

@@ -317,3 +317,15 @@ def test_a_file_that_changes_during_the_run_stops_it(lines, tmp_path):
     copy.write_text(copy.read_text()[:-40])
     with pytest.raises(DataError, match=r"lines\.jsonl: changed"):
         prepare(corpus, {}, tmp_path / "s", workers=2)
+
+
+def test_documents_of_one_id_are_all_kept(tmp_path):
+    """Ids are for people: what a corpus calls its documents may repeat, and nothing is lost."""
+    lines = [json.dumps({"text": f"{number} " * 400, "name": "same"}) for number in range(9)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    corpus = open_lines(tmp_path / "a.jsonl", id_field="name")
+    summary = prepare(corpus, gzip_and_units(), tmp_path / "s", workers=1)
+    store = ViewStore.open(tmp_path / "s", verify=True)
+    assert (summary.documents_written, summary.shards > 1) == (9, True)
+    assert {store.document_id(ordinal) for ordinal in range(9)} == {"same"}
+    assert len({store.raw(ordinal).tobytes() for ordinal in range(9)}) == 9

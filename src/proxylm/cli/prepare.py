@@ -48,7 +48,9 @@ def prepare(
         typer.Option("--given-view", help="View made of the symbols that come with documents."),
     ] = None,
     text_field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
-    id_field: Annotated[str | None, typer.Option(help="Field that names a document.")] = None,
+    id_field: Annotated[
+        str | None, typer.Option(help="Field that names a document; names may repeat.")
+    ] = None,
     symbols_field: Annotated[str | None, typer.Option(help="Field with given symbols.")] = None,
     symbol_count: Annotated[int | None, typer.Option(help="K of the given symbols.")] = None,
     pattern: PatternOption = "*",

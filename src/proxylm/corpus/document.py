@@ -13,7 +13,9 @@ class Document:
     """One document of a corpus.
 
     Attributes:
-        id: where it came from, readable and unique in its corpus (a path, ``file.jsonl:17``).
+        id: where it came from, for people (a path, ``file.jsonl:17``), or what the corpus's own
+            id field says. Such ids may repeat and are kept as they are: nothing looks a document
+            up by its id, and to find repeated ones all of a corpus's ids would have to be held.
         raw: its bytes, exactly as they stand in the source; never empty.
         symbols: symbols that came with the document, uint32 in ``[0, K)``; None otherwise.
     """

@@ -164,7 +164,7 @@ def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) 
     try:
         text = (line.removeprefix(BYTE_ORDER_MARK) if is_first else line).decode()
         # NaN and infinities outside the fields we read do no harm and are let through.
-        value = json.loads(text, object_pairs_hook=JsonObject) if text.strip() else None
+        value = _loads(text) if text.strip() else None
     except UnicodeDecodeError as error:
         raise _BadLineError(RejectionReason.INVALID_UTF8, f"byte {error.start}") from None
     except RecursionError:
@@ -176,6 +176,24 @@ def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) 
     if not isinstance(value, JsonObject):
         raise _BadLineError(RejectionReason.INVALID_JSON, "not an object")
     return _without_duplicates(value, fields)
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=JsonObject)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Sound JSON, but Python makes no integer of that many digits.
+        return json.loads(text, object_pairs_hook=JsonObject, parse_int=_number)
+
+
+def _number(digits: str) -> int | float:
+    """An integer, or infinity where it has more digits than Python reads (4300)."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def _without_duplicates(value: JsonObject, fields: RecordFields) -> dict[str, Any]:
