@@ -9,17 +9,26 @@ import pytest
 
 from chain_compressor import DOCUMENTS, MarkovChain, chain_automaton, chain_compressor, random_lm
 from proxylm.analysis import compression
-from proxylm.analysis.compression import measure
+from proxylm.analysis.compression import measure, measure_held_out
 from proxylm.analysis.neural_facts import CorpusObserver, automaton_facts, strings_behind
+from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import load_compressor
-from proxylm.errors import UsageError
+from proxylm.compressors.units import UnitsCompressor
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.errors import DataError, UsageError
+
+
+def documents_of(raws: list[bytes]) -> list[Document]:
+    return [Document(id=f"d{index}", raw=raw) for index, raw in enumerate(raws)]
 
 
 def observed(compressor):
     observer = CorpusObserver(compressor)
-    counts = measure(compressor, DOCUMENTS, observer.add)
+    counts = measure(compressor, documents_of(DOCUMENTS), LeftOut(), observer.add)
     return counts, observer
 
 
@@ -40,11 +49,34 @@ def test_counts_and_rate():
     assert observer.facts()["bytes_per_segment"] == num_bytes / segments
 
 
-def test_documents_that_cannot_be_said_are_counted_apart():
-    seen = []
-    counts = measure(load_compressor("units:bits=16"), [b"ab"], lambda *shown: seen.append(shown))
-    assert counts["rejected"] == 0 and seen[0][0] == [b"ab"]
-    assert measure(load_compressor("gzip"), [])["bytes_per_symbol"] is None
+class Picky(UnitsCompressor):
+    """Has no form for documents with a ``!``."""
+
+    def encode(self, documents):
+        views = super().encode(documents)
+        refusal = CannotCompress(reason="loud", detail="byte 0")
+        return [
+            refusal if b"!" in raw else view for raw, view in zip(documents, views, strict=True)
+        ]
+
+
+def test_documents_that_cannot_be_said_are_counted_apart_with_their_reason():
+    seen, left_out = [], LeftOut()
+    picky = Picky.from_settings({"bits": 8})
+    documents = documents_of([b"ab", b"!", b"!!"])
+    counts = measure(picky, documents, left_out, lambda *shown: seen.append(shown))
+    assert (counts["documents"], counts["rejected"], seen[0][0]) == (1, 2, [b"ab"])
+    assert str(left_out) == "2 cannot_compress (first: d1: loud byte 0)"
+    assert measure(load_compressor("gzip"), [], left_out)["bytes_per_symbol"] is None
+
+
+def test_a_compressor_that_can_say_no_document_is_not_blamed_on_the_split(tmp_path):
+    (tmp_path / "a").write_bytes(b"!")
+    corpus = open_corpus(CorpusConfig(path=str(tmp_path)))
+    with pytest.raises(
+        DataError, match=r"can be compressed; left out: 1 cannot_compress \(first: a"
+    ):
+        measure_held_out(Picky.from_settings({"bits": 8}), corpus, 1.0, LeftOut())
 
 
 def test_batches_are_bounded_by_documents_and_by_bytes(monkeypatch):
@@ -52,7 +84,12 @@ def test_batches_are_bounded_by_documents_and_by_bytes(monkeypatch):
     shown: list[list[bytes]] = []
     documents = [b"x"] * 130 + [b"y" * 12, b"z"]
     monkeypatch.setattr(compression, "BATCH_DOCUMENTS", 8)
-    counts = measure(load_compressor("gzip"), documents, lambda raws, _: shown.append(list(raws)))
+    counts = measure(
+        load_compressor("gzip"),
+        documents_of(documents),
+        LeftOut(),
+        lambda raws, _: shown.append(list(raws)),
+    )
     assert [raw for raws in shown for raw in raws] == documents
     assert counts["documents"] == len(documents)
     assert max(map(len, shown)) == 8
@@ -66,7 +103,7 @@ def test_bits_per_byte_are_the_byte_lm_s():
     short = chain_compressor()
     document = DOCUMENTS[0][: random_lm().context]
     only = CorpusObserver(short)
-    measure(short, [document], only.add)
+    measure(short, documents_of([document]), LeftOut(), only.add)
     (bits,) = random_lm().exact_bits([document])
     assert only.facts()["bits_per_byte"] == pytest.approx(bits.mean(), abs=1e-4)
     assert 0 < observer.facts()["bits_per_byte"] < 16

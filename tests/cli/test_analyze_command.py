@@ -57,6 +57,16 @@ def test_collisions_of_windows_and_segments(folder, capsys):
         assert result[kind]["high_lcp"]["paper"]["strings"] == "segments"
 
 
+def test_what_is_left_out_is_told_with_the_option_that_helps(folder, capsys):
+    limit = max(map(len, DOCUMENTS)) - 1
+    command = ("analyze", "collisions", folder / "neural", *whole(folder))
+    assert run([*map(str, command), "--max-document-bytes", str(limit), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["corpus"]["left_out"] == {"empty": 1, "too_long": 1}
+    assert captured.err.startswith("documents left out: 1 empty (first: ")
+    assert "raise max_document_bytes (--max-document-bytes)" in captured.err
+
+
 def test_without_a_corpus_there_are_windows_alone(folder, capsys):
     result = run_json(capsys, "analyze", "collisions", folder / "neural")
     assert "windows" in result and "segments" not in result

@@ -153,7 +153,11 @@ FAILURES = [
     (("info", "gzipp"), 2, "no such folder or file"),
     (("info", "units:bits=5"), 2, "bits"),
     (("info", "gzip", "--corpus", "/nowhere"), 1, "/nowhere: no such file or folder"),
-    (("info", "gzip", "--corpus", "{corpus}", "--held-out", 0), 1, "no held-out document"),
+    (
+        ("info", "gzip", "--corpus", "{corpus}", "--held-out", 0),
+        1,
+        "its held-out part has no documents",
+    ),
     (("train", "tokenizer", "--corpus", "{corpus}", "--out", "{corpus}"), 2, "exists already"),
     (("train", "tokenizer", "--corpus", "{corpus}"), 2, "--out"),
     (
@@ -198,6 +202,88 @@ def test_huffman_asks_for_a_corpus(tmp_path, capsys, corpus):
 def test_compressing_what_is_not_there_or_cannot_be_said(tmp_path, capsys):
     status, line = run_failing(capsys, "compress", "--compressor", "gzip", tmp_path / "none")
     assert status == 1 and "none: No such file" in line
+
+
+TRAIN = ("compressor", "train")
+READERS = [
+    (*TRAIN, "tokenizer", "--out", "{out}"),
+    (*TRAIN, "token-bytes", "--encoding", "huffman", "--tokenizer", "{bpe}", "--out", "{out}"),
+    (*TRAIN, "neural", "--out", "{out}", "--device", "cpu"),
+    ("compressor", "info", "gzip", "--held-out", "1"),
+    ("demo", "--out", "{out}"),
+    ("demo", "--out", "{out}", "--compressor", "neural"),
+    ("prepare", "--out", "{out}", "--workers", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "text").write_text("some words, some words")
+    out = folder / "bpe"
+    command = [*TRAIN, "tokenizer", "--corpus", folder / "text", "--held-out", "0", "--out", out]
+    assert run([*map(str, command)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: " ".join(command[:3]))
+def test_who_reads_a_corpus_says_why_there_is_nothing_in_it(tmp_path, capsys, bpe, command):
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "dump.txt").open("wb") as stream:
+        stream.truncate((16 << 20) + 1)
+    places = {"{out}": tmp_path / "out", "{bpe}": bpe}
+    given = [places.get(argument, argument) for argument in command]
+    status, line = run_failing(capsys, *given, "--corpus", source)
+    reason = "1 too_long (first: dump.txt: 16777217 bytes): raise max_document_bytes"
+    assert (status, f"{reason} (--max-document-bytes)" in line) == (1, True), line
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    # The options that the messages name are there.
+    lines = tmp_path / "a.jsonl"
+    lines.write_text('{"body": "x"}\n{"body": "y"}')
+    options = ("--corpus", lines, "--text-field", "body", "--max-document-bytes", 12)
+    status, line = run_failing(capsys, *given, *options)
+    assert (status, "left out: 2 too_long (first: a.jsonl:1: 13 bytes)" in line) == (1, True), line
+
+
+@pytest.mark.parametrize("command", [READERS[0], READERS[1], READERS[3]], ids=lambda c: c[-1])
+def test_what_is_left_out_is_told_beside_the_result(tmp_path, capsys, bpe, command):
+    lines = [json.dumps({"text": f"text {number} " * 9}) for number in range(400)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "[]", '{"body": 1}', '{"text": ""}']))
+    places = {"{out}": tmp_path / "out", "{bpe}": bpe}
+    given = [str(places.get(argument, argument)) for argument in command]
+    assert run([*given, "--corpus", str(tmp_path / "a.jsonl"), "--json"]) == 0
+    captured = capsys.readouterr()
+    counts = {"empty": 1, "invalid_json": 1, "missing_text": 1}
+    facts = json.loads(captured.out)
+    assert facts.get("corpus", facts)["left_out"] == counts
+    (line,) = [one for one in captured.err.splitlines() if one.startswith("documents left out")]
+    assert "1 invalid_json (first: a.jsonl:401: not an object): each line has to be" in line
+    assert "1 missing_text (first: a.jsonl:402: there are: 'body')" in line
+
+
+def test_a_vocabulary_that_is_not_reached_and_a_sample_of_nothing_are_told(tmp_path, capsys):
+    (tmp_path / "text").write_text("too little to learn from " * 40)
+    corpus = ("--corpus", tmp_path / "text", "--held-out", 0, "--out", tmp_path / "out")
+    command = [*TRAIN, "tokenizer", *corpus, "--vocabulary-size", 2048]
+    status, line = run_failing(capsys, *command, "--sample-bytes", 1)
+    assert (status, line.endswith("falls into a sample of 1 bytes; raise --sample-bytes")) == (
+        1,
+        True,
+    )
+    assert run([*map(str, command)]) == 0
+    assert "a vocabulary of 2048 was asked for and 2" in capsys.readouterr().err
+
+
+def test_text_that_is_not_utf8_is_told(tmp_path, capsys):
+    (tmp_path / "latin").write_bytes(b"caf\xe9 " * 40)
+    corpus = ("--corpus", tmp_path / "latin", "--held-out", 0, "--out", tmp_path / "out")
+    assert run([*map(str, (*TRAIN, "tokenizer", *corpus))]) == 0
+    assert "1 documents hold bytes that are not UTF-8 (first: latin)" in capsys.readouterr().err
+    (tmp_path / "latin").write_bytes(b"\xe9" * 40)
+    corpus = (*corpus[:-1], tmp_path / "unigram", "--algorithm", "unigram")
+    status, line = run_failing(capsys, *TRAIN, "tokenizer", *corpus)
+    assert (status, "unigram: the training text has no characters" in line) == (1, True), line
 
 
 @pytest.mark.parametrize(

@@ -220,4 +220,20 @@ def test_nothing_but_empty_files_is_an_error(
 ) -> None:
     (tmp_path / "empty").touch()
     assert run_command(["evaluate", "bpb", str(run), str(tmp_path / "empty")]) == 1
-    assert "no document to score" in capsys.readouterr().err
+    message = f"no document to score; left out: 1 empty (first: {tmp_path / 'empty'})"
+    assert message in capsys.readouterr().err
+
+
+def test_records_that_are_too_long_are_counted_and_the_option_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "three words more"}\n')
+    command = ["evaluate", "bpb", str(run), str(path), "--max-document-bytes"]
+    assert run_command([*command, "20", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["left_out"] == {"too_long": 1}
+    told = f"documents left out: 1 too_long (first: {path}:2: 28 bytes): raise max_document_bytes"
+    assert told in captured.err
+    assert run_command([*command, "2"]) == 1
+    assert "no document to score; left out: 2 too_long" in capsys.readouterr().err

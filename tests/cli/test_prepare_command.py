@@ -231,7 +231,7 @@ def test_the_readable_summary_accounts_for_every_document(tmp_path, capfd):
     assert "units  units  256        3         1.000" in text
 
 
-def test_what_is_left_out_by_rule_stands_in_the_summary_and_the_store(tmp_path, capfd):
+def test_what_is_skipped_by_rule_stands_in_the_summary_and_the_store(tmp_path, capfd):
     corpus = tmp_path / "corpus"
     (corpus / ".git").mkdir(parents=True)
     for name in ("a.py", "b.txt", "c.zip"):
@@ -239,10 +239,10 @@ def test_what_is_left_out_by_rule_stands_in_the_summary_and_the_store(tmp_path, 
     out = tmp_path / "s"
     assert run(["prepare", "--corpus", str(corpus), "--pattern", "[ac]*", "--out", str(out)]) == 0
     text = capfd.readouterr().out
-    assert "left out by rule: 1 hidden, 1 unmatched" in text
-    assert "documents in 2 = written 1 + rejected 1\n  1 packed (first: c.zip)" in text
+    assert "skipped by rule: 1 hidden, 1 unmatched" in text
+    assert "documents in 2 = written 1 + rejected 1\n  1 packed (first: c.zip): unpack it" in text
     assert run(["prepare", "--out", str(out), "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["left_out"] == {"hidden": 1, "unmatched": 1}
+    assert json.loads(capfd.readouterr().out)["skipped"] == {"hidden": 1, "unmatched": 1}
 
 
 def test_a_folder_of_both_is_one_line_until_one_is_chosen(tmp_path, capfd):
@@ -257,7 +257,7 @@ def test_a_folder_of_both_is_one_line_until_one_is_chosen(tmp_path, capfd):
     assert errors.count("\n") == 1
     assert run([*arguments, "--files", "records"]) == 0
     text = capfd.readouterr().out
-    assert "2 documents" in text and "left out by rule: 1 not_records" in text
+    assert "2 documents" in text and "skipped by rule: 1 not_records" in text
 
 
 @pytest.mark.parametrize(
@@ -313,8 +313,44 @@ def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
     ]
 
 
-def test_an_empty_store_says_what_to_look_at(tmp_path, capsys):
-    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n')
-    arguments = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "s")]
-    assert run(arguments) == 0
-    assert "nothing was written: do --text-field" in capsys.readouterr().out
+NOTHING_TO_READ = [
+    ('{"body": "x"}\n', r"1 missing_text (first: a.jsonl:1: there are: 'body'): ", "--text-field"),
+    ('{"text": 3}\n', "1 wrong_text_type (first: a.jsonl:1: found int): ", "--text-field"),
+    ('[{"text": "a"},\n{"text": "b"}]', "2 invalid_json (first: a.jsonl:1: ", "jq -c '.[]'"),
+    ('[{"text": "a"}]\n\n', "1 empty (first: a.jsonl:2: blank line); 1 invalid_json", "jq -c"),
+    ('{"text": "' + "x" * 200 + '"}\n', "1 too_long (first: a.jsonl:1: 212 bytes): ", "--max-doc"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason", "option"), NOTHING_TO_READ)
+def test_a_corpus_without_documents_fails_with_its_reasons_and_what_helps(
+    tmp_path, capsys, content, reason, option
+):
+    (tmp_path / "a.jsonl").write_text(content)
+    out = tmp_path / "s"
+    command = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(out)]
+    limits = ["--workers", "1", "--max-document-bytes", "100", "--compressor", "units"]
+    assert run([*command, *limits]) == 1
+    captured = capsys.readouterr()
+    (line,) = [one for one in captured.err.splitlines() if one.startswith("proxylm: ")]
+    assert f"no documents; left out: {reason}" in line and option in line
+    assert captured.out == ""
+    # Nothing is left behind that would keep a better command from this folder.
+    assert [path.name for path in out.iterdir()] == [".lock"]
+    (tmp_path / "a.jsonl").write_text('{"text": "found"}\n')
+    assert run([*command, "--workers", "1", "--compressor", "gzip", "--held-out", "0"]) == 0
+    assert ViewStore.open(out, verify=True).document_count == 1
+
+
+def test_some_left_out_are_listed_with_what_helps(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n[]\n{"body": "x"}\n')
+    command = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "s")]
+    assert run([*command, "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "documents in 3 = written 1 + rejected 2\n  1 invalid_json (first: a.jsonl:2" in shown
+    assert "(first: a.jsonl:3: there are: 'body'): name the documents' field with" in shown
+    assert run([*command, "--workers", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rejected"] == {
+        "invalid_json": 1,
+        "missing_text": 1,
+    }

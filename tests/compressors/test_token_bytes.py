@@ -23,6 +23,8 @@ from proxylm.compressors.token_bytes import (
     huffman_code,
 )
 from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DamagedFileError, DataError, UsageError
 
 KINDS = [
@@ -36,7 +38,8 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def frequencies(trained: dict[str, TokenizerCompressor]) -> np.ndarray:
-    return count_tokens(trained["bpe"], (text.encode() for text in TEXTS))
+    documents = (Document(id=f"{n}", raw=text.encode()) for n, text in enumerate(TEXTS))
+    return count_tokens(trained["bpe"], documents, LeftOut())
 
 
 def build(

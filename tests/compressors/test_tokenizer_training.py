@@ -17,10 +17,12 @@ from proxylm.compressors.tokenizer.training import (
     Lines,
     SuperWords,
     UnigramTraining,
+    shortfall,
     texts_of,
     tokenizer_training,
 )
-from proxylm.errors import DataError, UsageError
+from proxylm.corpus.document import Document
+from proxylm.errors import UsageError
 
 
 def model_of(compressor: TokenizerCompressor) -> dict:
@@ -119,9 +121,26 @@ def apply(line: list[str], merge: list[str]) -> list[str]:
 
 
 def test_text_that_is_not_utf8_teaches_only_its_valid_part():
-    assert list(texts_of([b"ab\xffc", b"d"])) == ["abc", "d"]
-    with pytest.raises(DataError, match="no documents"):
-        list(texts_of([]))
+    raws = [b"d", b"ab\xffc", b"\xff"]
+    documents = [Document(id=f"file-{n}", raw=raw) for n, raw in enumerate(raws)]
+    told: list[str] = []
+    assert list(texts_of(documents, told.append)) == ["d", "abc", ""]
+    assert [line.split(";")[0] for line in told] == [
+        "2 documents hold bytes that are not UTF-8 (first: file-1)"
+    ]
+    assert list(texts_of(documents[:1], told.append)) == ["d"]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("text", ["a", "ab ab", "one two three " * 5])
+@pytest.mark.parametrize("kind", ["bpe default", "unigram default", "bpe superbpe"])
+def test_a_vocabulary_that_the_text_cannot_fill_is_told(text, kind):
+    algorithm, borders = kind.split()
+    values = {"algorithm": algorithm, "pre_tokenization": {"kind": borders}}
+    training = tokenizer_training({"vocabulary_size": 2048, **values})
+    reached = TokenizerCompressor(training.train([text])).symbol_count
+    assert f"a vocabulary of 2048 was asked for and {reached} reached" in shortfall(2048, reached)
+    assert shortfall(2048, 2048) is None
 
 
 @pytest.mark.parametrize(

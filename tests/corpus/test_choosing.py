@@ -126,7 +126,7 @@ def test_a_folder_of_records_is_no_folder_of_documents(tmp_path, name):
     assert [item.id.partition("/")[0] for item in read(corpus)] == sorted(
         "01" * (1 if name.startswith("one") else 2)
     )
-    assert corpus.left_out == {"not_records": 4}
+    assert corpus.skipped == {"not_records": 4}
     raw = read(open_at(tmp_path, files="documents"))
     assert {item.id: getattr(item, "raw", b"") for item in raw} == files | about
 
@@ -163,7 +163,7 @@ def test_a_folder_of_both_is_refused_until_one_is_chosen(tmp_path, name, beside)
     with pytest.raises(DataError, match=rf"1 of 2 files hold records .*{name}.*{beside}.*--files"):
         open_at(tmp_path)
     records = open_at(tmp_path, files="records")
-    assert (len(read(records)), records.left_out) == (2, {"not_records": 1})
+    assert (len(read(records)), records.skipped) == (2, {"not_records": 1})
     assert len(read(open_at(tmp_path, pattern=name))) == 2
     assert {item.raw for item in read(open_at(tmp_path, files="documents"))} == {
         content,

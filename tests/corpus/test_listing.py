@@ -57,7 +57,7 @@ def test_the_files_of_linked_folders_inside_are_listed_once(tmp_path):
     listing = list_folder(root)
     assert names(listing) == ["a/x.py", "b/y.py", "data/z.py"]
     # ``again``, and ``v1`` below ``data-too``, are there already.
-    assert listing.left_out == {"hidden": 1, "linked_again": 2}
+    assert listing.skipped == {"hidden": 1, "linked_again": 2}
     assert rejected(listing) == {}
 
 
@@ -71,7 +71,7 @@ def test_links_in_circles_end(tmp_path):
     link(root / "back", "there")
     listing = list_folder(root)
     assert names(listing) == ["a/x.py", "b/y.py"]
-    assert listing.left_out == {"linked_again": 3}
+    assert listing.skipped == {"linked_again": 3}
     assert rejected(listing) == {"back": "link", "self": "link", "there": "link"}
 
 
@@ -109,7 +109,7 @@ def test_any_links_list_each_reachable_file_once(tmp_path_factory, links, hidden
     assert listing.entries == list_folder(root).entries
     followed = len(reachable & hidden)
     used = sum(source in reachable for source, _ in links)
-    assert listing.left_out["linked_again"] == used - followed
+    assert listing.skipped["linked_again"] == used - followed
 
 
 def write_snapshot(cache: Path, *names: str) -> Path:
@@ -166,16 +166,16 @@ def test_files_in_the_store_of_an_enclosing_work_tree_are_read(tmp_path, store):
     assert rejected(listing) == {"b.txt": "link"}
 
 
-def test_what_is_left_out_by_rule_is_counted(tmp_path):
+def test_what_is_skipped_by_rule_is_counted(tmp_path):
     root = write_files(
         tmp_path, "a.py", "b/.env", ".git/x", "b/__pycache__/y.pyc", "b/c.txt", ".x.py"
     )
-    assert list_folder(root, "*.py").left_out == {"hidden": 4, "unmatched": 1}
+    assert list_folder(root, "*.py").skipped == {"hidden": 4, "unmatched": 1}
     corpus = open_corpus(CorpusConfig(path=str(root), pattern="*.py"))
-    assert corpus.describe()["left_out"] == {"hidden": 4, "unmatched": 1}
+    assert corpus.describe()["skipped"] == {"hidden": 4, "unmatched": 1}
     with pytest.raises(DataError, match=r"no file matches '\*\.rs' \(.*4 hidden.*\)"):
         open_corpus(CorpusConfig(path=str(root), pattern="*.rs"))
-    assert "left_out" not in open_corpus(CorpusConfig(path=str(root / "b" / "c.txt"))).describe()
+    assert "skipped" not in open_corpus(CorpusConfig(path=str(root / "b" / "c.txt"))).describe()
 
 
 PATTERNS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import is_held_out, sample, split_documents
 from proxylm.errors import DataError
@@ -31,7 +32,10 @@ def test_both_sides_make_the_whole_in_order(tmp_path):
         (tmp_path / f"{number:03}").write_bytes(b"document %d" % number)
     corpus = open_corpus(CorpusConfig(path=str(tmp_path)))
     sides = [
-        [item.id for item in split_documents(corpus, held_out=held_out, fraction=0.3)]
+        [
+            item.id
+            for item in split_documents(corpus, held_out=held_out, left_out=LeftOut(), fraction=0.3)
+        ]
         for held_out in (False, True)
     ]
     assert all(sides) and all(side == sorted(side) for side in sides)

@@ -123,3 +123,11 @@ def test_the_neural_compressor_has_no_reading_as_tokens(few_sources, tmp_path, c
     assert result["bytes_per_symbol"] > 0.9
     page = (out / "report.html").read_text()
     assert "bytes per symbol" in page and "as tokens" not in page
+
+
+def test_a_corpus_without_held_out_documents_is_refused_before_the_work(tmp_path, capsys):
+    (tmp_path / "one.txt").write_text("a single document")
+    out = tmp_path / "out"
+    assert run_command(["demo", "--corpus", str(tmp_path / "one.txt"), "--out", str(out)]) == 1
+    assert "one.txt: its held-out part has no documents" in capsys.readouterr().err
+    assert not out.exists()

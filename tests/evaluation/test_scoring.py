@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from proxylm.corpus.document import Rejection
+from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte
 from proxylm.evaluation.readings import CompressedReading, RawView
@@ -49,15 +50,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_files_and_folders_in_a_fixed_order(folder: Path) -> None:
-    files = find_files([folder / "b.txt", folder])
+    (folder / "link").symlink_to(folder / "nowhere")
+    left_out = LeftOut()
+    files, _ = find_files([folder / "b.txt", folder], left_out)
+    assert left_out.examples == {"link": f"{folder / 'link'}: {folder / 'nowhere'}"}
     names = [path.relative_to(folder).as_posix() for path in files]
     assert names == ["b.txt", "a.txt", "b.txt", "deeper/c.txt", "empty.txt"]
     with pytest.raises(UsageError, match="missing: no such file or folder"):
-        find_files([folder / "missing"])
+        find_files([folder / "missing"], LeftOut())
 
 
 def test_files_score_as_their_bytes_and_empty_ones_are_left_out(folder: Path) -> None:
-    scores = list(score_documents(MODEL, read_files(find_files([folder]), RawView()), Format.RAW))
+    left_out = LeftOut()
+    files, _ = find_files([folder], left_out)
+    documents = read_files(files, RawView(), left_out=left_out)
+    scores = list(score_documents(MODEL, documents, Format.RAW))
+    assert left_out.to_json() == {"empty": 1}
     assert [Path(score.name).name for score in scores] == ["a.txt", "b.txt", "c.txt"]
     expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
     assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
@@ -69,17 +77,19 @@ def test_what_folders_hold_beside_documents_is_counted(folder: Path) -> None:
     (folder / "up").symlink_to(folder.parent)
     (folder / "a.zip").write_bytes(b"PK\x03\x04")
     (folder / "lines.NDJSON").write_bytes(b'{"text": "one"}\n{"text": ""}\n')
-    left_out: Counter[str] = Counter()
-    read = list(read_files(find_files([folder], left_out), RawView(), left_out=left_out))
+    left_out = LeftOut()
+    files, skipped = find_files([folder], left_out)
+    read = list(read_files(files, RawView(), left_out=left_out))
     assert [Path(one.name).name for one in read] == ["a.txt", "b.txt", "c.txt", "lines.NDJSON:1"]
-    assert left_out == {"hidden": 1, "link": 2, "packed": 1, "empty": 2}
+    assert skipped == {"hidden": 1}
+    assert left_out.counts == {"link": 2, "packed": 1, "empty": 2}
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[b"text"])
     writer.start()
-    [document] = read_files([tmp_path / "pipe"], RawView())
+    [document] = read_files([tmp_path / "pipe"], RawView(), left_out=LeftOut())
     writer.join()
     assert (document.num_bytes, bytes(document.content)) == (4, b"text")
 
@@ -90,12 +100,13 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
-        list(read_files([folder / "a.txt"], RawView()))
+        list(read_files([folder / "a.txt"], RawView(), left_out=LeftOut()))
 
 
 def test_grouping_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def scores() -> list[float]:
-        documents = read_files(find_files([folder]), RawView())
+        files, _ = find_files([folder], LeftOut())
+        documents = read_files(files, RawView(), left_out=LeftOut())
         return [score.bits for score in score_documents(MODEL, documents, Format.RAW)]
 
     together = scores()
@@ -112,6 +123,10 @@ def test_the_total_is_bits_over_bytes_not_a_mean_of_ratios() -> None:
     assert (total.num_bytes, total.num_symbols, total.bits_per_byte) == (10, 4, 1.0)
     with pytest.raises(DataError, match="no document to score"):
         total_score([])
+    nothing = LeftOut()
+    nothing.add(Rejection(id="a.jsonl:1", reason="too_long"))
+    with pytest.raises(DataError, match=r"1 too_long \(first: a\.jsonl:1\): raise max_document"):
+        total_score([], nothing)
 
 
 def test_stores_read_as_bytes_and_as_symbols(store: ViewStore) -> None:
@@ -132,7 +147,8 @@ def test_stores_read_as_bytes_and_as_symbols(store: ViewStore) -> None:
 
 
 def test_units_of_half_a_byte_have_twice_the_symbols_and_the_same_bytes(folder: Path) -> None:
-    documents = read_files([folder / "b.txt"], CompressedReading(units(4)))
+    reading = CompressedReading(units(4))
+    documents = read_files([folder / "b.txt"], reading, left_out=LeftOut())
     [score] = score_documents(MODEL, documents, Format.COMPRESSED)
     assert score.num_symbols == 2 * score.num_bytes == 2 * len(DOCUMENTS[1])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 import small_neural
+from proxylm.cli.main import run
 from proxylm.compressors.neural import lm_training
 from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DataError
 from proxylm.recipes import table6
 from proxylm.recipes.running import named_recipe, run_recipe
@@ -134,6 +136,15 @@ def check_rows(result, out, names):
 def test_a_row_without_measured_text_is_an_error(small_recipe):
     settings = small_recipe.settings.model_copy(update={"held_out_fraction": 0.0})
     corpus = table6.open_corpus(settings.corpus)
-    with pytest.raises(DataError, match="no held-out document"):
-        list(Table6(settings)._documents(corpus))
-    assert len(list(small_recipe._documents(corpus))) > 1
+    with pytest.raises(DataError, match="its held-out part has no documents"):
+        list(Table6(settings)._documents(corpus, LeftOut()))
+    assert len(list(small_recipe._documents(corpus, LeftOut()))) > 1
+
+
+def test_a_recipe_says_why_there_is_nothing_to_train_on(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('[{"text": "a"}]\n{"text": "long enough"}\n')
+    corpus = [f"corpus.path={tmp_path / 'a.jsonl'}", "corpus.max_document_bytes=20"]
+    assert run(["recipe", "run", "table6", "--out", str(tmp_path / "out"), *corpus]) == 1
+    reasons = "1 invalid_json (first: a.jsonl:1: not an object)", "1 too_long (first: a.jsonl:2"
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert all(reason in line for reason in reasons) and "raise max_document_bytes" in line

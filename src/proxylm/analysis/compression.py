@@ -7,8 +7,9 @@ from typing import Any
 
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.split import split_documents
-from proxylm.errors import DataError
 
 BATCH_DOCUMENTS = 64
 BATCH_BYTES = 8 << 20
@@ -19,34 +20,48 @@ Observer = Callable[[Sequence[bytes], Sequence[CompressedView]], None]
 
 
 def measure_held_out(
-    compressor: Compressor, corpus: Corpus, held_out: float, observer: Observer | None = None
+    compressor: Compressor,
+    corpus: Corpus,
+    held_out: float,
+    left_out: LeftOut,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """``measure`` of a corpus's held-out documents, with the corpus's name.
+    """``measure`` of a corpus's held-out documents, with the corpus's name and what is left out.
 
     Raises:
-        DataError: no document is held out.
+        DataError: no document is held out, or none of them can be compressed.
     """
-    documents = split_documents(corpus, held_out=True, fraction=held_out)
-    counts = measure(compressor, (document.raw for document in documents), observer)
+    documents = split_documents(corpus, held_out=True, left_out=left_out, fraction=held_out)
+    counts = measure(compressor, documents, left_out, observer)
     if not counts["documents"]:
-        raise DataError(f"{corpus.name}: no held-out document to measure; raise --held-out")
-    return {"name": corpus.name, **counts}
+        what = f"{corpus.name}: no held-out document can be compressed"
+        raise nothing_left(what, left_out, "choose another compressor")
+    return {"name": corpus.name, **counts, "left_out": left_out.to_json()}
 
 
 def measure(
-    compressor: Compressor, documents: Iterable[bytes], observer: Observer | None = None
+    compressor: Compressor,
+    documents: Iterable[Document],
+    left_out: LeftOut,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Documents, rejected ones, bytes, symbols and ρ (``bytes_per_symbol``, None of nothing).
 
     Args:
         compressor: what compresses them.
         documents: read once, batch by batch.
+        left_out: counts the rejected ones.
         observer: is shown those that can be compressed.
     """
     counts = {"documents": 0, "rejected": 0, "num_bytes": 0, "symbols": 0}
     for batch in _batches(documents):
-        results = zip(batch, compressor.encode(batch), strict=True)
-        done = [(raw, view) for raw, view in results if isinstance(view, CompressedView)]
+        views = compressor.encode([document.raw for document in batch])
+        done: list[tuple[bytes, CompressedView]] = []
+        for document, view in zip(batch, views, strict=True):
+            if isinstance(view, CompressedView):
+                done.append((document.raw, view))
+            else:
+                left_out.add(view.rejection(document.id))
         counts["documents"] += len(done)
         counts["rejected"] += len(batch) - len(done)
         counts["num_bytes"] += sum(len(raw) for raw, _ in done)
@@ -57,12 +72,12 @@ def measure(
     return {**counts, "bytes_per_symbol": rate}
 
 
-def _batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
     num_bytes = 0
     for document in documents:
         batch.append(document)
-        num_bytes += len(document)
+        num_bytes += len(document.raw)
         if len(batch) == BATCH_DOCUMENTS or num_bytes >= BATCH_BYTES:
             yield batch
             batch, num_bytes = [], 0

@@ -26,6 +26,7 @@ from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining, UnigramTraining, texts_of
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import split_documents
 from proxylm.fingerprint import fingerprint_of
@@ -88,7 +89,7 @@ def run_prepare_benchmark(
         repeats: timings per case, of which the median counts.
     """
     corpus = open_corpus(CorpusConfig(path=corpus_path))
-    training = [document.raw for document in split_documents(corpus, held_out=False)]
+    training = list(split_documents(corpus, held_out=False, left_out=LeftOut()))
     texts = [document.raw.decode(errors="replace") for document in corpus.documents()]
     bpe = BpeTraining(vocabulary_size=VOCABULARY_SIZE).train(texts_of(training))
     unigram = UnigramTraining(vocabulary_size=VOCABULARY_SIZE).train(texts_of(training))

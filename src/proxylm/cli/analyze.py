@@ -13,8 +13,10 @@ from proxylm.cli.compressor import (
     CorpusOption,
     FilesOption,
     HeldOutOption,
+    MaxDocumentBytesOption,
     PatternOption,
     TextFieldOption,
+    note_left_out,
     open_corpus_at,
 )
 from proxylm.cli.output import JsonOption, emit, table
@@ -38,6 +40,7 @@ def collisions(
     pattern: PatternOption = "*",
     files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     shown: Annotated[
         int, typer.Option(help="How many clusters are listed, those with most variants.", min=0)
@@ -54,6 +57,7 @@ def collisions(
     from proxylm.analysis.compression import measure_held_out
     from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.compressors.registry import load_compressor
+    from proxylm.corpus.left_out import LeftOut
 
     loaded = load_compressor(compressor)
     if not isinstance(loaded, NeuralCompressor):
@@ -63,9 +67,10 @@ def collisions(
     if loaded.automaton is not None:
         reports.append(window_collisions(loaded.automaton, shown=shown))
     if corpus is not None:
-        segments = SegmentCollisions()
-        opened = open_corpus_at(corpus, pattern, files, text_field)
-        result["corpus"] = measure_held_out(loaded, opened, held_out, segments.add_all)
+        segments, left_out = SegmentCollisions(), LeftOut()
+        opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
+        result["corpus"] = measure_held_out(loaded, opened, held_out, left_out, segments.add_all)
+        note_left_out(left_out)
         reports.append(segments.report(shown=shown))
     if not reports:
         raise UsageError(f"{compressor}: its windows are not enumerated; give a --corpus")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.output import JsonOption, counts_text, emit, note, table
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.corpus.contract import Corpus
+    from proxylm.corpus.document import Document
+    from proxylm.corpus.left_out import LeftOut
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 train = typer.Typer(no_args_is_help=True, help="Train a compressor on a corpus's training part.")
@@ -40,6 +42,9 @@ FilesOption = Annotated[
     ),
 ]
 TextFieldOption = Annotated[str, typer.Option(help="Field that holds a record's text.")]
+MaxDocumentBytesOption = Annotated[
+    int | None, typer.Option(help="Longer documents are left out and counted.")
+]
 HeldOutOption = Annotated[
     float, typer.Option(help="Share of documents kept out of training, chosen by hash.")
 ]
@@ -68,6 +73,7 @@ def train_tokenizer(
     pattern: PatternOption = "*",
     files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
 ) -> None:
@@ -76,7 +82,8 @@ def train_tokenizer(
     Example: proxylm compressor train tokenizer --corpus stdlib --vocabulary-size 4096 --out bpe
     """
     from proxylm.compressors.tokenizer import TokenizerCompressor
-    from proxylm.compressors.tokenizer.training import texts_of, tokenizer_training
+    from proxylm.compressors.tokenizer.training import shortfall, texts_of, tokenizer_training
+    from proxylm.corpus.left_out import LeftOut
 
     _refuse_existing(out)
     training = tokenizer_training(
@@ -86,11 +93,15 @@ def train_tokenizer(
             "pre_tokenization": {"kind": pre_tokenization},
         }
     )
-    opened = open_corpus_at(corpus, pattern, files, text_field)
+    opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
     wanted = sample_bytes or training.sample_bytes
     note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
-    documents = _training_documents(opened, held_out, wanted)
-    _save(TokenizerCompressor(training.train(texts_of(documents))), out, as_json=json)
+    left_out = LeftOut()
+    documents = _training_documents(opened, held_out, wanted, left_out)
+    trained = TokenizerCompressor(training.train(texts_of(documents, note)))
+    if told := shortfall(vocabulary_size, trained.symbol_count):
+        note(told)
+    _save(trained, out, left_out, as_json=json)
 
 
 @train.command("token-bytes")
@@ -106,6 +117,7 @@ def train_token_bytes(
     pattern: PatternOption = "*",
     files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
 ) -> None:
@@ -121,6 +133,7 @@ def train_token_bytes(
     )
     from proxylm.compressors.tokenizer import TokenizerCompressor
     from proxylm.config import validate_config
+    from proxylm.corpus.left_out import LeftOut
 
     _refuse_existing(out)
     values = {"encoding": encoding, "double_byte": double_byte}
@@ -128,15 +141,16 @@ def train_token_bytes(
     inner = load_compressor(tokenizer)
     if not isinstance(inner, TokenizerCompressor):
         raise UsageError(f"{tokenizer}: is a {inner.kind} compressor, not a tokenizer")
-    frequencies = None
+    frequencies, left_out = None, LeftOut()
     if settings.needs_frequencies:
         if corpus is None:
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
-        opened = open_corpus_at(corpus, pattern, files, text_field)
+        opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
         note(f"counting tokens of {opened.name}")
         wanted = sample_bytes or DEFAULT_COUNTED_BYTES
-        frequencies = count_tokens(inner, _training_documents(opened, held_out, wanted))
-    _save(TokenBytesCompressor(inner, settings, frequencies), out, as_json=json)
+        documents = _training_documents(opened, held_out, wanted, left_out)
+        frequencies = count_tokens(inner, documents, left_out)
+    _save(TokenBytesCompressor(inner, settings, frequencies), out, left_out, as_json=json)
 
 
 @app.command()
@@ -148,6 +162,7 @@ def info(
     pattern: PatternOption = "*",
     files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     symbol: Annotated[
         int | None, typer.Option(help="List the strings behind this symbol (neural only).")
@@ -165,17 +180,23 @@ def info(
     from proxylm.analysis.compression import measure_held_out
     from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.compressors.registry import load_compressor
+    from proxylm.corpus.left_out import LeftOut
 
-    loaded = load_compressor(compressor)
-    opened = None if corpus is None else open_corpus_at(corpus, pattern, files, text_field)
+    loaded, left_out = load_compressor(compressor), LeftOut()
+    opened = (
+        None
+        if corpus is None
+        else open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
+    )
     if isinstance(loaded, NeuralCompressor):
-        facts = _neural_facts(loaded, opened, held_out, symbol, shown)
+        facts = _neural_facts(loaded, opened, held_out, left_out, symbol, shown)
     elif symbol is not None:
         raise UsageError(f"--symbol: only neural compressors have it, {compressor} is another kind")
     else:
         facts = loaded.describe()
         if opened is not None:
-            facts["corpus"] = measure_held_out(loaded, opened, held_out)
+            facts["corpus"] = measure_held_out(loaded, opened, held_out, left_out)
+    note_left_out(left_out)
     emit(facts, as_json=json, text=_info_text(facts))
 
 
@@ -193,6 +214,7 @@ def _neural_facts(
     compressor: NeuralCompressor,
     corpus: Corpus | None,
     held_out: float,
+    left_out: LeftOut,
     symbol: int | None,
     shown: int,
 ) -> dict[str, Any]:
@@ -204,7 +226,7 @@ def _neural_facts(
     observer = None
     if corpus is not None:
         observer = CorpusObserver(compressor)
-        facts["corpus"] = measure_held_out(compressor, corpus, held_out, observer.add)
+        facts["corpus"] = measure_held_out(compressor, corpus, held_out, left_out, observer.add)
         facts["corpus"] |= observer.facts()
     if symbol is not None:
         facts["strings_behind"] = strings_behind(compressor, symbol, observer, shown=shown)
@@ -217,33 +239,62 @@ def _refuse_existing(out: Path) -> None:
         raise UsageError(f"{out}: exists already; choose another folder or remove it")
 
 
-def open_corpus_at(path: str, pattern: str, files: str, text_field: str) -> Corpus:
-    """The corpus that a command's options name; says what of its folder is left out by rule."""
+def corpus_values(
+    path: str, pattern: str, files: str, text_field: str, max_document_bytes: int | None
+) -> dict[str, Any]:
+    """A ``CorpusConfig`` as a command's options name it, as plain values."""
+    values = {"path": path, "pattern": pattern, "files": files, "text_field": text_field}
+    limits = {} if max_document_bytes is None else {"max_document_bytes": max_document_bytes}
+    return values | limits
+
+
+def open_corpus_at(
+    path: str, pattern: str, files: str, text_field: str, max_document_bytes: int | None
+) -> Corpus:
+    """The corpus that a command's options name; says what of its folder is skipped by rule."""
     from proxylm.config import validate_config
     from proxylm.corpus.opening import CorpusConfig, open_corpus
 
-    values = {"path": path, "pattern": pattern, "files": files, "text_field": text_field}
+    values = corpus_values(path, pattern, files, text_field, max_document_bytes)
     corpus = open_corpus(validate_config(CorpusConfig, values, origin="corpus"))
-    if corpus.left_out:
-        note(f"{corpus.name}: left out by rule: {counts_text(corpus.left_out)}")
+    note_skipped(corpus.skipped)
     return corpus
 
 
-def _training_documents(corpus: Corpus, held_out: float, wanted_bytes: int) -> Iterator[bytes]:
+def note_skipped(skipped: Mapping[str, int]) -> None:
+    """Tell what of a folder is no part of its corpus, by rule."""
+    if skipped:
+        note(f"skipped by rule: {counts_text(skipped)}")
+
+
+def note_left_out(left_out: LeftOut) -> None:
+    """Tell what a command could not read of its corpus, and what helps."""
+    if left_out:
+        note(f"documents left out: {left_out}")
+
+
+def _training_documents(
+    corpus: Corpus, held_out: float, wanted_bytes: int, left_out: LeftOut
+) -> Iterator[Document]:
     from proxylm.corpus.split import sample, split_documents
 
-    documents = split_documents(corpus, held_out=False, fraction=held_out)
+    documents = split_documents(corpus, held_out=False, left_out=left_out, fraction=held_out)
     total = sum(part.num_bytes for part in corpus.parts())
-    return (
-        document.raw for document in sample(documents, total_bytes=total, wanted_bytes=wanted_bytes)
-    )
+    is_empty = True
+    for document in sample(documents, total_bytes=total, wanted_bytes=wanted_bytes):
+        is_empty = False
+        yield document
+    if is_empty:
+        what = f"{corpus.name}: no document falls into a sample of {wanted_bytes} bytes"
+        raise DataError(f"{what}; raise --sample-bytes")
 
 
-def _save(compressor: Compressor, out: Path, *, as_json: bool) -> None:
+def _save(compressor: Compressor, out: Path, left_out: LeftOut, *, as_json: bool) -> None:
     from proxylm.compressors.registry import save_compressor
 
     save_compressor(compressor, out)
-    facts = {"path": str(out)} | compressor.describe()
+    note_left_out(left_out)
+    facts = {"path": str(out)} | compressor.describe() | {"left_out": left_out.to_json()}
     emit(facts, as_json=as_json, text=facts_table(facts))
 
 

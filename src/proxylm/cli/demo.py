@@ -8,6 +8,14 @@ from typing import Annotated
 
 import typer
 
+from proxylm.cli.compressor import (
+    DEFAULT_FILES,
+    FilesOption,
+    MaxDocumentBytesOption,
+    PatternOption,
+    TextFieldOption,
+    corpus_values,
+)
 from proxylm.cli.output import JsonOption, emit, note, table
 
 DEFAULT_MINUTES = 9.0
@@ -22,6 +30,10 @@ def demo(
     corpus: Annotated[
         str, typer.Option(help="What to train on: stdlib, a folder or a file.")
     ] = STANDARD_LIBRARY,
+    pattern: PatternOption = "*",
+    files: FilesOption = DEFAULT_FILES,
+    text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     compressor: Annotated[
         str, typer.Option(help="What the proxies are trained on: bpe or neural.")
     ] = DEFAULT_COMPRESSOR,
@@ -46,7 +58,8 @@ def demo(
     from proxylm.training.progress import reported_on_stderr
 
     chosen = {"kind": compressor}
-    values = {"minutes": minutes, "corpus": corpus, "seed": seed, "compressor": chosen}
+    source = corpus_values(corpus, pattern, files, text_field, max_document_bytes)
+    values = {"minutes": minutes, "corpus": source, "seed": seed, "compressor": chosen}
     settings = validate_config(DemoSettings, values, origin="demo")
     narrator = Narrator(say=note, training=reported_on_stderr, write=_write)
     folder = out or _default_folder(minutes, corpus, compressor, seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
+from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
-from proxylm.cli.output import JsonOption, counts_text, emit, note, table
+from proxylm.cli.output import JsonOption, emit, table
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
+    from proxylm.corpus.left_out import LeftOut
     from proxylm.evaluation.readings import Reading
     from proxylm.evaluation.scoring import DocumentScore, ReadDocument
     from proxylm.inference.byte_model import ByteModel
@@ -32,6 +33,10 @@ app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("all")(evaluate_all.evaluate_all)
 
 BYTES = "bytes"
+
+MaxRecordBytesOption = Annotated[
+    int | None, typer.Option(help="Longer records are left out and counted.", min=1)
+]
 
 
 @app.command()
@@ -58,6 +63,7 @@ def bpb(
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
+    max_document_bytes: MaxRecordBytesOption = None,
     stride: Annotated[
         int | None, typer.Option(help="Symbols per further window. (default: half the context)")
     ] = None,
@@ -77,29 +83,31 @@ def bpb(
 
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
+    from proxylm.corpus.left_out import LeftOut
     from proxylm.evaluation.scoring import find_files, read_files, score_documents, until_bytes
     from proxylm.inference.loading import load
 
     _check_arguments(paths, store, held_out, read_as, compressor)
-    left_out: Counter[str] = Counter()
+    left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
         documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
     else:
         reading = _reading(loaded, read_as or compressor)
-        files = find_files(paths or [], left_out)
-        documents = read_files(files, reading, text_field=text_field, left_out=left_out)
+        files, skipped = find_files(paths or [], left_out)
+        note_skipped(skipped)
+        documents = read_files(
+            files,
+            reading,
+            left_out=left_out,
+            text_field=text_field,
+            max_document_bytes=max_document_bytes,
+        )
         content_format = reading.format
-    scores = score_documents(
-        loaded.module,
-        until_bytes(documents, limit_bytes),
-        content_format,
-        context=context,
-        stride=stride,
-    )
+    wanted = until_bytes(documents, limit_bytes)
+    scores = score_documents(loaded.module, wanted, content_format, context=context, stride=stride)
     rows, failure = _scored(scores)
-    if left_out:
-        note(f"left out: {counts_text(left_out)}")
+    note_left_out(left_out)
     about = {
         **about_model(loaded, model),
         "store": None if store is None else str(store),
@@ -204,7 +212,7 @@ def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
 def _report(
     scores: list[DocumentScore],
     read_as: str,
-    left_out: Counter[str],
+    left_out: LeftOut,
     about: dict[str, Any],
     *,
     complete: bool,
@@ -212,7 +220,7 @@ def _report(
 ) -> None:
     from proxylm.evaluation.scoring import total_score
 
-    total = total_score(scores)
+    total = total_score(scores, left_out)
     rows = [
         [
             score.name,
@@ -228,7 +236,7 @@ def _report(
         "read_as": read_as,
         "documents": [_score_object(score) for score in scores],
         "total": _score_object(total),
-        "left_out": dict(left_out),
+        "left_out": left_out.to_json(),
         "complete": complete,
     }
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]

@@ -192,16 +192,13 @@ class LineProgress:
 
 
 def _readable(summary: PrepareSummary) -> str:
-    rejected = "".join(
-        f"\n  {count} {reason} (first: {summary.rejected_examples[reason]})"
-        for reason, count in summary.rejected.items()
-    )
+    rejected = "".join(f"\n  {line}" for line in summary.left_out.lines())
     lines = [
         f"{summary.folder}: {summary.documents_written} documents, "
         f"{summary.num_bytes / 1e6:.2f} MB in {summary.shards} shards",
         f"documents in {summary.documents_in} = written {summary.documents_written} "
         f"+ rejected {sum(summary.rejected.values())}{rejected}",
-        *([f"left out by rule: {counts_text(summary.left_out)}"] if summary.left_out else []),
+        *([f"skipped by rule: {counts_text(summary.skipped)}"] if summary.skipped else []),
         f"held out: {summary.held_out_documents} documents, {summary.held_out_bytes / 1e6:.2f} MB",
     ]
     if summary.views:
@@ -220,8 +217,6 @@ def _readable(summary: PrepareSummary) -> str:
         f"{summary.processed_bytes / 1e6:.2f} MB processed in {summary.seconds:.1f} s "
         f"({summary.bytes_per_second / 1e6:.2f} MB/s)"
     )
-    if not summary.documents_written:
-        lines.append("nothing was written: do --text-field and --pattern fit this corpus?")
     return "\n".join(lines)
 
 

@@ -12,10 +12,12 @@ from proxylm.cli.compressor import (
     DEFAULT_HELD_OUT,
     FilesOption,
     HeldOutOption,
+    MaxDocumentBytesOption,
     OutOption,
     PatternOption,
     TextFieldOption,
     facts_table,
+    note_left_out,
     open_corpus_at,
 )
 from proxylm.cli.output import JsonOption, emit, note
@@ -64,6 +66,7 @@ def train_neural(
     pattern: PatternOption = "*",
     files: FilesOption = DEFAULT_FILES,
     text_field: TextFieldOption = "text",
+    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: JsonOption = False,
@@ -89,11 +92,12 @@ def train_neural(
         "device": device,
     }
     build = validate_config(NeuralBuild, values, origin="compressor train neural")
-    opened = open_corpus_at(corpus, pattern, files, text_field)
+    opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
     with reported_on_stderr() as progress:
         reports = Reports(say=note, training=progress)
         compressor = build_neural_compressor(opened, out, build, reports)
-    facts = {"path": str(out)} | compressor.describe()
+    note_left_out(reports.left_out)
+    facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))
 
 

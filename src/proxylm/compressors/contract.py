@@ -17,6 +17,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.corpus.document import Rejection
+from proxylm.corpus.reasons import RejectionReason
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 
@@ -55,6 +57,11 @@ class CannotCompress:
 
     reason: str
     detail: str = ""
+
+    def rejection(self, identity: str) -> Rejection:
+        """What becomes of the document, given its id."""
+        detail = f"{self.reason} {self.detail}".rstrip()
+        return Rejection(id=identity, reason=RejectionReason.CANNOT_COMPRESS, detail=detail)
 
 
 class Compressor(ABC):

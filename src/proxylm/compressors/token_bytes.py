@@ -29,6 +29,8 @@ from proxylm.compressors.anchors import anchors_of_tokens, anchors_of_uneven_tok
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.config import Config, validate_config
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.errors import DamagedFileError, DataError, UsageError
 from proxylm.symbols import BYTE_COUNT
 
@@ -161,13 +163,25 @@ def _huffman_lengths(counts: list[int]) -> list[int]:
     return [max(1, depths[token]) for token in range(len(counts))]
 
 
-def count_tokens(tokenizer: TokenizerCompressor, documents: Iterable[bytes]) -> NDArray[np.int64]:
-    """How often each token occurs in a sample: int64 ``[tokens]``."""
+def count_tokens(
+    tokenizer: TokenizerCompressor, documents: Iterable[Document], left_out: LeftOut
+) -> NDArray[np.int64]:
+    """How often each token occurs in a sample: int64 ``[tokens]``.
+
+    Documents that the tokenizer has no exact form for are counted in ``left_out``.
+
+    Raises:
+        DataError: no token occurs at all.
+    """
     counts = np.zeros(tokenizer.symbol_count, dtype=np.int64)
-    for raw in documents:
-        (view,) = tokenizer.encode([raw])
+    for document in documents:
+        (view,) = tokenizer.encode([document.raw])
         if isinstance(view, CompressedView):
             counts += np.bincount(view.symbols, minlength=len(counts))
+        else:
+            left_out.add(view.rejection(document.id))
+    if not counts.any():
+        raise nothing_left("token-bytes: no token to count", left_out, "give a larger corpus")
     return counts
 
 

@@ -20,7 +20,7 @@ from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError
 
 NOT_RECORDS = "not_records"
-"""Files beside those of records: left out by rule and counted, see ``Listing.left_out``."""
+"""Files beside those of records: skipped by rule and counted, see ``Listing.skipped``."""
 
 _DESCRIPTIONS = re.compile(
     r"(readme|licen[cs]e|citation|dataset_infos?\.json$|dataset_dict\.json$|state\.json$).*"
@@ -38,11 +38,11 @@ class FilesAre(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """How files are read, which entries are, and how many files are left out by rule."""
+    """How files are read, which entries are, and how many files are skipped by rule."""
 
     content: FileContent
     entries: Sequence[FileRecord | Rejection]
-    left_out: Counter[str]
+    skipped: Counter[str]
 
 
 def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where: str) -> Chosen:
@@ -56,7 +56,7 @@ def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where
         DataError: the files speak for different ways, or for none.
     """
     if files_are is FilesAre.DOCUMENTS:
-        return Chosen(content=FileContent.DOCUMENT, entries=entries, left_out=Counter())
+        return Chosen(content=FileContent.DOCUMENT, entries=entries, skipped=Counter())
     files = [entry for entry in entries if isinstance(entry, FileRecord)]
     contents = {file.name: content_at(Path(file.path), file.name) for file in files}
     content = _records_content(contents, where)
@@ -73,7 +73,7 @@ def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where
     return Chosen(
         content=content,
         entries=[file for file in files if contents[file.name] is content],
-        left_out=Counter({NOT_RECORDS: len(others)} if others else {}),
+        skipped=Counter({NOT_RECORDS: len(others)} if others else {}),
     )
 
 
@@ -109,7 +109,7 @@ def _documents(
         rejections.get(entry.name, entry) if isinstance(entry, FileRecord) else entry
         for entry in entries
     ]
-    return Chosen(content=FileContent.DOCUMENT, entries=kept, left_out=Counter())
+    return Chosen(content=FileContent.DOCUMENT, entries=kept, skipped=Counter())
 
 
 def _refuse_mixture(

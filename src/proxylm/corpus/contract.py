@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import LeftOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,13 @@ class Corpus(ABC):
     Attributes:
         name: readable, for messages and manifests.
         given_symbol_count: K, when the documents come with symbols of a foreign compressor.
-        left_out: how many names of its folder are left out by rule (``listing.HIDDEN`` and the
+        skipped: how many names of its folder are skipped by rule (``listing.HIDDEN`` and the
             like); what is lost of its documents are rejections.
     """
 
     name: str
     given_symbol_count: int | None = None
-    left_out: Mapping[str, int] = MappingProxyType({})
+    skipped: Mapping[str, int] = MappingProxyType({})
 
     @property
     @abstractmethod
@@ -61,17 +62,19 @@ class Corpus(ABC):
             DataError: a file is damaged, or is not what it was when the corpus was opened.
         """
 
-    def documents(self) -> Iterator[Document]:
-        """All documents of the corpus in order, without the rejected ones."""
+    def documents(self, left_out: LeftOut | None = None) -> Iterator[Document]:
+        """All documents of the corpus in order; the rejected ones are counted in ``left_out``."""
         for part in self.parts():
             for item in self.read(part):
                 if isinstance(item, Document):
                     yield item
+                elif left_out is not None:
+                    left_out.add(item)
 
     def describe(self) -> dict[str, Any]:
         """Facts for a manifest: plain JSON values; readers add their own."""
         parts = self.parts()
-        facts = {"left_out": dict(self.left_out)} if self.left_out else {}
+        facts = {"skipped": dict(self.skipped)} if self.skipped else {}
         return facts | {
             "name": self.name,
             "fingerprint": self.fingerprint,

@@ -150,9 +150,14 @@ def _parse_line(
         record = _parse_object(line, is_first, fields)
     except _BadLineError as error:
         return Rejection(id=identity, reason=error.reason, detail=error.detail)
+    identity = chosen_identity(record.get(fields.id or ""), identity)
+    if fields.text not in record:
+        # As Python writes them: a key may hold anything, a lone surrogate for instance.
+        there = f"there are: {', '.join(map(repr, record)) or 'none'}"
+        return Rejection(id=identity, reason=RejectionReason.MISSING_TEXT, detail=f"{there:.100}")
     return document_from_text(
-        record.get(fields.text),
-        identity=chosen_identity(record.get(fields.id or ""), identity),
+        record[fields.text],
+        identity=identity,
         fields=fields,
         symbols=record.get(fields.symbols or ""),
     )

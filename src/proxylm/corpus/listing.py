@@ -107,11 +107,11 @@ class Listing:
 
     Attributes:
         entries: its files, and what should be one and cannot be read, sorted by name.
-        left_out: how many names are left out by rule, by ``HIDDEN`` and the others.
+        skipped: how many names are skipped by rule, by ``HIDDEN`` and the others.
     """
 
     entries: tuple[FileRecord | Rejection, ...]
-    left_out: Counter[str]
+    skipped: Counter[str]
 
 
 def list_folder(
@@ -140,8 +140,8 @@ def list_folder(
         if path in walk.lost_folders or matches(name):
             entries.append(_list_one(path, _readable(name), walk.homes))
         else:
-            walk.left_out[UNMATCHED] += 1
-    return Listing(entries=tuple(entries), left_out=walk.left_out)
+            walk.skipped[UNMATCHED] += 1
+    return Listing(entries=tuple(entries), skipped=walk.skipped)
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -170,7 +170,7 @@ class _Walk:
         homes: folders that links may lead into.
         paths: files, and folders whose files are lost.
         lost_folders: links to folders elsewhere.
-        left_out: counts of other names.
+        skipped: counts of other names.
     """
 
     def __init__(self, root: Path, keep_folder: Callable[[str], bool]) -> None:
@@ -178,7 +178,7 @@ class _Walk:
         self.homes = _homes(real_root)
         self.paths: list[Path] = []
         self.lost_folders: set[Path] = set()
-        self.left_out: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self._keep_folder = keep_folder
         self._entered: set[str] = set()
         self._links: list[tuple[bytes, Path]] = []
@@ -193,7 +193,7 @@ class _Walk:
             self.lost_folders.add(link)
             self.paths.append(link)
         elif target in self._entered:
-            self.left_out[LINKED_AGAIN] += 1
+            self.skipped[LINKED_AGAIN] += 1
         else:
             self._enter(link, target)
 
@@ -203,7 +203,7 @@ class _Walk:
         while pending:
             here, real_here = pending.pop()
             if real_here in self._entered:
-                self.left_out[LINKED_AGAIN] += 1
+                self.skipped[LINKED_AGAIN] += 1
                 continue
             self._entered.add(real_here)
             names = self._list(here)
@@ -215,7 +215,7 @@ class _Walk:
         with os.scandir(folder) as found:
             for entry in found:
                 if entry.name.startswith(".") or entry.name == CACHE_FOLDER:
-                    self.left_out[HIDDEN] += 1
+                    self.skipped[HIDDEN] += 1
                 elif entry.is_dir(follow_symlinks=False):
                     folder_names.append(entry.name)
                 elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112 - and no error

@@ -112,11 +112,11 @@ def _open(config: CorpusConfig) -> Corpus:
 def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
     listing = list_folder(path, config.pattern)
     if not any(isinstance(entry, FileRecord) for entry in listing.entries):
-        there = "".join(f", {count} {why}" for why, count in listing.left_out.items())
+        there = "".join(f", {count} {why}" for why, count in listing.skipped.items())
         raise DataError(f"{path}: no file matches '{config.pattern}'{there and f' ({there[2:]})'}")
     chosen = choose(listing.entries, config.files, str(path))
     corpus = _reader(config, chosen)
-    corpus.left_out = dict(sorted((listing.left_out + chosen.left_out).items()))
+    corpus.skipped = dict(sorted((listing.skipped + chosen.skipped).items()))
     return corpus
 
 

@@ -83,7 +83,8 @@ class RawFilesCorpus(Corpus):
 
     def _read_one(self, record: FileRecord) -> Document | Rejection:
         if record.num_bytes > self._fields.max_document_bytes:
-            return Rejection(id=record.name, reason=RejectionReason.TOO_LONG)
+            detail = f"{record.num_bytes} bytes"
+            return Rejection(id=record.name, reason=RejectionReason.TOO_LONG, detail=detail)
         return document_from_bytes(read_whole(record), identity=record.name, fields=self._fields)
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Why a document was left out: one closed list of slugs, counted by ``prepare``."""
+"""Why a document was left out: one closed list of slugs, and what a user can do about them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RejectionReason(StrEnum):
-    """The reasons readers give; compressors add ``cannot_compress`` in the view store."""
+    """The reasons that readers give, and the one of compressors."""
 
     EMPTY = "empty"
     """No bytes at all (an empty file, an empty text field, a blank line)."""
@@ -34,3 +34,27 @@ class RejectionReason(StrEnum):
     """Compressed or an archive, and without records that can be read: no document as it is."""
     NOT_A_FILE = "not_a_file"
     """A device, socket or pipe."""
+    CANNOT_COMPRESS = "cannot_compress"
+    """A compressor has no exact form for the document."""
+
+
+REMEDIES: dict[str, str] = {
+    RejectionReason.TOO_LONG: "raise max_document_bytes (--max-document-bytes)",
+    RejectionReason.INVALID_UTF8: (
+        "JSON lines have to be UTF-8; files and tables are kept with invalid_utf8 keep "
+        "(--invalid-utf8)"
+    ),
+    RejectionReason.INVALID_JSON: (
+        "each line has to be one JSON object; jq -c '.[]' makes lines of an array"
+    ),
+    RejectionReason.MISSING_TEXT: "name the documents' field with text_field (--text-field)",
+    RejectionReason.WRONG_TEXT_TYPE: "name the documents' field with text_field (--text-field)",
+    RejectionReason.BAD_SYMBOLS: (
+        "symbols_field (--symbols-field) and symbol_count (--symbol-count) have to fit them"
+    ),
+    RejectionReason.PACKED: (
+        "unpack it, or read its bytes as they are with files documents (--files)"
+    ),
+    RejectionReason.LINK: "copy into the folder what the link leads to",
+}
+"""What helps, by reason: the setting of ``CorpusConfig`` and the option that commands give it."""

@@ -56,7 +56,8 @@ def document_from_bytes(
         given = _checked_symbols(symbols, fields.symbol_count)
         reason = RejectionReason.BAD_SYMBOLS if given is None else None
     if reason is not None:
-        return Rejection(id=identity, reason=reason)
+        detail = f"{len(raw)} bytes" if reason is RejectionReason.TOO_LONG else ""
+        return Rejection(id=identity, reason=reason, detail=detail)
     return Document(id=identity, raw=raw, symbols=given)
 
 

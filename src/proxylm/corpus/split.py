@@ -12,6 +12,7 @@ import xxhash
 
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.errors import UsageError
 
 HELD_OUT_FRACTION = 0.02
@@ -40,19 +41,40 @@ def is_held_out(raw: bytes, fraction: float = HELD_OUT_FRACTION) -> bool:
 
 
 def split_documents(
-    corpus: Corpus, *, held_out: bool, fraction: float = HELD_OUT_FRACTION
+    corpus: Corpus,
+    *,
+    held_out: bool,
+    left_out: LeftOut,
+    fraction: float = HELD_OUT_FRACTION,
 ) -> Iterator[Document]:
     """The documents of one side of the split, in corpus order.
 
+    Args:
+        corpus: read once.
+        held_out: which side.
+        left_out: counts what the corpus holds and cannot be read as a document (of either side).
+        fraction: share that is held out.
+
     Raises:
         UsageError: at once, if ``fraction`` is not a number from 0 to 1.
+        DataError: at the end, if there was no document.
     """
     check_fraction(fraction)
-    return (
-        document
-        for document in corpus.documents()
-        if is_held_out(document.raw, fraction) == held_out
-    )
+    return _one_side(corpus, held_out, left_out, fraction)
+
+
+def _one_side(
+    corpus: Corpus, held_out: bool, left_out: LeftOut, fraction: float
+) -> Iterator[Document]:
+    is_empty = True
+    for document in corpus.documents(left_out):
+        if is_held_out(document.raw, fraction) == held_out:
+            is_empty = False
+            yield document
+    if is_empty:
+        side, share = ("held-out", "larger") if held_out else ("training", "smaller")
+        what = f"{corpus.name}: its {side} part has no documents"
+        raise nothing_left(what, left_out, f"give a larger corpus, or a {share} held-out share")
 
 
 def sample(

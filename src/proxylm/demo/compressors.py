@@ -20,9 +20,10 @@ from proxylm.compressors.neural.segmentation import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.training import BpeTraining, texts_of
+from proxylm.compressors.tokenizer.training import BpeTraining, shortfall, texts_of
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
 from proxylm.mixing.config import MixingConfig
 from proxylm.training.progress import ProgressReport
@@ -65,9 +66,13 @@ class BpeDemo(Config):
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
-        texts = texts_of(document.raw for document in split_documents(corpus, held_out=False))
-        trained = BpeTraining(vocabulary_size=self.vocabulary_size).train(texts)
-        save_compressor(TokenizerCompressor(trained), folder)
+        # Preparing the views tells what is left out.
+        documents = split_documents(corpus, held_out=False, left_out=LeftOut())
+        training = BpeTraining(vocabulary_size=self.vocabulary_size)
+        trained = TokenizerCompressor(training.train(texts_of(documents, say)))
+        if told := shortfall(self.vocabulary_size, trained.symbol_count):
+            say(told)
+        save_compressor(trained, folder)
 
 
 class NeuralDemo(Config):

@@ -15,7 +15,9 @@ from pathlib import Path
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.left_out import LeftOut
+from proxylm.corpus.opening import open_corpus
+from proxylm.corpus.split import split_documents
 from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
 from proxylm.demo.page import write_demo_page
 from proxylm.demo.results import DemoResult, ModelRow
@@ -50,10 +52,13 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     """Run every stage that is not done yet, in ``out``.
 
     Raises:
-        ProxylmError: ``out`` holds something else, or a demo with other settings.
+        ProxylmError: ``out`` holds something else, or a demo with other settings; the corpus has
+            no documents that can be held out.
     """
     started = time.perf_counter()
-    corpus = open_corpus(CorpusConfig(path=settings.corpus))
+    corpus = open_corpus(settings.corpus)
+    # Before the work: what is trained is scored on held-out documents and completes one.
+    next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor
     compressor = _compressor(corpus, out / "compressors" / chosen.kind, settings, narrator)
     summary = _views(corpus, chosen, compressor, out / "store", narrator)
@@ -71,6 +76,7 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
             "fingerprint": corpus.fingerprint,
             "documents": summary.documents_written,
             "num_bytes": summary.num_bytes,
+            "left_out": summary.rejected,
         },
         compressor=chosen.kind,
         unit=chosen.unit,
@@ -108,6 +114,8 @@ def _views(
         f"{summary.views[chosen.kind].bytes_per_symbol:.2f} bytes per {chosen.unit}; "
         f"{summary.held_out_documents} documents are held out"
     )
+    if summary.left_out:
+        narrator.say(f"documents left out: {summary.left_out}")
     return summary
 
 

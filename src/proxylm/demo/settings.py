@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxylm.config import Config
+from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig
 from proxylm.demo.compressors import PAPER_PROXY, BpeDemo, DemoCompressor
 from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.training.config import (
@@ -35,13 +36,13 @@ class DemoSettings(Config):
 
     Attributes:
         minutes: training time aimed at on 2 cores, all models together.
-        corpus: what it is trained on: ``stdlib``, a folder or a file.
+        corpus: what it is trained on.
         compressor: what the views are made with.
         seed: of everything that is drawn.
     """
 
     minutes: Annotated[float, Field(gt=0, le=10_000)] = 9.0
-    corpus: str = "stdlib"
+    corpus: CorpusConfig = CorpusConfig(path=STANDARD_LIBRARY)
     compressor: DemoCompressor = BpeDemo()
     seed: Annotated[int, Field(ge=0)] = 0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
@@ -58,14 +59,14 @@ class DocumentScore:
         return self.bits / self.num_bytes
 
 
-def total_score(scores: Sequence[DocumentScore]) -> DocumentScore:
+def total_score(scores: Sequence[DocumentScore], left_out: LeftOut | None = None) -> DocumentScore:
     """Sum of bits over sum of raw bytes (not a mean of the documents' ratios).
 
     Raises:
-        DataError: there is no document, so there is nothing to divide by.
+        DataError: there is no document, so there is nothing to divide by; says what was left out.
     """
     if not scores:
-        raise DataError("no document to score: nothing was given, or everything is empty")
+        raise nothing_left("no document to score", left_out or LeftOut(), "nothing was given")
     return DocumentScore(
         name="total",
         num_bytes=sum(score.num_bytes for score in scores),
@@ -95,40 +96,42 @@ def score_documents(
             )
 
 
-def find_files(paths: Sequence[Path], left_out: Counter[str] | None = None) -> list[Path]:
+def find_files(paths: Sequence[Path], left_out: LeftOut) -> tuple[list[Path], Counter[str]]:
     """The files among ``paths`` and below its folders, in a fixed order.
 
-    Args:
-        paths: files and folders.
-        left_out: counts what folders hold beside such files (see ``corpus.listing``).
+    Links out of a folder and what is no file are counted in ``left_out``.
+
+    Returns:
+        The files, and how many names of the folders are skipped by rule (``corpus.listing``).
 
     Raises:
         UsageError: a path does not exist.
     """
     files: list[Path] = []
-    counted: Counter[str] = Counter() if left_out is None else left_out
+    skipped: Counter[str] = Counter()
     for path in paths:
         if path.is_dir():
             listing = list_folder(path)
-            counted.update(listing.left_out)
-            for entry in listing.entries:
-                if isinstance(entry, Rejection):
-                    counted[entry.reason] += 1
+            skipped.update(listing.skipped)
+            for item in listing.entries:
+                if isinstance(item, Rejection):
+                    left_out.add(replace(item, id=str(path / item.id)))
                 else:
-                    files.append(Path(entry.path))
+                    files.append(Path(item.path))
         elif path.exists():
             files.append(path)
         else:
             raise UsageError(f"{path}: no such file or folder")
-    return files
+    return files, skipped
 
 
 def read_files(
     files: Iterable[Path],
     reading: Reading,
     *,
+    left_out: LeftOut,
     text_field: str = "text",
-    left_out: Counter[str] | None = None,
+    max_document_bytes: int | None = None,
 ) -> Iterator[ReadDocument]:
     """The documents of files: of files of records each record, of others the whole file.
 
@@ -137,28 +140,32 @@ def read_files(
     Args:
         files: in order.
         reading: how a document is read.
+        left_out: counts what is left out.
         text_field: field of a record that holds its document.
-        left_out: counts what is left out, by reason (``corpus.reasons``).
+        max_document_bytes: longer records are left out; None is the limit of ``CorpusConfig``.
 
     Raises:
         DataError: a file cannot be read, or holds records and none with that field.
     """
-    counted: Counter[str] = Counter() if left_out is None else left_out
     for path in files:
-        for item in _documents(path, text_field):
+        for item in _documents(path, text_field, max_document_bytes):
             if isinstance(item, Rejection):
-                counted[item.reason] += 1
+                left_out.add(item)
                 continue
             [content] = reading.contents([item.raw])
             yield ReadDocument(name=item.id, num_bytes=len(item.raw), content=content)
 
 
-def _documents(path: Path, text_field: str) -> Iterable[Document | Rejection]:
+def _documents(
+    path: Path, text_field: str, max_document_bytes: int | None
+) -> Iterable[Document | Rejection]:
     # What a pipe gives can be read once only, so it is not looked into.
     content = content_at(path, path.name) if path.is_file() else FileContent.DOCUMENT
     if content is FileContent.PACKED:
         return [Rejection(id=str(path), reason=RejectionReason.PACKED)]
-    return _records(path, text_field) if content.is_records else _whole(path)
+    if content.is_records:
+        return _records(path, text_field, max_document_bytes)
+    return _whole(path)
 
 
 def _whole(path: Path) -> Iterator[Document | Rejection]:
@@ -172,18 +179,22 @@ def _whole(path: Path) -> Iterator[Document | Rejection]:
         yield Rejection(id=str(path), reason=RejectionReason.EMPTY)
 
 
-def _records(path: Path, text_field: str) -> Iterator[Document | Rejection]:
-    corpus = open_corpus(CorpusConfig(path=str(path), text_field=text_field))
+def _records(
+    path: Path, text_field: str, max_document_bytes: int | None
+) -> Iterator[Document | Rejection]:
+    config = CorpusConfig(path=str(path), text_field=text_field)
+    if max_document_bytes is not None:
+        config = config.model_copy(update={"max_document_bytes": max_document_bytes})
+    corpus = open_corpus(config)
     documents = 0
     without_text: Rejection | None = None
     for part in corpus.parts():
         for item in corpus.read(part):
             if isinstance(item, Document):
                 documents += 1
-                item = replace(item, id=str(path.parent / item.id))
             elif item.reason == RejectionReason.MISSING_TEXT:
                 without_text = item
-            yield item
+            yield replace(item, id=str(path.parent / item.id))
     if not documents and without_text is not None:
         raise DataError(
             f"{path}: no record has a field '{text_field}'; name the documents' with --text-field"

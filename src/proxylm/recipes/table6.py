@@ -37,10 +37,11 @@ from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, split_documents
 from proxylm.device import DeviceName
-from proxylm.errors import DataError
 from proxylm.recipes.contract import Recipe, RowResult, Say
 
 COMPRESSORS_FOLDER = "compressors"
@@ -154,7 +155,11 @@ class Table6(Recipe):
         corpus = open_corpus(self.settings.corpus)
         compressor = self._compressor(row, corpus, out / COMPRESSORS_FOLDER, say)
         observer = CorpusObserver(compressor)
-        measured = measure(compressor, self._documents(corpus), observer.add)
+        left_out = LeftOut()
+        documents = self._documents(corpus, left_out)
+        measured = measure(compressor, documents, left_out, observer.add)
+        if left_out:
+            say(f"documents left out: {left_out}")
         paper = chosen.paper
         return {
             "settings": chosen.settings.model_dump(mode="json"),
@@ -165,6 +170,7 @@ class Table6(Recipe):
             "rho": measured["bytes_per_symbol"],
             "paper": None if paper is None else {"rho": paper.rho, "pass@1": paper.pass_at_1},
             **measured,
+            "left_out": left_out.to_json(),
             **observer.facts(),
         }
 
@@ -174,16 +180,15 @@ class Table6(Recipe):
         headers += ["bits per byte of the LM", "nodes", "clusters with LCP ≥ 0.8"]
         return headers, [_cells(result) for result in results]
 
-    def _documents(self, corpus: Corpus) -> Iterator[bytes]:
+    def _documents(self, corpus: Corpus, left_out: LeftOut) -> Iterator[Document]:
         fraction = self.settings.held_out_fraction
         num_bytes = 0
-        for document in split_documents(corpus, held_out=True, fraction=fraction):
+        held_out = split_documents(corpus, held_out=True, left_out=left_out, fraction=fraction)
+        for document in held_out:
             if num_bytes >= self.settings.measured_bytes:
                 return
             num_bytes += len(document.raw)
-            yield document.raw
-        if not num_bytes:
-            raise DataError(f"{corpus.name}: no held-out document; raise held_out_fraction")
+            yield document
 
     def _compressor(self, row: str, corpus: Corpus, folder: Path, say: Say) -> NeuralCompressor:
         if not (folder / row).exists():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ from pathlib import Path
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.left_out import nothing_left
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 from proxylm.files import remove_temporaries, write_json
 from proxylm.views.job import WORK_FOLDER, Job, Plan
 from proxylm.views.lock import LOCK_NAME, store_lock
@@ -30,6 +31,7 @@ from proxylm.views.manifest import (
     MANIFEST_NAME,
     CorpusRecord,
     Manifest,
+    RawShard,
     ViewRecord,
     read_manifest,
     record_file,
@@ -37,7 +39,7 @@ from proxylm.views.manifest import (
 )
 from proxylm.views.steps import CorpusSource, StoredSource
 from proxylm.views.store import check_all_files
-from proxylm.views.summary import PrepareSummary, summarize
+from proxylm.views.summary import PrepareSummary, left_out_of, summarize
 from proxylm.views.wanted import WantedView, wanted_views
 from proxylm.views.workers import ShardExecutor, run_shards
 from proxylm.views.writer import ShardRecord, store_fingerprint
@@ -82,7 +84,8 @@ def prepare(
 
     Raises:
         UsageError: ``out`` holds something else, or was started with other settings.
-        DataError: a document, a file of the corpus or of the store cannot be used.
+        DataError: a document, a file of the corpus or of the store cannot be used, or no document
+            is left to write; the message says why they were left out.
     """
     started = time.perf_counter()
     if held_out_fraction is not None:
@@ -120,6 +123,7 @@ class _Run:
             if (self.out / MANIFEST_NAME).exists():
                 manifest = read_manifest(self.out)
                 _check_same(self.out, manifest, corpus, wanted, held_out_fraction)
+                _check_not_empty(f"{self.out}", manifest.shards)
                 check_all_files(self.out, manifest)
             else:
                 manifest = self._fill(corpus, wanted, held_out_fraction)
@@ -149,6 +153,13 @@ class _Run:
         )
         job.start(_plan(corpus.name, corpus.fingerprint, job))
         records = self._run_job(job, wanted)
+        shards = [record.raw for record in records if record.raw is not None]
+        try:
+            _check_not_empty(corpus.name, shards)
+        except DataError:
+            # The same folder takes the next try, which will be asked for something else.
+            self._remove_unpublished(job, records)
+            raise
         write_json(self.out / LISTING_NAME, corpus.listing())
         manifest = Manifest(
             fingerprint=job.store_fingerprint,
@@ -159,12 +170,22 @@ class _Run:
                 listing=record_file(self.out / LISTING_NAME),
             ),
             held_out_fraction=fraction,
-            shards=[record.raw for record in records if record.raw is not None],
+            shards=shards,
             views=views,
             view_shards={name: [record.views[name] for record in records] for name in views},
         )
         write_manifest(self.out, manifest)
         return manifest
+
+    def _remove_unpublished(self, job: Job, records: list[ShardRecord]) -> None:
+        """Remove what a finished fill has written, before its manifest."""
+        for record in records:
+            for shard in [record.raw, *record.views.values()]:
+                if shard is not None:
+                    (self.out / shard.file.name).unlink()
+        shutil.rmtree(job.work)
+        shutil.rmtree(self.out / COMPRESSORS_FOLDER, ignore_errors=True)
+        self._remove_empty_work_folder()
 
     def _add_view(self, manifest: Manifest, name: str, view: WantedView) -> Manifest:
         if view.compressor is None:
@@ -228,6 +249,9 @@ class _Run:
     def _remove_finished_jobs(self, manifest: Manifest) -> None:
         for name in [_FILL_JOB, *(_add_job(view) for view in manifest.views)]:
             shutil.rmtree(self.out / WORK_FOLDER / name, ignore_errors=True)
+        self._remove_empty_work_folder()
+
+    def _remove_empty_work_folder(self) -> None:
         with suppress(OSError):  # another view's unfinished work may be left
             (self.out / WORK_FOLDER).rmdir()
 
@@ -264,6 +288,13 @@ def _check_folder(out: Path) -> None:
     names = {path.name for path in out.iterdir()}
     if names - {LOCK_NAME, WORK_FOLDER} and not names & {MANIFEST_NAME, WORK_FOLDER}:
         raise UsageError(f"{out}: not empty and not a view store; choose another --out")
+
+
+def _check_not_empty(where: str, shards: Sequence[RawShard]) -> None:
+    """Raise if there is no document, and say what was there instead."""
+    if not any(shard.rows for shard in shards):
+        otherwise = "give a larger corpus, or a smaller held-out share"
+        raise nothing_left(f"{where}: no documents", left_out_of(shards), otherwise)
 
 
 def _check_same(

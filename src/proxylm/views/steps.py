@@ -25,9 +25,6 @@ from proxylm.views.writer import ShardRows, ShardWriter, write_record
 BLOCK_BYTES = 1 << 20
 """A block is passed on when its documents reach this size."""
 
-CANNOT_COMPRESS = "cannot_compress"
-"""Reason of documents that one of the views has no exact form for."""
-
 
 class DocumentSource(ABC):
     """Where a shard's documents come from; pickles cheaply."""
@@ -227,6 +224,6 @@ def _first_rejection(
         if isinstance(result, CannotCompress):
             given = result.reason == RejectionReason.BAD_SYMBOLS
             detail = f"view '{name}', {result.reason} {result.detail}".rstrip()
-            reason = str(result.reason) if given else CANNOT_COMPRESS
+            reason = RejectionReason.BAD_SYMBOLS if given else RejectionReason.CANNOT_COMPRESS
             return Rejection(id=document.id, reason=reason, detail=detail)
     return None

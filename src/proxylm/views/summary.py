@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from proxylm.views.manifest import Manifest
+from proxylm.corpus.left_out import LeftOut
+from proxylm.views.manifest import Manifest, RawShard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +29,9 @@ class ViewSummary:
 class PrepareSummary:
     """The whole store, and what this run did for it.
 
-    ``documents_in`` = ``documents_written`` + the sum of ``rejected``; ``left_out`` counts names in
-    the corpus's folder that are left out by rule (``Corpus.left_out``). ``processed_bytes`` are
-    the raw bytes that this run read and compressed; parts that were finished before do not count.
+    ``documents_in`` = ``documents_written`` + the sum of ``rejected``; ``skipped`` counts names in
+    the corpus's folder that are skipped by rule (``Corpus.skipped``). ``processed_bytes`` are the
+    raw bytes that this run read and compressed; parts that were finished before do not count.
     """
 
     folder: str
@@ -37,7 +39,7 @@ class PrepareSummary:
     documents_written: int
     rejected: dict[str, int]
     rejected_examples: dict[str, str]
-    left_out: dict[str, int]
+    skipped: dict[str, int]
     num_bytes: int
     held_out_documents: int
     held_out_bytes: int
@@ -45,6 +47,11 @@ class PrepareSummary:
     views: dict[str, ViewSummary]
     processed_bytes: int
     seconds: float
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The rejected documents, with what helps."""
+        return LeftOut(Counter(self.rejected), self.rejected_examples)
 
     @property
     def bytes_per_second(self) -> float:
@@ -61,19 +68,15 @@ def summarize(
 ) -> PrepareSummary:
     """Add up a store's manifest."""
     shards = manifest.shards
-    rejected: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-    for shard in shards:
-        rejected.update(shard.rejected)
-        examples = shard.rejected_examples | examples
+    left_out = left_out_of(shards)
     written = sum(shard.rows for shard in shards)
     return PrepareSummary(
         folder=str(folder),
-        documents_in=written + rejected.total(),
+        documents_in=written + left_out.counts.total(),
         documents_written=written,
-        rejected=dict(sorted(rejected.items())),
-        rejected_examples=dict(sorted(examples.items())),
-        left_out=manifest.corpus.description.get("left_out", {}),
+        rejected=left_out.to_json(),
+        rejected_examples=dict(sorted(left_out.examples.items())),
+        skipped=manifest.corpus.description.get("skipped", {}),
         num_bytes=sum(shard.num_bytes for shard in shards),
         held_out_documents=sum(shard.held_out_rows for shard in shards),
         held_out_bytes=sum(shard.held_out_bytes for shard in shards),
@@ -82,6 +85,14 @@ def summarize(
         processed_bytes=processed_bytes,
         seconds=seconds,
     )
+
+
+def left_out_of(shards: Iterable[RawShard]) -> LeftOut:
+    """What all of a store's shards left out."""
+    total = LeftOut()
+    for shard in shards:
+        total.update(LeftOut(Counter(shard.rejected), shard.rejected_examples))
+    return total
 
 
 def _summarize_view(manifest: Manifest, name: str) -> ViewSummary:

@@ -7,7 +7,6 @@ documents in memory: the reference that the pipeline is compared with, and the t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
@@ -68,8 +68,7 @@ class ShardRows:
     raw: list[bytes] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
     views: dict[str, list[CompressedView]] = field(default_factory=dict)
-    rejected: Counter[str] = field(default_factory=Counter)
-    rejected_examples: dict[str, str] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __post_init__(self) -> None:
         self.views = {name: [] for name in self.view_names}
@@ -84,9 +83,7 @@ class ShardRows:
 
     def reject(self, rejection: Rejection) -> None:
         """Count one document that is left out of the store."""
-        self.rejected[rejection.reason] += 1
-        example = f"{rejection.id}: {rejection.detail}" if rejection.detail else rejection.id
-        self.rejected_examples.setdefault(rejection.reason, example)
+        self.left_out.add(rejection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +102,8 @@ class ShardWriter:
             DataError: a compressor gave symbols, anchors or segments that cannot be right, or
                 has none for a document that stands in the raw files already.
         """
-        if not self.with_raw and rows.rejected:
-            example = next(iter(rows.rejected_examples.values()))
+        if not self.with_raw and rows.left_out:
+            example = next(iter(rows.left_out.examples.values()))
             raise DataError(
                 f"{self.folder}: this view cannot be added, the store holds a document that it "
                 f"cannot represent ({example}); prepare it together with the others in a new folder"
@@ -127,8 +124,8 @@ class ShardWriter:
             held_out_rows=sum(rows.held_out),
             num_bytes=sum(lengths),
             held_out_bytes=_sum_where(lengths, rows.held_out),
-            rejected=dict(sorted(rows.rejected.items())),
-            rejected_examples=dict(sorted(rows.rejected_examples.items())),
+            rejected=rows.left_out.to_json(),
+            rejected_examples=dict(sorted(rows.left_out.examples.items())),
         )
 
     def _write_view(self, shard: int, name: str, rows: ShardRows) -> ViewShard:

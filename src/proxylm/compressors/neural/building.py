@@ -8,8 +8,8 @@ goes when the compressor is published.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import PositiveInt
@@ -33,9 +33,11 @@ from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.config import Config, validate_config
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import UsageError
 from proxylm.training.progress import ProgressReport
 
 WORK_SUFFIX = ".work"
@@ -95,10 +97,14 @@ class NeuralBuild(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """Who hears about progress: a line per stage, and the steps of the LM's training."""
+    """Who hears about a build: a line per stage, the steps of the LM's training, what is left out.
+
+    ``left_out`` is filled while the thresholds are fitted.
+    """
 
     say: Callable[[str], None] = lambda _: None
     training: ProgressReport | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def build_neural_compressor(
@@ -120,7 +126,7 @@ def build_neural_compressor(
     if isinstance(build.lm, ReusedLm):
         kept.append(build.lm.folder / AUTOMATON_FILE)
     automaton = find_or_build_automaton(lm, build.settings.coder, kept, reports.say)
-    documents = _threshold_sample(corpus, build)
+    documents = _threshold_sample(corpus, build, reports.left_out)
     reports.say(f"fitting {build.settings.segmentation.kind} segmentation")
     settings = _fitted(build.settings, documents, SegmenterParts(lm=lm, automaton=automaton))
     compressor = NeuralCompressor(
@@ -193,22 +199,17 @@ class _Told:
             self._next = done + self.NODES_BETWEEN_LINES
 
 
-def _threshold_sample(corpus: Corpus, build: NeuralBuild) -> list[bytes]:
-    documents = split_documents(corpus, held_out=False, fraction=build.held_out_fraction)
+def _threshold_sample(corpus: Corpus, build: NeuralBuild, left_out: LeftOut) -> list[bytes]:
+    def training_part(counted: LeftOut) -> Iterator[Document]:
+        fraction = build.held_out_fraction
+        return split_documents(corpus, held_out=False, left_out=counted, fraction=fraction)
+
     total = sum(part.num_bytes for part in corpus.parts())
-    chosen = sample(documents, total_bytes=total, wanted_bytes=build.threshold_sample_bytes)
-    return _at_least_one((document.raw for document in chosen), corpus, build)
-
-
-def _at_least_one(chosen: Iterable[bytes], corpus: Corpus, build: NeuralBuild) -> list[bytes]:
-    found = list(chosen)
-    if not found:
-        # A corpus of a few long documents: the first one is the sample.
-        documents = split_documents(corpus, held_out=False, fraction=build.held_out_fraction)
-        found = [document.raw for document in documents][:1]
-    if not found:
-        raise DataError("the training part of the corpus has no documents; give a larger corpus")
-    return found
+    wanted = build.threshold_sample_bytes
+    chosen = sample(training_part(left_out), total_bytes=total, wanted_bytes=wanted)
+    found = [document.raw for document in chosen]
+    # In a corpus of a few long documents none may be drawn: the first one is the sample.
+    return found or [next(training_part(LeftOut())).raw]
 
 
 def _fitted(

@@ -16,7 +16,7 @@ from proxylm.compressors.neural.contexts import Contexts, TrainingPart
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.device import DeviceName
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import UsageError
 from proxylm.inference.loading import load
 from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.training.config import CheckpointConfig, PresetModel, SymbolCount, TrainingConfig
@@ -114,8 +114,6 @@ def train_byte_lm(
     store = work / STORE_FOLDER
     part = TrainingPart(corpus, held_out_fraction, contexts)
     summary = prepare(part, {}, store, held_out_fraction=0.0)
-    if not summary.documents_written:
-        raise DataError("the training part of the corpus has no documents; give a larger corpus")
     say(f"training the byte LM '{chosen.model.name}' on {summary.num_bytes / 1e6:.1f} MB")
     result = train(chosen.training(store, device), work / RUN_FOLDER, progress=progress)
     say(

@@ -6,7 +6,7 @@ What may become one token is set by the pre-tokenization (method, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,10 +20,13 @@ from proxylm.compressors.tokenizer.byte_level import (
     WORD_PATTERN,
     bpe_tokenizer,
     byte_level,
+    model_values,
     train_merges,
 )
 from proxylm.compressors.tokenizer.superbpe import train_in_two_stages
 from proxylm.config import Config, validate_config
+from proxylm.corpus.document import Document
+from proxylm.corpus.records import is_utf8
 from proxylm.errors import DataError
 from proxylm.symbols import BYTE_COUNT
 
@@ -106,7 +109,11 @@ class UnigramTraining(Config):
         return MEBIBYTE if isinstance(self.pre_tokenization, Lines) else 64 * MEBIBYTE
 
     def train(self, texts: Iterable[str]) -> bytes:
-        """Learn pieces and their probabilities; returns the ``tokenizer.json``."""
+        """Learn pieces and their probabilities; returns the ``tokenizer.json``.
+
+        Raises:
+            DataError: there is no text to learn from.
+        """
         tokenizer = byte_level(Tokenizer(Unigram()), self.pre_tokenization.pattern)
         trainer = UnigramTrainer(
             vocab_size=self.vocabulary_size,
@@ -114,6 +121,9 @@ class UnigramTraining(Config):
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
+        if any(score is None for _, score in model_values(tokenizer)["vocab"]):
+            # Without a single piece the library divides by none.
+            raise DataError("unigram: the training text has no characters; give it text in UTF-8")
         return tokenizer.to_str().encode()
 
 
@@ -135,15 +145,33 @@ def tokenizer_training(values: dict[str, Any]) -> BpeTraining | UnigramTraining:
     return validate_config(_Training, {"training": values}, origin="tokenizer").training
 
 
-def texts_of(documents: Iterable[bytes]) -> Iterator[str]:
+def texts_of(
+    documents: Iterable[Document], say: Callable[[str], None] = lambda _: None
+) -> Iterator[str]:
     """Training text of documents; bytes that are not UTF-8 teach nothing and are left out.
 
-    Raises:
-        DataError: there is no document at all.
+    Args:
+        documents: read once.
+        say: hears at the end of how many documents bytes were left out.
     """
-    found = False
-    for raw in documents:
-        found = True
-        yield raw.decode(errors="ignore")
-    if not found:
-        raise DataError("the training part of the corpus has no documents; give a larger corpus")
+    cut, first_cut = 0, ""
+    for document in documents:
+        text = document.raw.decode(errors="ignore")
+        if not is_utf8(document.raw):
+            cut, first_cut = cut + 1, first_cut or document.id
+        yield text
+    if cut:
+        say(
+            f"{cut} documents hold bytes that are not UTF-8 (first: {first_cut}); the tokenizer "
+            "learns nothing from those bytes"
+        )
+
+
+def shortfall(asked: int, reached: int) -> str | None:
+    """What to tell about a vocabulary of another size than was asked for; None if it has it."""
+    if reached == asked:
+        return None
+    return (
+        f"a vocabulary of {asked} was asked for and {reached} reached: the training text has no "
+        "more tokens to offer; give it more text, or ask for fewer"
+    )
