@@ -279,7 +279,7 @@ def test_text_that_is_not_utf8_is_told(tmp_path, capsys):
     (tmp_path / "latin").write_bytes(b"caf\xe9 " * 40)
     corpus = ("--corpus", tmp_path / "latin", "--held-out", 0, "--out", tmp_path / "out")
     assert run([*map(str, (*TRAIN, "tokenizer", *corpus))]) == 0
-    assert "1 documents hold bytes that are not UTF-8 (first: latin)" in capsys.readouterr().err
+    assert "documents with bytes that are not UTF-8: 1 (first: latin)" in capsys.readouterr().err
     (tmp_path / "latin").write_bytes(b"\xe9" * 40)
     corpus = (*corpus[:-1], tmp_path / "unigram", "--algorithm", "unigram")
     status, line = run_failing(capsys, *TRAIN, "tokenizer", *corpus)

@@ -327,18 +327,22 @@ def test_a_corpus_without_documents_fails_with_its_reasons_and_what_helps(
     tmp_path, capsys, content, reason, option
 ):
     (tmp_path / "a.jsonl").write_text(content)
-    out = tmp_path / "s"
-    command = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(out)]
-    limits = ["--workers", "1", "--max-document-bytes", "100", "--compressor", "units"]
-    assert run([*command, *limits]) == 1
+    command = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "s")]
+    assert run([*command, "--workers", "1", "--max-document-bytes", "100"]) == 1
     captured = capsys.readouterr()
     (line,) = [one for one in captured.err.splitlines() if one.startswith("proxylm: ")]
     assert f"no documents; left out: {reason}" in line and option in line
     assert captured.out == ""
-    # Nothing is left behind that would keep a better command from this folder.
+
+
+def test_a_better_command_takes_the_folder_of_one_that_found_nothing(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"body": "found"}\n')
+    out = tmp_path / "s"
+    command = ["prepare", "--corpus", str(tmp_path / "a.jsonl"), "--out", str(out)]
+    assert run([*command, "--workers", "1", "--compressor", "units"]) == 1
     assert [path.name for path in out.iterdir()] == [".lock"]
-    (tmp_path / "a.jsonl").write_text('{"text": "found"}\n')
-    assert run([*command, "--workers", "1", "--compressor", "gzip", "--held-out", "0"]) == 0
+    better = ["--compressor", "gzip", "--text-field", "body", "--held-out", "0"]
+    assert run([*command, "--workers", "1", *better]) == 0
     assert ViewStore.open(out, verify=True).document_count == 1
 
 

@@ -126,7 +126,7 @@ def test_text_that_is_not_utf8_teaches_only_its_valid_part():
     told: list[str] = []
     assert list(texts_of(documents, told.append)) == ["d", "abc", ""]
     assert [line.split(";")[0] for line in told] == [
-        "2 documents hold bytes that are not UTF-8 (first: file-1)"
+        "documents with bytes that are not UTF-8: 2 (first: file-1)"
     ]
     assert list(texts_of(documents[:1], told.append)) == ["d"]
     assert len(told) == 1

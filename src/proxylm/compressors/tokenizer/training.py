@@ -162,7 +162,7 @@ def texts_of(
         yield text
     if cut:
         say(
-            f"{cut} documents hold bytes that are not UTF-8 (first: {first_cut}); the tokenizer "
+            f"documents with bytes that are not UTF-8: {cut} (first: {first_cut}); the tokenizer "
             "learns nothing from those bytes"
         )
 
