@@ -228,7 +228,7 @@ def test_the_byte_alphabet_is_the_library_s():
 
 
 def test_tokens_beyond_the_vocabulary_are_refused(trained):
-    with pytest.raises(DataError, match="a token above 399"):
+    with pytest.raises(DataError, match="symbol 0 is 400, not an integer from 0 to 399"):
         trained["bpe"].decompress([np.array([400], dtype=np.uint32)])
 
 

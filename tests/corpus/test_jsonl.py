@@ -228,6 +228,8 @@ def test_symbols_that_come_with_documents_are_checked_against_their_count(tmp_pa
         {"text": "g", "codes": [[1], [2, 3]]},
         {"text": "h", "codes": [10**30]},
         {"text": "i", "codes": []},
+        {"text": "j", "codes": [True, 2]},
+        {"text": "k", "codes": [2.0]},
     ]
     content = "\n".join(map(json.dumps, lines)).encode()
     corpus = open_lines(tmp_path / "a.jsonl", content, symbols_field="codes", symbol_count=10)

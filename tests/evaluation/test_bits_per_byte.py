@@ -14,6 +14,7 @@ import torch
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.bits_per_byte import bits_per_byte, content_bits
+from proxylm.evaluation.likelihood import Scorer
 from proxylm.evaluation.readings import CompressedReading, RawView
 from proxylm.inference.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
@@ -165,8 +166,53 @@ def test_lossy_views_have_no_bits_per_byte() -> None:
 
 
 def test_symbols_outside_the_vocabulary_are_named(model: LanguageModel) -> None:
-    with pytest.raises(UsageError, match="compressed symbol 576 is not in the model's vocabulary"):
+    with pytest.raises(UsageError, match="compressed symbol 0 is 256, not an integer from 0"):
         content_bits(model, [np.array([COMPRESSED_SYMBOLS])], Format.COMPRESSED)
+
+
+@pytest.mark.parametrize("content_format", Format)
+@pytest.mark.parametrize("wrong", [-1, -65, 256, 0.7, 1.0, True])
+def test_what_is_no_symbol_of_its_format_is_not_scored(
+    model: LanguageModel, content_format: Format, wrong: float
+) -> None:
+    """Byte 256 would be compressed symbol 0, and byte -1 a special one."""
+    with pytest.raises(UsageError, match=r"document 1: its (raw|compressed) symbol 0 is "):
+        content_bits(model, [np.array([0, 255]), np.array([wrong])], content_format)
+
+
+def test_a_model_of_bytes_alone_scores_no_compressed_symbols() -> None:
+    with pytest.raises(UsageError, match="knows raw bytes alone"):
+        content_bits(small_model(vocabulary_size=320), [np.array([0])], Format.COMPRESSED)
+
+
+READINGS = [RawView(), CompressedReading(HalvingCompressor(reversible=True))]
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("wrong", ["text", None, 5, [97]])
+def test_only_bytes_are_scored(model: LanguageModel, reading: Any, wrong: Any) -> None:
+    message = "document 1: a document is bytes, not "
+    with pytest.raises(UsageError, match=message):
+        bits_per_byte(model, [b"a", wrong], reading)
+    with pytest.raises(UsageError, match=message):
+        ByteModel(model).bits_per_byte([b"a", wrong])
+    with pytest.raises(UsageError, match=message):
+        Scorer(model, reading).bits([b"a", b"b"], [b"a", wrong])
+    with pytest.raises(UsageError, match="documents: expected a list, found one bytes"):
+        ByteModel(model).bits_per_byte(b"text")
+
+
+def test_whatever_holds_bytes_is_scored_alike(model: LanguageModel) -> None:
+    held = [bytearray(CODE), memoryview(CODE), np.frombuffer(CODE, np.uint8)]
+    assert bits_per_byte(model, iter(held), RawView()) == bits_per_byte(
+        model, [CODE] * len(held), RawView()
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("context", 8.0), ("context", "8"), ("stride", 1.5)])
+def test_windows_are_whole_numbers(model: LanguageModel, name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"{name}: must be a whole number, not {value!r}"):
+        ByteModel(model).bits_per_byte([CODE], **{name: value})
 
 
 @pytest.mark.parametrize(("context", "stride"), [(64, 0), (64, 64), (1, None), (0, None)])

@@ -99,6 +99,10 @@ def test_logits_take_torch_and_numpy_integers_of_any_width(model: ByteModel) -> 
         (np.array([1, 2]), "integers of shape"),
         (np.array([[-1]]), "between 0 and 95"),
         (np.array([[96]]), "between 0 and 95"),
+        (np.array([[1j]]), "integers of shape"),
+        (np.array([["1"]]), "integers of shape"),
+        ([[1, 2], [3]], "integers of shape"),
+        ([[None]], "integers of shape"),
     ],
 )
 def test_wrong_ids_are_said_so(model: ByteModel, ids: NDArray[np.generic], message: str) -> None:
@@ -109,6 +113,11 @@ def test_wrong_ids_are_said_so(model: ByteModel, ids: NDArray[np.generic], messa
 def test_document_ids_of_another_shape_are_said_so(model: ByteModel) -> None:
     with pytest.raises(UsageError, match="document_ids: shape"):
         model.logits(np.array([[1, 2]]), document_ids=np.array([[0]]))
+
+
+def test_positions_count_from_zero(model: ByteModel) -> None:
+    with pytest.raises(UsageError, match="position_ids: must be 0 or more, not -1"):
+        model.logits(np.array([[1, 2]]), position_ids=np.array([[-1, 0]]))
 
 
 def test_a_model_in_use_is_in_evaluation_mode() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from proxylm.config import Config, validate_config
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding_row import Finish
-from proxylm.inference.options import generation_options
+from proxylm.inference.options import GenerationOptions, SymbolOptions, generation_options
 from proxylm.inference.raw_text import prompt_symbols
 from proxylm.inference.sampling import draw, uniform
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, UNK
@@ -219,3 +220,28 @@ def test_options_out_of_range_are_named(model: ByteModel, option: str, value: ob
 def test_a_prompt_of_text_is_refused(model: ByteModel) -> None:
     with pytest.raises(UsageError, match="a prompt is bytes, not str"):
         model.generate("text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["text", None, 7, [97], np.array([97])], ids=repr)
+def test_only_bytes_are_prompts(model: ByteModel, wrong: Any) -> None:
+    message = "a prompt is bytes, not "
+    for use in (model.generate, model.stream):
+        with pytest.raises(UsageError, match=f"prompt 0: {message}"):
+            use(wrong)
+    with pytest.raises(UsageError, match=f"prompt 1: {message}"):
+        model.generate_batch([b"a", wrong])
+    with pytest.raises(UsageError, match="prompts: expected a list, found one bytes"):
+        model.generate_batch(b"ab")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [GenerationOptions, SymbolOptions])
+@pytest.mark.parametrize("stop", [["text"], [b"a", None], [[97]], b"ab", "ab", 5, None])
+def test_only_bytes_are_stop_strings(options: type[Config], stop: Any) -> None:
+    with pytest.raises(UsageError, match=r"stop: stop strings?( \d)?: .*(bytes, not|a list)"):
+        validate_config(options, {"stop": stop})
+    assert validate_config(options, {"stop": [bytearray(b"a")]}).stop == (b"a",)
+
+
+def test_proposals_by_their_name_alone_are_refused(model: ByteModel) -> None:
+    with pytest.raises(UsageError, match="proposals: expected what proposals_named gives, not str"):
+        model.generate(b"a", proposals="tree")  # type: ignore[arg-type]

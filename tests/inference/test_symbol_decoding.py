@@ -47,7 +47,7 @@ class WordCompressor(Compressor):
     def encode(self, documents: Any) -> list[Any]:
         return [CompressedView(symbols=np.zeros(len(data), np.uint32)) for data in documents]
 
-    def decompress(self, symbols: Any) -> list[bytes]:
+    def decode(self, symbols: Any) -> list[bytes]:
         return [self._one(row.tolist()) for row in symbols]
 
     def _one(self, symbols: list[int]) -> bytes:

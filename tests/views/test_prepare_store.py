@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_corpus import ByteCompressor, gzip_and_units, open_lines, write_json_lines
 
+from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.document import Document
 from proxylm.corpus.split import is_held_out
@@ -17,6 +18,7 @@ from proxylm.errors import DamagedFileError, DataError, UsageError
 from proxylm.views.job import WORK_FOLDER
 from proxylm.views.manifest import CorpusRecord, read_manifest
 from proxylm.views.prepare import prepare
+from proxylm.views.steps import GivenSource
 from proxylm.views.store import ViewStore
 from proxylm.views.wanted import wanted_views
 from proxylm.views.writer import ShardRows, write_store
@@ -148,7 +150,7 @@ def test_a_view_that_cannot_be_added_is_refused_and_names_the_document(lines, tm
 
 
 def test_a_symbol_outside_the_vocabulary_stops_the_run(lines, tmp_path):
-    with pytest.raises(DataError, match=r"view 'b', document '.*': symbol \d+ is outside the voca"):
+    with pytest.raises(DataError, match=r"view 'b', document '.*': symbol \d+ is \d+, not an"):
         prepare(
             open_lines(lines), {"b": ByteCompressor(symbol_count=60)}, tmp_path / "s", workers=1
         )
@@ -292,6 +294,16 @@ def test_given_symbols_are_taken_as_they_are(tmp_path):
     assert [view.symbols(i).tolist() for i in range(3)] == [[1, 2, 3], [4], [0]]
     assert (view.symbol_count, view.reversible, view.compressor_folder) == (10, False, None)
     assert read_manifest(out).views["mine"].kind == "given"
+
+
+@pytest.mark.parametrize("symbols", [[-1], [10], [0.7], [[1]], [True]])
+def test_given_symbols_of_any_corpus_are_checked(symbols):
+    """Corpora are an interface, too: others may check nothing."""
+    right = Document(id="a", raw=b"a", symbols=np.array([9]))
+    wrong = Document(id="b", raw=b"b", symbols=np.array(symbols))
+    taken, refused = GivenSource(10).encode([right, wrong])
+    assert taken.symbols.tolist() == [9]
+    assert isinstance(refused, CannotCompress) and refused.reason == "bad_symbols"
 
 
 def test_given_symbols_need_a_corpus_that_has_them(lines, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,7 @@ def view(symbols, anchors=(), segments=None, counts=None) -> CompressedView:
 @pytest.mark.parametrize(
     ("views", "row", "message"),
     [
-        ([view([1]), view([5, 65_536])], 1, "symbol 65536 is outside the vocabulary of 65536"),
+        ([view([1]), view([5, 65_536])], 1, "symbol 1 is 65536, not an integer from 0 to 65535"),
         ([view([1] * 9, [[0, 1]])], 0, "anchors do not rise strictly inside"),
         ([view([1] * 9), view([1] * 9, [[5, 2], [5, 3]])], 1, "anchors do not rise"),
         ([view([1] * 9, [[10, 2]])], 0, "anchors do not rise"),
@@ -213,6 +214,26 @@ def test_a_compressor_that_errs_is_caught_before_anything_is_written(views, row,
     found = find_mistake(views, [10] * len(views), PAIRS)
     assert found is not None
     assert found[0] == row
+    assert message in found[1]
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "message"),
+    [
+        ("symbols", [3, -1], "symbol 1 is -1, not an integer from 0 to 65535"),
+        ("symbols", [0.7], "symbol 0 is 0.7"),
+        ("symbols", [[1, 2]], "found shape [1, 2]"),
+        ("anchors", [[1.5, 1.5]], "anchors are float64, not integers"),
+        ("segment_lengths", [-5, 15], "segment_lengths 0 is -5"),
+        ("segment_lengths", [9.5, 0.5], "segment_lengths 0 is 9.5"),
+        ("segment_symbol_counts", [-1, 4], "segment_symbol_counts 0 is -1"),
+    ],
+)
+def test_what_the_files_would_alter_is_caught_too(field, values, message):
+    right = view([1, 2, 3], segments=[4, 6], counts=[1, 2])
+    found = find_mistake([right, replace(right, **{field: np.array(values)})], [10, 10], PAIRS)
+    assert found is not None
+    assert found[0] == 1
     assert message in found[1]
 
 

@@ -3,6 +3,9 @@
 A compressor turns a document's bytes ``x`` into symbols ``z = C(x)`` below ``symbol_count``
 (method, section 3). Its state never crosses a document. To add one, subclass ``Compressor``
 and name it in the entry-point group ``proxylm.compressors``; nothing else has to change.
+
+``compress`` and ``decompress`` are what callers use: they check what is given and what comes out,
+for every compressor alike. Subclasses implement what lies behind, ``encode`` and ``decode``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from proxylm.corpus.document import Rejection
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
+from proxylm.inputs import as_documents, as_symbols, items_of
 
 ANCHOR_SPACING = 64
 """Anchors are kept about every this many symbols: enough to cut pieces, cheap to store."""
@@ -69,7 +73,7 @@ class Compressor(ABC):
 
     Subclasses set ``kind`` (the registered name), ``symbol_count`` and ``settings`` (the plain
     values that define what they compute) and implement ``encode``; reversible ones also
-    ``decompress``. Those that need no files implement ``from_settings``; those with files
+    ``decode``. Those that need no files implement ``from_settings``; those with files
     beside their settings override ``save_files``, ``content_fingerprint`` and ``from_folder``.
     """
 
@@ -86,21 +90,50 @@ class Compressor(ABC):
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Compress each document on its own; one result per document, in order."""
 
+    def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
+        """The bytes of each sequence (reversible compressors only).
+
+        Args:
+            symbols: uint32 ``[m_i]``, checked to be below ``symbol_count``.
+
+        Raises:
+            DataError: a sequence is not one that the compressor can have written.
+        """
+        raise DataError(f"{self.kind}: this compressor is one-way, its symbols have no bytes")
+
     def compress(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Compress documents to uint32 arrays ``[m_i]`` of symbols in ``[0, symbol_count)``.
 
         Raises:
+            UsageError: a document is no bytes.
             DataError: a document has no exact form in this compressor.
         """
-        return [_symbols_or_raise(index, view) for index, view in enumerate(self.encode(documents))]
+        views = self.encode(as_documents(documents))
+        return [self._symbols_of(index, view) for index, view in enumerate(views)]
 
     def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """The exact bytes of each symbol sequence (reversible compressors only).
 
+        Args:
+            symbols: integers ``[m_i]`` of any type, in ``[0, symbol_count)``.
+
         Raises:
-            DataError: the compressor is lossy, or a sequence is not one it can have written.
+            DataError: the compressor is lossy, or a sequence is not one it can have written: it
+                holds anything but symbols (the place is named), or does not end where one can.
         """
-        raise DataError(f"{self.kind}: this compressor is one-way, its symbols have no bytes")
+        sequences = enumerate(items_of(symbols, f"{self.kind}: sequences"))
+        return self.decode([self._checked(f"sequence {index}", one) for index, one in sequences])
+
+    def _symbols_of(self, index: int, view: CompressedView | CannotCompress) -> NDArray[np.uint32]:
+        if isinstance(view, CannotCompress):
+            raise DataError(f"document {index}: cannot be compressed ({view.reason}) {view.detail}")
+        return self._checked(f"document {index}", view.symbols)
+
+    def _checked(self, name: str, symbols: Any) -> NDArray[np.uint32]:
+        try:
+            return as_symbols(symbols, self.symbol_count)
+        except ValueError as error:
+            raise DataError(f"{self.kind}: {name}: {error}") from None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,9 +173,3 @@ class Compressor(ABC):
             "fingerprint": self.fingerprint,
             "settings": self.settings,
         }
-
-
-def _symbols_or_raise(index: int, view: CompressedView | CannotCompress) -> NDArray[np.uint32]:
-    if isinstance(view, CannotCompress):
-        raise DataError(f"document {index}: cannot be compressed ({view.reason}) {view.detail}")
-    return view.symbols

@@ -66,16 +66,13 @@ class GzipCompressor(Compressor):
         written[OPERATING_SYSTEM_BYTE] = UNKNOWN_OPERATING_SYSTEM
         return np.frombuffer(written, dtype=np.uint8).astype(np.uint32)
 
-    def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
+    def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """Unpack each gzip file."""
         return [_decode_one(index, sequence) for index, sequence in enumerate(symbols)]
 
 
 def _decode_one(index: int, symbols: NDArray[np.uint32]) -> bytes:
-    values = np.asarray(symbols)
-    if values.size and values.max() >= BYTE_COUNT:
-        raise DataError(f"gzip: sequence {index} has symbol {values.max()}, above 255")
     try:
-        return gzip.decompress(values.astype(np.uint8).tobytes())
+        return gzip.decompress(symbols.astype(np.uint8).tobytes())
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"gzip: sequence {index} is not a gzip stream ({error})") from None

@@ -32,10 +32,12 @@ from proxylm.config import Config, validate_config
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.errors import DamagedFileError, DataError, UsageError
+from proxylm.inputs import as_integers
 from proxylm.symbols import BYTE_COUNT
 
 FREQUENCIES_FILE = "token_frequencies.npy"
 DOUBLE_BYTE_COUNT = BYTE_COUNT * BYTE_COUNT
+_COUNTS_BELOW = 1 << 62
 
 
 def code_bytes(token_count: int) -> int:
@@ -194,7 +196,8 @@ class TokenBytesCompressor(Compressor):
         frequencies: int64 ``[tokens]``, occurrences in a sample; for ``huffman`` only.
 
     Raises:
-        UsageError: double-byte symbols cannot be made from this encoding or tokenizer.
+        UsageError: double-byte symbols cannot be made from this encoding or tokenizer, or the
+            frequencies are not one count for each token.
     """
 
     kind = "token-bytes"
@@ -208,7 +211,10 @@ class TokenBytesCompressor(Compressor):
     ) -> None:
         self._tokenizer = tokenizer
         self._settings = settings
-        self._frequencies = frequencies
+        try:
+            self._frequencies = _checked_counts(frequencies, tokenizer.symbol_count)
+        except ValueError as error:
+            raise UsageError(f"token-bytes: frequencies: {error}") from None
         self._code = self._build_code()
         self._token_num_bytes = np.array([len(token) for token in tokenizer.token_bytes])
         if settings.double_byte and not (self._code.is_uniform and self._code.lengths[0] == 2):
@@ -254,10 +260,11 @@ class TokenBytesCompressor(Compressor):
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
         """Read tokenizer and frequencies."""
         checked = validate_config(TokenBytesSettings, settings, origin=str(folder))
+        tokenizer = TokenizerCompressor.from_folder(folder, {})
         frequencies = None
         if checked.needs_frequencies:
-            frequencies = _load_frequencies(folder / FREQUENCIES_FILE)
-        return cls(TokenizerCompressor.from_folder(folder, {}), checked, frequencies)
+            frequencies = _load_frequencies(folder / FREQUENCIES_FILE, tokenizer.symbol_count)
+        return cls(tokenizer, checked, frequencies)
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """The code words of each document's tokens; anchors at token ends."""
@@ -284,14 +291,12 @@ class TokenBytesCompressor(Compressor):
         """Where the code is uniform."""
         return int(self._code.lengths[0]) // (2 if self._settings.double_byte else 1)
 
-    def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
+    def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """Read the code words, then the tokens."""
-        tokens = [self._read(index, np.asarray(one)) for index, one in enumerate(symbols)]
-        return self._tokenizer.decompress(tokens)
+        tokens = [self._read(index, one) for index, one in enumerate(symbols)]
+        return self._tokenizer.decode(tokens)
 
     def _read(self, index: int, symbols: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        if symbols.size and symbols.max() >= self.symbol_count:
-            raise DataError(f"token-bytes: sequence {index} has a symbol above its K")
         written = symbols.astype(">u2" if self._settings.double_byte else np.uint8)
         try:
             return self._code.read(written.tobytes())
@@ -299,9 +304,18 @@ class TokenBytesCompressor(Compressor):
             raise DataError(f"token-bytes: sequence {index}: {error}") from None
 
 
-def _load_frequencies(path: Path) -> NDArray[np.int64]:
+def _load_frequencies(path: Path, token_count: int) -> NDArray[np.int64] | None:
     try:
-        frequencies = np.load(path, allow_pickle=False)
+        return _checked_counts(np.load(path, allow_pickle=False), token_count)
     except (OSError, ValueError) as error:
         raise DamagedFileError(f"{path}: not readable ({error})") from None
-    return np.asarray(frequencies, dtype=np.int64)
+
+
+def _checked_counts(counts: Any, token_count: int) -> NDArray[np.int64] | None:
+    """Counts as int64 ``[tokens]``; a ``ValueError`` if they are no counts, or not so many."""
+    if counts is None:
+        return None
+    checked = as_integers(counts, _COUNTS_BELOW, kind="count of token")
+    if len(checked) != token_count:
+        raise ValueError(f"{len(checked)} counts for {token_count} tokens")
+    return checked.astype(np.int64, copy=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.reasons import RejectionReason
+from proxylm.inputs import as_symbols
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +95,9 @@ def is_utf8(raw: bytes) -> bool:
 
 
 def _checked_symbols(values: Any, symbol_count: int) -> NDArray[np.uint32] | None:
-    """Values as uint32 in ``[0, symbol_count)``, or None if they are anything else."""
-    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str | bytes):
-        return None
+    """Values as uint32 in ``[0, symbol_count)``, or None if they are none or anything else."""
     try:
-        array = np.asarray(values)
+        symbols = as_symbols(values, symbol_count)
     except ValueError:
         return None
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        return None
-    if int(array.min()) < 0 or int(array.max()) >= symbol_count:
-        return None
-    return array.astype(np.uint32)
+    return symbols if symbols.size else None

@@ -19,8 +19,9 @@ from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.passes import DEFAULT_BATCH_SYMBOLS, ScoredSequence, sequence_bits
 from proxylm.evaluation.readings import Content, Reading, prefix_of
 from proxylm.evaluation.windows import window_span
+from proxylm.inputs import as_documents, as_symbols, require_whole
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import Format
+from proxylm.symbols import BYTE_COUNT, Format
 
 
 def bits_per_byte(
@@ -47,9 +48,11 @@ def bits_per_byte(
         One number per document, in order.
 
     Raises:
-        UsageError: impossible context or stride, or symbols that the model does not have.
+        UsageError: a document is no bytes, impossible context or stride, or symbols that the model
+            does not have.
         DataError: a document is empty, so there is nothing to divide by.
     """
+    documents = as_documents(documents)
     for index, document in enumerate(documents):
         if len(document) == 0:
             raise DataError(f"document {index} is empty: bits per byte has nothing to divide by")
@@ -83,9 +86,17 @@ def content_bits(
 
     Returns:
         float64 ``[len(contents)]``.
+
+    Raises:
+        UsageError: contents are no symbols that the model has in this format, or as above.
     """
+    for name, size in (("context", context), ("stride", stride)):
+        if size is not None:
+            require_whole(name, size)
     if content_format is Format.RAW:
         model.config.require_raw_bytes()
+    else:
+        model.config.require_compressed_symbols()
     prefix = prefix_of(model, content_format)
     sequences = [
         ScoredSequence(prefix=prefix, content=_ids(model, index, content, content_format))
@@ -101,11 +112,13 @@ def content_bits(
 def _ids(
     model: LanguageModel, index: int, content: Content, content_format: Format
 ) -> NDArray[np.int64]:
-    ids = np.asarray(content).astype(np.int64) + content_format.offset
-    size = model.config.vocabulary_size
-    if ids.size and int(ids.max()) >= size:
+    offset, size = content_format.offset, model.config.vocabulary_size
+    # Of bytes no more than there are: the next ids mean a compressor's symbols.
+    end = BYTE_COUNT if content_format is Format.RAW else size - offset
+    try:
+        return as_symbols(content, end).astype(np.int64) + offset
+    except ValueError as error:
         raise UsageError(
-            f"document {index}: its {content_format.name.lower()} symbol {int(ids.max())} is not "
-            f"in the model's vocabulary of {size}; was the model trained on this view?"
-        )
-    return ids
+            f"document {index}: its {content_format.name.lower()} {error}, which is what the "
+            f"model's vocabulary of {size} has; was the model trained on this view?"
+        ) from None

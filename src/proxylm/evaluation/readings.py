@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
+from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
@@ -30,7 +31,12 @@ class Reading(ABC):
 
     @abstractmethod
     def contents(self, documents: Sequence[bytes]) -> list[Content]:
-        """The content symbols of each document, in order."""
+        """The content symbols of each document, in order.
+
+        Raises:
+            UsageError: a document is no bytes.
+            DataError: a compressor has no exact form for one.
+        """
 
 
 class RawView(Reading):
@@ -41,7 +47,7 @@ class RawView(Reading):
 
     def contents(self, documents: Sequence[bytes]) -> list[Content]:
         """See the base class."""
-        return [np.frombuffer(document, dtype=np.uint8) for document in documents]
+        return [np.frombuffer(document, dtype=np.uint8) for document in as_documents(documents)]
 
 
 class CompressedReading(Reading):

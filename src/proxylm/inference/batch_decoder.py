@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxylm.errors import UsageError
 from proxylm.inference.decoding_row import DecodingRow, Piece
 from proxylm.inference.output_format import head_0_logits
 from proxylm.inference.proposal_heads import ProposalHeads
-from proxylm.inference.proposals import NOTHING, ONE_BYTE, Draft, OneByte, Proposals
+from proxylm.inference.proposals import KINDS, NOTHING, ONE_BYTE, Draft, OneByte, Proposals
 from proxylm.inference.request import DecodingRequest
 from proxylm.models.feed import SymbolTree
 from proxylm.models.language_model import LanguageModel
@@ -41,13 +42,17 @@ class BatchDecoder:
         proposals: how many bytes a pass may yield; a model without further heads yields one.
 
     Raises:
-        UsageError: the model's vocabulary has no bytes.
+        UsageError: the model's vocabulary has no bytes, or ``proposals`` are none.
     """
 
     def __init__(
         self, model: LanguageModel, *, max_rows: int, proposals: Proposals = ONE_BYTE
     ) -> None:
         model.config.require_raw_bytes()
+        if not isinstance(proposals, tuple(KINDS.values())):
+            raise UsageError(
+                f"proposals: expected what proposals_named gives, not {type(proposals).__name__}"
+            )
         self._model = model
         self._max_rows = max_rows
         self._proposals = proposals

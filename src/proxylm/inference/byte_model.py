@@ -26,6 +26,7 @@ from proxylm.inference.options import (
 )
 from proxylm.inference.proposals import ONE_BYTE, Proposals
 from proxylm.inference.request import ByteRequest
+from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
@@ -129,7 +130,7 @@ class ByteModel:
         self, prompt: bytes, options: GenerationOptions, *, proposals: Proposals = ONE_BYTE
     ) -> Iterator[Piece]:
         """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
-        requests = _requests([prompt], options, samples=[0])
+        requests = _requests(as_documents([prompt], kind="prompt"), options, samples=[0])
         return decode(self.module, requests, proposals=proposals)
 
     def generate_batch(
@@ -168,10 +169,11 @@ class ByteModel:
                 position; by default its index.
             proposals: as for ``generate``.
         """
-        numbers = range(len(prompts)) if samples is None else samples
-        if len(numbers) != len(prompts):
-            raise UsageError(f"{len(numbers)} sample numbers for {len(prompts)} prompts")
-        requests = _requests(prompts, options, numbers)
+        given = as_documents(prompts, kind="prompt")
+        numbers = range(len(given)) if samples is None else samples
+        if len(numbers) != len(given):
+            raise UsageError(f"{len(numbers)} sample numbers for {len(given)} prompts")
+        requests = _requests(given, options, numbers)
         return complete(self.module, requests, proposals=proposals)
 
     def logits(
@@ -192,19 +194,22 @@ class ByteModel:
             float32 ``[B, N, heads, V]``; head ``k`` is about the symbol at ``i + 1 + k``.
 
         Raises:
-            UsageError: an array is not of shape ``[B, N]``, or an id is outside the vocabulary.
+            UsageError: an array holds no integers or is not of shape ``[B, N]``, an id is outside
+                the vocabulary, or a position is negative.
         """
         device = next(self.module.parameters()).device
         symbols = _integer_tensor("ids", ids, device)
         size = self.config.vocabulary_size
         if symbols.numel() and (int(symbols.min()) < 0 or int(symbols.max()) >= size):
             raise UsageError(f"ids: must be between 0 and {size - 1}, the model's vocabulary")
-        others = [
+        documents, positions = (
             None if values is None else _integer_tensor(name, values, device, symbols.shape)
             for name, values in (("document_ids", document_ids), ("position_ids", position_ids))
-        ]
+        )
+        if positions is not None and positions.numel() and int(positions.min()) < 0:
+            raise UsageError(f"position_ids: must be 0 or more, not {int(positions.min())}")
         with torch.inference_mode():
-            return self.module.logits(symbols, *others)
+            return self.module.logits(symbols, documents, positions)
 
     def bits_per_byte(
         self,
@@ -219,7 +224,9 @@ class ByteModel:
         training context and ``stride`` to half of it.
 
         Raises:
-            UsageError: a document is empty (nothing to divide by), or the model has no bytes.
+            UsageError: a document is no bytes, an impossible context or stride, or the model has
+                no bytes.
+            DataError: a document is empty (nothing to divide by).
         """
         return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
 
@@ -227,11 +234,8 @@ class ByteModel:
 def _requests(
     prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
 ) -> list[ByteRequest]:
-    for prompt in prompts:
-        if not isinstance(prompt, bytes | bytearray | memoryview):
-            raise UsageError(f"a prompt is bytes, not {type(prompt).__name__}; encode text first")
     return [
-        ByteRequest(prompt=bytes(prompt), options=options, sample=sample)
+        ByteRequest(prompt=prompt, options=options, sample=sample)
         for prompt, sample in zip(prompts, samples, strict=True)
     ]
 
@@ -239,8 +243,12 @@ def _requests(
 def _integer_tensor(
     name: str, values: IntegerArray, device: torch.device, shape: torch.Size | None = None
 ) -> Tensor:
-    tensor = torch.as_tensor(values)
-    if tensor.is_floating_point() or tensor.dtype == torch.bool or tensor.dim() != 2:
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):  # text; rows of different lengths
+        raise UsageError(f"{name}: expected integers of shape [B, N]") from None
+    no_integers = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+    if no_integers or tensor.dim() != 2:
         raise UsageError(
             f"{name}: expected integers of shape [B, N], got {tensor.dtype} "
             f"of shape {list(tensor.shape)}"

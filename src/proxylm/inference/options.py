@@ -12,6 +12,7 @@ from proxylm.errors import UsageError
 from proxylm.inference.constraints.contract import AllOf, ConstraintState
 from proxylm.inference.constraints.guided import Guide
 from proxylm.inference.constraints.utf8 import Utf8State
+from proxylm.inputs import as_documents
 
 DEFAULT_MAX_NEW_BYTES = 256
 DEFAULT_MAX_NEW_SYMBOLS = 64
@@ -36,11 +37,12 @@ class DrawingOptions(Config):
 
     @field_validator("stop", mode="before")
     @classmethod
-    def _reject_a_bare_string(cls, value: object) -> object:
+    def _take_bytes_alone(cls, value: object) -> tuple[bytes, ...]:
         # A lone b"ab" is a sequence too, and would silently become the stops b"a" and b"b".
-        if isinstance(value, str | bytes):
-            raise ValueError("give a list of byte strings, not one string")
-        return value
+        try:
+            return tuple(as_documents(value, kind="stop string"))
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
 
 class GenerationOptions(DrawingOptions):
@@ -102,9 +104,5 @@ def generation_options(**keywords: Unpack[GenerationKeywords]) -> GenerationOpti
         UsageError: a value is out of its range or not a number; the message names the option.
     """
     stop = keywords.get("stop")
-    if stop is None:
-        stop = ()
-    if any(isinstance(text, str) for text in stop):
-        raise UsageError("generation: stop: stop strings are bytes, write b'...'")
-    values = keywords | {"stop": stop if isinstance(stop, bytes) else tuple(stop)}
+    values = keywords | {"stop": () if stop is None else stop}
     return validate_config(GenerationOptions, values, origin="generation")

@@ -23,6 +23,7 @@ from proxylm.interchange.layout import Facts
 from proxylm.interchange.layouts import read_config
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.stored_weights import require_floating_point
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
@@ -37,7 +38,8 @@ def load_folder(folder: Path) -> tuple[LanguageModel, Facts | None]:
     Shapes are compared before anything is allocated; one file is in memory at a time.
 
     Raises:
-        DamagedFileError: a file is missing, truncated or not what its name says.
+        DamagedFileError: a file is missing, truncated or not what its name says, or a tensor in it
+            is not of floating-point numbers.
         CheckpointError: another architecture, or tensors that do not fit the configuration.
     """
     config, facts = _read_config_file(folder / CONFIG_FILE)
@@ -72,6 +74,8 @@ def _model_without_values(config: ModelConfig, files: list[Path]) -> LanguageMod
     with torch.device("meta"):
         model = LanguageModel(config)
     _require_same_shapes(found, model, files)
+    for path in files:
+        require_floating_point(path)
     return model
 
 

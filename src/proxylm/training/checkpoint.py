@@ -34,6 +34,7 @@ from proxylm.files import (
     write_json,
 )
 from proxylm.fingerprint import fingerprint_of
+from proxylm.stored_weights import require_floating_point
 
 if TYPE_CHECKING:
     from proxylm.models.config import ModelConfig
@@ -231,7 +232,7 @@ def load_model(path: Path) -> LanguageModel:
     """The model of a checkpoint folder, with its weights, on the CPU.
 
     Raises:
-        DataError: the checkpoint is damaged.
+        DataError: the checkpoint is damaged, or its weights are no floating-point numbers.
         CheckpointError: its weights do not fit its model configuration.
     """
     from proxylm.models.language_model import LanguageModel
@@ -326,6 +327,7 @@ def _read_stored(config_class: type[StoredType], path: Path) -> StoredType:
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     try:
+        require_floating_point(path)
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise DamagedFileError(f"{path}: cannot be read ({error})") from None

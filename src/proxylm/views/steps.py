@@ -18,6 +18,7 @@ from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.split import is_held_out
+from proxylm.inputs import as_symbols
 from proxylm.views.manifest import Manifest
 from proxylm.views.shard_files import Header, bytes_column, map_batch, text_at
 from proxylm.views.writer import ShardRows, ShardWriter, write_record
@@ -105,19 +106,17 @@ class GivenSource(ViewSource):
     symbol_count: int
 
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
-        """Take the symbols as they are; absent or too large ones leave the document out."""
+        """Take the symbols as they are; absent or wrong ones leave the document out."""
         return [self._take(document) for document in documents]
 
     def _take(self, document: Document) -> CompressedView | CannotCompress:
         symbols = document.symbols
         if symbols is None:
             return CannotCompress(reason=RejectionReason.BAD_SYMBOLS, detail="no symbols given")
-        if symbols.size and symbols.max() >= self.symbol_count:
-            return CannotCompress(
-                reason=RejectionReason.BAD_SYMBOLS,
-                detail=f"symbol {symbols.max()} is not below {self.symbol_count}",
-            )
-        return CompressedView(symbols=symbols)
+        try:
+            return CompressedView(symbols=as_symbols(symbols, self.symbol_count))
+        except ValueError as error:
+            return CannotCompress(reason=RejectionReason.BAD_SYMBOLS, detail=str(error))
 
 
 @dataclass(slots=True)

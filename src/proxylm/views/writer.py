@@ -20,6 +20,7 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
+from proxylm.inputs import as_integers, as_symbols
 from proxylm.views.manifest import (
     CorpusRecord,
     Manifest,
@@ -30,7 +31,15 @@ from proxylm.views.manifest import (
     view_file_name,
     write_manifest,
 )
-from proxylm.views.shard_files import Header, write_raw_file, write_view_file
+from proxylm.views.shard_files import (
+    SEGMENT_COLUMNS,
+    Header,
+    write_raw_file,
+    write_view_file,
+)
+
+_STORED_BELOW = 1 << 32
+"""Lengths and counts are stored as uint32."""
 
 
 class ShardRecord(Config):
@@ -166,13 +175,24 @@ def find_mistake(
     compressors do.
     """
     for row, view in enumerate(views):
-        if view.symbols.size and view.symbols.max() >= record.symbol_count:
-            found = int(view.symbols.max())
-            return row, f"symbol {found} is outside the vocabulary of {record.symbol_count}"
-        wrong = _wrong_segments(view, views[0], num_bytes[row])
+        wrong = _wrong_values(view, record) or _wrong_segments(view, views[0], num_bytes[row])
         if wrong:
             return row, wrong
     return _find_wrong_anchor(views, num_bytes)
+
+
+def _wrong_values(view: CompressedView, record: ViewRecord) -> str | None:
+    """What the files could not hold as it is: they are written without a further look."""
+    try:
+        as_symbols(view.symbols, record.symbol_count)
+        for name in SEGMENT_COLUMNS:
+            values = getattr(view, name)
+            if values is not None:
+                as_integers(values, _STORED_BELOW, kind=name)
+    except ValueError as error:
+        return str(error)
+    dtype = view.anchors.dtype
+    return None if dtype.kind in "iu" else f"anchors are {dtype}, not integers"
 
 
 def _wrong_segments(view: CompressedView, first: CompressedView, num_bytes: int) -> str | None:

@@ -29,6 +29,7 @@ from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.stored_weights import require_floating_point
 from proxylm.symbols import BOS, BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
 from proxylm.threads import torch_threads
 
@@ -148,7 +149,8 @@ class ByteLM:
         """Read what ``save`` wrote.
 
         Raises:
-            DamagedFileError: a file is missing or not readable, or the two do not fit.
+            DamagedFileError: a file is missing or not readable, the two do not fit, or its weights
+                are no floating-point numbers.
         """
         values = read_json(folder / CONFIG_FILE)
         model = LanguageModel(
@@ -156,6 +158,7 @@ class ByteLM:
         )
         path = folder / WEIGHTS_FILE
         try:
+            require_floating_point(path)
             model.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             first_line = str(error).splitlines()[0]

@@ -41,6 +41,7 @@ from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
+from proxylm.inputs import as_documents
 
 LM_FOLDER = "byte-lm"
 AUTOMATON_FILE = "automaton.safetensors"
@@ -162,7 +163,7 @@ class NeuralCompressor(Compressor):
 
     def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Segment lengths of each document, without coding them."""
-        flat, cuts = self._cut(documents)
+        flat, cuts = self._cut(as_documents(documents))
         lengths = cuts.lengths
         return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
 
