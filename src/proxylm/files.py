@@ -6,6 +6,7 @@ beside the target, flush to the disk, rename, flush the folder that holds the na
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -98,3 +99,18 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether a path that a user may have meant exists; text that can be no path names nothing.
+
+    Whoever takes a text apart at ``=``, ``:`` or ``,`` asks this first: paths hold those, too.
+    """
+    try:
+        return Path(path).exists()
+    except ValueError:  # a NUL in it
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

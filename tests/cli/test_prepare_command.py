@@ -17,6 +17,7 @@ import pytest
 
 from proxylm.cli.main import run
 from proxylm.cli.prepare import LineProgress, split_name
+from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.views.prepare import Progress
 from proxylm.views.store import ViewStore
 
@@ -290,13 +291,33 @@ def test_wrong_use_is_status_2_and_one_line(arguments, message, tmp_path, capfd)
         ("runs/bpe/", ("bpe", "runs/bpe/")),
         ("runs/bpe/tokenizer.json", ("bpe", "runs/bpe/tokenizer.json")),
         ("mine=runs/bpe", ("mine", "runs/bpe")),
+        # What exists is a path, whatever it looks like.
+        ("lr=0.1", ("lr=0.1", "lr=0.1")),
+        ("lr=0.1/", ("lr=0.1", "lr=0.1/")),
+        ("mine=lr=0.1", ("mine", "lr=0.1")),
+        ("lr=0.2", ("lr", "0.2")),
+        ("units:bits=2", ("units:bits=2", "units:bits=2")),
+        ("x" * 300, ("x" * 300, "x" * 300)),
     ],
 )
 def test_a_view_is_named_after_its_compressor(argument, expected, tmp_path, monkeypatch):
     (tmp_path / "runs" / "bpe").mkdir(parents=True)
+    for name in ("lr=0.1", "units:bits=2"):
+        (tmp_path / name).mkdir()
     (tmp_path / "runs" / "bpe" / "tokenizer.json").touch()
     monkeypatch.chdir(tmp_path)
     assert split_name(argument) == expected
+
+
+def test_an_existing_path_is_no_named_view(corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_compressor(load_compressor("gzip:level=1"), Path("lr=0.1"))
+    store = ["prepare", "--corpus", str(corpus), "--out", "s", "--workers", "1", "--compressor"]
+    assert run([*store, "lr=0.1"]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "view 'lr=0.1': a name has letters" in message and "NAME=PATH" in message
+    assert run([*store, "mine=lr=0.1"]) == 0
+    assert ViewStore.open(tmp_path / "s").view_names == ["mine"]
 
 
 def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):

@@ -31,7 +31,9 @@ class Reversed(Compressor):
 
     @classmethod
     def from_settings(cls, settings):
-        return cls()
+        made = cls()
+        made.settings = settings
+        return made
 
     def encode(self, documents):
         return [
@@ -73,6 +75,33 @@ def test_another_distribution_adds_a_kind(foreign_package, tmp_path):
     assert compressor.compress([b"abc"])[0].tolist() == [99, 98, 97]
     save_compressor(compressor, tmp_path / "saved")
     assert load_compressor(tmp_path / "saved").fingerprint == compressor.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("reversed", {}),
+        ("reversed:", {}),
+        ("reversed:level=3,", {"level": 3}),
+        ("reversed:file=lists/a,b.bin,level=3", {"file": "lists/a,b.bin", "level": 3}),
+        ("reversed:words=[1,2],file=x:y=z", {"words": [1, 2], "file": "x:y=z"}),
+    ],
+)
+def test_settings_end_where_the_next_begins(foreign_package, name, settings):
+    assert load_compressor(name).settings == settings
+
+
+@pytest.mark.parametrize("name", ["units:bits=4", "lr=0.1", "a,b", "gzip:level=3,x=1"])
+def test_what_exists_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    save_compressor(load_compressor("units:bits=1"), Path(name))
+    assert load_compressor(name).symbol_count == 2
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_what_can_be_no_path_is_an_unknown_name(name):
+    with pytest.raises(UsageError, match="no such folder or file"):
+        load_compressor(name)
 
 
 @pytest.mark.parametrize("kind", ["missing", "absent", "number"])

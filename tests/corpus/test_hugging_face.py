@@ -40,6 +40,31 @@ def library(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def test_what_exists_is_a_path_whatever_it_looks_like(library, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hf:mine").mkdir()
+    (tmp_path / "hf:mine" / "a.txt").write_text("text")
+    corpus = open_corpus(CorpusConfig(path="hf:mine"))
+    assert [item.raw for part in corpus.parts() for item in corpus.read(part)] == [b"text"]
+    assert library.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("hf:some/set", ("some/set", None)),
+        ("hf:some/set:python", ("some/set", "python")),
+        ("hf:./da:ta", ("./da:ta", None)),
+        ("hf:./da:ta:python", ("./da:ta", "python")),
+    ],
+)
+def test_folders_with_colons_are_folders(library, tmp_path, monkeypatch, name, asked):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "da:ta").mkdir()
+    open_corpus(CorpusConfig(path=name))
+    assert library.asked == [(*asked, "train")]
+
+
 def test_rows_come_in_parts_and_a_worker_opens_the_table_again(library):
     corpus = open_corpus(CorpusConfig(path="hf:some/set:python", part_bytes=40))
     copy = pickle.loads(pickle.dumps(corpus))

@@ -28,6 +28,7 @@ from proxylm.cli.evaluation_options import (
     job_of,
     load_for,
     shown_progress,
+    task_names,
 )
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import ProxylmError
@@ -109,7 +110,7 @@ def evaluate_all(
         seeds=seeds,
         limit=limit,
         held_out_bytes=held_out_bytes,
-        harness_tasks=tuple(filter(None, map(str.strip, tasks.split(",")))),
+        harness_tasks=tuple(task_names(tasks)),
     )
     choices = GenerationChoices(
         generate=execute if generate is None else generate,

@@ -14,6 +14,7 @@ from proxylm.cli.evaluation_options import (
     RunArgument,
     about_model,
     report_object,
+    task_names,
     writer_of,
 )
 from proxylm.cli.output import JsonOption, emit, table
@@ -58,7 +59,7 @@ def lm_eval(
     except ImportError as error:
         raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
 
-    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    names = task_names(tasks)
     if not names:
         raise UsageError("--tasks names no task")
     found = find_tasks(names, include_path=include_path)

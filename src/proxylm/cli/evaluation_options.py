@@ -113,6 +113,19 @@ class GenerationChoices:
             require_sandbox()
 
 
+def task_names(listed: str) -> list[str]:
+    """The tasks of a comma-separated list; a task's file may have commas in its name."""
+    from proxylm.files import is_there
+
+    parts, names = listed.split(","), []
+    while parts:
+        counts = range(len(parts), 1, -1)
+        count = next((n for n in counts if is_there(",".join(parts[:n]).strip())), 1)
+        names.append(",".join(parts[:count]).strip())
+        parts = parts[count:]
+    return list(filter(None, names))
+
+
 def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
     """The model, once everything else about the command is known to be right."""
     from proxylm.inference.loading import load

@@ -120,17 +120,19 @@ def _load_compressors(arguments: list[str]) -> dict[str, Compressor]:
 
 
 def split_name(argument: str) -> tuple[str, str]:
-    """The view's name and where its compressor is.
+    """The view's name and where its compressor is; what exists as it stands is a path.
 
     >>> split_name("bpe=runs/tokenizer"), split_name("runs/bpe/"), split_name("units:bits=4")
     (('bpe', 'runs/tokenizer'), ('bpe', 'runs/bpe/'), ('units', 'units:bits=4'))
     """
+    from proxylm.files import is_there
+
+    if is_there(argument):
+        path = Path(argument).resolve()
+        return (path.parent if path.is_file() else path).name, argument
     named = _NAMED.fullmatch(argument)
     if named:
         return named[1], named[2]
-    if Path(argument).exists():
-        path = Path(argument).resolve()
-        return (path.parent if path.is_file() else path).name, argument
     return argument.partition(":")[0], argument
 
 

@@ -8,18 +8,21 @@ altered, or that a newer library reads differently, is refused instead of giving
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import DamagedFileError, UsageError
-from proxylm.files import atomic_folder, read_json, write_json
+from proxylm.files import atomic_folder, is_there, read_json, write_json
 
 ENTRY_POINT_GROUP = "proxylm.compressors"
 DESCRIPTION_FILE = "compressor.json"
 TOKENIZER_FILE = "tokenizer.json"
 FORMAT_VERSION = 1
+_BETWEEN_SETTINGS = re.compile(r",(?=\w+=|$)")
+"""Commas that a further ``key=`` follows, or nothing; others belong to a value (a path, a list)."""
 
 
 def registered_kinds() -> list[str]:
@@ -61,6 +64,8 @@ def load_compressor(path_or_name: str | Path) -> Compressor:
         DamagedFileError: a saved compressor is not what it was when it was saved.
     """
     path = Path(path_or_name)
+    if not is_there(path):
+        return _from_name(str(path_or_name))
     if (path / DESCRIPTION_FILE).is_file():
         return _load_folder(path)
     if (path / TOKENIZER_FILE).is_file():
@@ -69,9 +74,7 @@ def load_compressor(path_or_name: str | Path) -> Compressor:
         from proxylm.compressors.tokenizer import TokenizerCompressor
 
         return TokenizerCompressor.from_file(path)
-    if path.is_dir():
-        raise UsageError(f"{path}: has neither {DESCRIPTION_FILE} nor {TOKENIZER_FILE}")
-    return _from_name(str(path_or_name))
+    raise UsageError(f"{path}: has neither {DESCRIPTION_FILE} nor {TOKENIZER_FILE}")
 
 
 def _load_folder(folder: Path) -> Compressor:
@@ -110,7 +113,7 @@ def _from_name(name: str) -> Compressor:
             f"there are: {', '.join(registered_kinds())}"
         )
     settings: dict[str, Any] = {}
-    for item in filter(None, listed.split(",")):
+    for item in filter(None, _BETWEEN_SETTINGS.split(listed)):
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"{name}: '{item}' is not key=value (as in units:bits=4)")

@@ -19,6 +19,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
 from proxylm.errors import DataError, UsageError
+from proxylm.files import is_there
 from proxylm.fingerprint import fingerprint_of
 
 PREFIX = "hf:"
@@ -105,8 +106,14 @@ def _import_datasets() -> ModuleType:
 
 
 def _load(datasets: ModuleType, name: str) -> Any:
-    path, _, configuration = name.removeprefix(PREFIX).partition(":")
+    path, configuration = _path_and_configuration(name.removeprefix(PREFIX))
     try:
         return datasets.load_dataset(path, configuration or None, split=SPLIT)
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+def _path_and_configuration(name: str) -> tuple[str, str]:
+    """``NAME[:CONFIG]`` apart: a folder may hold colons, a configuration's name cannot."""
+    path, _, configuration = name.rpartition(":")
+    return (name, "") if not path or is_there(name) else (path, configuration)

@@ -21,6 +21,7 @@ from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
 from proxylm.corpus.records import RecordFields
 from proxylm.errors import DataError
+from proxylm.files import is_there
 
 STANDARD_LIBRARY = "stdlib"
 
@@ -92,7 +93,7 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 
 
 def _open(config: CorpusConfig) -> Corpus:
-    if config.path.startswith(PREFIX):
+    if config.path.startswith(PREFIX) and not is_there(config.path):
         return HuggingFaceCorpus(
             name=config.path, fields=config.fields, part_bytes=config.part_bytes
         )

@@ -47,7 +47,8 @@ def wanted_views(
     for name in wanted:
         if not _VIEW_NAME.fullmatch(name) or name in _RESERVED_NAMES:
             raise UsageError(
-                f"view '{name}': a name has letters, digits, '_', '.' and '-' and is not 'raw'"
+                f"view '{name}': a name has letters, digits, '_', '.' and '-' and is not 'raw'; "
+                "give it another (--compressor NAME=PATH)"
             )
     return wanted
 
