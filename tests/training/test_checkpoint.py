@@ -181,15 +181,19 @@ def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_previous_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(tmp_path, 1)
-
     def full(path: Path, value: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_json", full)
+        with pytest.raises(CheckpointError, match="there is no checkpoint yet: free some space"):
+            save(tmp_path, 1)
+    save(tmp_path, 1)
     monkeypatch.setattr(module, "write_json", full)
     with pytest.raises(CheckpointError, match=r"step-00000002.*No space left") as caught:
         save(tmp_path, 2)
     assert "\n" not in str(caught.value)
+    assert "checkpoint step-00000001 is intact: free some space" in str(caught.value)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
     assert newest_valid(tmp_path) is not None
 

@@ -85,6 +85,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("proxylm.errors.DataError")
     assert "metrics.jsonl: cannot be written" in last_line
+    assert "intact" not in last_line  # nothing is known of checkpoints here
     assert "thread" not in done.stderr
     keep_until(tmp_path / "metrics.jsonl", 10**9)
     assert steps_of(tmp_path / "metrics.jsonl")[:3] == [1, 2, 3]

@@ -291,10 +291,26 @@ def test_divergence_leaves_the_last_checkpoint(store: Path, tmp_path: Path) -> N
         checkpoints={"every_steps": 1, "keep_last": 2},
         learning_rate={"kind": "constant", "peak": 1e30, "warmup_steps": 0},
     )
-    with pytest.raises(TrainingDivergedError, match="diverged"):
+    with pytest.raises(TrainingDivergedError, match="diverged") as caught:
         train(config, tmp_path)
     (newest, *_) = checkpoint_folders(tmp_path / "checkpoints")
     load_model(newest)
+    safe = f"checkpoint {newest.name} is intact: start again from it (init_from)"
+    assert safe in str(caught.value)
+
+
+def test_divergence_before_the_first_checkpoint_promises_none(store: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        store,
+        checkpoints={"every_steps": 99, "keep_last": 2},
+        learning_rate={"kind": "constant", "peak": 1e30, "warmup_steps": 0},
+    )
+    with pytest.raises(
+        TrainingDivergedError, match=r"no checkpoint yet: start again with"
+    ) as error:
+        train(config, tmp_path)
+    assert "intact" not in str(error.value) and "init_from" not in str(error.value)
+    assert checkpoint_folders(tmp_path / "checkpoints") == []
 
 
 def test_a_run_ends_where_its_data_ends(

@@ -158,7 +158,8 @@ def save_checkpoint(
     Nothing under that name exists until everything in it is on the disk.
 
     Raises:
-        CheckpointError: the disk is full or cannot be written; older checkpoints are untouched.
+        CheckpointError: the disk is full or cannot be written; older checkpoints are untouched
+            (the newest is named, if there is one).
     """
     target = folder / checkpoint_name(state.step)
     try:
@@ -171,8 +172,8 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{target}: cannot be written ({reason}); earlier checkpoints are intact, "
-            "free some space and run the same command again"
+            f"{target}: cannot be written ({reason}); {what_is_safe(folder)}: free some "
+            "space and run the same command again"
         ) from None
     return target
 
@@ -183,6 +184,12 @@ def checkpoint_folders(folder: Path) -> list[Path]:
         return []
     named = [path for path in folder.iterdir() if NAME_PATTERN.fullmatch(path.name)]
     return sorted(named, key=lambda path: path.name, reverse=True)
+
+
+def what_is_safe(folder: Path) -> str:
+    """What a run that cannot go on can start from again, for its last message."""
+    folders = checkpoint_folders(folder)
+    return f"checkpoint {folders[0].name} is intact" if folders else "there is no checkpoint yet"
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

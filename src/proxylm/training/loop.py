@@ -41,7 +41,7 @@ ContextResult = tuple[LossReport, tuple[Tensor | None, ...]]
 
 
 class TrainingDivergedError(ProxylmError):
-    """The loss or the gradient is not a number any more; the last checkpoint is from before."""
+    """The loss or the gradient is not a number any more; checkpoints are from before."""
 
 
 class BatchSource(Protocol):
@@ -208,7 +208,5 @@ def _require_finite(step: int, loss: float, grad_norm: float) -> None:
     if np.isfinite(loss) and np.isfinite(grad_norm):
         return
     raise TrainingDivergedError(
-        f"step {step + 1}: loss is {loss}, gradient norm {grad_norm}; training has diverged and "
-        "stops here, the last checkpoint is intact: start again from it (init_from) with a lower "
-        "learning_rate.peak or a longer warm-up"
+        f"step {step + 1}: loss is {loss}, gradient norm {grad_norm}; training has diverged"
     )

@@ -51,8 +51,8 @@ class MetricsLog:
             self._board.write(record["step"], _numbers(record))
         except OSError as error:
             raise DataError(
-                f"{self._path}: cannot be written ({error.strerror}); the last checkpoint is "
-                "intact, free some space and run the same command again"
+                f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
+                "same command again: it goes on from the newest checkpoint, if there is one"
             ) from None
 
     def _append(self, data: bytes) -> None:

@@ -25,11 +25,12 @@ from proxylm.training.checkpoint import (
     prune,
     save_checkpoint,
     set_aside_after,
+    what_is_safe,
 )
 from proxylm.training.config import TrainingConfig
 from proxylm.training.device import Place, place_for
 from proxylm.training.held_out import HeldOutDocuments, choose_held_out
-from proxylm.training.loop import Trainer
+from proxylm.training.loop import Trainer, TrainingDivergedError, Update
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from proxylm.training.starting_weights import starting_model
 from proxylm.views.manifest import Manifest
@@ -119,10 +120,14 @@ class Session:
         return self.state.step >= self.inputs.total_steps
 
     def advance(self) -> dict[str, Any]:
-        """Make one update, read held-out documents if they are due; the step's metrics."""
+        """Make one update, read held-out documents if they are due; the step's metrics.
+
+        Raises:
+            TrainingDivergedError: the message says what to start again from.
+        """
         started = time.perf_counter()
         step = self.state.step
-        update = self.trainer.update(step)
+        update = self._update(step)
         shown = self.inputs.loader.statistics(step)
         seconds = time.perf_counter() - started
         symbols = self.inputs.config.symbols_per_step
@@ -149,6 +154,16 @@ class Session:
             **_mixture(shown),
             **({"held_out": held_out} if held_out else {}),
         }
+
+    def _update(self, step: int) -> Update:
+        try:
+            return self.trainer.update(step)
+        except TrainingDivergedError as error:
+            origin = " from it (init_from)" if self.saved_step else ""
+            raise TrainingDivergedError(
+                f"{error} and stops here, {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}: start "
+                f"again{origin} with a lower learning_rate.peak or a longer warm-up"
+            ) from None
 
     def save(self) -> Path:
         """Write a checkpoint of the present step and remove the oldest beyond those kept."""

@@ -21,6 +21,13 @@ from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, data_ident
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
 from proxylm.evaluation.execution import check_many
 
+FORM = {
+    "task_id": "T/1",
+    "prompt": "def f():\n",
+    "canonical_solution": "    return 1\n",
+    "entry_point": "f",
+    "test": "assert f() == 1",
+}
 RELEASED_MBPP = {
     "task_id": 2,
     "text": "Write a function to add.",
@@ -207,16 +214,44 @@ def test_bad_files_are_named(tmp_path: Path, content: bytes, message: str) -> No
 def test_what_could_not_be_judged_is_found_while_reading(
     tmp_path: Path, change: dict, message: str
 ) -> None:
-    record = {
-        "task_id": "T/1",
-        "prompt": "def f():\n",
-        "canonical_solution": "    return 1\n",
-        "entry_point": "f",
-        "test": "assert f() == 1",
-    }
-    assert len(load_humaneval(write_lines(tmp_path / "good.jsonl", record)).problems) == 1
+    assert len(load_humaneval(write_lines(tmp_path / "good.jsonl", FORM)).problems) == 1
     with pytest.raises(DataError, match=message):
-        load_humaneval(write_lines(tmp_path / "bad.jsonl", record | change))
+        load_humaneval(write_lines(tmp_path / "bad.jsonl", FORM | change))
+
+
+DEFINED = [
+    ("def f():\n", "    return 1\n"),
+    ("", "def f():\n    return 1\n"),
+    ("f = abs\n", "g = 1\n"),
+    ("class f:\n", "    pass\n"),
+    ("from os import getcwd as f\n", "g = 1\n"),
+    ("async def f():\n", "    pass\n"),
+    ("if True:\n    def f():\n", "        pass\n"),
+    ("def f():\n    return (\n", "not Python\n"),
+]
+UNDEFINED = [
+    ("def g():\n", "    return 1\n"),
+    ("def g():\n    def f():\n        pass\n", "    return f\n"),
+    ("class g:\n    def f(self):\n", "        return 1\n"),
+    ('"""f"""\n', "g = f\n"),
+    ("def g():\n    return (\n", "not Python\n"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "solution"), DEFINED)
+def test_an_entry_point_is_what_prompt_or_solution_define(tmp_path, prompt, solution) -> None:
+    record = FORM | {"prompt": prompt, "canonical_solution": solution}
+    (problem,) = load_humaneval(write_lines(tmp_path / "good.jsonl", record)).problems
+    assert problem.entry_point == "f"
+
+
+@pytest.mark.parametrize(("prompt", "solution"), UNDEFINED)
+@pytest.mark.parametrize("load", [load_humaneval, load_mbpp])
+def test_an_entry_point_that_nothing_defines_is_named(tmp_path, load, prompt, solution) -> None:
+    record = FORM | {"prompt": prompt, "canonical_solution": solution}
+    path = write_lines(tmp_path / "bad.jsonl", record)
+    with pytest.raises(DataError, match=r"bad\.jsonl: T/1: neither .* the 'entry_point' 'f'; corr"):
+        load(path)
 
 
 def test_no_benchmark_takes_another_s_file() -> None:
@@ -294,6 +329,7 @@ def test_bad_mbpp_records_are_named(tmp_path: Path, change: dict, message: str) 
             "with 'canonical_solution' is not Python",
         ),
         ({"entry_point": "x + 1"}, "HumanEval/53: 'entry_point' is no name: 'x . 1'"),
+        ({"entry_point": "adding"}, "HumanEval/53: neither 'prompt' nor 'canonical_solution'"),
         ({"atol": None}, "HumanEval/53: 'atol' is not a number"),
     ],
 )

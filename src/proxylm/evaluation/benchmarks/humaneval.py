@@ -8,7 +8,7 @@ from proxylm.errors import DataError, DataNotAtHandError
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
 from proxylm.evaluation.benchmarks.records import (
     Record,
-    name_of,
+    entry_point_of,
     python_of,
     read_records,
     text_of,
@@ -40,14 +40,16 @@ def function_problem(record: Record, origin: str) -> Problem:
     Raises:
         DataError: a field is missing or of no use, or the record is EvalPlus's.
     """
+    task_id = text_of(record, "task_id", origin)
     if "plus_input" in record:
-        task_id = text_of(record, "task_id", origin)
         raise DataError(f"{origin}: {task_id} is of EvalPlus's form: evaluate it with --plus")
+    prompt = text_of(record, "prompt", origin)
+    solution = text_of(record, "canonical_solution", origin)
     return Problem(
-        task_id=text_of(record, "task_id", origin),
-        prompt=text_of(record, "prompt", origin).encode(),
-        solution=text_of(record, "canonical_solution", origin).encode(),
-        entry_point=name_of(record, "entry_point", origin),
+        task_id=task_id,
+        prompt=prompt.encode(),
+        solution=solution.encode(),
+        entry_point=entry_point_of(record, prompt + solution, origin),
         test=python_of(record, "test", origin),
         timeout_s=TIMEOUT_S,
     )

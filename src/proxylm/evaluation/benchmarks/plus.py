@@ -22,7 +22,7 @@ from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily
 from proxylm.evaluation.benchmarks.records import (
     Record,
     checked_python,
-    name_of,
+    entry_point_of,
     read_records,
     text_of,
 )
@@ -128,10 +128,10 @@ def _problem(record: Record, origin: str, restore: Restore) -> Problem:
     task_id = text_of(record, "task_id", origin)
     prompt = text_of(record, "prompt", origin)
     solution = text_of(record, "canonical_solution", origin)
-    entry_point = name_of(record, "entry_point", origin)
     reference = checked_python(
         prompt + solution, f"{origin}: {task_id}: 'prompt' with 'canonical_solution'"
     )
+    entry_point = entry_point_of(record, reference, origin)
     calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key, origin)]
     test = _TEST.format(
         module=plus_comparison.__name__,

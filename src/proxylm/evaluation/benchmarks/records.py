@@ -6,6 +6,7 @@ Whatever is wrong is named with its file and record; nothing is skipped.
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from proxylm.corpus.packing import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
+from proxylm.evaluation.execution.source_names import bound_names
 
 Record = dict[str, Any]
 
@@ -117,6 +119,24 @@ def name_of(record: Record, key: str, origin: str) -> str:
     if not name.isidentifier():
         task_id = record.get("task_id", "a record")
         raise DataError(f"{origin}: {task_id!s:.100}: '{key}' is no name: {name!r:.100}")
+    return name
+
+
+def entry_point_of(record: Record, program: str, origin: str) -> str:
+    """The function under test: a name that the prompt and its canonical solution define.
+
+    Where they are not Python together (some variants of a prompt), it has to occur in them.
+
+    Raises:
+        DataError: as ``name_of``, or nothing defines it: every program would fail its test.
+    """
+    name = name_of(record, "entry_point", origin)
+    known = set(re.findall(r"\w+", program)) if _fault_of(program) else bound_names(program)
+    if name not in known:
+        raise DataError(
+            f"{origin}: {record.get('task_id', 'a record')!s:.100}: neither 'prompt' nor "
+            f"'canonical_solution' defines the 'entry_point' {name!r:.100}; correct the record"
+        )
     return name
 
 

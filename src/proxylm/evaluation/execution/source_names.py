@@ -20,6 +20,11 @@ def unresolved_names(test: str) -> set[str]:
     return read - bound - set(dir(builtins)) - {"__name__"}
 
 
+def bound_names(source: str) -> set[str]:
+    """Global names that a source defines, assigns or imports."""
+    return _global_names(source)[0]
+
+
 @functools.lru_cache(maxsize=1024)  # one problem has many samples
 def with_helpers(prompt: str, test: str, entry_point: str) -> str:
     """The test behind the prompt's own definitions of what it leaves open.
