@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from proxylm.errors import UsageError
 
 _SHOWN_CHARACTERS = 100
+_FORMATS_OF_BYTES = ("B", "c")
+"""As the buffer protocol names them; other items are numbers, of several bytes or signed."""
 
 
 def as_documents(documents: Any, *, kind: str = "document") -> list[bytes]:
@@ -90,7 +92,7 @@ def _as_bytes(document: Any, index: int, kind: str) -> bytes:
         view = memoryview(document)
     except TypeError:
         view = None
-    if view is None or view.format != "B":
+    if view is None or view.format not in _FORMATS_OF_BYTES:
         hint = "; encode text first" if isinstance(document, str) else ""
         raise UsageError(f"{kind} {index}: a {kind} is bytes, not {type(document).__name__}{hint}")
     return view.tobytes()
@@ -110,9 +112,9 @@ def _vector(values: Any) -> NDArray[Any]:
 
 
 def _are_integers_below(array: NDArray[Any], end: int) -> bool:
-    if array.dtype.kind not in "iu":
+    if not np.issubdtype(array.dtype, np.integer):
         return False
-    is_signed = array.dtype.kind == "i"
+    is_signed = np.issubdtype(array.dtype, np.signedinteger)
     return not array.size or (not (is_signed and array.min() < 0) and bool(array.max() < end))
 
 

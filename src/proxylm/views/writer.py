@@ -192,7 +192,7 @@ def _wrong_values(view: CompressedView, record: ViewRecord) -> str | None:
     except ValueError as error:
         return str(error)
     dtype = view.anchors.dtype
-    return None if dtype.kind in "iu" else f"anchors are {dtype}, not integers"
+    return None if np.issubdtype(dtype, np.integer) else f"anchors are {dtype}, not integers"
 
 
 def _wrong_segments(view: CompressedView, first: CompressedView, num_bytes: int) -> str | None:
