@@ -2,7 +2,8 @@
 
 Every configuration class of the project derives from ``Config`` and is validated where it is
 defined. ``load_config`` reads a YAML file, applies overrides and returns the validated value;
-any mistake is one line that names the key and, for an unknown one, the nearest known key.
+any mistake is one line that names the key and, for an unknown one, the nearest known key. What
+YAML is here is said in ``yaml_text``, what an override is in ``overrides``.
 """
 
 from __future__ import annotations
@@ -10,22 +11,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from proxylm.errors import UsageError
+from proxylm.overrides import apply_override
+from proxylm.strict_schema import UNKNOWN_KIND, strict_schema
+from proxylm.yaml_text import dump_yaml, read_yaml
+
+_HINTS = {"bool_type": "; write true or false", "string_type": "; put it in quotes"}
 
 
 class Config(BaseModel):
-    """Base of all configuration: unknown keys, NaN and infinity are refused; values are frozen."""
+    """Base of all configuration: unknown keys, NaN and infinity are refused; values are frozen.
+
+    Truth values, numbers and texts are never taken for each other; only a whole number may be
+    written as a float (``1e5``).
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Pydantic's schema with strict scalars, and one answer to a kind that is not known."""
+        schema = handler(source)
+        own = handler.resolve_ref_schema(schema)
+        cast(dict[str, Any], own).update(strict_schema(own))
+        return schema
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
@@ -39,38 +55,38 @@ def load_config(
     Raises:
         UsageError: the file cannot be read, or a key or value is wrong; the message names it.
     """
-    try:
-        loaded = OmegaConf.load(path) if path else OmegaConf.create({})
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not key or not equals:
-                raise UsageError(f"override '{override}': expected key.sub=value")
-            # Replaced, not merged: a choice given whole takes no field of the one before.
-            OmegaConf.update(loaded, key, yaml.safe_load(value), merge=False)
-        values = OmegaConf.to_container(loaded, resolve=True)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such configuration file") from None
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, OSError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UsageError(f"{path or 'overrides'}: cannot be read as YAML ({first_line})") from None
-    return validate_config(config_class, values, origin=str(path or "configuration"))
+    origin = str(path or "configuration")
+    values = read_yaml(path) if path else None
+    values = {} if values is None else _keys_and_values(values, origin)
+    for override in overrides:
+        apply_override(values, override)
+    return validate_config(config_class, values, origin=origin)
 
 
 def validate_config(
     config_class: type[ConfigType], values: Any, *, origin: str = "configuration"
 ) -> ConfigType:
     """Validate plain values; the first mistake becomes a one-line ``UsageError``."""
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{origin}: expected keys and values, found {type(values).__name__}")
     try:
-        return config_class.model_validate(values)
+        return config_class.model_validate(_keys_and_values(values, origin))
     except ValidationError as error:
         raise UsageError(f"{origin}: {_first_mistake(config_class, error, values)}") from None
 
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML; ``load_config`` reads it back to an equal value."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump_yaml(plain_config(config))
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """The configuration as it is saved: keys, lists, texts, numbers, truth values and None."""
+    return config.model_dump(mode="json")
+
+
+def _keys_and_values(values: Any, origin: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{origin}: expected keys and values, found {type(values).__name__}")
+    return values
 
 
 def _first_mistake(
@@ -80,13 +96,24 @@ def _first_mistake(
     mistakes = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     first = mistakes[0]
     key = _key(values, first["loc"])
+    given = first.get("input")
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
+    if first["type"] == UNKNOWN_KIND and isinstance(given, Mapping):
+        return _kind_mistake(key, given, **first["ctx"])
     message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = "" if isinstance(given, Mapping | list | Config) else f" (given: {given!r})"
+    is_whole = isinstance(given, Mapping | list | Config)
+    shown = "" if is_whole else f" (given: {given!r}){_HINTS.get(first['type'], '')}"
     # A mistake of the whole has no key; the caller names where the whole comes from.
     return f"{key}: {message}{shown}" if key else f"{message}{shown}"
+
+
+def _kind_mistake(place: str, given: Mapping[str, Any], *, key: str, kinds: str) -> str:
+    if given.get(key) is None:
+        return f"{place}.{key}: is missing; give one of: {kinds}"
+    near = difflib.get_close_matches(str(given[key]), kinds.split(", "), n=1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{place}.{key}: there is no {given[key]!r}; there are: {kinds}{meant}"
 
 
 def _key(values: Any, location: Sequence[str | int]) -> str:

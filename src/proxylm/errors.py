@@ -8,6 +8,16 @@ Everything that bad input, a wrong option or a damaged file can trigger raises a
 from __future__ import annotations
 
 
+def one_line(reason: object) -> str:
+    """What another library says, all of it on one line, however many lines it takes there.
+
+    >>> one_line(ValueError("regex parse error:\\n    (\\n    ^\\nerror: unclosed group"))
+    'regex parse error: ( ^ error: unclosed group'
+    """
+    text = " ".join(str(reason).split())
+    return text or type(reason).__name__
+
+
 class ProxylmError(Exception):
     """Something outside the program is wrong; the message is one line for the user."""
 

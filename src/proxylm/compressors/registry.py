@@ -7,7 +7,6 @@ altered, or that a newer library reads differently, is refused instead of giving
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import atomic_folder, is_there, read_json, write_json
+from proxylm.yaml_text import parse_value
 
 ENTRY_POINT_GROUP = "proxylm.compressors"
 DESCRIPTION_FILE = "compressor.json"
@@ -117,15 +117,8 @@ def _from_name(name: str) -> Compressor:
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"{name}: '{item}' is not key=value (as in units:bits=4)")
-        settings[key] = _plain_value(value)
+        settings[key] = parse_value(value, origin=f"{name}: '{item}'")
     return compressor_class(kind).from_settings(settings)
-
-
-def _plain_value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def save_compressor(compressor: Compressor, folder: Path) -> None:

@@ -18,7 +18,7 @@ from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, UsageError, one_line
 from proxylm.files import is_there
 from proxylm.fingerprint import fingerprint_of
 
@@ -110,7 +110,7 @@ def _load(datasets: ModuleType, name: str) -> Any:
     try:
         return datasets.load_dataset(path, configuration or None, split=SPLIT)
     except (OSError, ValueError) as error:
-        raise DataError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{name}: cannot be loaded ({one_line(error)})") from None
 
 
 def _path_and_configuration(name: str) -> tuple[str, str]:

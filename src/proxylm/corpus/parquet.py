@@ -18,7 +18,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_bytes
-from proxylm.errors import DamagedFileError, DataError
+from proxylm.errors import DamagedFileError, DataError, one_line
 from proxylm.fingerprint import fingerprint_of
 
 BATCH_ROWS = 1024
@@ -249,4 +249,4 @@ def _open(record: FileRecord) -> pq.ParquetFile:
 
 
 def _damaged(record: FileRecord, error: Exception) -> DamagedFileError:
-    return DamagedFileError(f"{record.path}: damaged Parquet ({str(error).splitlines()[0]})")
+    return DamagedFileError(f"{record.path}: damaged Parquet ({one_line(error)})")

@@ -26,7 +26,7 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
-from proxylm.errors import DataError, ProxylmError, UsageError
+from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
@@ -252,8 +252,8 @@ def _one_line_errors(what: str) -> Iterator[None]:
     except Exception as error:
         if any(_is_ours(frame.f_code) for frame, _ in traceback.walk_tb(error.__traceback__)):
             raise
-        first = " ".join(str(error).split())[:300]
-        raise DataError(f"{what}: cannot be used ({type(error).__name__}: {first})") from None
+        reason = one_line(error)[:300]
+        raise DataError(f"{what}: cannot be used ({type(error).__name__}: {reason})") from None
 
 
 def _is_ours(code: CodeType) -> bool:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from proxylm.errors import CheckpointError, DamagedFileError
+from proxylm.errors import CheckpointError, DamagedFileError, one_line
 from proxylm.files import read_json
 from proxylm.interchange.layout import Facts
 from proxylm.interchange.layouts import read_config
@@ -153,4 +153,4 @@ def _unreadable_as_damaged(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DamagedFileError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise DamagedFileError(f"{path}: not readable as safetensors ({error})") from None
+        raise DamagedFileError(f"{path}: not readable as safetensors ({one_line(error)})") from None

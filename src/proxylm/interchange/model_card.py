@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from proxylm.config import validate_config
 from proxylm.errors import DataError
 from proxylm.interchange.layout import Layout
@@ -22,6 +20,7 @@ from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, Training
 from proxylm.training.config import TrainingConfig
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
 from proxylm.views.manifest import Manifest, ViewRecord, read_manifest
+from proxylm.yaml_text import dump_yaml
 
 FRONT_MATTER = """---
 library_name: transformers
@@ -196,7 +195,7 @@ def _schedule(training: TrainingConfig | None, state: TrainingState | None) -> s
     if training.init_from:
         summary += f"- started from `{Path(training.init_from).name}`\n"
     chosen = training.model_dump(mode="json", include={"mixing", "optimizer", "learning_rate"})
-    return f"{summary}\n```yaml\n{yaml.safe_dump(chosen, sort_keys=False)}```\n"
+    return f"{summary}\n```yaml\n{dump_yaml(chosen)}```\n"
 
 
 def _results(card: Card, state: TrainingState | None) -> str:

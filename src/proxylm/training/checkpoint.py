@@ -24,7 +24,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from proxylm.config import Config, validate_config
-from proxylm.errors import CheckpointError, DamagedFileError, DataError, ProxylmError, UsageError
+from proxylm.errors import (
+    CheckpointError,
+    DamagedFileError,
+    DataError,
+    ProxylmError,
+    UsageError,
+    one_line,
+)
 from proxylm.files import (
     TEMPORARY_PREFIX,
     atomic_folder,
@@ -170,7 +177,7 @@ def save_checkpoint(
             write_json(temporary / STATE, state.model_dump(mode="json"))
             _write_manifest(temporary, state.step, origin)
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(
             f"{target}: cannot be written ({reason}); {what_is_safe(folder)}: free some "
             "space and run the same command again"

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from proxylm.config import Config, dump_config
+from proxylm.config import Config, dump_config, plain_config
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
+from proxylm.yaml_text import read_yaml
 
 CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".lock"
@@ -85,9 +84,9 @@ def read_run_config(run: Path) -> dict[str, Any]:
     """
     path = run / CONFIG_FILE
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DamagedFileError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        values = read_yaml(path)
+    except UsageError as error:
+        raise DamagedFileError(str(error)) from None
     if not isinstance(values, dict):
         raise DamagedFileError(f"{path}: holds no configuration")
     return values
@@ -122,7 +121,7 @@ def _locked(run: Path) -> Iterator[None]:
 
 
 def _require_same_config(run: Path, config: Config) -> None:
-    changed = differences(read_run_config(run), yaml.safe_load(dump_config(config)))
+    changed = differences(read_run_config(run), plain_config(config))
     if changed:
         shown = "; ".join(changed[:SHOWN_DIFFERENCES])
         more = len(changed) - SHOWN_DIFFERENCES

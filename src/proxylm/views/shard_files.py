@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
-from proxylm.errors import DamagedFileError
+from proxylm.errors import DamagedFileError, one_line
 from proxylm.files import atomic_file
 from proxylm.views.manifest import FORMAT_VERSION, FileRecord, ViewRecord, record_file
 
@@ -113,8 +113,7 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
         batch.validate()
         metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else "no header"
-        raise DamagedFileError(f"{path}: not a readable shard ({first_line})") from None
+        raise DamagedFileError(f"{path}: not a readable shard ({one_line(error)})") from None
     expected = header.model_dump(mode="json")
     for key, value in expected.items():
         if metadata.get(key) != value:

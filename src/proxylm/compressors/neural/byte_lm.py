@@ -24,7 +24,7 @@ from torch import Tensor
 from proxylm.compressors.neural.exact_pass import ExactPass
 from proxylm.config import validate_config
 from proxylm.device import resolve_device
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import DamagedFileError, UsageError, one_line
 from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import CausalAttention, ModelConfig
@@ -161,8 +161,9 @@ class ByteLM:
             require_floating_point(path)
             model.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
-            first_line = str(error).splitlines()[0]
-            raise DamagedFileError(f"{path}: not this byte LM's weights ({first_line})") from None
+            raise DamagedFileError(
+                f"{path}: not this byte LM's weights ({one_line(error)})"
+            ) from None
         return cls(model, device=device)
 
     def _block_probabilities(self, block: Sequence[bytes]) -> NDArray[np.float64]:

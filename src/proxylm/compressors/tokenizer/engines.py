@@ -41,7 +41,7 @@ from proxylm.compressors.tokenizer.specification import (
     TokenizerSpecification,
     components,
 )
-from proxylm.errors import DamagedFileError
+from proxylm.errors import DamagedFileError, one_line
 
 BYTE_LEVEL_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What the library's ``ByteLevel`` cuts with when ``use_regex`` is set."""
@@ -93,7 +93,7 @@ class LibraryEngine:
         try:
             self._tokenizer = Tokenizer.from_str(specification.for_encoding())
         except Exception as error:  # the library raises nothing more specific
-            message = f"{specification.origin}: not a tokenizer ({error})"
+            message = f"{specification.origin}: not a tokenizer ({one_line(error)})"
             raise DamagedFileError(message) from None
         self._tokenizer.encode_special_tokens = True
 
@@ -199,7 +199,7 @@ def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) 
             },
         )
     except ValueError as error:
-        raise _NotProvedError(f"tiktoken refuses it ({error})") from None
+        raise _NotProvedError(f"tiktoken refuses it ({one_line(error)})") from None
     ids = np.array((*ids_by_rank, *matched.values()), dtype=np.uint32)
     equal = np.array_equal(ids, np.arange(len(ids)))
     return RankEngine(encoding, None if equal else ids, frozenset(matched), library)

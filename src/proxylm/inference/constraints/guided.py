@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from proxylm.config import Config
-from proxylm.errors import UsageError
+from proxylm.errors import UsageError, one_line
 from proxylm.inference.constraints.contract import Choices, ConstraintState
 from proxylm.symbols import BYTE_COUNT
 
@@ -38,7 +38,7 @@ class _Guide(Config):
     def _compiles(self) -> _Guide:
         problem = _engine().LLMatcher.validate_grammar(self.engine_grammar(), _byte_vocabulary())
         if problem:
-            raise ValueError(problem.splitlines()[0])
+            raise ValueError(one_line(problem))
         try:
             nothing = self.start().choices(bytes_left=1).none
         except UsageError as error:
@@ -114,7 +114,7 @@ class GuidedState(ConstraintState):
 
     def _require_no_error(self) -> None:
         if self._matcher.is_error():
-            reason = self._matcher.get_error().splitlines()[0]
+            reason = one_line(self._matcher.get_error())
             raise UsageError(f"the constraint is beyond its engine, or accepts nothing ({reason})")
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.config import validate_config
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import DamagedFileError, UsageError, one_line
 from proxylm.files import atomic_file
 
 FORMAT_VERSION = 1
@@ -54,7 +54,7 @@ def load_automaton(path: Path) -> Automaton:
         )
         expected = description["fingerprint"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, UsageError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DamagedFileError(f"{path}: not readable as an automaton ({reason})") from None
     if automaton.fingerprint != expected:
         raise DamagedFileError(

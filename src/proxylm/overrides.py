@@ -1,0 +1,56 @@
+"""``key.sub=value``: one value of a configuration replaced, by the rules of its files.
+
+The key names a place: names and, in lists, positions from 0, with dots between. Sections on the
+way that are absent (or null) are made; a list has the entries that it has. The value is all of the
+text behind the first ``=`` (``yaml_text.parse_value``); nothing at all is null, as in a file. It
+replaces what stood there, whole: a choice given anew takes no field of the one before. Of two
+values for one place the later counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxylm.errors import UsageError
+from proxylm.yaml_text import parse_value
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set the value that ``override`` names, in place.
+
+    >>> values = {"data": [{"store": "views/mine"}]}
+    >>> apply_override(values, "data.0.view=bpe")
+    >>> values
+    {'data': [{'store': 'views/mine', 'view': 'bpe'}]}
+
+    Raises:
+        UsageError: it is not ``key.sub=value``, its value cannot be read, or there is no such
+            place.
+    """
+    key, equals, text = override.partition("=")
+    *sections, last = parts = key.split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"override '{override}': expected key.sub=value")
+    origin = f"override '{override}'"
+    value = parse_value(text, origin=origin)
+    holder: Any = values
+    for depth, part in enumerate(sections):
+        place = _place(holder, part, f"{origin}: '{'.'.join(parts[:depth])}'")
+        below = holder.get(place) if isinstance(holder, dict) else holder[place]
+        if below is None:
+            below = holder[place] = {}
+        holder = below
+    holder[_place(holder, last, f"{origin}: '{'.'.join(sections)}'")] = value
+
+
+def _place(holder: Any, part: str, its: str) -> Any:
+    """The key or position in ``holder`` that ``part`` names; ``its`` begins the error's line."""
+    if isinstance(holder, dict):
+        return part
+    if not isinstance(holder, list):
+        raise UsageError(f"{its} is {holder!r}, which has no '{part}'")
+    if not holder:
+        raise UsageError(f"{its} is an empty list; give it whole")
+    if not (part.isascii() and part.isdigit() and len(part) < 10 and int(part) < len(holder)):
+        raise UsageError(f"{its} has the positions 0 to {len(holder) - 1}, not '{part}'")
+    return int(part)
