@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import pytest
-from pydantic import model_validator
+from typing import Annotated, Any, Literal
 
-from proxylm.config import Config, dump_config, load_config
+import numpy as np
+import pytest
+from pydantic import Field, model_validator
+
+from proxylm.config import Config, dump_config, load_config, validate_config
 from proxylm.errors import UsageError
 
 
@@ -36,7 +39,12 @@ def test_yaml_and_overrides_resolve_and_read_back(tmp_path):
     [
         (["stepz=3"], "unknown key 'stepz'; did you mean 'steps'?"),
         (["steps=3", "inner.rat=1"], "unknown key 'inner.rat'; did you mean 'rate'?"),
-        (["steps=many"], "steps: Input should be a valid integer"),
+        (["steps=many"], "steps: Input should be a valid integer (given: 'many')"),
+        (["steps=1", "inner=3"], "inner: Input should be a valid dictionary"),
+        (
+            ["steps=1", "inner=[1"],
+            "override 'inner=[1': line 1, column 3: '0': expected ',' or ']'",
+        ),
         (["steps=1", "inner.rate=.nan"], "inner.rate: Input should be a finite number"),
         ([], "steps: Field required"),
     ],
@@ -46,6 +54,96 @@ def test_each_mistake_is_one_line_that_names_the_key(overrides, message):
         load_config(Outer, None, overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+class One(Config):
+    kind: Literal["one"] = "one"
+    count: int = 1
+
+
+class Other(Config):
+    kind: Literal["other"] = "other"
+    names: tuple[str, ...] = ()
+
+
+class Kinds(Config):
+    type: Annotated[One | Other, Field(discriminator="kind")] = One()
+    default: Annotated[One | Other, Field(discriminator="kind")] | None = None
+    many: tuple[Annotated[One | Other, Field(discriminator="kind")], ...] = ()
+    on: bool = False
+    whole: int = 0
+    metadata: float = 0.5
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("whole=1e5", 100_000),
+        ("whole=1_000", 1000),
+        ("whole=010", 10),
+        ("whole=0x1F", 31),
+        ("whole=-3.0", -3),
+        ("metadata=3", 3.0),
+        ("metadata=1e5", 1e5),
+        ("on=true", True),
+        ("text=on", "on"),
+        ("text=1:30", "1:30"),
+        ("text=st #1", "st #1"),
+        ("text=${x}", "${x}"),
+        ('text="7e3"', "7e3"),
+        ("many=[{kind: one, count: 2e0}]", (One(count=2),)),
+    ],
+)
+def test_a_file_and_an_override_say_the_same(tmp_path, override: str, value: Any):
+    key, _, text = override.partition("=")
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{key}: {text if '#' not in text else repr(text)}\n")
+    for config in (load_config(Kinds, path), load_config(Kinds, None, [override])):
+        found = getattr(config, key)
+        assert found == value
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("whole=true", "whole: Input should be a valid integer (given: True)"),
+        ("whole=on", "whole: Input should be a valid integer (given: 'on')"),
+        ("whole=1:30", "whole: Input should be a valid integer (given: '1:30')"),
+        ("whole='3'", "whole: Input should be a valid integer (given: '3')"),
+        ("whole=1.5", "whole: Input should be a valid integer (given: 1.5)"),
+        ("whole=9007199254740994.0", "whole: Input should be a valid integer"),
+        ("metadata=true", "metadata: Input should be a valid number (given: True)"),
+        ("metadata='0.5'", "metadata: Input should be a valid number (given: '0.5')"),
+        ("metadata=.inf", "metadata: Input should be a finite number"),
+        ("on=1", "on: Input should be a valid boolean (given: 1); write true or false"),
+        ("on=yes", "on: Input should be a valid boolean (given: 'yes'); write true or false"),
+        ("on=1.0", "on: Input should be a valid boolean (given: 1.0); write true or false"),
+        ("text=7e3", "text: Input should be a valid string (given: 7000.0); put it in quotes"),
+        ("text=true", "text: Input should be a valid string (given: True); put it in quotes"),
+        ("many=[{kind: one, count: true}]", "many.0.count: Input should be a valid integer"),
+        ("type={count: 1}", "type.kind: is missing; give one of: one, other"),
+        ("type.kind=", "type.kind: is missing; give one of: one, other"),
+        ("default={}", "default.kind: is missing; give one of: one, other"),
+        ("many=[{names: []}]", "many.0.kind: is missing; give one of: one, other"),
+        ("type.kind=othr", "there is no 'othr'; there are: one, other; did you mean 'other'?"),
+        ("type={kind: [one]}", "type.kind: there is no ['one']; there are: one, other"),
+        ("type={kind: 1}", "type.kind: there is no 1; there are: one, other"),
+        ("type=one", "type: give fields with a 'kind' out of: one, other (given: 'one')"),
+        ("many=[3]", "many.0: give fields with a 'kind' out of: one, other (given: 3)"),
+    ],
+)
+def test_nothing_is_taken_for_something_else(override: str, message: str):
+    with pytest.raises(UsageError) as caught:
+        load_config(Kinds, None, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    values = {"whole": np.int64(3), "metadata": np.float32(0.5)}
+    assert validate_config(Kinds, values) == Kinds(whole=3, metadata=0.5)
 
 
 @pytest.mark.parametrize("text", ["steps: [1", "- 1\n- 2\n", "steps: ${missing}\n"])

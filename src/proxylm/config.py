@@ -39,6 +39,8 @@ class Config(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Pydantic's schema with strict scalars, and one answer to a kind that is not known."""
         schema = handler(source)
+        if cls.model_config.get("strict"):
+            return schema  # a protocol's class, in which 1.0 is no integer either
         own = handler.resolve_ref_schema(schema)
         cast(dict[str, Any], own).update(strict_schema(own))
         return schema

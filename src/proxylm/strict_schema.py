@@ -11,7 +11,7 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MAX_EXACT_FLOAT = 2.0**53
 """Up to here a float that is a whole number is the number that was written."""
@@ -35,6 +35,9 @@ def strict_schema(schema: Any) -> Any:
     if kind == "int":
         strict = cast(CoreSchema, schema | {"strict": True})
         return core_schema.no_info_before_validator_function(_as_integer, strict)
+    if kind == "literal" and {type(one) for one in schema["expected"]} == {int}:
+        literal = cast(CoreSchema, schema)
+        return core_schema.no_info_before_validator_function(_no_truth_value, literal)
     if kind == "tagged-union":
         return schema | _answer_to_unknown_kinds(schema)
     return schema
@@ -45,6 +48,12 @@ def _as_integer(value: Any) -> Any:
         return int(value)
     is_foreign = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     return int(value) if is_foreign else value  # numpy's integers
+
+
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic holds true for the 1 among the choices
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
 
 
 def _answer_to_unknown_kinds(union: dict[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,27 @@ def test_an_unknown_name_lists_the_known_ones():
         compressor_class("lzma")
 
 
+@pytest.mark.parametrize("value", ["4", "4.0", "0x4", "04", "4e0"])
+def test_settings_follow_the_rules_of_configuration(value: str):
+    assert load_compressor(f"units:bits={value}").settings == {"bits": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("units:bits=true", r"bits: Input should be a valid integer \(given: True\)"),
+        ("gzip:level=true", r"level: Input should be a valid integer \(given: True\)"),
+        ("gzip:level='3'", r"level: Input should be a valid integer \(given: '3'\)"),
+        ("gzip:level=[3", r"'level=\[3': line 1, column 3: '0': expected ',' or '\]'"),
+        ("gzip:level", r"'level' is not key=value"),
+    ],
+)
+def test_settings_that_are_mistaken_are_one_line(name: str, message: str):
+    with pytest.raises(UsageError, match=message) as caught:
+        load_compressor(name)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_kind_with_files_needs_its_folder(tmp_path):
     with pytest.raises(UsageError, match="tokenizer: has no ready-made form"):
         load_compressor("tokenizer")

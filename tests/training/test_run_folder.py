@@ -92,7 +92,7 @@ def test_what_an_early_kill_leaves_is_no_obstacle(tmp_path: Path) -> None:
         assert not (tmp_path / ".partial-0-config.yaml").exists()
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1"])
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b"a: 1\na: 2", b"[" * 3000])
 def test_a_damaged_configuration_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"config\.yaml"), opened_run(tmp_path, Sample()):

@@ -78,6 +78,13 @@ def test_overrides_that_cannot_be_read_are_one_line(override: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_kind_that_is_left_out_is_named_with_the_kinds_there_are() -> None:
+    changes: list[dict[str, Any]] = [{"length": {"steps": 3}}, {"model": {"name": "demo"}}]
+    for change, kinds in zip(changes, ("steps, symbols", "preset, explicit"), strict=True):
+        with pytest.raises(UsageError, match=rf"\.kind: is missing; give one of: {kinds}$"):
+            small(**change)
+
+
 @pytest.mark.parametrize("name", ["tiny.yaml", "python-subset-1.5b.yaml"])
 def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
     overrides = re.findall(r"(?<=[ ])mixing\S+=\S+", (CONFIGS / name).read_text())

@@ -151,8 +151,11 @@ def nested_schema(depth: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("guide", "values", "message"),
     [
-        (Regex, {"pattern": "("}, "invalid regex"),
+        (Regex, {"pattern": "("}, "invalid regex.*error: unclosed group"),
+        (Regex, {"pattern": "a\nb["}, "invalid regex.*error: unclosed character class"),
+        (Regex, {"pattern": "a{2,1}"}, "invalid repetition count range"),
         (Grammar, {"text": "start: a"}, "unknown name"),
+        (Grammar, {"text": "start: /(/"}, "error: unclosed group"),
         (JsonSchema, {"definition": {"type": 3}}, "type must be a string"),
         (JsonSchema, {"definition": json.dumps({})}, "dictionary"),
         (Regex, {"pattern": "a", "flags": "i"}, "unknown key"),
