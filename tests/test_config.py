@@ -72,6 +72,7 @@ class Kinds(Config):
     many: tuple[Annotated[One | Other, Field(discriminator="kind")], ...] = ()
     on: bool = False
     whole: int = 0
+    power: Literal[1, 2] = 1
     metadata: float = 0.5
     text: str = ""
 
@@ -87,6 +88,7 @@ class Kinds(Config):
         ("metadata=3", 3.0),
         ("metadata=1e5", 1e5),
         ("on=true", True),
+        ("power=2e0", 2),
         ("text=on", "on"),
         ("text=1:30", "1:30"),
         ("text=st #1", "st #1"),
@@ -117,6 +119,8 @@ def test_a_file_and_an_override_say_the_same(tmp_path, override: str, value: Any
         ("metadata=true", "metadata: Input should be a valid number (given: True)"),
         ("metadata='0.5'", "metadata: Input should be a valid number (given: '0.5')"),
         ("metadata=.inf", "metadata: Input should be a finite number"),
+        ("power=true", "power: Input should be a valid integer (given: True)"),
+        ("power=1.5", "power: Input should be 1 or 2 (given: 1.5)"),
         ("on=1", "on: Input should be a valid boolean (given: 1); write true or false"),
         ("on=yes", "on: Input should be a valid boolean (given: 'yes'); write true or false"),
         ("on=1.0", "on: Input should be a valid boolean (given: 1.0); write true or false"),

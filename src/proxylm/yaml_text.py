@@ -154,6 +154,7 @@ class _Reader:
         self._text = text
         self._origin = origin
         self._at: tuple[str, ...] = ()
+        self._end: Any = None  # mark of where the value read last ends
         self._events = self._checked_events()
 
     def document(self) -> Any:

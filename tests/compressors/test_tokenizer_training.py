@@ -146,10 +146,10 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_told(text, kind):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"algorithm": "wordpiece"}, "'bpe', 'unigram'"),
+        ({"algorithm": "wordpiece"}, "there are: bpe, unigram"),
         ({"algorithm": "bpe", "vocabulary_size": 256}, "greater than or equal to 257"),
-        ({"algorithm": "bpe", "pre_tokenization": {"kind": "word"}}, "'default', 'line'"),
-        ({"algorithm": "unigram", "pre_tokenization": {"kind": "superbpe"}}, "superbpe"),
+        ({"algorithm": "bpe", "pre_tokenization": {"kind": "word"}}, "default, line, superbpe"),
+        ({"algorithm": "unigram", "pre_tokenization": {"kind": "superbpe"}}, "no 'superbpe'"),
         ({"algorithm": "bpe", "vocab": 300}, "unknown key 'training.vocab'"),
     ],
 )
