@@ -163,7 +163,7 @@ FAILURES = [
     (
         ("train", "tokenizer", "--corpus", "{corpus}", "--out", "{out}", "--algorithm", "x"),
         2,
-        "'bpe', 'unigram'",
+        "bpe, unigram",
     ),
     (
         ("train", "tokenizer", "--corpus", "{corpus}", "--out", "{out}", "--held-out", 1),
