@@ -81,7 +81,7 @@ def train_neural(
 
     cutting = {"kind": segmentation, "percentile": percentile, "length": length}
     coder = {
-        "window_bits": None if window_bits == NO_WINDOWS else window_bits,
+        "window_bits": _window_bits(window_bits),
         "pack_bits": pack_bits,
         "termination": {"kind": termination},
     }
@@ -99,6 +99,12 @@ def train_neural(
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))
+
+
+def _window_bits(text: str) -> Any:
+    from proxylm.yaml_text import parse_value
+
+    return None if text == NO_WINDOWS else parse_value(text, origin="--window-bits")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
