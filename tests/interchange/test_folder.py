@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 import proxylm
-from proxylm.errors import CheckpointError, DamagedFileError
+from proxylm.errors import CheckpointError, DamagedFileError, UsageError
+from proxylm.interchange.export import export_model
 from proxylm.interchange.folder import INDEX_FILE, load_folder
 from proxylm.models import language_model
 from small_models import save_small_run, small_model
@@ -50,6 +51,34 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated(
     ) as error:
         proxylm.load(published)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("longest", [1, 100, 131_073])
+def test_a_longest_length_that_windows_do_not_divide_matters_to_training_alone(
+    longest: int, published: Path, tmp_path: Path
+) -> None:
+    ids = torch.randint(3, 96, (2, 70), generator=torch.Generator().manual_seed(1))
+    wanted = proxylm.load(published).logits(ids)
+    change_config(published, max_position_embeddings=longest)
+    model = proxylm.load(published)
+    assert model.config.context == longest
+    assert torch.equal(model.logits(ids), wanted)
+    with pytest.raises(UsageError, match=f"context {longest} must be a multiple of window 32"):
+        model.config.require_context(longest)
+
+
+def test_a_model_of_any_longest_length_is_used_on_bytes(tmp_path: Path) -> None:
+    save_small_run(tmp_path / "run", seed=2)
+    export_model(tmp_path / "run", tmp_path / "out")
+    before = proxylm.load(tmp_path / "out")
+    change_config(tmp_path / "out", max_position_embeddings=61)
+    export_model(tmp_path / "out", tmp_path / "again")
+    for folder in ("out", "again"):
+        model = proxylm.load(tmp_path / folder)
+        assert model.config.context == 61
+        text = b"def area(radius):\n" * 20
+        assert model.generate(text, max_new_bytes=30) == before.generate(text, max_new_bytes=30)
+        assert 0 < model.bits_per_byte([text])[0] < 100
 
 
 def test_slightly_other_sizes_name_the_first_tensor(published: Path) -> None:

@@ -53,7 +53,8 @@ class ModelConfig(Config):
         vocabulary_size: rows of the embedding (``proxylm.symbols.vocabulary_size``).
         width: size of the residual stream; a multiple of ``heads``.
         ffn: inner size of the gated feed-forward layer.
-        context: symbols per packed training context; a multiple of an EVA window.
+        context: symbols per packed training context; training needs a multiple of an EVA window
+            (``require_context``), which published models need not say.
         prediction_heads: ``H1``; head ``k`` predicts the symbol ``k + 1`` ahead, over everything.
         raw_prediction_heads: ``H2`` further heads over specials and raw bytes alone, trained
             where all targets are raw or special (method, section 5).
@@ -94,14 +95,7 @@ class ModelConfig(Config):
             )
         if self.normalizes_by_format and not self.sentinels:
             raise ValueError("softmax by_format needs sentinels: they tell the formats apart")
-        self._check_context(self.context)
         return self
-
-    def _check_context(self, context: int) -> None:
-        if isinstance(self.attention, EvaAttention) and context % self.attention.window:
-            raise ValueError(
-                f"context {context} must be a multiple of window {self.attention.window}"
-            )
 
     def require_context(self, context: int) -> None:
         """Refuse a training context that this model's windows do not divide.
@@ -109,10 +103,10 @@ class ModelConfig(Config):
         Raises:
             UsageError: naming both numbers.
         """
-        try:
-            self._check_context(context)
-        except ValueError as error:
-            raise UsageError(f"model: {error}") from None
+        if isinstance(self.attention, EvaAttention) and context % self.attention.window:
+            raise UsageError(
+                f"model: context {context} must be a multiple of window {self.attention.window}"
+            )
 
     @property
     def compressed_symbol_count(self) -> int:

@@ -138,6 +138,7 @@ class TrainingConfig(Config):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         check_sources(self.data)
+        self.model_for(0).require_context(self.context)
         if self.symbols_per_step % self.context:
             raise ValueError(
                 f"symbols_per_step {self.symbols_per_step} must be a multiple of the model's "
