@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxylm.config import validate_config
@@ -120,6 +120,47 @@ def accepts(state: ConstraintState, data: bytes) -> bool:
 def test_guides_accept_their_language(guide, inside: list[str], outside: list[str]) -> None:
     assert [text for text in inside if not accepts(guide.start(), text.encode())] == []
     assert [text for text in outside if accepts(guide.start(), text.encode())] == []
+
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "array", "items": {"enum": [[7], [], {"a": [1]}]}, "maxItems": 3},
+    {"type": "object", "properties": {"b": {"enum": [[], 1]}}, "additionalProperties": False},
+    {"anyOf": [{"type": "boolean"}, {"type": "object", "additionalProperties": False}]},
+    {"const": {"deep": [{"er": True}, 1.5]}},
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@given(blanks=st.permutations(b" \n\t\r"), seed=st.integers(0, 2**32))
+@settings(max_examples=8)
+def test_json_by_a_schema_ends_however_much_a_model_likes_blanks(
+    schema: dict[str, Any], blanks: list[int], seed: int
+) -> None:
+    numbers, data = np.random.default_rng(seed), b""
+    state = JsonSchema(definition=schema).start()
+    while (values := state.choices(LONG).values).any():
+        liked = [blank for blank in blanks if values[blank]]
+        value = liked[0] if liked else int(numbers.choice(np.flatnonzero(values)))
+        state.advance(value)
+        data += bytes([value])
+        assert len(data) < LONG
+    json.loads(data)
+    assert max(map(len, re.findall(rb"\s+", data)), default=0) <= 18
+
+
+def test_a_schema_may_say_what_stands_between_its_symbols() -> None:
+    indented = b'{\n  "a": [\n    1\n  ]\n}'
+    spaced, close = b'{"a": [1]}', b'{"a":[1]}'
+    for guidance, accepted in (
+        ({}, [indented, spaced, close]),
+        ({"x-guidance": {"whitespace_flexible": False}}, [close]),
+        ({"x-guidance": {"whitespace_pattern": "[ ]+"}}, [spaced, close, b'{"a":   [1]}']),
+    ):
+        found = [accepts(JsonSchema(definition=guidance).start(), text) for text in accepted]
+        assert all(found), guidance
+    no_blanks = JsonSchema(definition={"x-guidance": {"whitespace_flexible": False}})
+    assert not accepts(no_blanks.start(), spaced)
+    assert not accepts(JsonSchema(definition={}).start(), b'{"a":   [1]}')
 
 
 def test_random_walks_stay_in_the_language() -> None:

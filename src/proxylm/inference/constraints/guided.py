@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 _END = BYTE_COUNT
+_WHITE_SPACE = r"[ ]|\r?\n[ \t]{0,16}"
+"""Between the symbols of JSON: a blank, or a line break and its indentation. JSON itself has no
+bound, and a model that likes blanks writes them to the limit."""
+_ON_WHITE_SPACE = ("whitespace_pattern", "whitespace_flexible")
 
 
 class _Guide(Config):
@@ -65,7 +69,11 @@ class Regex(_Guide):
 
 
 class JsonSchema(_Guide):
-    """The output is JSON that the schema ``definition`` accepts; ``{}`` accepts any."""
+    """The output is JSON that the schema ``definition`` accepts; ``{}`` accepts any.
+
+    White space between its symbols is one blank, or a line break and up to 16 blanks or tabs; the
+    schema's key ``x-guidance`` says otherwise (``{"whitespace_flexible": false}``: none).
+    """
 
     kind: Literal["json-schema"] = "json-schema"
     definition: dict[str, Any]
@@ -76,7 +84,10 @@ class JsonSchema(_Guide):
             text = json.dumps(self.definition)
         except RecursionError:
             raise ValueError("the schema is nested too deeply") from None
-        return str(_engine().LLMatcher.grammar_from_json_schema(text))
+        own = self.definition.get("x-guidance")
+        says_itself = isinstance(own, dict) and not own.keys().isdisjoint(_ON_WHITE_SPACE)
+        spaced = {} if says_itself else {"whitespace_pattern": _WHITE_SPACE}
+        return str(_engine().LLMatcher.grammar_from_json_schema(text, defaults=spaced))
 
 
 class Grammar(_Guide):
