@@ -1,4 +1,4 @@
-"""The routes: completions and models under ``/v1``, metrics, and whether the server is well."""
+"""The routes: completions and models under ``/v1``, tokens, metrics, whether the server is well."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import COMPLETIONS, RequestMetrics, ServingMetrics
 from proxylm.serving.open_requests import OpenRequests
 from proxylm.serving.scheduler import Scheduler
+from proxylm.serving.tokenization import tokenization_routes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class Service:
         scheduler: decodes for all requests.
         limits: of one request and of all.
         metrics: of this server.
-        api_key: what ``Authorization: Bearer`` must carry under ``/v1``; None: nothing.
+        api_key: what ``Authorization: Bearer`` must carry, but for metrics and health; None:
+            nothing.
         created: when the server started, in seconds since 1970.
     """
 
@@ -55,6 +57,8 @@ def create_app(service: Service) -> ASGIApp:
     )
     install_error_handlers(app)
     app.include_router(_openai_routes(service))
+    keyed = [Depends(_key_check(service.api_key))]
+    app.include_router(tokenization_routes(service.limits, dependencies=keyed))
     app.include_router(_operation_routes(service))
     bounded = OpenRequests(app, path=COMPLETIONS, most=service.limits.max_requests)
     # Around the whole and no middleware of it: only so are answers to our own mistakes counted.

@@ -7,7 +7,7 @@ empty prompt: the model starts a document of its own. ``max_tokens`` and ``usage
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import from_json
@@ -24,6 +24,8 @@ from proxylm.serving.limits import (
     MAX_TEMPERATURE,
     ServingLimits,
 )
+
+Parameters = TypeVar("Parameters", bound=Config)
 
 _NEUTRAL_VALUES = {
     "frequency_penalty": "0",
@@ -134,6 +136,17 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
         ApiError: 400 for what is no JSON and for a prompt that is too long, 422 for parameters of
             a wrong type or out of their range.
     """
+    request = read_parameters(CompletionRequest, body)
+    _require_within(request, limits)
+    return request
+
+
+def read_parameters(kind: type[Parameters], body: bytes) -> Parameters:
+    """Read the parameters of any request from its body; a key that is ``null`` is left out.
+
+    Raises:
+        ApiError: 400 for what is no JSON, 422 for parameters of a wrong type or out of range.
+    """
     try:
         values = from_json(body)
     except ValueError as error:
@@ -142,11 +155,9 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
         raise ApiError(422, "the body must be a JSON object")
     given = {key: value for key, value in values.items() if value is not None}
     try:
-        request = CompletionRequest.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         raise _first_mistake(error) from None
-    _require_within(request, limits)
-    return request
 
 
 def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
@@ -193,4 +204,7 @@ def _bytes_of(values: Any) -> bytes:
         _is_integer(value) and 0 <= value < 256 for value in values
     ):
         return bytes(values)
-    raise ValueError("a prompt is text or a list of bytes (0 to 255)")
+    raise ValueError(
+        "a prompt is text or a list of bytes (0 to 255); ids of a tokenizer are not taken, "
+        "/tokenize gives the bytes of a text"
+    )

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COMPLETIONS = "/v1/completions"
-PATHS = (COMPLETIONS, "/v1/models", "/metrics", "/healthz")
+TOKENIZATION = ("/tokenize", "/detokenize", "/tokenizer_info")
+PATHS = (COMPLETIONS, "/v1/models", *TOKENIZATION, "/metrics", "/healthz")
 OTHER_PATH = "other"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 

@@ -1,0 +1,87 @@
+"""``/tokenize`` and its kin, as vLLM serves them: what the integers of a prompt mean.
+
+The tokens of this server are bytes. Clients that turn texts into tokens themselves, as lm-eval's
+``local-completions`` does, look for these paths first and then send the right numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ConfigDict, Field
+from pydantic_core import to_json
+
+from proxylm.config import Config
+from proxylm.serving.body import read_json_body
+from proxylm.serving.completion_request import read_parameters
+from proxylm.serving.limits import MAX_NAME_CHARACTERS, ServingLimits
+
+TOKENIZER_INFO = {
+    "tokenizer_class": "bytes",
+    "vocab_size": 256,
+    "bos_token": None,
+    "eos_token": None,
+    "pad_token": None,
+    "unk_token": None,
+    "chat_template": None,
+}
+"""No special token can stand in a prompt: the server puts ``<bos> <raw>`` in front by itself."""
+
+Byte = Annotated[int, Field(ge=0, lt=256)]
+
+
+class TokenizeRequest(Config):
+    """The parameters of ``/tokenize``; there are no special tokens to add."""
+
+    model_config = ConfigDict(strict=True)
+
+    prompt: str
+    model: str | None = Field(default=None, max_length=MAX_NAME_CHARACTERS)
+    add_special_tokens: bool = False
+
+
+class DetokenizeRequest(Config):
+    """The parameters of ``/detokenize``."""
+
+    model_config = ConfigDict(strict=True)
+
+    tokens: list[Byte]
+    model: str | None = Field(default=None, max_length=MAX_NAME_CHARACTERS)
+
+
+def tokenization_routes(limits: ServingLimits, *, dependencies: list[Any]) -> APIRouter:
+    """The three paths; large bodies are worked on in a thread, the event loop is everybody's."""
+    routes = APIRouter(dependencies=dependencies)
+
+    @routes.get("/tokenizer_info")
+    async def _tokenizer_info() -> dict[str, Any]:
+        return TOKENIZER_INFO | {"model_max_length": limits.max_length_bytes}
+
+    @routes.post("/tokenize")
+    async def _tokenize(request: Request) -> Response:
+        body = await read_json_body(request, max_bytes=limits.max_body_bytes)
+        return _json(await asyncio.to_thread(_tokens, body, limits))
+
+    @routes.post("/detokenize")
+    async def _detokenize(request: Request) -> Response:
+        body = await read_json_body(request, max_bytes=limits.max_body_bytes)
+        return _json(await asyncio.to_thread(_text, body))
+
+    return routes
+
+
+def _tokens(body: bytes, limits: ServingLimits) -> bytes:
+    tokens = list(read_parameters(TokenizeRequest, body).prompt.encode())
+    values = {"count": len(tokens), "max_model_len": limits.max_length_bytes, "tokens": tokens}
+    return to_json(values)
+
+
+def _text(body: bytes) -> bytes:
+    data = bytes(read_parameters(DetokenizeRequest, body).tokens)
+    return to_json({"prompt": data.decode("utf-8", "replace")})
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
