@@ -65,6 +65,7 @@ class EvaByteLayout(Layout):
             "mixedp_attn": True,
             "auto_map": {
                 "AutoConfig": "configuration_evabyte.EvaByteConfig",
+                "AutoModel": "modeling_evabyte.EvaByteModel",
                 "AutoModelForCausalLM": "modeling_evabyte.EvaByteForCausalLM",
             },
         }

@@ -227,6 +227,8 @@ def _limits(card: Card, state: TrainingState | None) -> str:
         f"text longer than {card.exported.context} symbols was not seen in one piece in training",
         f"the literal spellings of special tokens (`{symbol_name(UNK)}` and its kin) in a text are "
         "read as those tokens; `split_special_tokens=True` reads them as text",
+        'for training, pad on the right (`tokenizer.padding_side = "right"`): with padding on the '
+        "left, the loss of transformers also asks for `<bos>` after padding",
         "what it writes may be invalid UTF-8, which the tokenizer shows as U+FFFD",
         "the licence of the training data is not known to the exporter",
     ]
@@ -242,9 +244,9 @@ def _limits_of_layout(card: Card) -> Iterator[str]:
         yield f"{heads} further prediction heads of the trained model are left out"
     if card.layout.code:
         yield (
-            "one document per row: packed contexts and `position_ids` are not taken, nor is "
-            "`output_attentions`; columns "
-            "that `attention_mask` leaves out are skipped, so that rows can be padded"
+            "one document per row: packed contexts and `position_ids` other than a row's own are "
+            "refused, as is `output_attentions`; columns that `attention_mask` leaves out are "
+            "skipped, so that rows can be padded"
         )
     elif card.exported.normalizes_by_format:
         yield (

@@ -17,7 +17,7 @@ class EvaByteConfig(PretrainedConfig):
     """Sizes of one model; the defaults are those of the published 6.5B checkpoint."""
 
     model_type = "evabyte"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012  Trainer adds lists to it
 
     vocab_size: int = _SPECIALS_AND_BYTES
     hidden_size: int = 4096

@@ -8,22 +8,35 @@ Windows and chunks count from a row's first symbol. Rows may therefore stand at 
 positions: columns that ``attention_mask`` leaves out, left padding for instance, are skipped, and
 a row gives what it gives alone. Feeding a whole prompt and feeding symbol by symbol is the same
 code; what is kept in between is ``EvaCache``, in memory ``O(W + N/C)``.
+
+Keywords that the framework hands to every model are taken; one that asks for something else than
+this model computes is refused by its name, and one that nobody here knows is warned of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.generation import GenerationMixin
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_evabyte import EvaByteConfig
 
-IGNORED_LABEL = -100
+logger = logging.get_logger(__name__)
+
+PACKING = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
+"""Keywords that say where one row's sequences begin."""
+LOSS_KEYWORDS = ("num_items_in_batch", "shift_labels")
+NOT_FOR_US = ("tokenizer", "assistant_tokenizer")
+"""What ``generate`` uses itself and hands on all the same."""
 
 
 def taken(values: Tensor, index: Tensor) -> Tensor:
@@ -205,6 +218,7 @@ class EvaByteAttention(nn.Module):
         super().__init__()
         width, heads = config.hidden_size, config.num_attention_heads
         self.heads = heads
+        self.window_size, self.chunk_size = config.window_size, config.chunk_size
         self.q_proj = nn.Linear(width, width, bias=False)
         self.k_proj = nn.Linear(width, width, bias=False)
         self.v_proj = nn.Linear(width, width, bias=False)
@@ -212,8 +226,12 @@ class EvaByteAttention(nn.Module):
         self.adaptive_mu_k = nn.Parameter(torch.zeros(1, heads, 1, 1, width // heads))
         self.adaptive_phi = nn.Parameter(torch.zeros(1, heads, 1, 1, width // heads))
 
-    def forward(self, x: Tensor, angles: Tensor, counts: Tensor, cache: EvaLayerCache) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: Tensor, counts: Tensor, cache: EvaLayerCache | None
+    ) -> Tensor:
         """``[B, N, width]`` of the new positions; ``counts [B]`` of them are real in each row."""
+        if cache is None:
+            cache = EvaLayerCache(self.window_size, self.chunk_size)
         x = x.to(self.q_proj.weight.dtype)
         query, key, value = (
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -239,7 +257,7 @@ class EvaByteMLP(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-class EvaByteDecoderLayer(nn.Module):
+class EvaByteDecoderLayer(GradientCheckpointingLayer):
     """One pre-norm block; the residual stream is float32."""
 
     def __init__(self, config: EvaByteConfig) -> None:
@@ -249,9 +267,15 @@ class EvaByteDecoderLayer(nn.Module):
         self.post_attention_layernorm = EvaByteRMSNorm(config)
         self.mlp = EvaByteMLP(config)
 
-    def forward(self, x: Tensor, angles: Tensor, counts: Tensor, cache: EvaLayerCache) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        angles: Tensor,
+        counts: Tensor,
+        past_key_values: EvaLayerCache | None = None,
+    ) -> Tensor:
         """Residual stream in, residual stream out, ``[B, N, width]`` float32."""
-        x = x + self.self_attn(self.input_layernorm(x), angles, counts, cache)
+        x = x + self.self_attn(self.input_layernorm(x), angles, counts, past_key_values)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -264,6 +288,7 @@ class EvaBytePreTrainedModel(PreTrainedModel):
     _no_split_modules = ["EvaByteDecoderLayer"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
     # Chunks of a complete window cannot be taken apart again, as assisted decoding would need.
     _is_stateful = True
 
@@ -279,6 +304,79 @@ class EvaBytePreTrainedModel(PreTrainedModel):
                 nn.init.normal_(vector, std=vector.shape[-1] ** -0.5)
 
 
+def _either(asked: bool | None, default: bool | None) -> bool:
+    return bool(default if asked is None else asked)
+
+
+def _first_positions(cache: EvaCache | None, embedded: Tensor) -> Tensor:
+    """The position of every row's next symbol, int64 ``[B]``."""
+    if cache is not None:
+        return cache.positions(len(embedded), embedded.device)
+    return torch.zeros(len(embedded), dtype=torch.int64, device=embedded.device)
+
+
+def _own_symbols_first(
+    embedded: Tensor, attention_mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``[B, N, width]`` with each row's own symbols in front, and their counts ``[B]``.
+
+    A row starts at offset 0 of its windows, wherever its padding is. The third value, ``[B, N]``,
+    says where each column went; None where all stay.
+    """
+    batch, count = embedded.shape[:2]
+    everything = embedded, torch.full((batch,), count, device=embedded.device), None
+    if attention_mask is None:
+        return everything
+    shape = tuple(attention_mask.shape)
+    if len(shape) != 2 or shape[0] != batch or shape[1] < count:
+        raise ValueError(
+            f"attention_mask: shape {shape}, expected ({batch}, at least {count}) of ones and zeros"
+        )
+    kept = attention_mask[:, -count:].to(embedded.device).bool()
+    if bool(kept.all()):
+        return everything
+    order = torch.argsort((~kept).int(), dim=1, stable=True)
+    return _in_columns(embedded, order), kept.sum(dim=1), order.argsort(dim=1)
+
+
+def _in_columns(states: Tensor, columns: Tensor | None) -> Tensor:
+    """``states [B, N, width]``, taken in this order ``[B, N]``; as they are where there is none."""
+    return states if columns is None else states.gather(1, columns[..., None].expand_as(states))
+
+
+def _require_understood(
+    keywords: Mapping[str, Any], first: Tensor, attention_mask: Tensor | None
+) -> None:
+    """Refuse a keyword that asks for another result than this model gives; warn of unknown ones."""
+    given = {name: value for name, value in keywords.items() if value is not None}
+    if given.pop("output_attentions", False):
+        raise ValueError("output_attentions: EvaByte does not keep its attention weights")
+    for name in PACKING:
+        if name in given:
+            raise ValueError(f"{name}: EvaByte has one sequence in a row; pad instead of packing")
+    if not given.pop("is_causal", True):
+        raise ValueError("is_causal: EvaByte sees no later symbols")
+    position_ids = given.pop("position_ids", None)
+    if position_ids is not None and not _counts_from(first, position_ids, attention_mask):
+        raise ValueError(
+            "position_ids: EvaByte counts a row's symbols itself, from 0, as attention_mask has "
+            "them; leave position_ids out, and pad instead of packing"
+        )
+    unknown = sorted(name for name in given if name not in NOT_FOR_US and given[name] is not False)
+    if unknown:
+        logger.warning_once(f"EvaByte does not use {', '.join(unknown)}")
+
+
+def _counts_from(first: Tensor, position_ids: Tensor, attention_mask: Tensor | None) -> bool:
+    """Whether these positions are the model's own, wherever a row has a symbol."""
+    position_ids = position_ids.to(first.device).expand(len(first), -1)
+    kept = torch.ones_like(position_ids)
+    if attention_mask is not None:
+        kept = attention_mask[:, -position_ids.shape[1] :].to(first.device).long()
+    own = first[:, None] + kept.cumsum(dim=1) - 1
+    return bool(((position_ids == own) | (kept == 0)).all())
+
+
 class EvaByteModel(EvaBytePreTrainedModel):
     """Embedding, blocks and final norm."""
 
@@ -291,40 +389,59 @@ class EvaByteModel(EvaBytePreTrainedModel):
         self.norm = EvaByteRMSNorm(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-        cache: EvaCache,
-        *,
-        keeps_states: bool = False,
-    ) -> tuple[Tensor, ...]:
-        """States ``[B, N, width]`` of the ``N`` new columns, float32: the last, normalized.
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: EvaCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        **keywords: Any,
+    ) -> BaseModelOutputWithPast:
+        """Normalized states ``[B, N, width]`` of the ``N`` new columns, float32.
 
-        With ``keeps_states``, before it what every layer was given: the embeddings first.
+        ``hidden_states``, if they are asked for, are what every layer is given, the embeddings
+        first, and the normalized states. The parameters are those of ``EvaByteForCausalLM``.
         """
-        batch, count = input_ids.shape
-        counts = torch.full((batch,), count, device=input_ids.device)
-        order = None
-        if attention_mask is not None:
-            kept = attention_mask[:, -count:].to(input_ids.device).bool()
-            counts = kept.sum(dim=1)
-            # Each row's own symbols first: a row starts at offset 0 of its windows.
-            order = torch.argsort((~kept).int(), dim=1, stable=True)
-            input_ids = input_ids.gather(1, order)
-        first = cache.positions(batch, input_ids.device)
-        angles = self._angles(first[:, None] + torch.arange(count, device=input_ids.device))
-        x, states = self.embed_tokens(input_ids).float(), []
-        for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
-            if keeps_states:
-                states.append(x)
-            x = layer(x, angles, counts, layer_cache)
-        cache.columns += count
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        embedded = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        cache = self._cache(past_key_values, use_cache)
+        first = _first_positions(cache, embedded)
+        x, counts, columns = _own_symbols_first(embedded.float(), attention_mask)
+        _require_understood(keywords, first, attention_mask)
+        angles = self._angles(first[:, None] + torch.arange(x.shape[1], device=x.device))
+        states = []
+        for index, layer in enumerate(self.layers):
+            states.append(x)
+            layer_cache = None if cache is None else cache.layers[index]
+            x = layer(x, angles, counts, past_key_values=layer_cache)
         states.append(self.norm(x))
-        if order is None:
-            return tuple(states)
-        columns = order.argsort(dim=1)[..., None]
-        return tuple(state.gather(1, columns.expand_as(state)) for state in states)
+        if cache is not None:
+            cache.columns += x.shape[1]
+        keeps_states = _either(output_hidden_states, self.config.output_hidden_states)
+        kept = states if keeps_states else states[-1:]
+        states = [_in_columns(state, columns) for state in kept]
+        return BaseModelOutputWithPast(
+            last_hidden_state=states[-1],
+            past_key_values=cache,  # type: ignore[arg-type]  # a cache of our own kind
+            hidden_states=tuple(states) if keeps_states else None,
+        )
+
+    def _cache(self, given: EvaCache | None, use_cache: bool | None) -> EvaCache | None:
+        """What layers write to; None where nothing is to be kept after this call."""
+        if given is not None and not isinstance(given, EvaCache):
+            kind = type(given).__name__
+            raise ValueError(f"past_key_values: EvaByte takes its own EvaCache, not a {kind}")
+        # Layers that are computed a second time must not write a second time.
+        recomputes = self.training and any(layer.gradient_checkpointing for layer in self.layers)
+        if recomputes and given is not None:
+            raise ValueError("past_key_values: not together with gradient checkpointing")
+        if recomputes or not (given or _either(use_cache, self.config.use_cache)):
+            return None
+        return given or EvaCache(self.config)
 
     def _angles(self, positions: Tensor) -> Tensor:
         width = self.config.hidden_size // self.config.num_attention_heads
@@ -340,13 +457,15 @@ class EvaByteOutput(ModelOutput):
     ``logits`` are ``[B, N, V]`` of head 0, or ``[B, N, heads, V]``; ``raw_logits``
     ``[B, N, raw heads, raw vocabulary]`` of the heads over bytes alone, if they were asked for.
     ``hidden_states``, if they were asked for, are ``[B, N, width]`` each: the embeddings, what
-    every layer but the last gives, and the normalized states that the heads read.
+    every layer but the last gives, and the normalized states that the heads read. ``attentions``
+    is there for programs that look for it, and always None.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     past_key_values: EvaCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    attentions: None = None
     raw_logits: Tensor | None = None
 
 
@@ -370,70 +489,121 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         past_key_values: EvaCache | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        logits_to_keep: int = 0,
+        logits_to_keep: int | Tensor = 0,
         return_all_pred_logits: bool = False,
         output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
+        inputs_embeds: Tensor | None = None,
+        **keywords: Any,
     ) -> EvaByteOutput:
         """Logits ``[B, N, V]`` of head 0.
 
         Args:
             input_ids: ``[B, N]``; with a cache, the new columns alone.
             attention_mask: ``[B, at least N]``; its last ``N`` columns say which are symbols.
+            past_key_values: what an earlier call gave; it goes on from there.
             labels: as ``input_ids``; -100 where nothing counts.
-            logits_to_keep: only the last so many columns; 0 keeps all.
+            use_cache: give ``past_key_values``.
+            logits_to_keep: only the last so many columns, 0 keeps all; or the columns to keep.
             return_all_pred_logits: give ``[B, N, heads, V]``, and ``raw_logits`` where there are
                 raw heads.
             output_hidden_states: give the states of all layers too.
-            output_attentions: refused.
+            inputs_embeds: ``[B, N, width]`` in the place of ``input_ids``.
+            keywords: what the framework hands to every model. ``num_items_in_batch`` and
+                ``shift_labels`` are for the loss (not named above: ``Trainer`` would take the
+                latter for labels that every data set has); what asks for another result, as
+                ``output_attentions`` and packed rows do, is refused.
         """
-        if output_attentions:
-            raise ValueError("output_attentions: EvaByte does not keep its attention weights")
-        cache = EvaCache(self.config) if past_key_values is None else past_key_values
-        keeps_states = self.config.output_hidden_states
-        if output_hidden_states is not None:
-            keeps_states = output_hidden_states
-        states = self.model(input_ids, attention_mask, cache, keeps_states=keeps_states)
-        hidden = states[-1][:, -logits_to_keep:]
+        before = input_ids if self._normalizes_by_format() else None
+        if input_ids is None and self._normalizes_by_format():
+            raise ValueError(
+                "inputs_embeds: this model's logits depend on the symbols before; give input_ids"
+            )
+        for_loss = {name: keywords.pop(name, None) for name in LOSS_KEYWORDS}
+        output = self.model(
+            input_ids,
+            attention_mask,
+            past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            **keywords,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        hidden = output.last_hidden_state[:, kept]
         heads = self.config.num_pred_heads if return_all_pred_logits else 1
-        logits = self._logits(hidden, input_ids[:, -logits_to_keep:], heads)
-        raw_logits = None
-        if return_all_pred_logits and self.config.apply_raw_multibyte_lm_head:
-            flat = self.raw_multibyte_lm_head(hidden.to(self.lm_head.weight.dtype)).float()
-            raw_logits = flat.unflatten(-1, (-1, self.config.raw_vocab_size))
-        keeps_cache = self.config.use_cache if use_cache is None else use_cache
+        logits = self._logits(hidden, None if before is None else before[:, kept], heads)
+        loss = None
+        if labels is not None or for_loss["shift_labels"] is not None:
+            loss = self.loss_function(
+                logits[:, :, 0], labels, vocab_size=self.config.vocab_size, **for_loss
+            )
         return EvaByteOutput(
-            loss=None if labels is None else _loss(logits[:, :, 0], labels),
+            loss=loss,
             logits=logits if return_all_pred_logits else logits[:, :, 0],
-            past_key_values=cache if keeps_cache else None,
-            hidden_states=states if keeps_states else None,
-            raw_logits=raw_logits,
+            past_key_values=output.past_key_values,
+            hidden_states=output.hidden_states,
+            raw_logits=self._raw_logits(hidden) if return_all_pred_logits else None,
         )
 
-    def _logits(self, hidden: Tensor, input_ids: Tensor, heads: int) -> Tensor:
-        """``[B, N, heads, V]`` float32 of the first ``heads`` heads."""
+    def _raw_logits(self, hidden: Tensor) -> Tensor | None:
+        """``[B, N, raw heads, raw vocabulary]``; None where there are no raw heads."""
+        if not self.config.apply_raw_multibyte_lm_head:
+            return None
+        flat = self.raw_multibyte_lm_head(hidden.to(self.lm_head.weight.dtype)).float()
+        return flat.unflatten(-1, (-1, self.config.raw_vocab_size))
+
+    def _get_resized_lm_head(
+        self,
+        old_lm_head: nn.Linear,
+        new_num_tokens: int | None = None,
+        transposed: bool = False,
+        mean_resizing: bool = True,
+    ) -> nn.Linear:
+        """Every head's own rows get the new size; the framework knows one head alone."""
+        if new_num_tokens is None:
+            return old_lm_head
+        heads = []
+        for rows in old_lm_head.weight.detach().chunk(self.config.num_pred_heads):
+            head = nn.Linear(rows.shape[1], rows.shape[0], bias=False, device="meta")
+            head.weight = nn.Parameter(rows)
+            heads.append(
+                super()._get_resized_lm_head(head, new_num_tokens, transposed, mean_resizing)
+            )
+        resized = heads[0]
+        resized.weight = nn.Parameter(torch.cat([head.weight.detach() for head in heads]))
+        resized.out_features = len(resized.weight)
+        return resized
+
+    def _logits(self, hidden: Tensor, before: Tensor | None, heads: int) -> Tensor:
+        """``[B, N, heads, V]`` float32 of the first ``heads`` heads.
+
+        ``before [B, N]`` are the symbols that logits are masked after; None masks nothing.
+        """
         weight = self.lm_head.weight[: heads * self.config.vocab_size]
         logits = F.linear(hidden.to(weight.dtype), weight).float().unflatten(-1, (heads, -1))
-        forbidden = self._forbidden(input_ids)
-        if forbidden is not None:
-            logits = logits.masked_fill(forbidden[:, :, None], -torch.inf)
+        if before is not None:
+            logits = logits.masked_fill(self._forbidden(before)[:, :, None], -torch.inf)
         return logits
 
-    def _forbidden(self, input_ids: Tensor) -> Tensor | None:
+    def _normalizes_by_format(self) -> bool:
+        """Whether a position is normalized over what can follow it only."""
+        facts = self.config.proxylm
+        return facts is not None and facts["softmax"] == "by_format"
+
+    def _forbidden(self, input_ids: Tensor) -> Tensor:
         """Boolean ``[B, N, V]``: symbols that cannot follow, given the symbol before them.
 
-        None where every symbol has its trained probability. A model normalized by format has
-        specials alone after specials, with bytes inside raw text, with compressed symbols inside
-        compressed text.
+        A model normalized by format has specials alone after specials, with bytes inside raw text,
+        with compressed symbols inside compressed text.
         """
         facts = self.config.proxylm
-        if facts is None or facts["softmax"] != "by_format":
-            return None
+        assert facts is not None
         symbols, before = facts["symbols"], input_ids[..., None]
         first_byte, first_compressed = symbols["first_byte"], symbols["first_compressed"]
         following = torch.arange(self.config.vocab_size, device=input_ids.device)
@@ -444,9 +614,3 @@ class EvaByteForCausalLM(EvaBytePreTrainedModel, GenerationMixin):
         )
         after_compressed = (before == symbols["compressed_open"]) | (before >= first_compressed)
         return (is_byte & ~after_raw) | (is_compressed & ~after_compressed)
-
-
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the next symbol, nats; ``logits [B, N, V]``."""
-    targets = labels[:, 1:].to(logits.device).flatten()
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets, ignore_index=IGNORED_LABEL)
