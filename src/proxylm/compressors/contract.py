@@ -30,6 +30,10 @@ ANCHOR_SPACING = 64
 """Anchors are kept about every this many symbols: enough to cut pieces, cheap to store."""
 
 
+MEMORY_PER_BYTE = 60
+"""What a compressor may take for each byte of a document: a gibibyte for one of 16 MiB."""
+
+
 def no_anchors() -> NDArray[np.uint32]:
     """The anchors of a view that cannot be cut inside a document: shape ``[0, 2]``."""
     return np.empty((0, 2), dtype=np.uint32)
@@ -134,6 +138,13 @@ class Compressor(ABC):
             return as_symbols(symbols, self.symbol_count)
         except ValueError as error:
             raise DataError(f"{self.kind}: {name}: {error}") from None
+
+    def memory_for(self, num_bytes: int) -> int:
+        """Bytes of memory that encoding one document of ``num_bytes`` takes, at most.
+
+        ``prepare`` starts as many workers as the machine has room for by this.
+        """
+        return MEMORY_PER_BYTE * num_bytes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -80,6 +80,7 @@ class TokenCode:
         longest = int(self.lengths.max())
         padded = b"".join(word.ljust(longest, b"\0") for word in words)
         self._table = np.frombuffer(padded, dtype=np.uint8).reshape(len(words), longest)
+        self._is_used = np.arange(longest) < self.lengths[:, None]
 
     @property
     def is_uniform(self) -> bool:
@@ -91,8 +92,7 @@ class TokenCode:
         rows = self._table[tokens]
         if self.is_uniform:
             return rows.reshape(-1)
-        kept = np.arange(rows.shape[1]) < self.lengths[tokens][:, None]
-        return rows[kept]
+        return rows[self._is_used[tokens]]
 
     def read(self, data: bytes) -> NDArray[np.uint32]:
         """The tokens that bytes stand for.
@@ -216,7 +216,8 @@ class TokenBytesCompressor(Compressor):
         except ValueError as error:
             raise UsageError(f"token-bytes: frequencies: {error}") from None
         self._code = self._build_code()
-        self._token_num_bytes = np.array([len(token) for token in tokenizer.token_bytes])
+        lengths = [len(token) for token in tokenizer.token_bytes]
+        self._token_num_bytes = np.array(lengths, dtype=np.int32)
         if settings.double_byte and not (self._code.is_uniform and self._code.lengths[0] == 2):
             raise UsageError(
                 "token-bytes: double_byte needs encoding fixed or gray and 257 to 65536 tokens; "
@@ -266,6 +267,10 @@ class TokenBytesCompressor(Compressor):
             frequencies = _load_frequencies(folder / FREQUENCIES_FILE, tokenizer.symbol_count)
         return cls(tokenizer, checked, frequencies)
 
+    def memory_for(self, num_bytes: int) -> int:
+        """As the tokenizer's."""
+        return self._tokenizer.memory_for(num_bytes)
+
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """The code words of each document's tokens; anchors at token ends."""
         return [
@@ -283,7 +288,9 @@ class TokenBytesCompressor(Compressor):
         if self._code.is_uniform:
             anchors = anchors_of_tokens(num_bytes, self._symbols_per_token)
         else:
-            anchors = anchors_of_uneven_tokens(num_bytes, self._code.lengths[tokens])
+            anchors = anchors_of_uneven_tokens(
+                num_bytes, self._code.lengths.astype(np.int32)[tokens]
+            )
         return CompressedView(symbols=symbols.astype(np.uint32), anchors=anchors)
 
     @property

@@ -87,8 +87,12 @@ def _shifts(bits: int) -> NDArray[np.uint8]:
 
 
 def _divide_bytes(data: NDArray[np.uint8], bits: int) -> NDArray[np.uint32]:
-    units = (data[:, None] >> _shifts(bits)) & np.uint8((1 << bits) - 1)
-    return units.reshape(-1).astype(np.uint32)
+    # Column by column: bits of 16 MiB are half a gibibyte, and no second array as large.
+    shifts = _shifts(bits)
+    units = np.empty((len(data), len(shifts)), dtype=np.uint32)
+    for column, shift in enumerate(shifts):
+        units[:, column] = (data >> shift) & np.uint8((1 << bits) - 1)
+    return units.reshape(-1)
 
 
 def _join_pairs(data: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -8,8 +8,10 @@ normalizer that drops something, an unknown token) is refused rather than change
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
-from proxylm.compressors.tokenizer.engines import choose_engine
+from proxylm.compressors.tokenizer.cuts import safe_cuts
+from proxylm.compressors.tokenizer.engines import LIBRARY_MEMORY_PER_BYTE, LONG_TEXT, choose_engine
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 from proxylm.errors import DamagedFileError, DataError
+from proxylm.symbols import BYTE_COUNT
 
 TOKENIZER_FILE = "tokenizer.json"
 INVALID_BYTES = re.compile("[\udc80-\udcff]+")
@@ -53,10 +57,10 @@ class TokenizerCompressor(Compressor):
         self._file = file
         self._specification = TokenizerSpecification.parse(file, origin)
         self._choice = choose_engine(self._specification)
-        self.token_bytes: list[bytes] = self._specification.token_bytes()
+        self._cuts = safe_cuts(self._specification)
+        self.token_bytes: list[bytes] = self._choice.vocabulary.token_bytes
         self.symbol_count = len(self.token_bytes)
-        self._num_bytes = np.array([len(token) for token in self.token_bytes], dtype=np.int64)
-        self._loses_nothing = self._specification.loses_nothing()
+        self._num_bytes = np.array([len(token) for token in self.token_bytes], dtype=np.int32)
         self._prefix = self._find_prefix()
 
     @classmethod
@@ -90,53 +94,83 @@ class TokenizerCompressor(Compressor):
         (folder / TOKENIZER_FILE).write_bytes(self._file)
 
     def describe(self) -> dict[str, Any]:
-        """Adds the engine that runs and why the faster one does not."""
-        engine = {"engine": self._choice.engine.name, "engine_reason": self._choice.reason}
-        return super().describe() | engine
+        """Adds the engine that runs, why the faster one does not, and ids unlike the file's."""
+        return super().describe() | {
+            "engine": self._choice.engine.name,
+            "engine_reason": self._choice.reason,
+            "renumbered_tokens": self._choice.vocabulary.renumbered,
+        }
+
+    def memory_for(self, num_bytes: int) -> int:
+        """As all, but for a tokenizer whose texts nobody may cut."""
+        if self._cuts is None:
+            return LIBRARY_MEMORY_PER_BYTE * num_bytes
+        return super().memory_for(num_bytes)
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Token ids of each document, with anchors at token ends."""
-        cut = [_cut_at_invalid_bytes(raw) for raw in documents]
-        texts = [piece for pieces in cut for piece in pieces if isinstance(piece, str)]
-        encoded = iter(self._choice.engine.encode(texts))
-        views: list[CompressedView | CannotCompress] = []
-        for raw, pieces in zip(documents, cut, strict=True):
-            parts = [
-                next(encoded) if isinstance(piece, str) else self._tokens_of_bytes(piece)
-                for piece in pieces
-            ]
-            views.append(self._view(raw, parts))
+        pieces = (
+            (number, piece) for number, raw in enumerate(documents) for piece in self._cut(raw)
+        )
+        parts: list[list[NDArray[np.uint32]]] = [[] for _ in documents]
+        for group in _grouped(pieces):
+            for number, tokens in groupby(self._encode_group(group), key=itemgetter(0)):
+                parts[number].append(np.concatenate([one for _, one in tokens]))
+        views = []
+        for raw, own in zip(documents, parts, strict=True):
+            symbols = np.concatenate((*own, _NOTHING))
+            own.clear()
+            views.append(self._view(raw, symbols))
         return views
 
-    def _view(
-        self, raw: bytes, parts: list[NDArray[np.uint32] | None]
-    ) -> CompressedView | CannotCompress:
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
+    def _cut(self, raw: bytes) -> Iterator[str | bytes]:
+        """A document as stretches of valid text and the runs of bytes between them, in order."""
+        for piece in _cut_at_invalid_bytes(raw):
+            if isinstance(piece, str) and self._cuts is not None:
+                yield from self._cuts.stretches(piece)
+            else:
+                yield piece
+
+    def _encode_group(
+        self, group: Sequence[tuple[int, str | bytes]]
+    ) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+        """The tokens of each piece; what occurs twice (in binary data, often) is encoded once."""
+        pieces = dict.fromkeys(piece for _, piece in group)
+        texts = [piece for piece in pieces if isinstance(piece, str)]
+        tokens: dict[str | bytes, NDArray[np.uint32]] = {
+            piece: self._tokens_of_bytes(piece) for piece in pieces if isinstance(piece, bytes)
+        }
+        tokens |= zip(texts, self._choice.engine.encode(texts), strict=True)
+        for number, piece in group:
+            yield number, tokens[piece]
+
+    def _view(self, raw: bytes, symbols: NDArray[np.uint32]) -> CompressedView | CannotCompress:
+        if symbols.size and symbols.max() == _NO_TOKEN:
             return CannotCompress(reason=NO_BYTE_TOKENS, detail="it is not valid UTF-8")
-        symbols = known[0] if len(known) == 1 else np.concatenate((*known, _NOTHING))
-        num_bytes = self._num_bytes[symbols]
-        if not self._is_exact(raw, symbols, num_bytes):
+        if not self._spells(symbols, raw):
             return CannotCompress(reason=NOT_EXACT, detail="its tokens spell other bytes")
+        num_bytes = self._num_bytes[symbols]
         if self._prefix and len(num_bytes):
             num_bytes[0] -= len(self._prefix)
         return CompressedView(symbols=symbols, anchors=anchors_of_tokens(num_bytes, 1))
 
-    def _is_exact(
-        self, raw: bytes, symbols: NDArray[np.uint32], num_bytes: NDArray[np.int64]
-    ) -> bool:
-        if self._loses_nothing:
-            return int(num_bytes.sum()) == len(raw)
-        return self._spell(symbols) == (self._prefix + raw if raw else raw)
+    def _spells(self, symbols: NDArray[np.uint32], raw: bytes) -> bool:
+        """Whether the tokens are the document's, byte for byte."""
+        expected = self._prefix + raw if raw else raw
+        position = 0
+        for spelled in self._spelled_in_blocks(symbols):
+            if not expected.startswith(spelled, position):
+                return False
+            position += len(spelled)
+        return position == len(expected)
 
-    def _tokens_of_bytes(self, data: bytes) -> NDArray[np.uint32] | None:
-        tokens = self._byte_tokens[np.frombuffer(data, dtype=np.uint8)]
-        return None if (tokens < 0).any() else tokens.astype(np.uint32)
+    def _tokens_of_bytes(self, data: bytes) -> NDArray[np.uint32]:
+        return self._byte_tokens[np.frombuffer(data, dtype=np.uint8)]
 
     @cached_property
-    def _byte_tokens(self) -> NDArray[np.int64]:
-        """int64 ``[256]``: the token of each single byte, -1 where there is none."""
-        tokens = np.full(256, -1, dtype=np.int64)
+    def _byte_tokens(self) -> NDArray[np.uint32]:
+        """uint32 ``[256]``: the token of each single byte, ``_NO_TOKEN`` where there is none."""
+        tokens = np.full(BYTE_COUNT, _NO_TOKEN, dtype=np.uint32)
         for index in range(self.symbol_count - 1, -1, -1):
             if self._num_bytes[index] == 1:
                 tokens[self.token_bytes[index][0]] = index
@@ -144,13 +178,16 @@ class TokenizerCompressor(Compressor):
 
     def _find_prefix(self) -> bytes:
         """The space that some tokenizers put before every text; part of no document."""
-        if self._loses_nothing:
-            return b""
         (ids,) = self._choice.engine.encode(["x"])
         return b" " if self._spell(ids) == b" x" else b""
 
     def _spell(self, symbols: NDArray[np.uint32]) -> bytes:
-        return b"".join(map(self.token_bytes.__getitem__, symbols.tolist()))
+        return b"".join(self._spelled_in_blocks(symbols))
+
+    def _spelled_in_blocks(self, symbols: NDArray[np.uint32]) -> Iterator[bytes]:
+        for start in range(0, len(symbols), _BLOCK):
+            ids = symbols[start : start + _BLOCK].tolist()
+            yield b"".join(map(self.token_bytes.__getitem__, ids))
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """The bytes that each sequence of token ids spells."""
@@ -169,23 +206,39 @@ def _rebuilt(compressor_class: type[TokenizerCompressor], file: bytes) -> Tokeni
 
 
 _NOTHING = np.empty(0, dtype=np.uint32)
+_NO_TOKEN = np.uint32(0xFFFFFFFF)
+_GROUP_SIZE = LONG_TEXT
+"""Characters of the pieces that an engine gets in one call, with ``_PIECE_COST`` for each piece."""
+_PIECE_COST = 4
+_BLOCK = 1 << 16
+"""Tokens that are spelled at once: as Python objects they take ten times their memory."""
 
 
-def _cut_at_invalid_bytes(raw: bytes) -> list[str | bytes]:
+def _cut_at_invalid_bytes(raw: bytes) -> Iterator[str | bytes]:
     """A document as valid texts and the runs of bytes between them, in order."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return _cut_escaped(raw.decode(errors="surrogateescape"))
-    return [text] if text else []
-
-
-def _cut_escaped(escaped: str) -> list[str | bytes]:
-    pieces: list[str | bytes] = []
+        text = raw.decode(errors="surrogateescape")
     start = 0
-    for run in INVALID_BYTES.finditer(escaped):
+    for run in INVALID_BYTES.finditer(text):
         if run.start() > start:
-            pieces.append(escaped[start : run.start()])
-        pieces.append(run[0].encode(errors="surrogateescape"))
+            yield text[start : run.start()]
+        yield run[0].encode(errors="surrogateescape")
         start = run.end()
-    return [*pieces, escaped[start:]] if start < len(escaped) else pieces
+    if start < len(text):
+        yield text[start:]
+
+
+def _grouped(pieces: Iterable[tuple[int, str | bytes]]) -> Iterator[list[tuple[int, str | bytes]]]:
+    """Pieces in groups of bounded size, for few calls to an engine and little memory."""
+    group: list[tuple[int, str | bytes]] = []
+    size = 0
+    for piece in pieces:
+        group.append(piece)
+        size += len(piece[1]) + _PIECE_COST
+        if size >= _GROUP_SIZE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -33,14 +33,16 @@ from typing import Any, Protocol
 import numpy as np
 import tiktoken
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import PreTokenizedString, Regex, Tokenizer
 from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Split
 
 from proxylm.compressors.tokenizer.specification import (
     ALPHABET,
     TokenizerSpecification,
     components,
 )
+from proxylm.compressors.tokenizer.vocabulary import Vocabulary
 from proxylm.errors import DamagedFileError, one_line
 
 BYTE_LEVEL_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -70,6 +72,20 @@ PROBE = (
 )
 
 
+ANYTHING = r"[\s\S]"
+LIBRARY_MEMORY_PER_BYTE = 250
+"""What the library takes for each byte of one text: 110 (words) to 230 (one sign a token)."""
+LONG_TEXT = 1 << 17
+"""Characters of a text beyond which that counts: such a text is cut, where it can be."""
+
+NEIGHBOUR_FLAGS = ("single_word", "lstrip", "rstrip")
+"""Of added tokens: whether they are matched depends on what stands beside them."""
+
+
+class NotProvedError(Exception):
+    """Something might give other ids than the library; the message says why."""
+
+
 class Engine(Protocol):
     """Turns valid texts into token ids."""
 
@@ -83,8 +99,12 @@ class Engine(Protocol):
 class LibraryEngine:
     """The tokenizer library's fastest call; special tokens in the text stay text.
 
+    Attributes:
+        vocabulary: the tokens by id, as loaded.
+
     Raises:
-        DamagedFileError: the library cannot read the tokenizer; names its origin.
+        DamagedFileError: the library cannot read the tokenizer, or reads it otherwise than the
+            file says; names its origin.
     """
 
     name = "tokenizers"
@@ -96,6 +116,7 @@ class LibraryEngine:
             message = f"{specification.origin}: not a tokenizer ({one_line(error)})"
             raise DamagedFileError(message) from None
         self._tokenizer.encode_special_tokens = True
+        self.vocabulary = Vocabulary.of(specification, self._tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """One call for all texts; the library spreads it over its own threads."""
@@ -107,22 +128,37 @@ class RankEngine:
     """The same merges in tiktoken; texts it is not proved for go to the library.
 
     Args:
-        encoding: merges in order of rank, and the pattern.
+        ranks: bytes of the tokens -> rank.
+        pattern: what cuts a text into words.
         ids: uint32, rank -> id, or None where they are equal.
-        matched: added tokens that the library matches in the text.
+        matched: added tokens that the library matches in the text, ranked behind the others.
         library: for texts with characters that are not in Unicode 3.2.
+
+    Raises:
+        ValueError: tiktoken refuses ranks or pattern.
     """
 
     name = "tiktoken"
 
     def __init__(
         self,
-        encoding: tiktoken.Encoding,
+        ranks: dict[bytes, int],
+        pattern: str,
         ids: NDArray[np.uint32] | None,
-        matched: frozenset[str],
+        matched: Sequence[str],
         library: LibraryEngine,
     ) -> None:
-        self._core = encoding._core_bpe
+        special = {token: len(ranks) + number for number, token in enumerate(matched)}
+        special[NEVER_MATCHED] = len(ranks) + len(matched)
+        # The library keeps what no match covers as a piece; tiktoken would drop it.
+        total = rf"{pattern}|(?:(?!{pattern}){ANYTHING})+"
+        self._core = tiktoken.Encoding(
+            "proxylm", pat_str=total, mergeable_ranks=ranks, special_tokens=special
+        )._core_bpe
+        self._word_core = tiktoken.Encoding(
+            "proxylm", pat_str=rf"{ANYTHING}+", mergeable_ranks=ranks, special_tokens=special
+        )._core_bpe
+        self._words = Split(Regex(pattern), "isolated")
         self._ids = ids
         self._matched = set(matched)
         self._library = library
@@ -132,13 +168,25 @@ class RankEngine:
         return [self._encode_one(text) for text in texts]
 
     def _encode_one(self, text: str) -> NDArray[np.uint32]:
-        if not text.isascii() and _newer_characters().search(text):
-            return self._library.encode([text])[0]
-        try:
-            buffer = self._core.encode_to_tiktoken_buffer(text, self._matched)
-        except ValueError:
-            # Its regular expressions give up on very long runs (a million spaces).
-            return self._library.encode([text])[0]
+        if text.isascii() or not _newer_characters().search(text):
+            try:
+                return self._ids_of(self._core.encode_to_tiktoken_buffer(text, self._matched))
+            except ValueError:
+                pass  # Its regular expressions give up on very long runs (a million spaces).
+        if len(text) > LONG_TEXT and not any(token in text for token in self._matched):
+            return self._encode_words(text)
+        return self._library.encode([text])[0]
+
+    def _encode_words(self, text: str) -> NDArray[np.uint32]:
+        """Cut by the library, merged here: a quarter of the memory."""
+        cut = PreTokenizedString(text)
+        self._words.pre_tokenize(cut)
+        words = [word for word, *_ in cut.get_splits("original", "byte")]  # others take more
+        del cut
+        encode = self._word_core.encode_to_tiktoken_buffer
+        return np.concatenate([self._ids_of(encode(word, set())) for word in words])
+
+    def _ids_of(self, buffer: bytes) -> NDArray[np.uint32]:
         ranks = np.frombuffer(buffer, dtype=np.uint32)
         return ranks if self._ids is None else self._ids[ranks]
 
@@ -161,14 +209,11 @@ def _newer_characters() -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine that runs, and why not the faster one (empty if it is)."""
+    """The engine that runs, its tokens, and why not the faster one (empty if it is)."""
 
     engine: Engine
+    vocabulary: Vocabulary
     reason: str = ""
-
-
-class _NotProvedError(Exception):
-    """The faster engine might give other ids; the message says why."""
 
 
 def choose_engine(specification: TokenizerSpecification) -> EngineChoice:
@@ -176,39 +221,37 @@ def choose_engine(specification: TokenizerSpecification) -> EngineChoice:
     library = LibraryEngine(specification)
     try:
         engine = _rank_engine(specification, library)
-    except _NotProvedError as error:
-        return EngineChoice(library, str(error))
-    if not np.array_equal(engine.encode([PROBE])[0], library.encode([PROBE])[0]):
-        return EngineChoice(library, "the probe text gets other ids")
-    return EngineChoice(engine)
+    except NotProvedError as error:
+        return EngineChoice(library, library.vocabulary, str(error))
+    probes = [PROBE, "".join(f"x{content}y " for content in library.vocabulary.added)]
+    for fast, plain in zip(engine.encode(probes), library.encode(probes), strict=True):
+        if not np.array_equal(fast, plain):
+            return EngineChoice(library, library.vocabulary, "the probe text gets other ids")
+    return EngineChoice(engine, library.vocabulary)
 
 
 def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) -> RankEngine:
     pattern = pattern_for_both(specification)
-    matched = _matched_tokens(specification)
+    matched = _matched_tokens(specification, library.vocabulary.added)
     ids_by_rank = _ids_by_rank(specification)
-    bytes_of = specification.token_bytes()
-    try:
-        encoding = tiktoken.Encoding(
-            "proxylm",
-            pat_str=pattern,
-            mergeable_ranks={bytes_of[index]: rank for rank, index in enumerate(ids_by_rank)},
-            special_tokens={
-                token: len(ids_by_rank) + number
-                for number, token in enumerate((*matched, NEVER_MATCHED))
-            },
-        )
-    except ValueError as error:
-        raise _NotProvedError(f"tiktoken refuses it ({one_line(error)})") from None
+    bytes_of = library.vocabulary.token_bytes
     ids = np.array((*ids_by_rank, *matched.values()), dtype=np.uint32)
     equal = np.array_equal(ids, np.arange(len(ids)))
-    return RankEngine(encoding, None if equal else ids, frozenset(matched), library)
+    ranks = {bytes_of[index]: rank for rank, index in enumerate(ids_by_rank)}
+    try:
+        return RankEngine(ranks, pattern, None if equal else ids, [*matched], library)
+    except ValueError as error:
+        raise NotProvedError(f"tiktoken refuses it ({one_line(error)})") from None
 
 
 def pattern_for_both(specification: TokenizerSpecification) -> str:
-    """The regular expression that cuts the text, for an engine that encodes matches only."""
+    """The regular expression that cuts the text, if it means the same to both engines.
+
+    Raises:
+        NotProvedError: it may not, or the text is not only cut.
+    """
     if any(part["type"] != "Sequence" for part in components(specification.data.get("normalizer"))):
-        raise _NotProvedError("it normalizes the text")
+        raise NotProvedError("it normalizes the text")
     parts = [
         part
         for part in components(specification.data.get("pre_tokenizer"))
@@ -216,21 +259,20 @@ def pattern_for_both(specification: TokenizerSpecification) -> str:
     ]
     *splits, last = parts or [{"type": "nothing"}]
     if last["type"] != "ByteLevel" or last.get("add_prefix_space") or len(splits) > 1:
-        raise _NotProvedError("its pre-tokenizer is not one split and byte-level")
+        raise NotProvedError("its pre-tokenizer is not one split and byte-level")
     if bool(splits) == bool(last.get("use_regex", True)):
-        raise _NotProvedError("its pre-tokenizer cuts twice, or not at all")
+        raise NotProvedError("its pre-tokenizer cuts twice, or not at all")
     pattern = _split_pattern(splits[0]) if splits else BYTE_LEVEL_PATTERN
     if not SAME_IN_BOTH.fullmatch(pattern):
-        raise _NotProvedError("its pattern may mean something else to another engine")
-    # The library keeps what no match covers as a piece; tiktoken would drop it.
-    return rf"{pattern}|(?:(?!{pattern})[\s\S])+"
+        raise NotProvedError("its pattern may mean something else to another engine")
+    return pattern
 
 
 def _split_pattern(split: dict[str, Any]) -> str:
     isolated = split.get("behavior") == "Isolated" and not split.get("invert")
     pattern = split.get("pattern", {}).get("Regex")
     if split["type"] != "Split" or not isolated or not pattern:
-        raise _NotProvedError("its pre-tokenizer is not a plain split by a pattern")
+        raise NotProvedError("its pre-tokenizer is not a plain split by a pattern")
     return pattern
 
 
@@ -238,19 +280,19 @@ def _ids_by_rank(specification: TokenizerSpecification) -> list[int]:
     """Ids in the order in which tokens come into being: 256 bytes, then the merges' tokens."""
     model = specification.model
     if model.get("type") != "BPE":
-        raise _NotProvedError("it is not BPE")
+        raise NotProvedError("it is not BPE")
     affixes = ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
     if any(model.get(affix) for affix in affixes):
-        raise _NotProvedError("its model is not plain byte-level BPE")
+        raise NotProvedError("its model is not plain byte-level BPE")
     vocabulary = model["vocab"]
     if not ALPHABET.keys() <= vocabulary.keys():
-        raise _NotProvedError("it lacks byte tokens")
+        raise NotProvedError("it lacks byte tokens")
     order = dict.fromkeys(sorted(ALPHABET, key=ALPHABET.__getitem__))
     newest = ""
     for left, right in map(_merge_parts, model["merges"]):
         token = left + right
         if left not in order or right not in order or (token in order and token != newest):
-            raise _NotProvedError("its merges are not in order")
+            raise NotProvedError("its merges are not in order")
         order[token] = None
         newest = token
     _check_tokens_encode_to_themselves(model, order)
@@ -264,27 +306,26 @@ def _merge_parts(merge: str | list[str]) -> tuple[str, str]:
 
 def _check_tokens_encode_to_themselves(model: dict[str, Any], order: dict[str, None]) -> None:
     if not ALPHABET.keys() >= set("".join(order)):
-        raise _NotProvedError("a token is not written in the byte alphabet")
+        raise NotProvedError("a token is not written in the byte alphabet")
     merges = [_merge_parts(merge) for merge in model["merges"]]
     bare = BPE(vocab=model["vocab"], merges=merges)
     for token in order:
         pieces = bare.tokenize(token)
         if len(pieces) != 1 or pieces[0].id != model["vocab"][token]:
-            raise _NotProvedError("a token does not encode to itself")
+            raise NotProvedError("a token does not encode to itself")
     others = model["vocab"].keys() - order.keys()
     if model.get("ignore_merges") and others:
-        raise _NotProvedError("it has tokens without merges")
+        raise NotProvedError("it has tokens without merges")
 
 
-def _matched_tokens(specification: TokenizerSpecification) -> dict[str, int]:
-    """Added tokens that are matched in text: content -> id."""
+def _matched_tokens(specification: TokenizerSpecification, ids: dict[str, int]) -> dict[str, int]:
+    """Added tokens that are matched in text: content -> id as loaded."""
     added = [token for token in specification.added_tokens if not token["special"]]
-    flags = ("single_word", "lstrip", "rstrip")
-    if any(token.get(flag) for token in added for flag in flags):
-        raise _NotProvedError("an added token depends on what stands beside it")
-    matched = {token["content"]: token["id"] for token in added}
+    if any(token[flag] for token in added for flag in NEIGHBOUR_FLAGS):
+        raise NotProvedError("an added token depends on what stands beside it")
+    matched = {token["content"]: ids[token["content"]] for token in added}
     if _can_overlap(matched.keys()):
-        raise _NotProvedError("its added tokens can overlap")
+        raise NotProvedError("its added tokens can overlap")
     return matched
 
 

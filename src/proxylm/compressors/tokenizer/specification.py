@@ -1,4 +1,4 @@
-"""What a ``tokenizer.json`` says: the bytes of every token, and whether it loses anything.
+"""What a ``tokenizer.json`` says: its parts, and the bytes that its token strings stand for.
 
 The library works on text; a compressor must account for bytes. Three ways of writing bytes as
 token strings exist: the byte-level alphabet (one printable character per byte), ``<0xNN>``
@@ -19,9 +19,6 @@ from proxylm.symbols import BYTE_COUNT
 
 SPACE_STAND_IN = "▁"
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
-KEEPS_TEXT = frozenset(
-    ("ByteLevel", "Sequence", "Digits", "Punctuation", "UnicodeScripts", "Split")
-)
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -112,13 +109,9 @@ class TokenizerSpecification:
         )
         return replaces or "Metaspace" in self._kinds("pre_tokenizer") | self._kinds("decoder")
 
-    def token_bytes(self) -> list[bytes]:
-        """The bytes of every id in ``[0, K)``; empty for an id that no token has."""
-        spelled = self._byte_level_bytes if self.is_byte_level else self._text_bytes
-        bytes_of = {index: spelled(token) for token, index in self.model_vocabulary().items()}
-        # An added token is matched as text, whatever alphabet the model uses.
-        bytes_of |= {token["id"]: token["content"].encode() for token in self.added_tokens}
-        return [bytes_of.get(index, b"") for index in range(max(bytes_of, default=-1) + 1)]
+    def spelled(self, token: str) -> bytes:
+        """The bytes that a token string of the model stands for."""
+        return (self._byte_level_bytes if self.is_byte_level else self._text_bytes)(token)
 
     @staticmethod
     def _byte_level_bytes(token: str) -> bytes:
@@ -140,23 +133,6 @@ class TokenizerSpecification:
 
         return text_bytes
 
-    def loses_nothing(self) -> bool:
-        """Whether every text can be shown to come back exactly, from the file alone.
-
-        True for byte-level tokenizers that only cut the text, with all 256 byte tokens and no
-        added token that swallows the space beside it. False means: compare each document.
-        """
-        affixes = ("continuing_subword_prefix", "end_of_word_suffix")
-        return (
-            self.model.get("type") in ("BPE", "Unigram")
-            and self.is_byte_level
-            and not any(self.model.get(affix) for affix in affixes)
-            and ALPHABET.keys() <= self.model_vocabulary().keys()
-            and self._kinds("normalizer") <= {"Sequence", "ByteLevel"}
-            and all(map(_keeps_text, components(self.data.get("pre_tokenizer"))))
-            and not any(token.get("lstrip") or token.get("rstrip") for token in self.added_tokens)
-        )
-
 
 def components(stage: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
     """A stage of the pipeline (or None) and, for sequences, the parts it is made of."""
@@ -166,11 +142,3 @@ def components(stage: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
     for key in ("pretokenizers", "normalizers", "decoders"):
         for part in stage.get(key, ()):
             yield from components(part)
-
-
-def _keeps_text(component: dict[str, Any]) -> bool:
-    return (
-        component["type"] in KEEPS_TEXT
-        and not component.get("add_prefix_space")
-        and component.get("behavior") != "Removed"
-    )
