@@ -1,14 +1,31 @@
-"""How the processes of a pool share a machine: threads by count, several GPUs by number."""
+"""How the processes of a pool share a machine: threads by count, GPUs by number, memory by need."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-CGROUP_FOLDER = Path("/sys/fs/cgroup")
+import psutil
 
 WORKER_NUMBER = "PROXYLM_WORKER_NUMBER"
 """Environment variable that numbers the processes of a pool, from 0."""
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may take of its machine."""
+
+
+_CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+"""Where control groups of version 2 and 1 say how much memory all of a container may take."""
+
+
+def available_memory(control_groups: Path = CONTROL_GROUPS) -> int:
+    """Bytes that processes can still take, of the machine's or, in a container, of its share."""
+    limits = [psutil.virtual_memory().available]
+    for name in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such group, or one without a limit ("max")
+            limits.append(int((control_groups / name).read_text()))
+    return min(limits)
 
 
 def threads_each(workers: int) -> int:
@@ -18,23 +35,23 @@ def threads_each(workers: int) -> int:
     return max(1, cores // workers)
 
 
-def usable_cores() -> int:
+def usable_cores(control_groups: Path = CONTROL_GROUPS) -> int:
     """Cores that this process can keep busy: those it may run on, less what a container withholds.
 
     A container with a quota of processor time sees all cores of its machine; as many threads would
     be stopped for most of every period, and wait for each other.
     """
-    allowed = (
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    return max(1, int(min(len(allowed), _quota_cores())))
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    return max(1, int(min(cores, _quota_cores(control_groups))))
 
 
-def _quota_cores() -> float:
+def _quota_cores(control_groups: Path) -> float:
     # Version 2 of control groups has both numbers in one file, version 1 in two.
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
-            text = " ".join((CGROUP_FOLDER / name).read_text() for name in names)
+            text = " ".join((control_groups / name).read_text() for name in names)
             quota, period = map(int, text.split())
         except (OSError, ValueError):  # no such file, or "max": no quota
             continue

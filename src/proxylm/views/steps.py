@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from datatrove.pipeline.base import PipelineStep
 
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
@@ -25,6 +26,8 @@ from proxylm.views.writer import ShardRows, ShardWriter, write_record
 
 BLOCK_BYTES = 1 << 20
 """A block is passed on when its documents reach this size."""
+
+_MANY_SYMBOLS = 1 << 16
 
 
 class DocumentSource(ABC):
@@ -87,6 +90,10 @@ class ViewSource(ABC):
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
         """One compressed view, or the reason why there is none, per document."""
 
+    @abstractmethod
+    def memory_for(self, num_bytes: int) -> int:
+        """Bytes of memory that encoding a document of ``num_bytes`` takes, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompressorSource(ViewSource):
@@ -96,7 +103,12 @@ class CompressorSource(ViewSource):
 
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
         """Compress each document on its own."""
-        return self.compressor.encode([document.raw for document in documents])
+        views = self.compressor.encode([document.raw for document in documents])
+        return [_narrowed(view) for view in views]
+
+    def memory_for(self, num_bytes: int) -> int:
+        """As the compressor says."""
+        return self.compressor.memory_for(num_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,10 @@ class GivenSource(ViewSource):
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
         """Take the symbols as they are; absent or wrong ones leave the document out."""
         return [self._take(document) for document in documents]
+
+    def memory_for(self, num_bytes: int) -> int:
+        """None: they are there."""
+        return 0
 
     def _take(self, document: Document) -> CompressedView | CannotCompress:
         symbols = document.symbols
@@ -214,6 +230,15 @@ class WriteShard(PipelineStep):
 def record_path(records: Path, rank: int) -> Path:
     """Where the record of a finished shard lies while the store is unfinished."""
     return records / f"{rank:05d}.json"
+
+
+def _narrowed(view: CompressedView | CannotCompress) -> CompressedView | CannotCompress:
+    """A view that waits for its shard to be written: many symbols in half the memory."""
+    if isinstance(view, CannotCompress) or len(view.symbols) < _MANY_SYMBOLS:
+        return view
+    if view.symbols.max() > np.iinfo(np.uint16).max:
+        return view
+    return replace(view, symbols=view.symbols.astype(np.uint16))
 
 
 def _first_rejection(

@@ -15,7 +15,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -29,9 +29,12 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.utils.stats import PipelineStats
 
 from proxylm.errors import DataError
-from proxylm.pool import WORKER_NUMBER, threads_each
+from proxylm.pool import WORKER_NUMBER, available_memory, threads_each
 from proxylm.views.job import Job
 from proxylm.views.steps import ViewSource
+
+WORKER_BYTES = 256 << 20
+"""Memory of a worker before its first document: interpreter, libraries, compressors."""
 
 _ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -81,6 +84,16 @@ class ShardExecutor(PipelineExecutor):
         self.mark_rank_as_completed(rank)
         return PipelineStats(self.pipeline)
 
+    def memory_for(self, rank: int) -> int:
+        """Bytes of memory that a worker takes for shard ``rank``, at most.
+
+        One document may be the whole part; a part of a compressed file holds more than its
+        stored bytes, but the documents in it are smaller.
+        """
+        num_bytes = self.job.source.part_bytes[rank]
+        needs = (source.memory_for(num_bytes) for source in self.sources.values())
+        return WORKER_BYTES + max(needs, default=0)
+
     def mark_exactly(self, finished: set[int]) -> None:
         """Make the completion markers say exactly that these shards are finished."""
         for rank in range(self.world_size):
@@ -119,17 +132,18 @@ def run_shards(
             for rank in ranks:
                 on_done(executor.run_shard(rank))
         else:
-            _run_in_pool(executor.job, ranks, (workers, threads), lock_descriptor, on_done)
+            _run_in_pool(executor, ranks, (workers, threads), lock_descriptor, on_done)
 
 
 def _run_in_pool(
-    job: Job,
+    executor: ShardExecutor,
     ranks: list[int],
     workers_and_threads: tuple[int, int],
     lock_descriptor: int,
     on_done: Callable[[int], None],
 ) -> None:
     workers, threads = workers_and_threads
+    job = executor.job
     context = _server_context()
     lifeline, our_end = context.Pipe(duplex=False)
     numbers = context.SimpleQueue()
@@ -141,12 +155,16 @@ def _run_in_pool(
         _start_worker,
         (job, lifeline, _LockShare(lock_descriptor), numbers, threads),
     )
-    # Largest first, so that no worker is left with a long part while the others are idle.
+    # Largest first, so that no worker is left with a long part while the others are idle; but only
+    # as many as there is memory for.
     part_bytes = job.source.part_bytes
     ranks = sorted(ranks, key=lambda rank: (-part_bytes[rank], rank))
+    needs = {rank: executor.memory_for(rank) for rank in ranks}
     try:
-        for future in as_completed([pool.submit(_run_shard, rank) for rank in ranks]):
-            on_done(future.result())
+        for rank in within_memory(
+            lambda rank: pool.submit(_run_shard, rank), needs, workers, available_memory()
+        ):
+            on_done(rank)
     except BrokenProcessPool:
         raise DataError(
             f"{job.folder}: a worker was killed (out of memory?); "
@@ -160,6 +178,30 @@ def _run_in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
         our_end.close()
         lifeline.close()
+
+
+def within_memory(
+    submit: Callable[[int], Future[int]], needs: dict[int, int], workers: int, memory: int
+) -> Iterator[int]:
+    """Submit every rank as soon as there is room for it; yields results as they come.
+
+    Args:
+        submit: starts a rank.
+        needs: bytes that each rank takes, in the order in which they are wanted.
+        workers: how many run at a time, at most.
+        memory: bytes that all that run take, at most; what needs more than that runs alone.
+    """
+    waiting, running = list(needs), dict[Future[int], int]()
+    while waiting or running:
+        free = memory - sum(running.values()) if running else max(needs.values())
+        fitting = next((rank for rank in waiting if needs[rank] <= free), None)
+        if fitting is not None and len(running) < workers:
+            waiting.remove(fitting)
+            running[submit(fitting)] = needs[fitting]
+            continue
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            del running[future]
+            yield future.result()
 
 
 class _LockShare:
