@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 
 from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.engines import RankEngine
+from proxylm.compressors.tokenizer.engines import LibraryEngine, RankEngine
 from proxylm.errors import DamagedFileError
 
 SIZE = 400
@@ -69,6 +70,22 @@ def test_any_numbering_behind_the_model_s_works(trained, ids):
     contents = [f"<{number}>" for number in range(len(ids))]
     tokens = [added(content, index) for content, index in zip(contents, ids, strict=True)]
     check_one_numbering(with_tokens(trained["bpe"], *tokens), contents)
+
+
+@pytest.mark.parametrize(
+    ("special", "plain", "text"),
+    [("ab", "bc", "abc xbc"), ("a b", "b x", "a b xb x"), ("<x>y", "<x>", "<x>y <x>")],
+)
+def test_a_special_token_hides_what_begins_in_it_from_both_engines(trained, special, plain, text):
+    compressor = with_tokens(
+        trained["bpe"], added(special, SIZE, special=True), added(plain, SIZE + 1)
+    )
+    library = LibraryEngine(compressor._specification)
+    compressor._cuts.stretches = partial(compressor._cuts.stretches, size=1)
+    for document in (text, f"{text} 😀"):
+        expected = library.encode([document])[0].tolist()
+        assert compressor.compress([document.encode()])[0].tolist() == expected
+    assert expected.count(SIZE + 1) == 1
 
 
 CONFLICTS = {

@@ -45,7 +45,8 @@ class CorpusConfig(Config):
         invalid_utf8: ``keep`` such bytes exactly, or ``reject`` the document (JSON lines are
             UTF-8 by definition: a line that is not is always rejected).
         max_document_bytes: longer documents, and longer JSON lines, are rejected and counted.
-            A worker of ``prepare`` takes up to a gibibyte for a document of 16 MiB.
+            Compressors take about 60 bytes of memory per byte of one document; ``memory_for``
+            of a compressor says when it is more.
         part_bytes: about how many source bytes become one shard.
     """
 

@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 from proxylm.compressors.anchors import anchors_of_tokens
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.tokenizer.cuts import safe_cuts
-from proxylm.compressors.tokenizer.engines import LIBRARY_MEMORY_PER_BYTE, LONG_TEXT, choose_engine
+from proxylm.compressors.tokenizer.engines import (
+    LIBRARY_MEMORY_PER_BYTE,
+    LONG_TEXT,
+    LibraryEngine,
+    choose_engine,
+)
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.symbols import BYTE_COUNT
@@ -102,8 +107,8 @@ class TokenizerCompressor(Compressor):
         }
 
     def memory_for(self, num_bytes: int) -> int:
-        """As all, but for a tokenizer whose texts nobody may cut."""
-        if self._cuts is None:
+        """As all, unless the library has to take a whole text, or a word as long, at once."""
+        if self._cuts is None or isinstance(self._choice.engine, LibraryEngine):
             return LIBRARY_MEMORY_PER_BYTE * num_bytes
         return super().memory_for(num_bytes)
 

@@ -10,7 +10,8 @@ that may come next"). A cut between x and y is safe if
    the search beyond the cut is the search of a text that begins there;
 2. the expression matches x alone: x then stands in some match, which by 1 ends at the cut, and
    never in the rest between two matches, which the cut would divide;
-3. no added token that is matched in the text holds x and y side by side.
+3. no added token holds x and y side by side (a special one is not matched in a text, but passed
+   over, and another that begins in it with it).
 
 Most expressions part a letter from a space after it, and one that keeps lines whole parts line
 ends from letters. Which classes hold a character is asked of the tokenizer library.
@@ -145,7 +146,7 @@ class SafeCuts:
 
     Args:
         pattern: what cuts its text into words, ``SAME_IN_BOTH`` engines.
-        kept: added tokens that are matched in the text.
+        kept: added tokens, which are never cut.
 
     Raises:
         NotProvedError: the pattern is beyond this analysis.
@@ -206,8 +207,8 @@ class SafeCuts:
             _matched(one, text) | _matched(f"(?i:{one})", text) for one in self._graph.classes
         ]
         for code_point, character in zip(code_points, text, strict=True):
-            alone = bool(_matched(self._pattern, character))
-            column = (alone, *(character in members for members in classes))
+            is_alone = bool(_matched(self._pattern, character))
+            column = (is_alone, *(character in members for members in classes))
             self._group_of[code_point] = self._groups.setdefault(column, len(self._groups))
         alone, *members = np.array([*self._groups], dtype=np.bool_).T
         self._is_safe = np.repeat(alone[:, None], len(alone), axis=1)
@@ -217,12 +218,11 @@ class SafeCuts:
 
 def safe_cuts(specification: TokenizerSpecification) -> SafeCuts | None:
     """The cuts of a tokenizer; None where no place can be shown to be safe."""
-    kept = [token for token in specification.added_tokens if not token["special"]]
-    if any(token[flag] for token in kept for flag in NEIGHBOUR_FLAGS):
+    added = specification.added_tokens
+    if any(token[flag] for token in added for flag in NEIGHBOUR_FLAGS if not token["special"]):
         return None
     try:
-        pattern = pattern_for_both(specification)
-        return SafeCuts(pattern, [token["content"] for token in kept])
+        return SafeCuts(pattern_for_both(specification), [token["content"] for token in added])
     except NotProvedError:
         return None
 
