@@ -221,12 +221,10 @@ _BLOCK = 1 << 16
 
 def _cut_at_invalid_bytes(raw: bytes) -> Iterator[str | bytes]:
     """A document as valid texts and the runs of bytes between them, in order."""
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode(errors="surrogateescape")
+    text = raw.decode(errors="surrogateescape")
+    runs = () if text.isascii() else INVALID_BYTES.finditer(text)
     start = 0
-    for run in INVALID_BYTES.finditer(text):
+    for run in runs:
         if run.start() > start:
             yield text[start : run.start()]
         yield run[0].encode(errors="surrogateescape")
