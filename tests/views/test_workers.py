@@ -17,7 +17,7 @@ from proxylm.views import workers as workers_module
 from proxylm.views.prepare import prepare
 from proxylm.views.steps import CompressorSource
 from proxylm.views.store import ViewStore
-from proxylm.views.workers import within_memory
+from proxylm.views.workers import ShardExecutor, within_memory
 
 
 class Machine:
@@ -66,6 +66,17 @@ def test_a_store_is_the_same_where_memory_is_short(tmp_path, monkeypatch):
     assert [store.document_count for store in stores] == [120, 120]
     one, other = [sorted((tmp_path / name).glob("*.*")) for name in ("plenty", "none")]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_what_a_shard_needs_grows_with_its_largest_document_only_so_far():
+    class Parts:
+        part_bytes = (0, 4 << 20, 16 << 20, 1 << 30)
+
+    source = CompressorSource(load_compressor("units:bits=4"))
+    job = type("SomeJob", (), {"source": Parts, "work": "unused"})
+    needs = [ShardExecutor(job, {"v": source}).memory_for(rank) >> 20 for rank in range(4)]
+    assert needs == [256, 256 + 4 * 68, 256 + 16 * 68, 256 + 16 * 60 + 1024 * 8]
+    assert ShardExecutor(job, {}).memory_for(1) >> 20 == 256 + 4 * 8
 
 
 def test_symbols_that_wait_are_narrow_and_equal():

@@ -36,6 +36,12 @@ from proxylm.views.steps import ViewSource
 WORKER_BYTES = 256 << 20
 """Memory of a worker before its first document: interpreter, libraries, compressors."""
 
+HELD_PER_BYTE = 8
+"""Memory for each byte of a part: the documents and their symbols, and what is written of them."""
+
+LARGEST_DOCUMENT = 16 << 20
+"""Bytes of one document that room is kept for: a corpus leaves out longer ones unless told."""
+
 _ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
     "RAYON_NUM_THREADS": "1",
@@ -85,14 +91,15 @@ class ShardExecutor(PipelineExecutor):
         return PipelineStats(self.pipeline)
 
     def memory_for(self, rank: int) -> int:
-        """Bytes of memory that a worker takes for shard ``rank``, at most.
+        """Bytes of memory to keep for a worker on shard ``rank``.
 
-        One document may be the whole part; a part of a compressed file holds more than its
-        stored bytes, but the documents in it are smaller.
+        What is read and compressed waits until the shard is written; the compressor's own need
+        is that of one document, which may be the whole part.
         """
         num_bytes = self.job.source.part_bytes[rank]
-        needs = (source.memory_for(num_bytes) for source in self.sources.values())
-        return WORKER_BYTES + max(needs, default=0)
+        largest = min(num_bytes, LARGEST_DOCUMENT)
+        needs = (source.memory_for(largest) for source in self.sources.values())
+        return WORKER_BYTES + HELD_PER_BYTE * num_bytes + max(needs, default=0)
 
     def mark_exactly(self, finished: set[int]) -> None:
         """Make the completion markers say exactly that these shards are finished."""
