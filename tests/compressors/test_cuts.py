@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -173,10 +174,12 @@ print(json.dumps([peak() - before, peak(), len(view.symbols)]))
 
 
 def measured(folder: Path, saved: str, document: bytes) -> list[int]:
-    """Bytes that encoding took, the process's peak, and symbols; in a process of its own."""
+    """Bytes that encoding took, the process's peak, and symbols; in a process as workers are."""
     (folder / "document").write_bytes(document)
     arguments = [sys.executable, "-c", MEASURE, str(folder / saved), str(folder / "document")]
-    return json.loads(subprocess.run(arguments, capture_output=True, check=True).stdout)
+    alone = os.environ | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, capture_output=True, check=True, env=alone)
+    return json.loads(done.stdout)
 
 
 def large_documents(num_bytes: int) -> dict[str, bytes]:

@@ -65,6 +65,7 @@ class TokenizerCompressor(Compressor):
         self._cuts = safe_cuts(self._specification)
         self.token_bytes: list[bytes] = self._choice.vocabulary.token_bytes
         self.symbol_count = len(self.token_bytes)
+        self._spellings = np.array(self.token_bytes, dtype=object)
         self._num_bytes = np.array([len(token) for token in self.token_bytes], dtype=np.int32)
         self._prefix = self._find_prefix()
 
@@ -191,8 +192,8 @@ class TokenizerCompressor(Compressor):
 
     def _spelled_in_blocks(self, symbols: NDArray[np.uint32]) -> Iterator[bytes]:
         for start in range(0, len(symbols), _BLOCK):
-            ids = symbols[start : start + _BLOCK].tolist()
-            yield b"".join(map(self.token_bytes.__getitem__, ids))
+            # As an array of objects: no Python integer is made for a token.
+            yield b"".join(self._spellings[symbols[start : start + _BLOCK]].tolist())
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """The bytes that each sequence of token ids spells."""
