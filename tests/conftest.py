@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from small_disk import mounted_small_disk
 
 # Two workers on a 2-core machine: more threads each would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,3 +23,10 @@ settings.load_profile("proxylm")
 def golden() -> Path:
     """Golden values that the tests carry."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of ``DISK_BYTES``; skipped where none can be mounted."""
+    with mounted_small_disk(tmp_path / "disk") as folder:
+        yield folder

@@ -1,21 +1,34 @@
 from __future__ import annotations
 
+import errno
+import os
+import pickle
 import resource
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from safetensors import _safetensors_rust
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import CannotWriteError, CheckpointError, DamagedFileError, UsageError
 from proxylm.files import (
     TEMPORARY_PREFIX,
     atomic_file,
     atomic_folder,
+    named_write,
     read_json,
     remove_temporaries,
     sha256_of,
     write_json,
 )
+from small_disk import DISK_BYTES
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -90,3 +103,91 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert result.returncode != 0
     assert read_json(target) == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
+def _write_arrow(path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink:
+        sink.write(bytes(2 * DISK_BYTES))
+
+
+WRITERS = {
+    "text": lambda path: path.write_text("x" * 2 * DISK_BYTES),
+    "numpy": lambda path: np.save(path.with_suffix(".npy"), np.zeros(2 * DISK_BYTES)),
+    "arrow": _write_arrow,
+    "safetensors": lambda path: save_file({"w": np.zeros(2 * DISK_BYTES)}, path),
+    "tokenizers": lambda path: Tokenizer(
+        WordLevel({f"token {number}": number for number in range(DISK_BYTES // 4)})
+    ).save(str(path)),
+    "copy": lambda path: shutil.copyfile(_safetensors_rust.__file__, path),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_named_whichever_library_writes(small_disk, writer):
+    """What each library raises on a disk that is really full, in a folder and in a file."""
+    with pytest.raises(CannotWriteError) as error, atomic_folder(small_disk / "made") as folder:
+        writer(folder / "one")
+    # numpy alone counts bytes instead of saying why.
+    assert error.value.reason.endswith(("No space left on device", "written"))
+    assert str(error.value).startswith(f"{small_disk}/made: cannot be written (")
+    assert "free some space" in str(error.value)
+    with pytest.raises(CannotWriteError), atomic_file(small_disk / "one") as temporary:
+        writer(temporary)
+    assert [path.name for path in small_disk.iterdir() if path.suffix != ".npy"] == []
+
+
+def test_a_file_inside_a_folder_is_named_where_it_would_have_been(small_disk):
+    with pytest.raises(CannotWriteError) as error, atomic_folder(small_disk / "made") as folder:
+        write_json(folder / "state.json", "x" * 2 * DISK_BYTES)
+    assert str(error.value).startswith(f"{small_disk}/made/state.json: cannot be written (")
+
+
+def test_errors_about_other_things_stay_as_they_are(tmp_path):
+    target = tmp_path / "made"
+    for error in (
+        FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "other")),
+        CheckpointError("elsewhere (os error 28)"),
+        CannotWriteError(tmp_path / "other", "full"),
+        ValueError("(os error 2)"),
+    ):
+        with pytest.raises(type(error)) as raised, named_write(target):
+            raise error
+        assert raised.value is error
+
+
+def test_an_error_of_a_worker_arrives_as_it_was():
+    error = CannotWriteError(Path("a/b"), "No space left on device")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.path, copy.reason) == (str(error), error.path, error.reason)
+
+
+def test_a_name_too_long_or_a_missing_folder_names_the_target(tmp_path):
+    for target in (tmp_path / ("x" * 250), tmp_path / "missing" / "x"):
+        with pytest.raises(CannotWriteError, match="cannot be written") as error:
+            write_json(target, 1)
+        assert error.value.path == target
+
+
+def test_a_folder_that_cannot_be_made_names_the_target(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "below" / "made"
+    with pytest.raises(CannotWriteError, match="Not a directory") as error, atomic_folder(target):
+        pass
+    assert error.value.path == target
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names must be Unicode there")
+def test_our_files_have_names_that_every_library_can_open(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    path.mkdir()
+    for use in (read_json, lambda path: write_json(path, 1), lambda path: atomic_folder(path)):
+        with pytest.raises(UsageError, match="this name is not UTF-8"):
+            entered = use(path / "x")
+            entered.__enter__()
+    assert list(path.iterdir()) == []
+
+
+def test_half_a_surrogate_pair_survives_in_json(tmp_path):
+    write_json(tmp_path / "x.json", {"name": "caf\udce9 ☃"})
+    assert read_json(tmp_path / "x.json") == {"name": "caf\udce9 ☃"}
+    assert "☃" in (tmp_path / "x.json").read_text(encoding="utf-8")

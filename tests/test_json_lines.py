@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxylm.cli.output import emit
-from proxylm.json_lines import one_line
+from proxylm.json_lines import json_line
 from proxylm.training.metrics import METRICS_FILE, MetricsLog
 
 LINE_ENDS = "".join(chr(code) for code in range(0x10000) if len(f"a{chr(code)}b".splitlines()) > 1)
@@ -26,15 +26,15 @@ values = st.recursive(
 
 
 @given(values)
-def test_one_line_is_one_line_and_the_same_value(value: Any) -> None:
-    line = one_line(value)
+def test_json_line_is_json_line_and_the_same_value(value: Any) -> None:
+    line = json_line(value)
     assert line.splitlines() == [line]
     assert json.loads(line) == value
     assert list(httpx.Response(200, content=f"{line}\n".encode()).iter_lines()) == [line]
 
 
 def test_what_ends_no_line_stays_readable() -> None:
-    assert one_line("é \U0001f600 \\ u2028") == '"é \U0001f600 \\\\ u2028"'
+    assert json_line("é \U0001f600 \\ u2028") == '"é \U0001f600 \\\\ u2028"'
 
 
 def printed(value: Any, capsys: pytest.CaptureFixture[str], _: Path) -> str:

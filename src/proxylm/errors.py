@@ -7,6 +7,8 @@ Everything that bad input, a wrong option or a damaged file can trigger raises a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def one_line(reason: object) -> str:
     """What another library says, all of it on one line, however many lines it takes there.
@@ -40,6 +42,25 @@ class DataError(ProxylmError):
 
 class DamagedFileError(DataError):
     """A file is truncated, altered or of a foreign format; the message names it."""
+
+
+class CannotWriteError(ProxylmError):
+    """A file or folder cannot be written: the disk is full, say. Nothing half-written is left.
+
+    Attributes:
+        path: what cannot be written.
+        reason: why, in the system's words.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)  # as they are given: workers send their errors pickled
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: cannot be written ({self.reason}); free some space or choose another "
+            "place, and run the same command again"
+        )
 
 
 class CheckpointError(ProxylmError):

@@ -13,10 +13,10 @@ from typing import Any
 _ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 
 
-def one_line(value: Any) -> str:
+def json_line(value: Any) -> str:
     r"""``value`` as JSON in a single line, whoever splits it; NaN is refused: it is not JSON.
 
-    >>> one_line(["é\u2028"])
+    >>> json_line(["é\u2028"])
     '["é\\u2028"]'
     """
     return json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_ESCAPED)

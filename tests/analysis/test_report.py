@@ -9,6 +9,7 @@ import pytest
 from proxylm.analysis.charts import Curve, line_chart, smoothed
 from proxylm.analysis.report import RunHistory, html_table, write_report
 from proxylm.cli.main import run as run_command
+from proxylm.printable import printable
 
 
 def record(step: int, **more) -> dict:
@@ -49,6 +50,38 @@ def test_chart_is_well_formed_and_reproducible():
     chart = line_chart(curves, **labels)
     assert ElementTree.fromstring(chart).tag.endswith("svg")
     assert chart == line_chart(curves, **labels)
+
+
+ODD_NAMES = [
+    r"x$\frac$",
+    "a$b$c",
+    r"$\undefined{",
+    "_x",
+    "__",
+    "red\x1b[31m",
+    "two\nlines\r",
+    "nul\x00 and \x9b",
+    "caf\udce9",
+    "<b>&amp;",
+    "漢字☃",
+    "a%s {label} \\",
+]
+
+
+def test_any_name_of_a_run_or_view_is_shown_as_it_is(tmp_path):
+    """Neither matplotlib's mathematics nor its hidden labels; nothing a parser chokes on."""
+    records = [record(1), record(2, held_out={r"_$\frac$\x1b": 3.0})]
+    out = tmp_path / "report.html"
+    write_report([RunHistory(name=name, records=records) for name in ODD_NAMES], out, title="t\x1b")
+    page = out.read_text(encoding="utf-8")
+    charts = [
+        [one.text for one in ElementTree.fromstring(chart).iter() if one.text]
+        for chart in re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    ]
+    for texts, last_value in zip(charts, ["2.50", "3.00", "3.00"], strict=True):
+        assert {f"{printable(name)} ({last_value})" for name in ODD_NAMES} <= set(texts)
+    assert r"Held-out bits per byte, read as _$\frac$\x1b" in charts[1]
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)
 
 
 def test_smoothing_is_a_trailing_mean():

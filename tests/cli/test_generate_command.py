@@ -18,6 +18,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.options import SymbolOptions
 from proxylm.inference.token_reading import TokenReading
+from proxylm.printable import printable
 from proxylm.symbols import vocabulary_size
 from small_models import save_small_run
 
@@ -51,14 +52,15 @@ def test_into_a_pipe_go_the_exact_bytes(
     assert expected.decode("utf-8", "replace").encode() != expected, "should hold invalid UTF-8"
 
 
-def test_a_terminal_shows_text(
+def test_a_terminal_shows_text_and_no_control_characters(
     run: Path, model: ByteModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     assert run_command(["generate", str(run), "--prompt", "x", "--max-new-bytes", "30"]) == 0
     expected = model.generate(b"x", max_new_bytes=30).decode("utf-8", "replace")
-    assert screen.getvalue() == expected + "\n"
+    assert "\x13" in expected, "the terminal would stop there"
+    assert screen.getvalue() == printable(expected, "\n\t") + "\n"
     assert "bytes/s" in capsys.readouterr().err
 
 

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import io
 import json
+import logging
+import os
 import subprocess
 import sys
+import zlib
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import typer
+import yaml
+from safetensors import SafetensorError
 
 from proxylm.cli import main as cli
+from proxylm.cli.output import emit, note, table
 from proxylm.errors import DataError, UsageError
 
 
@@ -36,16 +47,174 @@ def test_each_error_is_one_line_with_its_status(monkeypatch, capsys, error, stat
     assert output.err.count("\n") == 1
 
 
-def test_our_own_mistakes_keep_their_traceback(monkeypatch):
-    app = typer.Typer()
-
-    @app.command()
-    def fail() -> None:
-        raise AssertionError("ours")
-
+def commands(monkeypatch, act) -> None:
+    """Make ``act`` the command ``deep act``."""
+    app, group = typer.Typer(), typer.Typer()
+    group.command("act")(act)
+    app.add_typer(group, name="deep")
+    app.callback()(lambda: None)
+    group.callback()(lambda: None)
     monkeypatch.setattr(cli, "app", app)
-    with pytest.raises(AssertionError, match="ours"):
-        cli.run([])
+
+
+def raise_it(error: BaseException):
+    def act() -> None:
+        raise error
+
+    return act
+
+
+FROM_OUTSIDE = [
+    (OSError(28, "No space left on device"), "No space left on device"),
+    (OSError("131072 requested and 8176 written"), "131072 requested and 8176 written"),
+    (pa.ArrowInvalid("not Parquet\nat all"), "ArrowInvalid: not Parquet"),
+    (SafetensorError("header too large"), "SafetensorError: header too large"),
+    (yaml.YAMLError("a tab"), "YAMLError: a tab"),
+    (zlib.error("incorrect check"), "error: incorrect check"),
+    (json.JSONDecodeError("no value", "", 0), "JSONDecodeError: no value"),
+    (BrokenProcessPool("a child ended"), "BrokenProcessPool: a child ended"),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "UnicodeDecodeError: 'utf-8' codec"),
+    (EOFError("ended early"), "EOFError: ended early"),
+    (MemoryError(), "MemoryError"),
+    (RecursionError("maximum recursion depth"), "RecursionError: maximum recursion"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), "RuntimeError: DefaultCPU"),
+]
+
+
+@pytest.mark.parametrize(("error", "line"), FROM_OUTSIDE, ids=lambda one: type(one).__name__)
+def test_errors_from_outside_are_one_line_that_says_what_was_under_way(
+    monkeypatch, capsys, error, line
+):
+    commands(monkeypatch, raise_it(error))
+    assert cli.run(["deep", "act"]) == 1
+    error = capsys.readouterr().err.strip()  # typer adds an empty line to an EOFError
+    assert error.startswith(f"proxylm: deep act: {line}")
+    assert error.endswith("(PROXYLM_TRACEBACK=1 shows where)")
+    assert "\n" not in error
+
+
+def test_the_traceback_of_an_error_from_outside_can_be_asked_for(monkeypatch):
+    commands(monkeypatch, raise_it(pa.ArrowInvalid("not Parquet")))
+    monkeypatch.setenv("PROXYLM_TRACEBACK", "1")
+    with pytest.raises(pa.ArrowInvalid):
+        cli.run(["deep", "act"])
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError, TypeError, KeyError, IndexError, AttributeError, ValueError]
+)
+def test_our_own_mistakes_keep_their_traceback(monkeypatch, error):
+    commands(monkeypatch, raise_it(error("ours")))
+    with pytest.raises(error, match="ours"):
+        cli.run(["deep", "act"])
+
+
+def test_control_characters_reach_no_terminal(monkeypatch, capsys):
+    name = "x\x1b[31m\x07\x9b  two\tcaf\udce9"
+    shown = r"x\x1b[31m\x07\x9b  two\tcaf\xe9"
+
+    def act() -> None:
+        note(f"reading {name}")
+        logging.getLogger("proxylm").warning("%s is damaged", name)
+        emit({}, as_json=False, text=f"{name}\n" + table([""], [[f"{name}\n"]]))
+        raise DataError(f"{name}: bad\n  here")
+
+    commands(monkeypatch, act)
+    monkeypatch.setattr(logging.getLogger("proxylm"), "propagate", False)
+    assert cli.run(["deep", "act"]) == 1
+    output = capsys.readouterr()
+    assert output.out == f"{shown}\n\n{'-' * (len(shown) + 2)}\n{shown}\\n\n"
+    assert output.err.splitlines() == [
+        f"reading {shown}",
+        f"{shown} is damaged",
+        f"proxylm: {shown}: bad here",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "shift_jis", "utf-8"])
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_any_text_goes_to_a_stdout_of_any_encoding(monkeypatch, encoding, as_json):
+    text = "naïve ☃ 😀 ∎ caf\udce9"
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    commands(monkeypatch, lambda: emit({"text": text}, as_json=as_json, text=text))
+    assert cli.run(["deep", "act"]) == 0
+    shown = written.getvalue().decode(encoding)
+    if as_json:
+        assert json.loads(shown) == {"text": text}
+    else:
+        assert ("\\u2603" in shown) != ("☃" in shown)
+        assert shown.endswith("caf\\xe9\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"], ["rates", "--help"]])
+def test_help_goes_to_a_stdout_in_ascii(monkeypatch, arguments):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert cli.run(arguments) == 0
+    sys.stdout.flush()
+    assert b"Usage: " in written.getvalue()
+
+
+def test_a_closed_stdout_is_refused_before_anything_is_done(monkeypatch, capsys):
+    commands(monkeypatch, raise_it(AssertionError("reached")))
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.run(["deep", "act"]) == 2
+    assert capsys.readouterr().err == (
+        "proxylm: stdout is closed: send it to a file, or to /dev/null to do without\n"
+    )
+
+
+def test_a_closed_stderr_costs_nothing_but_what_it_would_have_said(monkeypatch, capsys):
+    def act() -> None:
+        note("on the way")
+        emit({}, as_json=False, text="result")
+
+    commands(monkeypatch, act)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.run(["deep", "act"]) == 0
+    assert capsys.readouterr().out == "result\n"
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rates", "--rho", "3.4", "--rate", "0.9"],
+        ["compress", "--compressor", "gzip", __file__, "--json"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_stdout_is_one_line(monkeypatch, capsys, arguments):
+    with suppress(OSError), FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.run(arguments) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert error.count("\n") == 1
+
+
+def test_a_process_without_its_streams_ends_as_it_should(tmp_path):
+    """The real thing: descriptors closed, so that the next file opened would get their numbers."""
+    program = "import sys; from proxylm.cli.main import main; main()"
+    command = [sys.executable, "-c", program, "compress", "--compressor", "gzip", "-"]
+    for closed, status, line in [
+        ((1,), 2, b"proxylm: stdout is closed"),
+        ((0,), 2, b"proxylm: -: standard input is closed"),
+        ((0, 1, 2), 2, b""),
+    ]:
+        done = subprocess.run(
+            command,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda closed=closed: [os.close(number) for number in closed],
+        )
+        assert done.returncode == status
+        assert done.stderr.startswith(line)
+        assert done.stderr.count(b"\n") == bool(line)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +265,5 @@ def test_no_help_text_looks_like_markup(path):
 
 
 def test_emit_prints_one_json_object(capsys):
-    from proxylm.cli.output import emit
-
     emit({"text": "naïve"}, as_json=True, text="ignored")
     assert json.loads(capsys.readouterr().out) == {"text": "naïve"}

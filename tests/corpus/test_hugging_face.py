@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from proxylm.corpus.hugging_face import HuggingFaceCorpus, RowsPart
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.errors import DataError, UsageError
 
@@ -81,6 +82,57 @@ def test_an_unknown_name_or_column_is_one_line(library):
     assert "\n" not in str(error.value)
     with pytest.raises(DataError, match="no column 'body'"):
         open_corpus(CorpusConfig(path="hf:some/set", text_field="body"))
+
+
+class GenerationError(Exception):
+    """What the library raises, with the cause behind it."""
+
+
+def failing(error: Exception, cause: Exception | None = None):
+    def load_dataset(path: str, name: str | None, split: str) -> StoredDataset:
+        raise error from cause
+
+    return load_dataset
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "shown"),
+    [
+        (GenerationError("An error occurred"), pa.ArrowInvalid("bad row\nand more"), "bad row"),
+        (IndexError("list index out of range"), None, "list index out of range"),
+        (EOFError(), None, "EOFError"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), None, "'utf-8' codec"),
+        (RuntimeError("no scripts"), KeyError("features"), "'features'"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_whatever_the_library_raises_is_one_line(library, error, cause, shown):
+    library.load_dataset = failing(error, cause)
+    with pytest.raises(DataError) as raised:
+        open_corpus(CorpusConfig(path="hf:some/set"))
+    assert str(raised.value).startswith(f"hf:some/set: cannot be loaded ({shown}")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("path", ["hf:", "hf:/", "hf: ", "hf::python"])
+def test_a_name_without_a_data_set_is_refused(library, path):
+    with pytest.raises(UsageError, match="names no data set; write hf:NAME"):
+        open_corpus(CorpusConfig(path=path))
+    assert library.asked == []
+
+
+class TruncatedTable:
+    """A memory-mapped file that fails when its rows are touched."""
+
+    def slice(self, first: int, rows: int) -> pa.Table:
+        raise pa.ArrowInvalid("truncated")
+
+
+def test_a_stored_table_that_cannot_be_read_names_the_row(library, monkeypatch):
+    corpus = open_corpus(CorpusConfig(path="hf:some/set"))
+    monkeypatch.setattr(HuggingFaceCorpus, "_table", TruncatedTable())
+    with pytest.raises(DataError, match=r"hf:some/set: row 0 or later cannot be read \(truncated"):
+        list(corpus.read(RowsPart(index=0, num_bytes=1, first=0, stop=1)))
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):

@@ -12,7 +12,7 @@ from exported import FINGERPRINT, KEEPING, VARIANTS, make_export, make_run
 from huggingface_hub import save_torch_state_dict
 
 import proxylm
-from proxylm.errors import CheckpointError, UsageError
+from proxylm.errors import CannotWriteError, CheckpointError, UsageError
 from proxylm.interchange.export import export_model
 from proxylm.interchange.layouts import read_config
 from proxylm.symbols import COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET
@@ -126,7 +126,7 @@ def test_a_failure_while_writing_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("proxylm.interchange.export.save_torch_state_dict", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(CannotWriteError, match=r"out: cannot be written \(No space"):
         export_model(run, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from proxylm.printable import printable
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,25 +28,46 @@ class Curve:
 
 
 def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str) -> str:
-    """Draw curves into one SVG element; each line carries its label and its last value."""
+    """Draw curves into one SVG element; each line carries its label and its last value.
+
+    Labels and titles may be any text: they are shown as they are, without mathematics.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # A fixed hash salt makes equal charts equal files; text stays text.
-    with rc_context({"svg.hashsalt": "proxylm", "svg.fonttype": "none", "font.size": 10}):
+    # A fixed hash salt makes equal charts equal files; text stays text, dollar signs included.
+    style = rc_context(
+        {
+            "svg.hashsalt": "proxylm",
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "font.size": 10,
+        }
+    )
+    with style, _without_glyph_warnings():
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         axes = figure.add_subplot()
+        lines, labels = [], []
         for curve in curves:
-            label = f"{curve.label} ({curve.y[-1]:.2f})"
             colour = COLOURS[curve.colour % len(COLOURS)]
-            axes.plot(curve.x, curve.y, color=colour, linewidth=1.6, label=label)
-        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+            lines += axes.plot(curve.x, curve.y, color=colour, linewidth=1.6)
+            labels.append(printable(f"{curve.label} ({curve.y[-1]:.2f})"))
+        axes.set(title=printable(title), xlabel=x_label, ylabel=y_label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        # Not by the lines' own labels: those with a leading underscore are left out.
+        axes.legend(lines, labels, frameon=False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+@contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """The browser's fonts draw the text; that matplotlib's lack a character is nobody's trouble."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def smoothed(values: Sequence[float], window: int) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from typing import Any
 from proxylm.analysis.charts import Curve, line_chart, smoothed
 from proxylm.errors import DataError
 from proxylm.files import atomic_file
+from proxylm.printable import printable
 from proxylm.training.metrics import METRICS_FILE, read_metrics
 
 SMOOTHED_SHARE = 0.02
@@ -76,24 +77,29 @@ def write_report(
     """Write the curves of ``runs`` and further sections to the HTML file ``out``."""
     charts = "\n".join(f"<figure>{chart}</figure>" for chart in _charts(runs))
     parts = [
-        *(f"<h2>{html.escape(section.title)}</h2>\n{section.body}" for section in sections),
+        *(f"<h2>{escaped(section.title)}</h2>\n{section.body}" for section in sections),
         f'<h2>Curves</h2>\n<div class="charts">\n{charts}\n</div>',
     ]
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><h1>{html.escape(title)}</h1>\n{chr(10).join(parts)}\n</body></html>\n"
+        f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><h1>{escaped(title)}</h1>\n{chr(10).join(parts)}\n</body></html>\n"
     )
     with atomic_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """``text`` as HTML text; what no page may hold becomes an escape (but for ``keep``)."""
+    return html.escape(printable(text, keep))
 
 
 def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; every cell is escaped."""
 
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     body = "\n".join(line(row, "td") for row in rows)
     return f"<table><thead>{line(headers, 'th')}</thead><tbody>{body}</tbody></table>"

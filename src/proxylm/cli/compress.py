@@ -41,7 +41,7 @@ def compress(
     loaded = load_compressor(compressor)
     if engine is not None:
         loaded = _with_engine(loaded, engine)
-    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    raw = _standard_input() if str(file) == "-" else file.read_bytes()
     symbols = loaded.compress([raw])[0].tolist()
     result = {
         "symbols": symbols,
@@ -51,6 +51,12 @@ def compress(
         "fingerprint": loaded.fingerprint,
     }
     emit(result, as_json=json, text="\n".join(map(str, symbols)))
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:  # closed by whoever started us
+        raise UsageError("-: standard input is closed; give a file")
+    return sys.stdin.buffer.read()
 
 
 def _with_engine(compressor: Compressor, engine: str) -> Compressor:

@@ -10,6 +10,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, counts_text, emit, note, table
 from proxylm.errors import DataError, UsageError
+from proxylm.files import require_new
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
@@ -85,7 +86,7 @@ def train_tokenizer(
     from proxylm.compressors.tokenizer.training import shortfall, texts_of, tokenizer_training
     from proxylm.corpus.left_out import LeftOut
 
-    _refuse_existing(out)
+    require_new(out)  # before the work, not after it
     training = tokenizer_training(
         {
             "algorithm": algorithm,
@@ -135,7 +136,7 @@ def train_token_bytes(
     from proxylm.config import validate_config
     from proxylm.corpus.left_out import LeftOut
 
-    _refuse_existing(out)
+    require_new(out)  # before the work, not after it
     values = {"encoding": encoding, "double_byte": double_byte}
     settings = validate_config(TokenBytesSettings, values, origin="token-bytes")
     inner = load_compressor(tokenizer)
@@ -231,12 +232,6 @@ def _neural_facts(
     if symbol is not None:
         facts["strings_behind"] = strings_behind(compressor, symbol, observer, shown=shown)
     return facts
-
-
-def _refuse_existing(out: Path) -> None:
-    # Before the work, not after it.
-    if out.exists():
-        raise UsageError(f"{out}: exists already; choose another folder or remove it")
 
 
 def corpus_values(

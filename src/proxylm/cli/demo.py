@@ -17,6 +17,7 @@ from proxylm.cli.compressor import (
     corpus_values,
 )
 from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.printable import printable
 
 DEFAULT_MINUTES = 9.0
 STANDARD_LIBRARY = "stdlib"
@@ -84,5 +85,5 @@ def _default_folder(minutes: float, corpus: str, compressor: str, seed: int) -> 
 
 
 def _write(text: str) -> None:
-    sys.stderr.write(text)
+    sys.stderr.write(printable(text, keep="\n\t"))
     sys.stderr.flush()

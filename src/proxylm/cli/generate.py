@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.evaluation_options import CompressorOption, ReadAsOption, compressor_for
-from proxylm.cli.output import JsonOption, emit, note
+from proxylm.cli.output import JsonOption, emit, note, stdout_errors
 from proxylm.errors import UsageError
+from proxylm.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +75,9 @@ def generate(
     """Continue a prompt byte by byte and print the new bytes as they come.
 
     The prompt is --prompt, --prompt-file, or what is piped in. On a terminal the new bytes are
-    shown as text, with U+FFFD for what is not UTF-8; into a pipe or a file they go exactly as they
-    are. With --json the object carries both: "text", and "bytes_base64" for the exact bytes.
+    shown as text, with U+FFFD for what is not UTF-8 and escapes for control characters; into a
+    pipe or a file they go exactly as they are. With --json the object carries both: "text", and
+    "bytes_base64" for the exact bytes.
 
     With --proposals chain or tree the model's further heads propose bytes that head 0 verifies,
     several in one pass: the bytes are the same, and come faster where the heads are often right.
@@ -211,14 +213,17 @@ def _stream_to_stdout(pieces: Iterator[Piece]) -> None:
     count = 0
     for piece in pieces:
         count += len(piece.data)
-        if as_text:
-            sys.stdout.write(text.feed(piece.data))
-            sys.stdout.flush()
-        else:
-            sys.stdout.buffer.write(piece.data)
-            sys.stdout.buffer.flush()
+        with stdout_errors():
+            if as_text:
+                sys.stdout.write(printable(text.feed(piece.data), keep="\n\t"))
+                sys.stdout.flush()
+            else:
+                sys.stdout.buffer.write(piece.data)
+                sys.stdout.buffer.flush()
     if as_text:
-        sys.stdout.write(text.finish() + "\n")
+        with stdout_errors():
+            sys.stdout.write(printable(text.finish(), keep="\n\t") + "\n")
+            sys.stdout.flush()
         note(f"{count} bytes, {count / (time.perf_counter() - start):.0f} bytes/s")
 
 

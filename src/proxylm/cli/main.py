@@ -7,8 +7,11 @@ runs, so that ``proxylm --help`` answers at once.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TypeGuard
 
 import typer
 
@@ -31,10 +34,16 @@ from proxylm.cli import (
     train_neural,
     views,
 )
+from proxylm.cli.output import ReaderLeftError, hold_descriptors, note, open_streams
 from proxylm.cli.single_values import refuse_repetitions
-from proxylm.errors import ProxylmError
+from proxylm.errors import ProxylmError, one_line
 
 INTERRUPTED_STATUS = 130
+TRACEBACK_VARIABLE = "PROXYLM_TRACEBACK"
+"""Environment variable: if set, an error from outside shows its traceback instead of one line."""
+
+_TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+_LINE_END = re.compile(r"\s*\n\s*")
 _INTERRUPTED = "interrupted; run again, commands that save their progress go on from there"
 
 app = typer.Typer(
@@ -73,43 +82,84 @@ refuse_repetitions(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 1 failed, 2 used wrongly)."""
+    """Run the command line; returns the exit status (0 done, 1 failed, 2 used wrongly).
+
+    Every error that the world can cause ends here as one line; see ``_comes_from_outside``.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        open_streams()
+        status = app(args=given, standalone_mode=False)
         if status == INTERRUPTED_STATUS:  # how typer reports an interrupt
             return _fail(_INTERRUPTED, status)
         return status if isinstance(status, int) else 0
     except ProxylmError as error:
         return _fail(str(error), error.exit_status)
-    except BrokenPipeError:
-        # The reader of our output left (for instance `| head`): nothing more to say to it.
+    except ReaderLeftError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _fail(_describe_os_error(error), 1)
     except Exception as error:
         # Errors of the option parser; typer carries its own copy of click, so no class to name.
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             return _fail(_with_hint(error, error.format_message()), error.exit_code)
-        raise
+        # typer makes an Abort of an EOFError.
+        cause = error.__cause__ if isinstance(error, typer.Abort) else error
+        if os.environ.get(TRACEBACK_VARIABLE) or not _comes_from_outside(cause):
+            raise
+        return _fail(_describe(cause, _command_named(given)), 1)
 
 
 def main() -> None:
     """Console script."""
+    hold_descriptors()
     sys.exit(run())
+
+
+def _comes_from_outside(error: BaseException | None) -> TypeGuard[Exception]:
+    """Whether data, files or the machine are to blame, as far as the error's class tells.
+
+    That is what Python raises for them, and whatever a library has a class of its own for. What
+    is left (AssertionError, TypeError, KeyError, ...) is a mistake in code and keeps its traceback.
+    """
+    if isinstance(error, OSError | EOFError | UnicodeError | MemoryError | RecursionError):
+        return True
+    if isinstance(error, RuntimeError) and _TORCH_OUT_OF_MEMORY in str(error):
+        return True
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, Exception) and package not in ("builtins", "proxylm")
+
+
+def _describe(error: Exception, command: str) -> str:
+    kind, what = type(error).__name__, one_line(error)
+    if isinstance(error, OSError):
+        what = error.strerror or what
+        if isinstance(error.filename, str | bytes):
+            return f"{os.fsdecode(error.filename)}: {what}"
+    elif what != kind:
+        what = f"{kind}: {what}"
+    return f"{command}: {what} ({TRACEBACK_VARIABLE}=1 shows where)"
+
+
+def _command_named(arguments: Sequence[str]) -> str:
+    """The command among the arguments, in words, to say what was under way."""
+    names = []
+    command = typer.main.get_command(app)
+    for word in arguments:
+        commands = getattr(command, "commands", {})
+        if word not in commands:
+            break
+        names.append(word)
+        command = commands[word]
+    return " ".join(names) or "start"
 
 
 def _fail(message: str, status: int) -> int:
     if message:
-        sys.stderr.write(f"proxylm: {' '.join(message.split())}\n")
+        with suppress(OSError):  # then the status alone has to tell it
+            note(f"proxylm: {_LINE_END.sub(' ', message.strip())}")
     return status
 
 
 def _with_hint(error: Exception, message: str) -> str:
     context = getattr(error, "ctx", None)
     return f"{message} (see '{context.command_path} --help')" if context and message else message
-
-
-def _describe_os_error(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"

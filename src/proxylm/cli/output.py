@@ -2,31 +2,91 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from proxylm.json_lines import one_line
+from proxylm.errors import ProxylmError, UsageError, one_line
+from proxylm.printable import printable
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
 
 
+class ReaderLeftError(Exception):
+    """Whoever read our stdout is gone (``| head``): there is nobody to tell anything more."""
+
+
+def open_streams() -> None:
+    """Make the standard streams fit for any text; once, before a command does anything.
+
+    Raises:
+        UsageError: stdout is closed.
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding lacks is shown as an escape.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
+    if sys.stdout is None:
+        raise UsageError("stdout is closed: send it to a file, or to /dev/null to do without")
+
+
+def hold_descriptors() -> None:
+    """Occupy the numbers of standard streams that are closed.
+
+    The next file opened would get them, and with them what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """Around every write to stdout: say what could not be written.
+
+    Raises:
+        ReaderLeftError: its reader is gone.
+        ProxylmError: it cannot be written for another reason, a full disk for instance.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderLeftError from None
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise ProxylmError(
+            f"stdout: cannot be written ({reason}); what was printed is not whole"
+        ) from None
+
+
 def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
-    """Print a command's result: one JSON object, or its readable form."""
-    if as_json:
-        sys.stdout.write(one_line(result) + "\n")
-    else:
-        sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    """Print a command's result: one JSON object, in ASCII for any terminal, or its readable form.
+
+    Raises:
+        ReaderLeftError, ProxylmError: as ``stdout_errors``.
+    """
+    shown = json.dumps(result, allow_nan=False) if as_json else printable(text.rstrip("\n"), "\n")
+    with stdout_errors():
+        sys.stdout.write(shown + "\n")
+        sys.stdout.flush()
 
 
 def note(message: str) -> None:
     """Tell the user something that is not the result (progress, a warning): stderr."""
-    sys.stderr.write(message.rstrip("\n") + "\n")
+    sys.stderr.write(printable(message.rstrip("\n"), "\n") + "\n")
     sys.stderr.flush()
 
 
@@ -41,9 +101,10 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 def table(headers: list[str], rows: list[list[str]]) -> str:
     """Plain aligned columns; numbers (all but the first column) to the right."""
-    columns = list(zip(headers, *rows, strict=True))
+    shown = [[printable(cell) for cell in row] for row in rows]
+    columns = list(zip(headers, *shown, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
-    lines = [headers, ["-" * width for width in widths], *rows]
+    lines = [headers, ["-" * width for width in widths], *shown]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if index == 0 else cell.rjust(width)
@@ -51,3 +112,10 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Warnings of the library name files, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), "\n")

@@ -13,6 +13,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
+from proxylm.printable import printable
 from proxylm.serving import defaults
 
 _KEY_VARIABLE = "PROXYLM_API_KEY"
@@ -82,7 +83,7 @@ def serve(
         "drain_seconds": drain_seconds,
     }
     limits = validate_config(ServingLimits, values, origin="serve")
-    name = name or model.resolve().name
+    name = printable(name or model.resolve().name)  # it goes into JSON, which is UTF-8
     listening = listen(host, port)
     serve_model(
         loaded,

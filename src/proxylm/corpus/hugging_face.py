@@ -60,8 +60,7 @@ class HuggingFaceCorpus(Corpus):
     def _open(self) -> tuple[pa.Table, str]:
         if self._opened is None:
             dataset = _load(_import_datasets(), self.name)
-            # Without the index mapping of a shuffled or filtered view: rows as they are stored.
-            table = dataset.flatten_indices().data.table
+            table = dataset.data.table
             check_columns(table.schema, self._fields, self.name)
             self._opened = table, str(dataset._fingerprint)
         return self._opened
@@ -90,9 +89,13 @@ class HuggingFaceCorpus(Corpus):
         """One item per row of the part, in order."""
         assert isinstance(part, RowsPart)
         row = part.first
-        for batch in self._table.slice(part.first, part.stop - part.first).to_batches():
-            yield from read_rows(batch, self.name, row, self._fields)
-            row += batch.num_rows
+        try:
+            for batch in self._table.slice(part.first, part.stop - part.first).to_batches():
+                yield from read_rows(batch, self.name, row, self._fields)
+                row += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            reason = one_line(error)
+            raise DataError(f"{self.name}: row {row} or later cannot be read ({reason})") from None
 
 
 def _import_datasets() -> ModuleType:
@@ -107,13 +110,24 @@ def _import_datasets() -> ModuleType:
 
 def _load(datasets: ModuleType, name: str) -> Any:
     path, configuration = _path_and_configuration(name.removeprefix(PREFIX))
+    if not path.strip("/ "):
+        raise UsageError(f"{name}: names no data set; write {PREFIX}NAME or {PREFIX}NAME:CONFIG")
     try:
-        return datasets.load_dataset(path, configuration or None, split=SPLIT)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{name}: cannot be loaded ({one_line(error)})") from None
+        dataset = datasets.load_dataset(path, configuration or None, split=SPLIT)
+        # Without the index mapping of a shuffled or filtered view: rows as they are stored.
+        return dataset.flatten_indices()
+    except Exception as error:  # its readers and file systems fail in ways of their own
+        raise DataError(f"{name}: cannot be loaded ({one_line(_origin(error))})") from None
 
 
 def _path_and_configuration(name: str) -> tuple[str, str]:
     """``NAME[:CONFIG]`` apart: a folder may hold colons, a configuration's name cannot."""
     path, _, configuration = name.rpartition(":")
     return (name, "") if not path or is_there(name) else (path, configuration)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What a library's "an error occurred" was raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

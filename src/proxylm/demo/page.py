@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxylm.analysis.report import RunHistory, Section, html_table, write_report
+from proxylm.analysis.report import RunHistory, Section, escaped, html_table, write_report
 from proxylm.demo.explanation import EXPLANATIONS
 from proxylm.demo.results import DemoResult
 
@@ -24,18 +23,19 @@ def write_demo_page(result: DemoResult, runs: Sequence[Path]) -> None:
 def _numbers(result: DemoResult) -> str:
     corpus = result.corpus
     intro = (
-        f"<p>Corpus {html.escape(corpus['name'])}: {corpus['documents']:,} documents, "
+        f"<p>Corpus {escaped(corpus['name'])}: {corpus['documents']:,} documents, "
         f"{corpus['num_bytes']:,} bytes, fingerprint <code>{corpus['fingerprint']}</code>; "
         f"{result.bytes_per_symbol:.2f} bytes per {result.unit}. "
         f"Bits per byte over {result.held_out_bytes:,} held-out bytes; "
         f"the curves below follow a smaller part of them.</p>"
     )
     paragraphs = [
-        f"<p>{html.escape(' '.join(paragraph.split()))}</p>"
+        f"<p>{escaped(' '.join(paragraph.split()))}</p>"
         for paragraph in EXPLANATIONS[result.compressor].split("\n\n")
     ]
     return "\n".join([intro, html_table(*result.table()), *paragraphs])
 
 
 def _completion(result: DemoResult) -> str:
-    return f"<pre>{html.escape(result.prompt)}<b>{html.escape(result.completion)}</b></pre>"
+    prompt, completion = (escaped(text, "\n\t") for text in (result.prompt, result.completion))
+    return f"<pre>{prompt}<b>{completion}</b></pre>"

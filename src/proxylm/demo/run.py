@@ -22,7 +22,7 @@ from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
 from proxylm.demo.page import write_demo_page
 from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
-from proxylm.files import read_json, write_json
+from proxylm.files import read_json, require_utf8, write_json
 from proxylm.inference.loading import load
 from proxylm.inference.text_stream import TextStream
 from proxylm.training.config import HeldOutConfig, TrainingConfig
@@ -56,6 +56,7 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
             no documents that can be held out.
     """
     started = time.perf_counter()
+    require_utf8(out)
     corpus = open_corpus(settings.corpus)
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))

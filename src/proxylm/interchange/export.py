@@ -14,8 +14,7 @@ from typing import Any
 
 from huggingface_hub import save_torch_state_dict
 
-from proxylm.errors import UsageError
-from proxylm.files import atomic_folder, write_json
+from proxylm.files import atomic_folder, require_new, write_json
 from proxylm.inference.loading import LoadedModel, load_module
 from proxylm.interchange.byte_vocabulary import byte_tokenizer, end_symbols, tokenizer_settings
 from proxylm.interchange.folder import CONFIG_FILE
@@ -69,8 +68,7 @@ def export_model(source: Path, out: Path, *, drop_compressed: bool = False) -> E
             express what the model computes.
         CheckpointError, DamagedFileError: ``source`` cannot be loaded.
     """
-    if out.exists():
-        raise UsageError(f"{out}: exists already; choose another folder or remove it")
+    require_new(out)
     loaded = load_module(source)
     config = loaded.module.config
     config.require_raw_bytes()

@@ -15,6 +15,7 @@ from proxylm.errors import DataError
 from proxylm.interchange.layout import Layout
 from proxylm.mixing.config import SourceConfig
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.printable import printable
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, UNK, symbol_name
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
 from proxylm.training.config import TrainingConfig
@@ -84,7 +85,7 @@ def describe(card: Card) -> str:
         "A language model that reads and writes raw bytes, trained with proxylm by proxy "
         "compression (arXiv 2602.04289) and written by `proxylm export`.\n"
     )
-    return f"{FRONT_MATTER}\n# {card.name}\n\n{introduction}{body}"
+    return f"{FRONT_MATTER}\n# {printable(card.name)}\n\n{introduction}{body}"
 
 
 def _use(card: Card) -> str:
@@ -134,7 +135,7 @@ def _data(training: TrainingConfig | None) -> str:
 
 
 def _source(source: SourceConfig) -> str:
-    name = f"`{Path(source.store).name}`, weight {source.weight:g}"
+    name = f"`{printable(Path(source.store).name)}`, weight {source.weight:g}"
     manifest = _manifest(source)
     if manifest is None:
         return f"{name}: the view store is not at hand any more"
@@ -142,7 +143,7 @@ def _source(source: SourceConfig) -> str:
     held_out = sum(shard.held_out_rows for shard in manifest.shards)
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     return (
-        f"{name}: corpus `{Path(manifest.corpus.name).name}`, {documents:,} documents, "
+        f"{name}: corpus `{printable(Path(manifest.corpus.name).name)}`, {documents:,} documents, "
         f"{num_bytes:,} bytes, {held_out:,} of the documents held out; "
         f"fingerprint `{manifest.fingerprint}`"
     )
@@ -193,7 +194,7 @@ def _schedule(training: TrainingConfig | None, state: TrainingState | None) -> s
         f"the last, {rates.mean():.2f} on average; translation pairs in the first {pairs:,} steps",
     )
     if training.init_from:
-        summary += f"- started from `{Path(training.init_from).name}`\n"
+        summary += f"- started from `{printable(Path(training.init_from).name)}`\n"
     chosen = training.model_dump(mode="json", include={"mixing", "optimizer", "learning_rate"})
     return f"{summary}\n```yaml\n{dump_yaml(chosen)}```\n"
 

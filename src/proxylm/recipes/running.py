@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from proxylm.config import Config, load_config
 from proxylm.errors import UsageError
-from proxylm.files import atomic_file, read_json, write_json
+from proxylm.files import atomic_file, read_json, require_utf8, write_json
 from proxylm.recipes.contract import Recipe, RowResult, Say
 from proxylm.recipes.table6 import Table6
 
@@ -78,6 +78,7 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _start(out: Path, description: dict[str, Any], settings_class: type[Config]) -> None:
+    require_utf8(out)
     path = out / DESCRIPTION_FILE
     if path.is_file():
         if _with_defaults(read_json(path), settings_class) != description:

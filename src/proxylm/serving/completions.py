@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from proxylm.json_lines import one_line
+from proxylm.json_lines import json_line
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import Delta, logprobs_object
 from proxylm.serving.completion_request import CompletionRequest
@@ -145,4 +145,4 @@ async def _until_client_leaves(receive: Receive) -> None:
 
 
 def _event(value: dict[str, Any]) -> bytes:
-    return b"data: " + one_line(value).encode() + b"\n\n"
+    return b"data: " + json_line(value).encode() + b"\n\n"

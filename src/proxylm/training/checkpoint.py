@@ -25,12 +25,12 @@ from torch import Tensor
 
 from proxylm.config import Config, validate_config
 from proxylm.errors import (
+    CannotWriteError,
     CheckpointError,
     DamagedFileError,
     DataError,
     ProxylmError,
     UsageError,
-    one_line,
 )
 from proxylm.files import (
     TEMPORARY_PREFIX,
@@ -176,10 +176,9 @@ def save_checkpoint(
             write_json(temporary / MODEL_CONFIG, model_config.model_dump(mode="json"))
             write_json(temporary / STATE, state.model_dump(mode="json"))
             _write_manifest(temporary, state.step, origin)
-    except (OSError, SafetensorError) as error:
-        reason = one_line(error)
+    except CannotWriteError as error:
         raise CheckpointError(
-            f"{target}: cannot be written ({reason}); {what_is_safe(folder)}: free some "
+            f"{target}: cannot be written ({error.reason}); {what_is_safe(folder)}: free some "
             "space and run the same command again"
         ) from None
     return target

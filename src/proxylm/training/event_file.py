@@ -16,6 +16,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from proxylm.files import named_write
+
 FILE_VERSION = "brain.Event:2"
 
 
@@ -30,9 +32,10 @@ class EventFile:
         # Unbuffered: after a failed write nothing is left that closing would try again.
         self._stream: BinaryIO = path.open("xb", buffering=0)
         self._records = RecordWriter(self._stream)
-        self._write(Event(wall_time=time.time(), file_version=FILE_VERSION))
         restart = SessionLog(status=SessionLog.START)
-        self._write(Event(wall_time=time.time(), step=kept_step + 1, session_log=restart))
+        with named_write(path):
+            self._write(Event(wall_time=time.time(), file_version=FILE_VERSION))
+            self._write(Event(wall_time=time.time(), step=kept_step + 1, session_log=restart))
 
     def write(self, step: int, numbers: Iterable[tuple[str, float]]) -> None:
         """Append the scalars of one step."""

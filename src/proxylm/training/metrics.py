@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from proxylm.errors import DataError
 from proxylm.files import atomic_file
-from proxylm.json_lines import one_line
+from proxylm.json_lines import json_line
 from proxylm.training.event_file import EventFile
 
 METRICS_FILE = "metrics.jsonl"
@@ -46,7 +46,7 @@ class MetricsLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one step; ``record["step"]`` counts updates made, from 1."""
-        line = one_line(record) + "\n"
+        line = json_line(record) + "\n"
         try:
             self._append(line.encode())
             self._board.write(record["step"], _numbers(record))

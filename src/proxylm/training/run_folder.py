@@ -15,7 +15,7 @@ from typing import Any
 
 from proxylm.config import Config, dump_config, plain_config
 from proxylm.errors import DamagedFileError, UsageError
-from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries
+from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries, require_utf8
 from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.yaml_text import read_yaml
 
@@ -57,8 +57,9 @@ def require_run_folder(run: Path) -> None:
     """Refuse a path that is neither free, nor empty, nor a run.
 
     Raises:
-        UsageError: naming what stands there.
+        UsageError: naming what stands there; or its name is not UTF-8.
     """
+    require_utf8(run)
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run}: is a file; --out names the folder of a run")
     if not run.is_dir() or (run / CONFIG_FILE).is_file():

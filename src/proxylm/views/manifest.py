@@ -18,7 +18,7 @@ from pydantic import Field
 
 from proxylm.config import Config
 from proxylm.errors import DamagedFileError, DataError
-from proxylm.files import atomic_file
+from proxylm.files import atomic_file, require_utf8
 from proxylm.fingerprint import fingerprint_of
 
 FORMAT_VERSION = 1
@@ -177,6 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
         DamagedFileError: the manifest is damaged or of another format version.
     """
     path = folder / MANIFEST_NAME
+    require_utf8(folder)
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -22,7 +22,7 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import nothing_left
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction
 from proxylm.errors import DataError, UsageError
-from proxylm.files import remove_temporaries, write_json
+from proxylm.files import remove_temporaries, require_utf8, write_json
 from proxylm.views.job import WORK_FOLDER, Job, Plan
 from proxylm.views.lock import LOCK_NAME, store_lock
 from proxylm.views.manifest import (
@@ -281,6 +281,7 @@ def _save(out: Path, view: WantedView) -> None:
 
 def _check_folder(out: Path) -> None:
     """Raise unless ``out`` is new, empty, a store, or what a run that just began left there."""
+    require_utf8(out)
     if not out.exists():
         return
     if not out.is_dir():

@@ -29,6 +29,7 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.utils.stats import PipelineStats
 
 from proxylm.errors import DataError
+from proxylm.files import named_write
 from proxylm.pool import WORKER_NUMBER, available_memory, threads_each
 from proxylm.views.job import Job
 from proxylm.views.steps import ViewSource
@@ -87,7 +88,8 @@ class ShardExecutor(PipelineExecutor):
         for step in self.pipeline:
             blocks = step(blocks, rank, self.world_size)
         deque(blocks or (), maxlen=0)
-        self.mark_rank_as_completed(rank)
+        with named_write(self.job.work):
+            self.mark_rank_as_completed(rank)
         return PipelineStats(self.pipeline)
 
     def memory_for(self, rank: int) -> int:
@@ -105,7 +107,8 @@ class ShardExecutor(PipelineExecutor):
         """Make the completion markers say exactly that these shards are finished."""
         for rank in range(self.world_size):
             if rank in finished and not self.is_rank_completed(rank):
-                self.mark_rank_as_completed(rank)
+                with named_write(self.job.work):
+                    self.mark_rank_as_completed(rank)
             elif rank not in finished and self.is_rank_completed(rank):
                 self.logging_dir.rm(f"completions/{rank:05d}")
 

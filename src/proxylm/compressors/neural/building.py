@@ -38,6 +38,7 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
+from proxylm.files import require_new
 from proxylm.training.progress import ProgressReport
 
 WORK_SUFFIX = ".work"
@@ -117,8 +118,7 @@ def build_neural_compressor(
         DataError: the training part is empty or too small.
         KeyboardInterrupt: the LM's training was stopped; its state is saved.
     """
-    if out.exists():
-        raise UsageError(f"{out}: exists already; choose another folder or remove it")
+    require_new(out)
     work = out.with_name(out.name + WORK_SUFFIX)
     lm = _byte_lm(corpus, work, build, reports)
     work.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,13 @@ from typing import Any, TypeVar
 import xxhash
 
 from proxylm.errors import DamagedFileError, ProxylmError, UsageError
-from proxylm.files import read_json, remove_temporaries, write_json
+from proxylm.files import (
+    named_write,
+    read_json,
+    remove_temporaries,
+    require_utf8,
+    write_json,
+)
 from proxylm.inference.decoding import Finish
 from proxylm.training.run_folder import differences
 
@@ -133,6 +139,7 @@ def opened_folder(path: Path, settings: Mapping[str, Any]) -> Iterator[Evaluatio
         UsageError: it holds samples made with other settings (old → new is shown), or other files.
         ProxylmError: another process is evaluating in it.
     """
+    require_utf8(path)
     if path.is_file():
         raise UsageError(f"{path}: is a file; --out names a folder")
     path.mkdir(parents=True, exist_ok=True)
@@ -194,7 +201,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps({**line, HASH: _hash(line)}) + "\n" for line in lines)
-    with path.open("ab") as stream:
+    with named_write(path), path.open("ab") as stream:
         stream.write(text.encode("ascii"))
         stream.flush()
         os.fsync(stream.fileno())
