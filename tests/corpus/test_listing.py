@@ -81,6 +81,13 @@ def test_a_tree_deeper_than_the_interpreter_calls(tmp_path):
         os.mkdir(folder)  # noqa: PTH102 - a Path of this depth takes as many calls
     Path(folders[-1], "x.py").write_bytes(b"deep")
     listing = list_folder(tmp_path)
+    too_long = tmp_path / "/".join(["long" * 50] * 10)
+    too_long.mkdir(parents=True)
+    (tmp_path / "d").rename(too_long / "d")
+    with pytest.raises(DataError, match="nested so deep that the system cannot open it") as error:
+        list_folder(tmp_path)
+    assert len(str(error.value)) < 300
+    (too_long / "d").rename(tmp_path / "d")
     Path(folders[-1], "x.py").unlink()
     for folder in reversed(folders):
         os.rmdir(folder)  # noqa: PTH106 - nor does pytest remove it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import uuid
 from dataclasses import replace
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -279,6 +281,16 @@ def test_flipped_bits_in_a_page_are_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"a\.parquet: damaged"):
         read_all(open_corpus(CorpusConfig(path=str(path))))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names must be Unicode there")
+@pytest.mark.parametrize("write", [pq.write_table, feather.write_feather])
+def test_a_name_that_is_not_unicode_gets_a_readable_id(tmp_path, write):
+    write(pa.table({"text": ["text"]}), str(tmp_path / "plain"))
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.data")
+    (tmp_path / "plain").rename(name)
+    (item,) = read_all(open_corpus(CorpusConfig(path=str(tmp_path))))
+    assert item == Document(id="caf\\xe9.data:0", raw=b"text")
 
 
 @pytest.mark.parametrize("removed", [True, False])

@@ -42,6 +42,7 @@ INTERRUPTED_STATUS = 130
 TRACEBACK_VARIABLE = "PROXYLM_TRACEBACK"
 """Environment variable: if set, an error from outside shows its traceback instead of one line."""
 
+_SPIN_COUNT = "3000"
 _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 _LINE_END = re.compile(r"\s*\n\s*")
 _INTERRUPTED = "interrupted; run again, commands that save their progress go on from there"
@@ -112,7 +113,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Console script."""
     hold_descriptors()
+    _let_waiting_threads_sleep()
     sys.exit(run())
+
+
+def _let_waiting_threads_sleep() -> None:
+    """Bound how long torch's threads spin while they wait for one that other programs hold up.
+
+    Its OpenMP library reads this when torch is loaded. A quiet machine loses nothing by it, and
+    what is not handed out to threads (``proxylm.threads``) keeps twice the speed on a busy one.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
 
 
 def _comes_from_outside(error: BaseException | None) -> TypeGuard[Exception]:

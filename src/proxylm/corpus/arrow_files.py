@@ -6,6 +6,7 @@ checked is that a file is whole and that its columns are sound.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
-from proxylm.errors import DamagedFileError
+from proxylm.errors import DamagedFileError, first_line
 from proxylm.fingerprint import fingerprint_of
 
 FILE_MAGIC = b"ARROW1"
@@ -105,7 +106,8 @@ class ArrowCorpus(Corpus):
             DataError: the file is damaged, or lacks a column.
         """
         try:
-            with pa.memory_map(record.path) as source:
+            # As bytes, Arrow takes names that are not UTF-8, too.
+            with pa.memory_map(os.fsencode(record.path)) as source:
                 for batch in _stored_batches(source, record, first, stop):
                     check_columns(batch.schema, self._fields, record.path)
                     columns = batch.select(list(self._fields.names))
@@ -113,7 +115,7 @@ class ArrowCorpus(Corpus):
                     yield columns
         except (pa.ArrowException, OSError) as error:
             check_unchanged(record)
-            raise _damaged(record, str(error).splitlines()[0]) from None
+            raise _damaged(record, first_line(error)) from None
 
     def describe(self) -> dict[str, Any]:
         """Adds the number of files."""

@@ -6,11 +6,13 @@ is read stops the run with its name, instead of giving a store that mixes two st
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import translate
 from heapq import heappop, heappush
@@ -24,6 +26,7 @@ from proxylm.corpus.reasons import RejectionReason
 from proxylm.errors import DataError
 
 READ_BYTES = 1 << 20
+SHOWN_PATH = 100
 CACHE_FOLDER = "__pycache__"
 """Compiled code that Python and numba leave beside the sources: never part of a corpus."""
 
@@ -212,7 +215,7 @@ class _Walk:
     def _list(self, folder: Path) -> list[str]:
         """Take a folder's files and links; returns the names of the folders in it."""
         folder_names = []
-        with os.scandir(folder) as found:
+        with _opened(folder) as found:
             for entry in found:
                 if entry.name.startswith(".") or entry.name == CACHE_FOLDER:
                     self.skipped[HIDDEN] += 1
@@ -227,6 +230,18 @@ class _Walk:
         if folder.name.startswith(CACHE_PREFIXES) and {"blobs", "snapshots"} <= set(folder_names):
             raise _cache_error(folder)
         return [name for name in folder_names if self._keep_folder(name)]
+
+
+def _opened(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise DataError(
+            f"{str(folder)[:SHOWN_PATH]}…: nested so deep that the system cannot open it "
+            f"({len(os.fsencode(folder)):,} bytes of path); leave it out"
+        ) from None
 
 
 def _sort_key(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -243,7 +244,9 @@ def _stored(values: pa.Array) -> pa.Array:
 
 def _open(record: FileRecord) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(record.path, page_checksum_verification=True)
+        # Arrow takes names that are not UTF-8 as bytes only.
+        source = pa.OSFile(os.fsencode(record.path))
+        return pq.ParquetFile(source, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(record, error) from None
 
