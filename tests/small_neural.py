@@ -53,11 +53,11 @@ def text(seed: int, *, words: int = 200) -> bytes:
     return "".join(numbers.choice(WORDS) + name for name in names).encode()
 
 
-def write_corpus(folder: Path, *, files: int = 40) -> Path:
+def write_corpus(folder: Path, *, files: int = 40, words: int = 200) -> Path:
     """Files of such text."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(files):
-        (folder / f"{number:03}.txt").write_bytes(text(number))
+        (folder / f"{number:03}.txt").write_bytes(text(number, words=words))
     return folder
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import types
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -90,6 +91,8 @@ def plain(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
         ).filter(lambda number: number == number)
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return fields(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return st.sampled_from([one.value for one in annotation])
     others = {bool: st.booleans(), type(None): st.none(), Any: PLAIN}
     others |= dict.fromkeys((str, bytes, Path), TEXTS)
     return others[annotation]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import proxylm.corpus
 import small_neural
 from proxylm.bench import neural_cases
 from proxylm.bench.neural import NeuralBenchmarkSizes, run_neural_benchmark
@@ -20,7 +19,6 @@ from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.errors import UsageError
 
-SOURCES = str(Path(proxylm.corpus.__file__).parent)
 MEMORY = MemoryCase(corpus_bytes=3000, part_bytes=1500)
 SIZES = NeuralBenchmarkSizes(
     cut_bytes=20_000,
@@ -46,13 +44,18 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_neural.write_corpus(tmp_path_factory.mktemp("sources"), words=100)
+
+
 @pytest.fixture
 def compressor(tmp_path: Path) -> Path:
     save_compressor(small_neural.small_compressor(), tmp_path / "compressor")
     return tmp_path / "compressor"
 
 
-def test_every_case_is_measured_beside_its_yardstick(compressor, monkeypatch):
+def test_every_case_is_measured_beside_its_yardstick(compressor, sources, monkeypatch):
     watched = []
 
     def peak(*arguments):
@@ -60,7 +63,7 @@ def test_every_case_is_measured_beside_its_yardstick(compressor, monkeypatch):
         return 1000 + 100 * (arguments[-1] > 1)
 
     monkeypatch.setattr(neural_cases, "peak_prepare_bytes", peak)
-    rows = run_neural_benchmark(compressor, corpus_path=SOURCES, sizes=SIZES)
+    rows = run_neural_benchmark(compressor, corpus_path=str(sources), sizes=SIZES)
     assert [row.case for row in rows] == list(CASES)
     for row in rows:
         unit, yardstick_is = CASES[row.case]
@@ -73,20 +76,20 @@ def test_every_case_is_measured_beside_its_yardstick(compressor, monkeypatch):
     assert [arguments[-1] for arguments in watched] == [1, 10, 1, 10]
 
 
-def test_memory_is_that_of_a_process_that_prepares(compressor, tmp_path):
-    text = MEMORY.write_corpus(open_corpus(CorpusConfig(path=SOURCES)), tmp_path / "text")
+def test_memory_is_that_of_a_process_that_prepares(compressor, sources, tmp_path):
+    text = MEMORY.write_corpus(open_corpus(CorpusConfig(path=str(sources))), tmp_path / "text")
     sizes = [path.stat().st_size for path in text.iterdir()]
     assert sum(sizes) >= MEMORY.corpus_bytes / 2 and max(sizes) <= MEMORY.part_bytes
     assert 1e8 < peak_prepare_bytes(compressor, text, MEMORY.part_bytes, 2) < 4e9
 
 
-def test_compressors_that_cannot_be_measured_are_refused(tmp_path):
+def test_compressors_that_cannot_be_measured_are_refused(sources, tmp_path):
     with pytest.raises(UsageError, match="windows are enumerated"):
-        run_neural_benchmark(Path("gzip"), corpus_path=SOURCES, sizes=SIZES)
+        run_neural_benchmark(Path("gzip"), corpus_path=str(sources), sizes=SIZES)
     without = small_neural.small_compressor(coder=CoderSettings(window_bits=32))
     save_compressor(without, tmp_path / "without")
     with pytest.raises(UsageError, match="windows are enumerated"):
-        run_neural_benchmark(tmp_path / "without", corpus_path=SOURCES, sizes=SIZES)
+        run_neural_benchmark(tmp_path / "without", corpus_path=str(sources), sizes=SIZES)
 
 
 def test_every_batching_of_the_plain_pass_computes_every_byte():

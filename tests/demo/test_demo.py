@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import proxylm
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.segmentation import AutomatonSegmentation
@@ -17,7 +16,7 @@ from proxylm.corpus.split import is_held_out
 from proxylm.demo.compressors import BpeDemo, NeuralDemo
 from proxylm.demo.results import HEADERS
 from proxylm.demo.settings import DemoSettings
-from small_neural import small_compressor
+from small_neural import small_compressor, write_corpus
 
 STEPS = 4
 MIXTURES = BpeDemo.mixtures
@@ -25,12 +24,8 @@ MIXTURES = BpeDemo.mixtures
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory) -> Path:
-    """Real source files: this package's own, enough of them that some are held out."""
-    folder = tmp_path_factory.mktemp("sources")
-    package = Path(proxylm.__file__).parent
-    for number, path in enumerate(sorted(package.rglob("*.py"))):
-        (folder / f"{number:03}.py").write_bytes(path.read_bytes())
-    return folder
+    """Files that are always the same, enough of them that some are held out."""
+    return write_corpus(tmp_path_factory.mktemp("sources"), files=300)
 
 
 def arguments(sources: Path, out: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ def test_columns_are_read_only_arrays_over_the_file(small_store):
 
 
 def test_open_files_are_given_back(small_store):
+    gc.collect()  # what other tests left open is closed now, or not before the end
     before = len(list(Path("/proc/self/fd").iterdir()))
     stores = [ViewStore.open(small_store) for _ in range(10)]
     assert len(list(Path("/proc/self/fd").iterdir())) == before

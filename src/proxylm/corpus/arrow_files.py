@@ -19,7 +19,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
-from proxylm.errors import DamagedFileError, first_line
+from proxylm.errors import DamagedFileError, one_line
 from proxylm.fingerprint import fingerprint_of
 
 FILE_MAGIC = b"ARROW1"
@@ -115,7 +115,7 @@ class ArrowCorpus(Corpus):
                     yield columns
         except (pa.ArrowException, OSError) as error:
             check_unchanged(record)
-            raise _damaged(record, first_line(error)) from None
+            raise _damaged(record, one_line(error)) from None
 
     def describe(self) -> dict[str, Any]:
         """Adds the number of files."""
