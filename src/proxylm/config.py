@@ -103,7 +103,8 @@ def _first_mistake(
         return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
     if first["type"] == UNKNOWN_KIND and isinstance(given, Mapping):
         return _kind_mistake(key, given, **first["ctx"])
-    message = first["msg"].removeprefix("Value error, ")
+    is_utf8 = first["type"] != "string_unicode"
+    message = first["msg"].removeprefix("Value error, ") if is_utf8 else "must be UTF-8"
     is_whole = isinstance(given, Mapping | list | Config)
     shown = "" if is_whole else f" (given: {given!r}){_HINTS.get(first['type'], '')}"
     # A mistake of the whole has no key; the caller names where the whole comes from.

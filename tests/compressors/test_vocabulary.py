@@ -147,6 +147,6 @@ def test_contents_are_compared_not_lengths(trained, name):
     document = b"def area(radius):\n" * 5000 + b"class"
     (symbols,) = compressor.compress([document])
     last = int(symbols[-1])
-    compressor.token_bytes[last] = bytes(len(compressor.token_bytes[last]))
+    compressor._spellings[last] = bytes(len(compressor._spellings[last]))
     (view,) = compressor.encode([document])
     assert isinstance(view, CannotCompress) and view.reason == "not_exact"

@@ -122,8 +122,8 @@ def _load(datasets: ModuleType, name: str) -> Any:
 
 def _path_and_configuration(name: str) -> tuple[str, str]:
     """``NAME[:CONFIG]`` apart: a folder may hold colons, a configuration's name cannot."""
-    path, _, configuration = name.rpartition(":")
-    return (name, "") if not path or is_there(name) else (path, configuration)
+    path, colon, configuration = name.rpartition(":")
+    return (path, configuration) if colon and not is_there(name) else (name, "")
 
 
 def _origin(error: BaseException) -> BaseException:
