@@ -122,8 +122,8 @@ def _load_compressors(arguments: list[str]) -> dict[str, Compressor]:
 def split_name(argument: str) -> tuple[str, str]:
     """The view's name and where its compressor is; what exists as it stands is a path.
 
-    >>> split_name("bpe=runs/tokenizer"), split_name("runs/bpe/"), split_name("units:bits=4")
-    (('bpe', 'runs/tokenizer'), ('bpe', 'runs/bpe/'), ('units', 'units:bits=4'))
+    >>> split_name("bpe=runs/tokenizer"), split_name("units:bits=4")
+    (('bpe', 'runs/tokenizer'), ('units', 'units:bits=4'))
     """
     from proxylm.files import is_there
 
