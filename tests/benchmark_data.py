@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxylm.errors import ProxylmError
-from proxylm.evaluation.execution.detection import usable_tier
+from proxylm.sandbox.detection import usable_tier
 
 DATA = Path(__file__).parent / "evaluation" / "data"
 RECODE = DATA / "recode"

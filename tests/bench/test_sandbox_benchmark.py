@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmark_data import need_sandbox
 from proxylm.bench.sandbox import KILL_LIMIT_S, run_sandbox_benchmark
-from proxylm.evaluation.execution.detection import tier_state
-from proxylm.evaluation.execution.tiers import TIERS
+from proxylm.sandbox.detection import tier_state
+from proxylm.sandbox.tiers import TIERS
 
 
 def test_every_tier_that_works_is_measured():

@@ -17,12 +17,12 @@ from oracle_models import ReplayModel, problems_of
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
-from proxylm.evaluation.execution import SandboxError
 from proxylm.evaluation.generation import judging
 from proxylm.evaluation.generation.writers import weights_fingerprint
 from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.sandbox import SandboxError
 from proxylm.symbols import vocabulary_size
 from proxylm.views.manifest import Manifest
 from small_models import save_small_run

@@ -11,8 +11,8 @@ import pytest
 import proxylm
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
-from proxylm.evaluation.bits_per_byte import bits_per_byte
-from proxylm.evaluation.readings import CompressedReading
+from proxylm.scoring.bits_per_byte import bits_per_byte
+from proxylm.scoring.readings import CompressedReading
 from small_models import save_run, save_small_run, small_model
 from units_store import DOCUMENTS, write_units_store
 

@@ -18,7 +18,6 @@ from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.generation.folder import Sample, SampleKey
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bits_per_byte
 from proxylm.evaluation.prompt_boundary import SUFFIXES, spread, suffix_name, with_suffix
-from proxylm.evaluation.readings import CompressedReading, RawView
 from proxylm.evaluation.recode.folder import FAMILIES, FamilyData
 from proxylm.evaluation.recode.likelihood import (
     PromptBits,
@@ -33,6 +32,7 @@ from proxylm.evaluation.translation import OraclePrompts, Recovery, recovery, tr
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Finish
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.readings import CompressedReading, RawView
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,

@@ -12,13 +12,13 @@ from benchmark_data import full_data, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.problem import Problem
-from proxylm.evaluation.execution import Status
 from proxylm.evaluation.generation.job import GenerationJob
 from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.generation.samples import Conditions
 from proxylm.evaluation.generation.writers import BytesWriter
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
+from proxylm.sandbox import Status
 
 # What a model may write, by a number that the prompt gives; beyond these, the right answer.
 ANSWERS = {

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from proxylm.config import load_config
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
-from proxylm.evaluation.bits_per_byte import bits_per_byte
-from proxylm.evaluation.readings import RawView
+from proxylm.scoring.bits_per_byte import bits_per_byte
+from proxylm.scoring.readings import RawView
 from proxylm.symbols import vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training import checkpoint as checkpoint_module

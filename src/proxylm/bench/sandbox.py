@@ -13,11 +13,11 @@ import subprocess
 import time
 
 from proxylm.bench.report import BenchmarkRow, alternate
-from proxylm.evaluation.execution import Job
-from proxylm.evaluation.execution.detection import tier_state, usable_tier
-from proxylm.evaluation.execution.isolation import INTERPRETER
-from proxylm.evaluation.execution.judge_process import JudgeProcess
-from proxylm.evaluation.execution.tiers import TIERS
+from proxylm.sandbox import Job
+from proxylm.sandbox.detection import tier_state, usable_tier
+from proxylm.sandbox.isolation import INTERPRETER
+from proxylm.sandbox.judge_process import JudgeProcess
+from proxylm.sandbox.tiers import TIERS
 
 PROGRAM = "def f(x):\n    return x + 1\n"
 TEST = "assert f(1) == 2\n"

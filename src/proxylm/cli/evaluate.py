@@ -17,9 +17,9 @@ from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.evaluation.readings import Reading
-    from proxylm.evaluation.scoring import DocumentScore, ReadDocument
     from proxylm.inference.byte_model import ByteModel
+    from proxylm.scoring.documents import DocumentScore, ReadDocument
+    from proxylm.scoring.readings import Reading
     from proxylm.symbols import Format
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -84,8 +84,8 @@ def bpb(
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.evaluation.scoring import find_files, read_files, score_documents, until_bytes
     from proxylm.inference.loading import load
+    from proxylm.scoring.documents import find_files, read_files, score_documents, until_bytes
 
     _check_arguments(paths, store, held_out, read_as, compressor)
     left_out = LeftOut()
@@ -139,8 +139,8 @@ def _windows(
     model: ByteModel, content_format: Format, context: int | None, stride: int | None
 ) -> dict[str, int]:
     """The windows of documents longer than the context, in symbols."""
-    from proxylm.evaluation.readings import prefix_of
-    from proxylm.evaluation.windows import default_stride
+    from proxylm.scoring.readings import prefix_of
+    from proxylm.scoring.windows import default_stride
 
     size = context or model.config.context
     prefix = prefix_of(model.module, content_format)
@@ -165,7 +165,7 @@ def _check_arguments(
 def _from_store(
     model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
 ) -> tuple[Iterator[ReadDocument], Format]:
-    from proxylm.evaluation.scoring import read_store, read_stored_view
+    from proxylm.scoring.documents import read_store, read_stored_view
     from proxylm.symbols import Format
     from proxylm.views.store import ViewStore
 
@@ -182,7 +182,7 @@ def _from_store(
 
 def _reading(model: ByteModel, read_as: str | None) -> Reading:
     from proxylm.compressors.registry import load_compressor
-    from proxylm.evaluation.readings import CompressedReading, RawView
+    from proxylm.scoring.readings import CompressedReading, RawView
 
     if read_as is None or read_as == BYTES:
         return RawView()
@@ -218,7 +218,7 @@ def _report(
     complete: bool,
     as_json: bool,
 ) -> None:
-    from proxylm.evaluation.scoring import total_score
+    from proxylm.scoring.documents import total_score
 
     total = total_score(scores, left_out)
     rows = [

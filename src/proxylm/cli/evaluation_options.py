@@ -248,7 +248,7 @@ def about_programs(
     ``data`` has all forms of a benchmark's prompts by its name.
     """
     from proxylm.evaluation.benchmarks.problem import data_identity
-    from proxylm.evaluation.execution.detection import usable_tier
+    from proxylm.sandbox.detection import usable_tier
 
     return {
         **about_model(model, run),

@@ -9,8 +9,8 @@ import typer
 from proxylm.cli.output import JsonOption, emit, note, table
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.execution.adversarial.suite import SuiteResult
-    from proxylm.evaluation.execution.detection import TierState
+    from proxylm.sandbox.adversarial.suite import SuiteResult
+    from proxylm.sandbox.detection import TierState
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -35,9 +35,9 @@ def check(
     Example: proxylm sandbox check --json
     """
     from proxylm.errors import UsageError
-    from proxylm.evaluation.execution.adversarial.suite import ATTACKS, run_suite
-    from proxylm.evaluation.execution.detection import tier_state
-    from proxylm.evaluation.execution.tiers import TIERS
+    from proxylm.sandbox.adversarial.suite import ATTACKS, run_suite
+    from proxylm.sandbox.detection import tier_state
+    from proxylm.sandbox.tiers import TIERS
 
     if tier is not None and tier not in TIERS:
         raise UsageError(f"sandbox tier '{tier}': expected one of {', '.join(TIERS)}")

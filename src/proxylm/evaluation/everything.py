@@ -26,17 +26,9 @@ from proxylm.evaluation.generation.writers import (
 )
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
-from proxylm.evaluation.readings import RawView
 from proxylm.evaluation.recode.evaluation import evaluate_recode
 from proxylm.evaluation.recode.folder import FamilyData, load_recode
 from proxylm.evaluation.run_data import RunData
-from proxylm.evaluation.scoring import (
-    read_store,
-    read_stored_view,
-    score_documents,
-    total_score,
-    until_bytes,
-)
 from proxylm.evaluation.translation import (
     OraclePrompts,
     TranslationWriter,
@@ -44,6 +36,14 @@ from proxylm.evaluation.translation import (
 )
 from proxylm.inference.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
+from proxylm.scoring.documents import (
+    read_store,
+    read_stored_view,
+    score_documents,
+    total_score,
+    until_bytes,
+)
+from proxylm.scoring.readings import RawView
 from proxylm.symbols import Format
 from proxylm.views.store import ViewStore
 

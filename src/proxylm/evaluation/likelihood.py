@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.problem import Problem
-from proxylm.evaluation.passes import ScoredSequence, sequence_bits
-from proxylm.evaluation.readings import Reading, prefix_of
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.passes import ScoredSequence, sequence_bits
+from proxylm.scoring.readings import Reading, prefix_of
 
 Bits = NDArray[np.float64]
 

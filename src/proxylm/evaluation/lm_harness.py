@@ -31,7 +31,7 @@ from proxylm.evaluation.generation.options import Budget, SamplingPlan
 from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.likelihood import Scorer
-from proxylm.evaluation.passes import bits_and_greediness
+from proxylm.scoring.passes import bits_and_greediness
 
 OLMES_TASKS = (
     "arc_challenge",

@@ -31,12 +31,12 @@ from proxylm.evaluation.generation.writers import (
 )
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
-from proxylm.evaluation.passes import ScoredSequence, sequence_bits
-from proxylm.evaluation.readings import RawView
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion, complete
 from proxylm.inference.raw_text import raw_symbols
 from proxylm.inference.request import ByteRequest
+from proxylm.scoring.passes import ScoredSequence, sequence_bits
+from proxylm.scoring.readings import RawView
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.errors import UsageError
-from proxylm.evaluation.bits_per_byte import bits_per_byte
-from proxylm.evaluation.readings import RawView
 from proxylm.inference.decoding import Completion, complete, decode
 from proxylm.inference.decoding_row import Piece
 from proxylm.inference.options import (
@@ -29,6 +27,8 @@ from proxylm.inference.request import ByteRequest
 from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.bits_per_byte import bits_per_byte
+from proxylm.scoring.readings import RawView
 
 IntegerArray = Tensor | NDArray[np.integer]
 
@@ -220,7 +220,7 @@ class ByteModel:
     ) -> list[float]:
         """Bits per byte of each document read as bytes (method, section 9).
 
-        ``evaluation.bits_per_byte`` has the definition; ``context`` defaults to the model's
+        ``scoring.bits_per_byte`` has the definition; ``context`` defaults to the model's
         training context and ``stride`` to half of it.
 
         Raises:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from proxylm.compressors.contract import Compressor
-from proxylm.evaluation.readings import CompressedReading
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion, complete, decode
 from proxylm.inference.decoding_row import Piece
 from proxylm.inference.options import SymbolOptions
 from proxylm.inference.request import SymbolRequest
+from proxylm.scoring.readings import CompressedReading
 
 
 class TokenReading:

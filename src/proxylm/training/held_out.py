@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.evaluation.bits_per_byte import content_bits
-from proxylm.evaluation.readings import Content
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.bits_per_byte import content_bits
+from proxylm.scoring.readings import Content
 from proxylm.symbols import Format
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place

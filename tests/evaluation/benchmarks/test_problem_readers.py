@@ -19,7 +19,7 @@ from proxylm.evaluation.benchmarks.mbpp import load_mbpp
 from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, data_identity
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
-from proxylm.evaluation.execution import check_many
+from proxylm.sandbox import check_many
 
 FORM = {
     "task_id": "T/1",

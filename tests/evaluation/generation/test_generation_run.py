@@ -15,7 +15,6 @@ from oracle_models import WRONG, ReplayModel
 from proxylm.errors import DamagedFileError, ProxylmError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.execution import SandboxError, Status, Verdict
 from proxylm.evaluation.generation import judging, samples
 from proxylm.evaluation.generation.folder import Sample, SampleKey, opened_folder
 from proxylm.evaluation.generation.options import Budget, SamplingPlan
@@ -23,6 +22,7 @@ from proxylm.evaluation.generation.run import run_conditions
 from proxylm.evaluation.generation.samples import Wanted, sample_number, wanted_samples
 from proxylm.evaluation.generation.writers import BytesWriter
 from proxylm.inference.decoding import Finish
+from proxylm.sandbox import SandboxError, Status, Verdict
 
 GREEDY = SamplingPlan()
 

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass, field, replace
 from enum import StrEnum
 
 from proxylm.errors import DataError, UsageError
-from proxylm.evaluation.execution.source_names import with_helpers
-from proxylm.evaluation.execution.verdict import DEFAULT_RESULT_BYTES, Job
 from proxylm.fingerprint import fingerprint_of
+from proxylm.sandbox.source_names import with_helpers
+from proxylm.sandbox.verdict import DEFAULT_RESULT_BYTES, Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from proxylm.corpus.packing import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
-from proxylm.evaluation.execution.source_names import bound_names
+from proxylm.sandbox.source_names import bound_names
 
 Record = dict[str, Any]
 

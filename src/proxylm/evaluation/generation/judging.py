@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proxylm import __version__
-from proxylm.evaluation.execution import Job, check_many
-from proxylm.evaluation.execution.detection import usable_tier
 from proxylm.evaluation.generation.folder import EvaluationFolder, JudgedSample, Sample
 from proxylm.evaluation.generation.samples import TellCount, Wanted
 from proxylm.fingerprint import fingerprint_of
+from proxylm.sandbox import Job, check_many
+from proxylm.sandbox.detection import usable_tier
 
 
 def require_sandbox() -> None:

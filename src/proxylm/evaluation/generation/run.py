@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxylm.evaluation.execution import Status
 from proxylm.evaluation.generation.folder import JudgedSample, Sample, opened_folder
 from proxylm.evaluation.generation.judging import judge_samples, require_sandbox
 from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.generation.samples import Conditions, make_samples, wanted_samples
 from proxylm.evaluation.generation.writers import ProgramWriter
+from proxylm.sandbox import Status
 
 
 class Progress:

@@ -18,12 +18,12 @@ from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.generation.options import SamplingPlan
-from proxylm.evaluation.readings import RawView, Reading
 from proxylm.inference.byte_model import ByteModel
 from proxylm.inference.decoding import Completion
 from proxylm.inference.options import GenerationOptions, SymbolOptions
 from proxylm.inference.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.readings import RawView, Reading
 
 
 class ProgramWriter(ABC):

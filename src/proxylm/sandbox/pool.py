@@ -1,0 +1,105 @@
+"""Judging programs, one or many: the public calls of this folder.
+
+Each worker is one judging process fed by one thread; verdicts come back in the order of the jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from proxylm.sandbox.detection import usable_tier
+from proxylm.sandbox.judge_process import JudgeProcess
+from proxylm.sandbox.verdict import Job, Status, Verdict, verdict_of
+
+JOBS_AHEAD_PER_WORKER = 2
+
+
+def check(
+    program: str | bytes,
+    test: str,
+    entry_point: str,
+    timeout_s: float,
+    *,
+    tier: str | None = None,
+) -> Verdict:
+    """Judge one program in a sandbox; ``check_many`` is faster for several.
+
+    Args:
+        program: the candidate's source, prompt included; bytes that are not UTF-8 are ``invalid``.
+        test: trusted source with asserts, or with ``def check(candidate)``.
+        entry_point: the function under test.
+        timeout_s: wall-clock seconds for definition, calls and test together.
+        tier: ``bubblewrap`` or ``landlock``; None takes the first that works here.
+
+    Raises:
+        SandboxError: no isolation tier works on this machine; nothing was run.
+        UsageError: the time limit or the tier's name is wrong.
+
+    Example:
+        >>> check("def twice(x): return 2 * x", "assert twice(4) == 8", "twice", 5.0).passed
+        True
+    """
+    job = Job(program=program, test=test, entry_point=entry_point, timeout_s=timeout_s)
+    (verdict,) = check_many([job], workers=1, tier=tier)
+    return verdict
+
+
+def check_many(
+    jobs: Iterable[Job], *, workers: int | None = None, tier: str | None = None
+) -> Iterator[Verdict]:
+    """Judge many programs; verdicts in the order of the jobs, as they become known.
+
+    Args:
+        jobs: consumed a little ahead of the verdicts, so they may be generated on the way.
+        workers: programs judged at the same time; None takes the number of cores.
+        tier: as in ``check``.
+
+    Raises:
+        SandboxError: no isolation tier works on this machine; raised before any job is taken.
+        UsageError: the tier's name is wrong.
+    """
+    return _verdicts(jobs, workers or os.cpu_count() or 1, usable_tier(tier))
+
+
+def _verdicts(jobs: Iterable[Job], workers: int, tier: str) -> Iterator[Verdict]:
+    waiting: deque[Future[Verdict]] = deque()
+    processes: list[JudgeProcess] = []
+    free: queue.SimpleQueue[JudgeProcess] = queue.SimpleQueue()
+    threads = ThreadPoolExecutor(max_workers=workers)
+    try:
+        for job in jobs:
+            if len(processes) < workers:
+                processes.append(JudgeProcess(tier))
+                free.put(processes[-1])
+            waiting.append(threads.submit(_judge, job, free))
+            if len(waiting) >= JOBS_AHEAD_PER_WORKER * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # Nobody may want the rest (an error, an interrupt): what still runs is not waited for.
+        threads.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.stop()
+        threads.shutdown()
+        for process in processes:
+            process.close()
+
+
+def _judge(job: Job, free: queue.SimpleQueue[JudgeProcess]) -> Verdict:
+    try:
+        source = job.program if isinstance(job.program, str) else job.program.decode("utf-8")
+        source.encode("utf-8")
+    except UnicodeError:
+        return verdict_of(Status.INVALID, "the program is not valid UTF-8")
+    if "\0" in source:
+        return verdict_of(Status.INVALID, "the program has a NUL character")
+    process = free.get()
+    try:
+        return process.judge(job, source)
+    finally:
+        free.put(process)

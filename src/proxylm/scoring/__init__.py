@@ -1,0 +1,1 @@
+"""Scores of a model: forward passes over windows, and the bits of chosen symbols."""

@@ -1,0 +1,264 @@
+"""Scoring many documents one after the other: files, folders, or the documents of a view store.
+
+Gives ``proxylm evaluate bpb`` its rows. Documents are read as they are needed and computed in
+groups, so that neither a large folder nor a large store has to fit in memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import LeftOut, nothing_left
+from proxylm.corpus.listing import list_folder
+from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.recognition import FileContent, content_at
+from proxylm.errors import DataError, UsageError
+from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.bits_per_byte import content_bits
+from proxylm.scoring.readings import Content, RawView, Reading
+from proxylm.symbols import Format
+from proxylm.views.store import ViewStore
+
+GROUP_BYTES = 1 << 20
+"""Raw bytes of the documents that are computed together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDocument:
+    """A document ready to be scored: its name, its raw size and what the model reads of it."""
+
+    name: str
+    num_bytes: int
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentScore:
+    """What one document costs.
+
+    Attributes:
+        name: the file, or the document's id in the store.
+        num_bytes: raw bytes, the denominator.
+        num_symbols: content symbols in the form it was read in.
+        bits: their total.
+    """
+
+    name: str
+    num_bytes: int
+    num_symbols: int
+    bits: float
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits of the content symbols per raw byte."""
+        return self.bits / self.num_bytes
+
+
+def total_score(scores: Sequence[DocumentScore], left_out: LeftOut | None = None) -> DocumentScore:
+    """Sum of bits over sum of raw bytes (not a mean of the documents' ratios).
+
+    Raises:
+        DataError: there is no document, so there is nothing to divide by; says what was left out.
+    """
+    if not scores:
+        raise nothing_left("no document to score", left_out or LeftOut(), "nothing was given")
+    return DocumentScore(
+        name="total",
+        num_bytes=sum(score.num_bytes for score in scores),
+        num_symbols=sum(score.num_symbols for score in scores),
+        bits=sum(score.bits for score in scores),
+    )
+
+
+def score_documents(
+    model: LanguageModel,
+    documents: Iterable[ReadDocument],
+    content_format: Format,
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+) -> Iterator[DocumentScore]:
+    """Score documents in order; the arguments are those of ``scoring.bits_per_byte``."""
+    for group in _groups(documents):
+        contents = [document.content for document in group]
+        totals = content_bits(model, contents, content_format, context=context, stride=stride)
+        for document, bits in zip(group, totals, strict=True):
+            yield DocumentScore(
+                name=document.name,
+                num_bytes=document.num_bytes,
+                num_symbols=len(document.content),
+                bits=float(bits),
+            )
+
+
+def find_files(paths: Sequence[Path], left_out: LeftOut) -> tuple[list[Path], Counter[str]]:
+    """The files among ``paths`` and below its folders, in a fixed order.
+
+    Links out of a folder and what is no file are counted in ``left_out``.
+
+    Returns:
+        The files, and how many names of the folders are skipped by rule (``corpus.listing``).
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    files: list[Path] = []
+    skipped: Counter[str] = Counter()
+    for path in paths:
+        if path.is_dir():
+            listing = list_folder(path)
+            skipped.update(listing.skipped)
+            for item in listing.entries:
+                if isinstance(item, Rejection):
+                    left_out.add(replace(item, id=str(path / item.id)))
+                else:
+                    files.append(Path(item.path))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise UsageError(f"{path}: no such file or folder")
+    return files, skipped
+
+
+def read_files(
+    files: Iterable[Path],
+    reading: Reading,
+    *,
+    left_out: LeftOut,
+    text_field: str = "text",
+    max_document_bytes: int | None = None,
+) -> Iterator[ReadDocument]:
+    """The documents of files: of files of records each record, of others the whole file.
+
+    What has no bytes, or cannot be read as a document, is left out and counted.
+
+    Args:
+        files: in order.
+        reading: how a document is read.
+        left_out: counts what is left out.
+        text_field: field of a record that holds its document.
+        max_document_bytes: longer records are left out; None is the limit of ``CorpusConfig``.
+
+    Raises:
+        DataError: a file cannot be read, or holds records and none with that field.
+    """
+    for path in files:
+        for item in _documents(path, text_field, max_document_bytes):
+            if isinstance(item, Rejection):
+                left_out.add(item)
+                continue
+            [content] = reading.contents([item.raw])
+            yield ReadDocument(name=item.id, num_bytes=len(item.raw), content=content)
+
+
+def _documents(
+    path: Path, text_field: str, max_document_bytes: int | None
+) -> Iterable[Document | Rejection]:
+    # What a pipe gives can be read once only, so it is not looked into.
+    content = content_at(path, path.name) if path.is_file() else FileContent.DOCUMENT
+    if content is FileContent.PACKED:
+        return [Rejection(id=str(path), reason=RejectionReason.PACKED)]
+    if content.is_records:
+        return _records(path, text_field, max_document_bytes)
+    return _whole(path)
+
+
+def _whole(path: Path) -> Iterator[Document | Rejection]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if raw:
+        yield Document(id=str(path), raw=raw)
+    else:
+        yield Rejection(id=str(path), reason=RejectionReason.EMPTY)
+
+
+def _records(
+    path: Path, text_field: str, max_document_bytes: int | None
+) -> Iterator[Document | Rejection]:
+    config = CorpusConfig(path=str(path), text_field=text_field)
+    if max_document_bytes is not None:
+        config = config.model_copy(update={"max_document_bytes": max_document_bytes})
+    corpus = open_corpus(config)
+    documents = 0
+    without_text: Rejection | None = None
+    for part in corpus.parts():
+        for item in corpus.read(part):
+            if isinstance(item, Document):
+                documents += 1
+            elif item.reason == RejectionReason.MISSING_TEXT:
+                without_text = item
+            yield replace(item, id=str(path.parent / item.id))
+    if not documents and without_text is not None:
+        raise DataError(
+            f"{path}: no record has a field '{text_field}'; name the documents' with --text-field"
+        )
+
+
+def read_store(
+    store: ViewStore, ordinals: Iterable[int], reading: Reading
+) -> Iterator[ReadDocument]:
+    """Documents of a store, read from their raw bytes."""
+    for ordinal in ordinals:
+        raw = store.raw(ordinal)
+        content: Content = raw
+        if not isinstance(reading, RawView):
+            [content] = reading.contents([raw.tobytes()])
+        yield ReadDocument(name=store.document_id(ordinal), num_bytes=len(raw), content=content)
+
+
+def read_stored_view(
+    store: ViewStore, ordinals: Iterable[int], view_name: str
+) -> Iterator[ReadDocument]:
+    """Documents of a store as the symbols that one of its views holds.
+
+    Raises:
+        UsageError: the view is lossy, so bits per byte is not defined for it.
+    """
+    view = store.view(view_name)
+    if not view.reversible:
+        raise UsageError(
+            f"bits per byte is not defined for view '{view_name}' of {store.folder}: it is lossy, "
+            "its symbols do not determine the bytes"
+        )
+    lengths = store.raw_lengths
+    for ordinal in ordinals:
+        yield ReadDocument(
+            name=store.document_id(ordinal),
+            num_bytes=int(lengths[ordinal]),
+            content=view.symbols(ordinal),
+        )
+
+
+def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterator[ReadDocument]:
+    """Whole documents until ``limit`` raw bytes are reached (at least one); None is no limit."""
+    seen = 0
+    for document in documents:
+        yield document
+        seen += document.num_bytes
+        if limit is not None and seen >= limit:
+            return
+
+
+def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:
+    """The documents in groups; those before one that cannot be read come before its error."""
+    group: list[ReadDocument] = []
+    size = 0
+    try:
+        for document in documents:
+            group.append(document)
+            size += document.num_bytes
+            if size >= GROUP_BYTES:
+                yield group
+                group, size = [], 0
+    except DataError:
+        yield group
+        raise
+    if group:
+        yield group
