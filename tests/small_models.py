@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 
+from proxylm.checkpoints.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    Origin,
+    TrainingState,
+    save_checkpoint,
+)
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import EOS, RAW_CLOSE, vocabulary_size
-from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
 
 COMPRESSED_SYMBOLS = 256
 SMALL = {"layers": 2, "width": 32, "ffn": 48, "heads": 2, "context": 64}

@@ -14,7 +14,6 @@ from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.contexts import LongContexts
 from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.lm_training import LmRecipe, train_byte_lm
 from proxylm.compressors.neural.segmentation import (
     EntropySegmentation,
     Segmentation,
@@ -22,6 +21,7 @@ from proxylm.compressors.neural.segmentation import (
 )
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.pipelines.byte_lm_training import LmRecipe, train_byte_lm
 from proxylm.training.config import PresetModel
 from proxylm.training.schedule import CosineRate
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from proxylm.checkpoints.checkpoint import checkpoint_folders
 from proxylm.cli.main import run as proxylm
 from proxylm.config import dump_config
-from proxylm.training.checkpoint import checkpoint_folders
 from proxylm.training.metrics import read_metrics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

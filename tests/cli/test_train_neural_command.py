@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from proxylm.cli.main import run
-from proxylm.compressors.neural import lm_training
-from proxylm.compressors.neural.building import WORK_SUFFIX
-from proxylm.compressors.neural.lm_training import RUN_FOLDER
 from proxylm.compressors.registry import load_compressor
+from proxylm.pipelines import byte_lm_training
+from proxylm.pipelines.byte_lm_training import RUN_FOLDER
+from proxylm.pipelines.neural_compressor import WORK_SUFFIX
 from proxylm.training.loop import Trainer
 from proxylm.views.store import ViewStore
 from small_neural import RECIPE, write_corpus
@@ -36,7 +36,7 @@ def train_command(corpus: Path, out: Path, *more: object) -> list[str]:
 
 @pytest.fixture
 def small_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(lm_training.RECIPES, "tiny", RECIPE)
+    monkeypatch.setitem(byte_lm_training.RECIPES, "tiny", RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def trained(corpus, tmp_path_factory) -> Path:
     """A compressor that the command line has trained."""
     out = tmp_path_factory.mktemp("compressors") / "neural"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(lm_training.RECIPES, "tiny", RECIPE)
+        patch.setitem(byte_lm_training.RECIPES, "tiny", RECIPE)
         assert run(train_command(corpus, out)) == 0
     return out
 

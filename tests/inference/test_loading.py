@@ -12,8 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import proxylm
+from proxylm.checkpoints.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    Origin,
+    TrainingState,
+    save_checkpoint,
+)
 from proxylm.errors import CheckpointError, DamagedFileError, ProxylmError, UsageError
-from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Origin, TrainingState, save_checkpoint
 from small_models import small_model
 
 ORIGIN = Origin(configuration_hash="c", data_fingerprint="d", compressor_fingerprint=None)

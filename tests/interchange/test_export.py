@@ -12,9 +12,9 @@ from exported import FINGERPRINT, KEEPING, VARIANTS, make_export, make_run
 from huggingface_hub import save_torch_state_dict
 
 import proxylm
+from proxylm.checkpoints.layouts import read_config
 from proxylm.errors import CannotWriteError, CheckpointError, UsageError
 from proxylm.interchange.export import export_model
-from proxylm.interchange.layouts import read_config
 from proxylm.symbols import COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import COMPRESSED_SYMBOLS, save_small_run
 

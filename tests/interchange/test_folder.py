@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import proxylm
+from proxylm.checkpoints.published_folder import INDEX_FILE, load_folder
 from proxylm.errors import CheckpointError, DamagedFileError, UsageError
 from proxylm.interchange.export import export_model
-from proxylm.interchange.folder import INDEX_FILE, load_folder
 from proxylm.models import language_model
 from small_models import save_small_run, small_model
 

@@ -11,13 +11,13 @@ import torch
 from huggingface_hub import save_torch_state_dict
 
 import proxylm
+from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
+from proxylm.checkpoints.layout import FACTS_KEY
 from proxylm.errors import UsageError
 from proxylm.files import read_json, write_json
 from proxylm.interchange.export import export_model
-from proxylm.interchange.layout import FACTS_KEY
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, RAW_OFFSET
-from proxylm.training.checkpoint import checkpoint_folders, load_model
 from proxylm.training.run import train
 from proxylm.training.starting_weights import starting_model
 from small_models import save_small_run

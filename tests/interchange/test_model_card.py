@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
 from proxylm.interchange.export import export_model
-from proxylm.training.checkpoint import checkpoint_folders, open_checkpoint
 from proxylm.training.run import TrainResult, train
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from proxylm.checkpoints.layouts import read_config
 from proxylm.config import validate_config
 from proxylm.errors import CheckpointError, UsageError
-from proxylm.interchange.layouts import read_config
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import PRESETS, preset

@@ -6,10 +6,10 @@ import pytest
 
 import small_neural
 from proxylm.cli.main import run
-from proxylm.compressors.neural import lm_training
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.left_out import LeftOut
 from proxylm.errors import DataError
+from proxylm.pipelines import byte_lm_training
 from proxylm.recipes import table6
 from proxylm.recipes.running import named_recipe, run_recipe
 from proxylm.recipes.table6 import ROWS, Table6
@@ -62,7 +62,7 @@ SOME = ("fixed-8-none-8", "entropy-95-16-16", "automaton-95-16-16")
 @pytest.fixture
 def small_recipe(tmp_path, monkeypatch):
     """Table 6 with a byte LM that is trained in seconds."""
-    monkeypatch.setitem(lm_training.RECIPES, "small", small_neural.RECIPE)
+    monkeypatch.setitem(byte_lm_training.RECIPES, "small", small_neural.RECIPE)
     corpus = small_neural.write_corpus(tmp_path / "corpus")
     overrides = [
         f"corpus.path={corpus}",

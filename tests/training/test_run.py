@@ -16,14 +16,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from proxylm.checkpoints import checkpoint as checkpoint_module
+from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
 from proxylm.config import load_config
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
 from proxylm.scoring.bits_per_byte import bits_per_byte
 from proxylm.scoring.readings import RawView
 from proxylm.symbols import vocabulary_size
 from proxylm.threads import torch_threads
-from proxylm.training import checkpoint as checkpoint_module
-from proxylm.training.checkpoint import checkpoint_folders, load_model
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
@@ -421,7 +421,7 @@ def test_a_start_from_other_sizes_shows_both_and_binds_nobody(
 
 
 def test_a_start_from_a_published_folder(store: Path, golden: Path, tmp_path: Path) -> None:
-    from proxylm.interchange.folder import load_folder
+    from proxylm.checkpoints.published_folder import load_folder
 
     published, _ = load_folder(golden / "evabyte")
     sizes = published.config.model_dump(mode="json", exclude={"vocabulary_size", "sentinels"})

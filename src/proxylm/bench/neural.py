@@ -33,12 +33,6 @@ from proxylm.bench.neural_cases import (
 )
 from proxylm.bench.neural_memory import MemoryCase
 from proxylm.bench.report import BenchmarkRow
-from proxylm.compressors.neural.building import (
-    NeuralBuild,
-    Reports,
-    build_neural_compressor,
-    new_lm,
-)
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.documents import FlatDocuments
 from proxylm.compressors.neural.segmentation import SegmenterParts
@@ -49,6 +43,12 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import sample
 from proxylm.errors import DataError, UsageError
+from proxylm.pipelines.neural_compressor import (
+    NeuralBuild,
+    Reports,
+    build_neural_compressor,
+    new_lm,
+)
 
 TRAINING_SYMBOLS = 160 * 4096
 """About a minute on 2 cores."""

@@ -24,7 +24,7 @@ from proxylm.cli.output import JsonOption, emit, note
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.compressors.neural.building import NewLm, ReusedLm
+    from proxylm.pipelines.neural_compressor import NewLm, ReusedLm
 
 NO_WINDOWS = "none"
 DEFAULT_PRESET = "tiny"
@@ -75,8 +75,8 @@ def train_neural(
 
     Example: proxylm compressor train neural --preset tiny --corpus stdlib --out compressors/neural
     """
-    from proxylm.compressors.neural.building import NeuralBuild, Reports, build_neural_compressor
     from proxylm.config import validate_config
+    from proxylm.pipelines.neural_compressor import NeuralBuild, Reports, build_neural_compressor
     from proxylm.training.progress import reported_on_stderr
 
     cutting = {"kind": segmentation, "percentile": percentile, "length": length}
@@ -114,7 +114,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 def _lm_choice(
     preset: str | None, contexts: str | None, symbols: int | None, lm: Path | None
 ) -> NewLm | ReusedLm:
-    from proxylm.compressors.neural.building import ReusedLm, new_lm
+    from proxylm.pipelines.neural_compressor import ReusedLm, new_lm
 
     if lm is None:
         return new_lm(preset or DEFAULT_PRESET, contexts or DEFAULT_CONTEXTS, symbols)

@@ -8,14 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from proxylm.compressors.neural.building import (
-    NeuralBuild,
-    Reports,
-    build_neural_compressor,
-    new_lm,
-)
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.lm_training import recipe
 from proxylm.compressors.neural.segmentation import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
@@ -26,6 +19,13 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
 from proxylm.mixing.config import MixingConfig
+from proxylm.pipelines.byte_lm_training import recipe
+from proxylm.pipelines.neural_compressor import (
+    NeuralBuild,
+    Reports,
+    build_neural_compressor,
+    new_lm,
+)
 from proxylm.training.progress import ProgressReport
 
 PAPER_PROXY = "proxy"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataNotAtHandError
-from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
 from proxylm.views.manifest import MANIFEST_NAME, Manifest
 from proxylm.views.store import ViewStore

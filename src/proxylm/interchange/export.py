@@ -14,12 +14,12 @@ from typing import Any
 
 from huggingface_hub import save_torch_state_dict
 
+from proxylm.checkpoints.layout import Facts, Layout, common_values
+from proxylm.checkpoints.layouts import layout_for
+from proxylm.checkpoints.published_folder import CONFIG_FILE
+from proxylm.checkpoints.reading import LoadedModel, load_module
 from proxylm.files import atomic_folder, require_new, write_json
-from proxylm.inference.loading import LoadedModel, load_module
 from proxylm.interchange.byte_vocabulary import byte_tokenizer, end_symbols, tokenizer_settings
-from proxylm.interchange.folder import CONFIG_FILE
-from proxylm.interchange.layout import Facts, Layout, common_values
-from proxylm.interchange.layouts import layout_for
 from proxylm.interchange.model_card import Card, describe
 from proxylm.interchange.weights import bytes_alone, reduced_tensors
 from proxylm.models.config import ModelConfig

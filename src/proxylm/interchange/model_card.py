@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
+from proxylm.checkpoints.layout import Layout
 from proxylm.config import validate_config
 from proxylm.errors import DataError
-from proxylm.interchange.layout import Layout
 from proxylm.mixing.config import SourceConfig
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.printable import printable
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, UNK, symbol_name
-from proxylm.training.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
 from proxylm.training.config import TrainingConfig
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
 from proxylm.views.manifest import Manifest, ViewRecord, read_manifest

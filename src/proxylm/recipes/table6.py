@@ -17,14 +17,6 @@ from pydantic import PositiveInt
 
 from proxylm.analysis.compression import measure
 from proxylm.analysis.neural_facts import CorpusObserver
-from proxylm.compressors.neural.building import (
-    NeuralBuild,
-    NewLm,
-    Reports,
-    ReusedLm,
-    build_neural_compressor,
-    new_lm,
-)
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation import (
@@ -42,6 +34,14 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, split_documents
 from proxylm.device import DeviceName
+from proxylm.pipelines.neural_compressor import (
+    NeuralBuild,
+    NewLm,
+    Reports,
+    ReusedLm,
+    build_neural_compressor,
+    new_lm,
+)
 from proxylm.recipes.contract import Recipe, RowResult, Say
 
 COMPRESSORS_FOLDER = "compressors"
@@ -55,7 +55,7 @@ class Table6Settings(Config):
 
     Attributes:
         corpus: the text.
-        preset: size and training of the byte LM (``lm_training.RECIPES``).
+        preset: size and training of the byte LM (``byte_lm_training.RECIPES``).
         symbols: of its training; None is the preset's.
         long_lm, short_lm: neural compressors whose byte LM is taken for rows on whole documents
             and for those on short contexts; None trains one.

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.config import Config, dump_config, plain_config
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries, require_utf8
-from proxylm.training.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.yaml_text import read_yaml
 
 CONFIG_FILE = "config.yaml"

@@ -11,12 +11,7 @@ from typing import Any
 
 import torch
 
-from proxylm.errors import CheckpointError
-from proxylm.mixing.loader import Loader, build_loader
-from proxylm.mixing.statistics import StepStatistics
-from proxylm.models.language_model import LanguageModel
-from proxylm.pool import threads_each
-from proxylm.training.checkpoint import (
+from proxylm.checkpoints.checkpoint import (
     CHECKPOINTS_FOLDER,
     Origin,
     TrainingState,
@@ -27,6 +22,11 @@ from proxylm.training.checkpoint import (
     set_aside_after,
     what_is_safe,
 )
+from proxylm.errors import CheckpointError
+from proxylm.mixing.loader import Loader, build_loader
+from proxylm.mixing.statistics import StepStatistics
+from proxylm.models.language_model import LanguageModel
+from proxylm.pool import threads_each
 from proxylm.training.config import TrainingConfig
 from proxylm.training.device import Place, place_for
 from proxylm.training.held_out import HeldOutDocuments, choose_held_out

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
+from proxylm.checkpoints.reading import load_module
 from proxylm.errors import UsageError
-from proxylm.inference.loading import load_module
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import COMPRESSED_OFFSET

@@ -29,7 +29,7 @@ from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.stored_weights import require_floating_point
+from proxylm.models.stored_weights import require_floating_point
 from proxylm.symbols import BOS, BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
 from proxylm.threads import torch_threads
 

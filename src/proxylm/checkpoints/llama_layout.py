@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.errors import CheckpointError, UsageError
-from proxylm.interchange.layout import (
+from proxylm.checkpoints.layout import (
     FACTS_KEY,
     Facts,
     Layout,
@@ -18,6 +17,7 @@ from proxylm.interchange.layout import (
     read_common,
     required,
 )
+from proxylm.errors import CheckpointError, UsageError
 from proxylm.models.config import ModelConfig
 from proxylm.symbols import COMPRESSED_OFFSET
 

@@ -12,16 +12,16 @@ from safetensors.torch import load_file, save_file
 
 import proxylm
 from chain_compressor import random_lm
-from proxylm.compressors.neural.byte_lm import ByteLM
-from proxylm.errors import DamagedFileError
-from proxylm.stored_weights import require_floating_point
-from proxylm.training.checkpoint import (
+from proxylm.checkpoints.checkpoint import (
     Origin,
     TrainingState,
     load_model,
     open_checkpoint,
     save_checkpoint,
 )
+from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.errors import DamagedFileError
+from proxylm.models.stored_weights import require_floating_point
 from small_models import small_model
 
 WRONG = [torch.int8, torch.int64, torch.uint8, torch.bool, torch.complex64]

@@ -41,7 +41,7 @@ from proxylm.files import (
     write_json,
 )
 from proxylm.fingerprint import fingerprint_of
-from proxylm.stored_weights import require_floating_point
+from proxylm.models.stored_weights import require_floating_point
 
 if TYPE_CHECKING:
     from proxylm.models.config import ModelConfig

@@ -27,7 +27,6 @@ from proxylm.compressors.neural.compressor import (
 )
 from proxylm.compressors.neural.contexts import Contexts, LongContexts
 from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.lm_training import LmRecipe, recipe, train_byte_lm
 from proxylm.compressors.neural.segmentation import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
@@ -39,6 +38,7 @@ from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
+from proxylm.pipelines.byte_lm_training import LmRecipe, recipe, train_byte_lm
 from proxylm.training.progress import ProgressReport
 
 WORK_SUFFIX = ".work"

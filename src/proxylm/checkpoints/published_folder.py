@@ -1,6 +1,6 @@
 """Reading published and exported folders: ``config.json`` beside safetensors, one file or shards.
 
-Parameter names are ours already (``interchange.layout``), so reading is checking: every tensor is
+Parameter names are ours already (``checkpoints.layout``), so reading is checking: every tensor is
 there once, nothing is left over, and every shape is what the configuration says. Nothing in the
 folder is executed.
 """
@@ -17,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from proxylm.checkpoints.layout import Facts
+from proxylm.checkpoints.layouts import read_config
 from proxylm.errors import CheckpointError, DamagedFileError, one_line
 from proxylm.files import read_json
-from proxylm.interchange.layout import Facts
-from proxylm.interchange.layouts import read_config
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.stored_weights import require_floating_point
+from proxylm.models.stored_weights import require_floating_point
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"

@@ -16,10 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from proxylm.config import Config
-from proxylm.errors import CheckpointError, DamagedFileError
-from proxylm.training import checkpoint as module
-from proxylm.training.checkpoint import (
+from proxylm.checkpoints import checkpoint as module
+from proxylm.checkpoints.checkpoint import (
     Origin,
     TrainingState,
     checkpoint_folders,
@@ -29,6 +27,8 @@ from proxylm.training.checkpoint import (
     save_checkpoint,
     set_aside_after,
 )
+from proxylm.config import Config
+from proxylm.errors import CheckpointError, DamagedFileError
 
 FILES = ["model.safetensors", "optimizer.safetensors", "model.json", "state.json", "manifest.json"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxylm.checkpoints.evabyte_layout import EvaByteLayout
+from proxylm.checkpoints.layout import Facts, Layout, read_facts
+from proxylm.checkpoints.llama_layout import LlamaLayout
 from proxylm.errors import CheckpointError
-from proxylm.interchange.evabyte_layout import EvaByteLayout
-from proxylm.interchange.layout import Facts, Layout, read_facts
-from proxylm.interchange.llama_layout import LlamaLayout
 from proxylm.models.config import EvaAttention, ModelConfig
 
 EVABYTE, LLAMA = EvaByteLayout(), LlamaLayout()

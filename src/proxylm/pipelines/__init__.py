@@ -1,0 +1,1 @@
+"""Whole ways that use several rooms: a byte LM trained, a neural compressor built from it."""
