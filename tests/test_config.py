@@ -158,6 +158,37 @@ def test_unreadable_yaml_names_the_file(tmp_path, text):
         load_config(Outer, path)
 
 
+class Place(Config):
+    path: str = ""
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Place:
+        if self.path == "gone":
+            raise UsageError("path: there is none")
+        return self
+
+
+class Places(Config):
+    first: Place = Place()
+
+
+@pytest.mark.parametrize("override", ["first.path=gone", "first={path: gone}"])
+def test_a_check_of_ours_says_where_the_value_comes_from(tmp_path, override: str):
+    path = tmp_path / "run.yaml"
+    path.write_text("")
+    with pytest.raises(UsageError, match=r"run\.yaml: path: there is none$"):
+        load_config(Places, path, [override])
+
+
+@pytest.mark.parametrize(
+    "value", ["7" * 4000, "x" * 4000, f"{{kind: {'x' * 4000}}}", f"[{'a, ' * 2000}]"]
+)
+def test_what_is_shown_of_a_value_is_short(value: str):
+    with pytest.raises(UsageError, match="configuration: ") as caught:
+        load_config(Kinds, None, [f"type={value}"])
+    assert len(str(caught.value)) < 300
+
+
 def test_a_mistake_of_the_whole_is_told_once(tmp_path):
     with pytest.raises(UsageError, match=r"^configuration: steps exceed 100$"):
         load_config(Outer, None, ["steps=101"])

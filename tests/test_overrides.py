@@ -91,6 +91,8 @@ def test_sections_are_made_and_replaced_whole():
         ('seed="a" b', "goes on behind its end"),
         ("seed={a: 1, a: 2}", "'a': is given twice"),
         ("seed=1e999", "the number 1e999 is too large"),
+        ("seed=0x" + "F" * 5000, "the number 0xFFF"),
+        ('seed="\\U00110000"', "an escape behind here is no character"),
         ("seed=" + "[" * 3000, "nested more than 64 deep"),
     ],
 )
@@ -100,3 +102,4 @@ def test_a_mistake_names_the_override(override: str, message: str):
     assert str(caught.value).startswith("override '")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 350

@@ -68,7 +68,7 @@ MISTAKES = {
     "length: {kind: steps, kind: symbols}": "line 1, column 23: 'length.kind': is given twice",
     '"a": 1\na: 2': "line 2, column 1: 'a': is given twice",
     "seed: 1\n\tx: 2\n": "line 2, column 1: 'seed': found character '\\t' that cannot start any "
-    "token; indent with spaces",
+    "token; write spaces, not tabs",
     "data:\n- store: a\n\t view: b": "line 3, column 1: 'data.0.store': found character '\\t'",
     "data: [1\nseed: 2\n": "line 2, column 5: 'data.0': expected ',' or ']', but got ':' (while "
     "parsing a flow sequence that begins in line 1)",
@@ -89,6 +89,10 @@ MISTAKES = {
     "%YAML 1.1\n---\na: 1": "line 1, column 1: %YAML asks for another version than 1.2",
     "a: 1e999": "line 1, column 4: 'a': the number 1e999 is too large",
     "a: " + "1" * 5000: "line 1, column 4: 'a': the number 111",
+    "a: 0x" + "F" * 4000: "line 1, column 4: 'a': the number 0xFFF",
+    "a: 0o" + "7" * 5000: "line 1, column 4: 'a': the number 0o777",
+    'a: "\\U00110000"': "line 1, column 2: 'a': an escape behind here is no character",
+    'a: 1\nb: ["\\UFFFFFFFF"]': "line 2, column 5: 'b': an escape behind here",
     "a: x\x85y": "line 1, column 5: the character U+0085 cannot stand here",
     "a: 1\n# x\u2028b: 2": "line 2, column 4: the character U+2028",
     "a: 1\n\ufeffa: 2": "line 2, column 1: the character U+FEFF",

@@ -16,12 +16,15 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
-from proxylm.errors import UsageError
+from proxylm.errors import UsageError, shortened
 from proxylm.overrides import apply_override
 from proxylm.strict_schema import UNKNOWN_KIND, strict_schema
 from proxylm.yaml_text import dump_yaml, read_yaml
 
-_HINTS = {"bool_type": "; write true or false", "string_type": "; put it in quotes"}
+_HINTS = {
+    "bool_type": "; write true or false",
+    "string_type": """; put it in quotes, as an argument of a command in two kinds: key='"text"'""",
+}
 
 
 class Config(BaseModel):
@@ -73,6 +76,8 @@ def validate_config(
         return config_class.model_validate(_keys_and_values(values, origin))
     except ValidationError as error:
         raise UsageError(f"{origin}: {_first_mistake(config_class, error, values)}") from None
+    except UsageError as error:  # a check that fields make of each other
+        raise UsageError(f"{origin}: {error}") from None
 
 
 def dump_config(config: Config) -> str:
@@ -106,7 +111,7 @@ def _first_mistake(
     is_utf8 = first["type"] != "string_unicode"
     message = first["msg"].removeprefix("Value error, ") if is_utf8 else "must be UTF-8"
     is_whole = isinstance(given, Mapping | list | Config)
-    shown = "" if is_whole else f" (given: {given!r}){_HINTS.get(first['type'], '')}"
+    shown = "" if is_whole else f" (given: {shortened(repr(given))}){_HINTS.get(first['type'], '')}"
     # A mistake of the whole has no key; the caller names where the whole comes from.
     return f"{key}: {message}{shown}" if key else f"{message}{shown}"
 
@@ -116,7 +121,7 @@ def _kind_mistake(place: str, given: Mapping[str, Any], *, key: str, kinds: str)
         return f"{place}.{key}: is missing; give one of: {kinds}"
     near = difflib.get_close_matches(str(given[key]), kinds.split(", "), n=1)
     meant = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{place}.{key}: there is no {given[key]!r}; there are: {kinds}{meant}"
+    return f"{place}.{key}: there is no {shortened(repr(given[key]))}; there are: {kinds}{meant}"
 
 
 def _key(values: Any, location: Sequence[str | int]) -> str:

@@ -20,6 +20,15 @@ def one_line(reason: object) -> str:
     return text or type(reason).__name__
 
 
+def shortened(text: str, characters: int = 100) -> str:
+    """What a user gave, short enough to be shown in a line.
+
+    >>> shortened("seed=1111", 6)
+    'seed=1…'
+    """
+    return text if len(text) <= characters else f"{text[:characters]}…"
+
+
 class ProxylmError(Exception):
     """Something outside the program is wrong; the message is one line for the user."""
 

@@ -9,9 +9,10 @@ values for one place the later counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from proxylm.errors import UsageError
+from proxylm.errors import UsageError, shortened
 from proxylm.yaml_text import parse_value
 
 
@@ -29,18 +30,22 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     """
     key, equals, text = override.partition("=")
     *sections, last = parts = key.split(".")
+    origin = f"override '{shortened(override)}'"
     if not equals or not all(parts):
-        raise UsageError(f"override '{override}': expected key.sub=value")
-    origin = f"override '{override}'"
+        raise UsageError(f"{origin}: expected key.sub=value")
     value = parse_value(text, origin=origin)
     holder: Any = values
     for depth, part in enumerate(sections):
-        place = _place(holder, part, f"{origin}: '{'.'.join(parts[:depth])}'")
+        place = _place(holder, part, _its(origin, parts[:depth]))
         below = holder.get(place) if isinstance(holder, dict) else holder[place]
         if below is None:
             below = holder[place] = {}
         holder = below
-    holder[_place(holder, last, f"{origin}: '{'.'.join(sections)}'")] = value
+    holder[_place(holder, last, _its(origin, sections))] = value
+
+
+def _its(origin: str, sections: Sequence[str]) -> str:
+    return f"{origin}: '{shortened('.'.join(sections))}'"
 
 
 def _place(holder: Any, part: str, its: str) -> Any:
@@ -48,9 +53,9 @@ def _place(holder: Any, part: str, its: str) -> Any:
     if isinstance(holder, dict):
         return part
     if not isinstance(holder, list):
-        raise UsageError(f"{its} is {holder!r}, which has no '{part}'")
+        raise UsageError(f"{its} is {shortened(repr(holder))}, which has no '{shortened(part)}'")
     if not holder:
         raise UsageError(f"{its} is an empty list; give it whole")
     if not (part.isascii() and part.isdigit() and len(part) < 10 and int(part) < len(holder)):
-        raise UsageError(f"{its} has the positions 0 to {len(holder) - 1}, not '{part}'")
+        raise UsageError(f"{its} has the positions 0 to {len(holder) - 1}, not '{shortened(part)}'")
     return int(part)

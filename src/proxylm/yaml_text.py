@@ -17,11 +17,10 @@ from typing import Any
 
 import yaml
 
-from proxylm.errors import UsageError
+from proxylm.errors import UsageError, shortened
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_SHOWN = 60
 
 Scalar = str | int | float | bool | None
 
@@ -39,7 +38,7 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 _HINTS = {
-    r"'\t'": "; indent with spaces, not tabs",
+    r"'\t'": "; write spaces, not tabs",
     "cannot start any token": "; put the text in quotes",
     "not allowed here": "; put a text with ': ' or '- ' in quotes, and keys that belong together "
     "into one column",
@@ -126,7 +125,7 @@ def scalar(text: str) -> Scalar:
     if _FLOAT.fullmatch(text):
         number = float(text)
         if math.isinf(number):
-            raise ValueError(f"the number {_shortened(text)} is too large; a text is put in quotes")
+            raise ValueError(f"the number {shortened(text)} is too large; a text is put in quotes")
         return number
     return text
 
@@ -136,15 +135,13 @@ def dump_yaml(values: Any) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
-
-
 def _integer(text: str, base: int) -> int:
     try:
-        return int(text, base)
-    except ValueError:  # Python's own limit on digits
-        raise ValueError(f"the number {_shortened(text)} has {len(text):,} digits") from None
+        number = int(text, base)
+        str(number)  # only of decimal digits does Python's own limit hold while they are read
+    except ValueError:
+        raise ValueError(f"the number {shortened(text)} has {len(text):,} digits") from None
+    return number
 
 
 class _Reader:
@@ -255,13 +252,19 @@ class _Reader:
                 f"U+{ord(wrong[0]):04X} cannot stand here; "
                 "leave it out, or write it as an escape in double quotes"
             )
+        mark = yaml.Mark(self._origin, 0, 0, 0, None, None)
         try:
-            yield from yaml.parse(self._text, Loader=yaml.SafeLoader)
+            for event in yaml.parse(self._text, Loader=yaml.SafeLoader):
+                mark = event.end_mark
+                yield event
         except yaml.MarkedYAMLError as error:
             raise self._mistake(error.problem_mark, _explained(error)) from None
+        except (ValueError, OverflowError):  # PyYAML makes a character of any number
+            problem = r"an escape behind here is no character; the last one is \U0010FFFF"
+            raise self._mistake(mark, problem) from None
 
     def _mistake(self, mark: yaml.Mark, problem: str) -> UsageError:
-        key = f"'{_shortened('.'.join(self._at))}': " if self._at else ""
+        key = f"'{shortened('.'.join(self._at))}': " if self._at else ""
         place = f"line {mark.line + 1}, column {mark.column + 1}"
         return UsageError(f"{self._origin}: {place}: {key}{problem}")
 

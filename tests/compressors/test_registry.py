@@ -125,6 +125,7 @@ def test_settings_follow_the_rules_of_configuration(value: str):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("units:bits=4,bits=8", "'bits' is given twice"),
         ("units:bits=true", r"bits: Input should be a valid integer \(given: True\)"),
         ("gzip:level=true", r"level: Input should be a valid integer \(given: True\)"),
         ("gzip:level='3'", r"level: Input should be a valid integer \(given: '3'\)"),

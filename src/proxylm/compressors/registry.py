@@ -117,6 +117,8 @@ def _from_name(name: str) -> Compressor:
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"{name}: '{item}' is not key=value (as in units:bits=4)")
+        if key in settings:
+            raise UsageError(f"{name}: '{key}' is given twice; give it once")
         settings[key] = parse_value(value, origin=f"{name}: '{item}'")
     return compressor_class(kind).from_settings(settings)
 
