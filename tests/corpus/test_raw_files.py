@@ -177,6 +177,13 @@ def test_a_single_file_is_one_document(tmp_path):
     ]
 
 
+def test_a_folder_of_that_name_is_no_standard_library(tmp_path, monkeypatch):
+    (tmp_path / "stdlib").mkdir()
+    (tmp_path / "stdlib" / "mine.txt").write_bytes(b"mine")
+    monkeypatch.chdir(tmp_path)
+    assert read_all(open_path("stdlib")) == [Document(id="mine.txt", raw=b"mine")]
+
+
 def test_the_standard_library_has_no_tests_and_no_installed_packages():
     corpus = open_path("stdlib")
     names = [record["name"] for record in corpus.listing()]

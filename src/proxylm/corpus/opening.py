@@ -32,7 +32,8 @@ class CorpusConfig(Config):
     """A corpus and how its documents are read.
 
     Attributes:
-        path: ``stdlib`` (this interpreter's own library), a folder, a file, ``hf:NAME``.
+        path: a folder, a file, ``stdlib`` (this interpreter's own library), ``hf:NAME``; what
+            exists is a path.
         pattern: which files of a folder, see ``listing.matcher``.
         files: what they are. ``auto``: JSON lines (also compressed), Parquet and Arrow hold one
             document per record, any other file is one; their first bytes and endings decide (see
@@ -94,12 +95,13 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 
 
 def _open(config: CorpusConfig) -> Corpus:
-    if config.path.startswith(PREFIX) and not is_there(config.path):
-        return HuggingFaceCorpus(
-            name=config.path, fields=config.fields, part_bytes=config.part_bytes
-        )
-    if config.path == STANDARD_LIBRARY:
-        return _raw_files(config, list_standard_library())
+    if not is_there(config.path):
+        if config.path.startswith(PREFIX):
+            return HuggingFaceCorpus(
+                name=config.path, fields=config.fields, part_bytes=config.part_bytes
+            )
+        if config.path == STANDARD_LIBRARY:
+            return _raw_files(config, list_standard_library())
     path = Path(config.path).expanduser()
     if path.is_dir():
         return _open_folder(config, path)
