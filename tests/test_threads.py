@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from proxylm.threads import in_order, torch_threads
+from proxylm.threads import _executor, in_order, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +96,44 @@ def test_few_results_wait_to_be_taken() -> None:
     next(results)
     time.sleep(0.05)
     assert len(made) <= 4
+
+
+def test_threads_of_other_numbers_end() -> None:
+    others = set(threading.enumerate())
+    for workers in range(2, 8):
+        assert list(in_order(abs, range(workers), workers=workers)) == [*range(workers)]
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while len(kept := set(threading.enumerate()) - others) > 6 + 7:
+        assert time.monotonic() < deadline, kept
+        time.sleep(0.01)
+
+
+def test_threads_that_cannot_start_leave_none_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    _executor.cache_clear()
+    others, start = set(threading.enumerate()), threading.Thread.start
+
+    def only_one(thread: threading.Thread) -> None:
+        if set(threading.enumerate()) - others:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", only_one)
+    with pytest.raises(RuntimeError, match="can't start"):
+        list(in_order(abs, range(3), workers=3))
+    monkeypatch.undo()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+    assert torch.get_num_threads() == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    assert list(in_order(abs, range(3), workers=2)) == [0, 1, 2]
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        os._exit(42 if list(in_order(abs, range(3), workers=2)) == [0, 1, 2] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -84,9 +84,12 @@ def _modes_of_this_thread() -> Callable[[], AbstractContextManager[object]]:
     return modes
 
 
-@cache
+@lru_cache(maxsize=2)
 def _executor(process: int, workers: int, threads_each: int) -> ThreadPoolExecutor:
-    """Threads that stay; of this process, since a forked one has none of its parent's."""
+    """Threads that stay; of this process, since a forked one has none of its parent's.
+
+    Those that nobody has asked for lately end: evaluations ask for many numbers of them.
+    """
     executor = ThreadPoolExecutor(
         workers,
         thread_name_prefix=f"proxylm-{process}",
@@ -97,8 +100,13 @@ def _executor(process: int, workers: int, threads_each: int) -> ThreadPoolExecut
     # set theirs now, and then the caller's is set again.
     before = torch.get_num_threads()
     everybody = threading.Barrier(workers)
-    list(executor.map(lambda _: everybody.wait(), range(workers)))
-    torch.set_num_threads(before)
+    try:
+        list(executor.map(lambda _: everybody.wait(), range(workers)))
+    except BaseException:
+        everybody.abort()  # a thread that waits for one that never came would hold up the exit
+        raise
+    finally:
+        torch.set_num_threads(before)
     return executor
 
 

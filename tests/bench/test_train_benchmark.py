@@ -1,6 +1,8 @@
 """The training benchmark: the yardstick is a true transformer, and the rows are in form."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,11 @@ def test_spinning_processes_spin_and_are_gone_afterwards():
         while min(_processor_seconds(process.pid) for process in processes) <= max(seconds):
             assert os.times().elapsed - before < 60, "they compute nothing"
     assert all(process.poll() is not None for process in processes)
+
+
+def test_spinning_processes_end_with_the_one_that_started_them():
+    orphan = [sys.executable, "-c", train_busy._SPIN, str(os.getppid())]
+    assert subprocess.run(orphan, timeout=30, check=False).returncode == 0
 
 
 def _processor_seconds(pid: int) -> int:

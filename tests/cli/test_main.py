@@ -267,3 +267,23 @@ def test_no_help_text_looks_like_markup(path):
 def test_emit_prints_one_json_object(capsys):
     emit({"text": "naïve"}, as_json=True, text="ignored")
     assert json.loads(capsys.readouterr().out) == {"text": "naïve"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "3000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
+)
+def test_waiting_threads_sleep_soon_unless_something_is_set(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # put back afterwards, whatever is set meanwhile
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cli, "hold_descriptors", lambda: None)
+    monkeypatch.setattr(cli, "run", lambda: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert seen == [expected]

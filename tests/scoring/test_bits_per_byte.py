@@ -19,6 +19,7 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import bits_per_byte, content_bits
 from proxylm.scoring.readings import CompressedReading, RawView
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, COMPRESSED_OPEN, RAW_OFFSET, RAW_OPEN, Format
+from proxylm.threads import in_order, torch_threads
 from small_models import ATTENTIONS, COMPRESSED_SYMBOLS, small_model
 
 CODE = b"def area(radius):\n    return 3\n"
@@ -127,6 +128,29 @@ def test_results_do_not_depend_on_batching_or_company(model: LanguageModel) -> N
         together = bits_per_byte(model, documents, RawView(), batch_symbols=batch_symbols)
         assert together == pytest.approx(alone, **CLOSE)
     assert bits_per_byte(model, documents, RawView()) == bits_per_byte(model, documents, RawView())
+
+
+@pytest.mark.parametrize(
+    ("batch_symbols", "workers"), [(1, 1), (64, 1), (200, 3), (300, 4), (100_000, 4)]
+)
+def test_threads_have_no_more_symbols_under_way_than_one_would(
+    model: LanguageModel, batch_symbols: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def spy(function: Any, batches: Any, *, workers: int) -> Any:
+        most = max(len(batch) * batch[0].input_count for batch in batches)
+        used.append((workers, most))
+        return in_order(function, batches, workers=workers)
+
+    monkeypatch.setattr("proxylm.evaluation.passes.in_order", spy)
+    documents = [bytes(range(64)) * 4] * 3 + [b"short"] * 3
+    with torch_threads(4):
+        found = bits_per_byte(model, documents, RawView(), batch_symbols=batch_symbols)
+    assert found == pytest.approx(bits_per_byte(model, documents, RawView()), **CLOSE)
+    [(given, most), *_] = used
+    assert given <= workers
+    assert given == 1 or given * most <= batch_symbols
 
 
 def test_an_untrained_flat_model_needs_log2_of_its_vocabulary() -> None:

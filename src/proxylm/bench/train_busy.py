@@ -7,6 +7,7 @@ of the quiet speed is then the fair share.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -32,7 +33,12 @@ from proxylm.training.optimizer import build_optimizer
 
 STEPS = 10
 _START_SECONDS = 0.5
-_SPIN = [sys.executable, "-c", "while True: pass"]
+_SPIN = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000):
+        pass
+"""
 
 
 class RandomBytes:
@@ -116,8 +122,9 @@ def quiet_and_busy_seconds(trainer: Trainer, steps: int, repeats: int) -> tuple[
 
 @contextmanager
 def spinning_processes(count: int) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
-    """Processes that compute without end, killed afterwards."""
-    processes = [subprocess.Popen(_SPIN) for _ in range(count)]
+    """Processes that compute until they are killed afterwards, or this process is gone."""
+    command = [sys.executable, "-c", _SPIN, str(os.getpid())]
+    processes = [subprocess.Popen(command) for _ in range(count)]
     try:
         time.sleep(_START_SECONDS)
         yield processes

@@ -42,7 +42,7 @@ def bits_per_byte(
         context: most input symbols of a forward pass; None takes the model's training context.
         stride: symbols that each further window of a longer document scores; None takes half of
             the context.
-        batch_symbols: input symbols of the passes computed together; a matter of speed alone.
+        batch_symbols: input symbols of the passes computed at a time; a matter of speed alone.
 
     Returns:
         One number per document, in order.

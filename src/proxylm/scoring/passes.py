@@ -135,8 +135,11 @@ def _measured(
     on_cpu = model.lm_head.weight.device.type == "cpu"
     threads = torch.get_num_threads() if on_cpu else 1
     with evaluation_mode(model):
-        batches = list(_batches(passes, batch_symbols // threads))
-        for results in in_order(measured, batches, workers=min(threads, len(batches))):
+        longest = max((one.input_count for one in passes), default=1)
+        # All workers together have no more symbols under way than one would have.
+        workers = max(1, min(threads, batch_symbols // longest))
+        batches = list(_batches(passes, batch_symbols // workers))
+        for results in in_order(measured, batches, workers=min(workers, len(batches))):
             yield from results
 
 
