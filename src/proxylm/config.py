@@ -18,12 +18,14 @@ from pydantic_core import CoreSchema
 
 from proxylm.errors import UsageError, shortened
 from proxylm.overrides import apply_override
+from proxylm.printable import printable
 from proxylm.strict_schema import UNKNOWN_KIND, strict_schema
 from proxylm.yaml_text import dump_yaml, read_yaml
 
 _HINTS = {
     "bool_type": "; write true or false",
     "string_type": """; put it in quotes, as an argument of a command in two kinds: key='"text"'""",
+    "string_unicode": "; rename what it names, or give a relative path from inside that folder",
 }
 
 
@@ -111,7 +113,8 @@ def _first_mistake(
     is_utf8 = first["type"] != "string_unicode"
     message = first["msg"].removeprefix("Value error, ") if is_utf8 else "must be UTF-8"
     is_whole = isinstance(given, Mapping | list | Config)
-    shown = "" if is_whole else f" (given: {shortened(repr(given))}){_HINTS.get(first['type'], '')}"
+    text = shortened(repr(given)) if is_utf8 else f"'{printable(given)}'"
+    shown = "" if is_whole else f" (given: {text}){_HINTS.get(first['type'], '')}"
     # A mistake of the whole has no key; the caller names where the whole comes from.
     return f"{key}: {message}{shown}" if key else f"{message}{shown}"
 

@@ -35,6 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("texts/plain.txt", f"texts/{ODD}.txt", f"{ODD}.txt"):
         (folder / name).write_bytes(b"text")
     (folder / "run.yaml").write_text(CONFIG)
+    (folder / f"{ODD}.jsonl").write_text('{"text": "text"}\n')
     for name in ("store", "run", "texts", "store/compressors/units"):
         (folder / f"{Path(name).name}-{ODD}").symlink_to(folder / name)
     return folder
@@ -55,6 +56,7 @@ REFUSED = {
     "generate RUN": f"generate run-{ODD} --prompt x",
     "serve RUN": f"serve run-{ODD} --port 0",
     "evaluate bpb RUN": f"evaluate bpb run-{ODD} run.yaml",
+    "evaluate bpb, records": f"evaluate bpb run {ODD}.jsonl",
     "evaluate bpb --store": f"evaluate bpb run --store store-{ODD} --held-out",
     "views show": f"views show store-{ODD}",
     "demo --out": f"demo --minutes 0.001 --corpus texts --out {ODD}",
@@ -71,7 +73,8 @@ def test_our_own_files_are_refused_before_any_work(place, monkeypatch, capsys, l
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "UTF-8" in error
-    assert r"caf\xe9" in error or r"caf\udce9" in error
+    assert r"caf\xe9" in error
+    assert "rename" in error and "relative path" in error
     assert sorted(place.iterdir()) == before
 
 
@@ -103,3 +106,18 @@ def test_inside_a_folder_of_any_name_relative_paths_work(tmp_path, monkeypatch, 
         "export run --to hf --out exported",
     ):
         assert run_command(line.split()) == 0, capsys.readouterr().err
+
+
+def test_a_name_with_a_line_end_starts_no_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    files = {"fine.txt": b"text", "new\nrejected 0.txt": b""}
+    Path("corpus").mkdir()
+    for name, content in files.items():
+        (Path("corpus") / name).write_bytes(content)
+    assert run_command(["prepare", "--corpus", "corpus", "--out", "store", "--workers", "1"]) == 0
+    assert r"1 empty (first: new\nrejected 0.txt)" in capsys.readouterr().out
+    run = Path("a\nb")
+    run.mkdir()
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0, "symbols": 1, "seconds": 1.0}\n')
+    run_command(["report", str(run), "--out", "report.html"])
+    assert "a\nb" not in "".join(capsys.readouterr())

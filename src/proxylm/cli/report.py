@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from proxylm.cli.output import JsonOption, emit
+from proxylm.printable import printable
 
 
 def report(
@@ -24,4 +25,4 @@ def report(
     histories = [RunHistory.read(run) for run in runs]
     write_report(histories, out, title="Training runs")
     result = {"report": str(out), "runs": [history.name for history in histories]}
-    emit(result, as_json=json, text=f"{out}: {', '.join(result['runs'])}")
+    emit(result, as_json=json, text=f"{out}: {', '.join(map(printable, result['runs']))}")

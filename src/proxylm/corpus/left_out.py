@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.reasons import REMEDIES
 from proxylm.errors import DataError
+from proxylm.printable import printable
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class LeftOut:
         ['1 empty (first: a.txt)']
         """
         return [
-            f"{count} {reason} (first: {self.examples[reason]}){_remedy(reason)}"
+            f"{count} {reason} (first: {printable(self.examples[reason])}){_remedy(reason)}"
             for reason, count in self.to_json().items()
         ]
 

@@ -18,6 +18,7 @@ from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError, UsageError
+from proxylm.files import require_utf8
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import content_bits
 from proxylm.scoring.readings import Content, RawView, Reading
@@ -182,6 +183,7 @@ def _whole(path: Path) -> Iterator[Document | Rejection]:
 def _records(
     path: Path, text_field: str, max_document_bytes: int | None
 ) -> Iterator[Document | Rejection]:
+    require_utf8(path)
     config = CorpusConfig(path=str(path), text_field=text_field)
     if max_document_bytes is not None:
         config = config.model_copy(update={"max_document_bytes": max_document_bytes})
