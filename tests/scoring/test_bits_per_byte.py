@@ -143,7 +143,7 @@ def test_threads_have_no_more_symbols_under_way_than_one_would(
         used.append((workers, most))
         return in_order(function, batches, workers=workers)
 
-    monkeypatch.setattr("proxylm.evaluation.passes.in_order", spy)
+    monkeypatch.setattr("proxylm.scoring.passes.in_order", spy)
     documents = [bytes(range(64)) * 4] * 3 + [b"short"] * 3
     with torch_threads(4):
         found = bits_per_byte(model, documents, RawView(), batch_symbols=batch_symbols)
