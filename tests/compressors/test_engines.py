@@ -167,6 +167,13 @@ REFUSED = [
     ({"normalizer": {"type": "NFC"}}, "normalizes"),
     ({"pre_tokenizer": None}, "pre-tokenizer"),
     ({"pre_tokenizer": split_by(r"\w+")}, "pattern"),
+    # tiktoken breaks off at an empty match.
+    ({"pre_tokenizer": split_by(r"\p{L}*")}, "without a character"),
+    ({"pre_tokenizer": split_by(r"[^x]?| {0,2}")}, "without a character"),
+    ({"pre_tokenizer": split_by("(?:a|b*)(?:c|)")}, "without a character"),
+    ({"pre_tokenizer": split_by("x|(?=a)")}, "without a character"),
+    ({"pre_tokenizer": split_by("(?:(?!(?i:ab)|c))")}, "without a character"),
+    ({"pre_tokenizer": split_by("a**")}, "several ways"),
     ({"pre_tokenizer": split_by(" ", behavior="Removed")}, "plain split"),
     ({"pre_tokenizer": split_by(" ", invert=True)}, "plain split"),
     ({"model": {"byte_fallback": True}}, "plain byte-level"),
@@ -179,6 +186,15 @@ def test_what_is_not_proved_runs_in_the_library(trained, changes, reason):
     chosen = choose_engine(changed(trained, **json.loads(json.dumps(changes))))
     assert chosen.engine.name == "tokenizers"
     assert reason in chosen.reason
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [WORD_PATTERN, LINE_PATTERN, QWEN, "a+?", r"(?!x)[^y]", r"(?=\p{L}*)(?: |a){1,2}", "x++"],
+)
+def test_patterns_that_take_a_character_each_time_run_fast(trained, pattern):
+    chosen = choose_engine(changed(trained, pre_tokenizer=split_by(pattern)))
+    assert chosen.engine.name == "tiktoken", chosen.reason
 
 
 def test_unigram_runs_in_the_library(trained):

@@ -19,7 +19,6 @@ ends from letters. Which classes hold a character is asked of the tokenizer libr
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,18 +33,11 @@ from proxylm.compressors.tokenizer.engines import (
     ANYTHING,
     LONG_TEXT,
     NEIGHBOUR_FLAGS,
+    PATTERN_PARTS,
     NotProvedError,
     pattern_for_both,
 )
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
-
-_PARTS = re.compile(
-    r"(?P<ahead>\(\?[=!])|(?P<open>\((?:\?i?:)?)|(?P<close>\))|(?P<either>\|)"
-    r"|(?P<repeat>[?*+]|\{(?P<least>\d+)(?:,\d*)?\})"
-    r"|(?P<class>\\p\{\w+\}|\\.|\[(?:\\p\{\w+\}|\\.|[^\]\\])+\]|[^\\])",
-    re.DOTALL,
-)
-"""What expressions that are ``SAME_IN_BOTH`` engines are written in."""
 
 _UNKNOWN = 0xFFFF
 
@@ -70,7 +62,7 @@ class ClassGraph:
     def __init__(self, pattern: str) -> None:
         self.classes: list[str] = []
         self.follows: set[tuple[int, int]] = set()
-        self._parts = [*_PARTS.finditer(pattern)]
+        self._parts = [*PATTERN_PARTS.finditer(pattern)]
         self._next = 0
         self._alternatives()
 

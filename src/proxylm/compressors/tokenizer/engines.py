@@ -59,6 +59,14 @@ SAME_IN_BOTH = re.compile(
     re.VERBOSE,
 )
 
+PATTERN_PARTS = re.compile(
+    r"(?P<ahead>\(\?[=!])|(?P<open>\((?:\?i?:)?)|(?P<close>\))|(?P<either>\|)"
+    r"|(?P<repeat>[?*+]|\{(?P<least>\d+)(?:,\d*)?\})"
+    r"|(?P<class>\\p\{\w+\}|\\.|\[(?:\\p\{\w+\}|\\.|[^\]\\])+\]|[^\\])",
+    re.DOTALL,
+)
+"""What expressions that are ``SAME_IN_BOTH`` engines are written in."""
+
 NEVER_MATCHED = "\U0010fffe<no text has this>"
 """tiktoken searches slowly if it has no special token at all; this one is never allowed."""
 
@@ -265,7 +273,22 @@ def pattern_for_both(specification: TokenizerSpecification) -> str:
     pattern = _split_pattern(splits[0]) if splits else BYTE_LEVEL_PATTERN
     if not SAME_IN_BOTH.fullmatch(pattern):
         raise NotProvedError("its pattern may mean something else to another engine")
+    if _matches_nothing(pattern):
+        raise NotProvedError("its pattern can match without a character")
     return pattern
+
+
+def _matches_nothing(pattern: str) -> bool:
+    """Whether an expression can match the empty text, on which tiktoken breaks off.
+
+    Python decides it: with one letter for each class, and with what looks ahead satisfied.
+    """
+    stand_ins = {"class": "x", "ahead": "(?=|"}
+    shape = PATTERN_PARTS.sub(lambda part: stand_ins.get(part.lastgroup or "", part[0]), pattern)
+    try:
+        return re.fullmatch(shape, "") is not None
+    except re.error as error:
+        raise NotProvedError(f"its pattern is read in several ways ({error})") from None
 
 
 def _split_pattern(split: dict[str, Any]) -> str:
