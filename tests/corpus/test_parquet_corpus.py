@@ -8,12 +8,12 @@ import sys
 import uuid
 from dataclasses import replace
 from decimal import Decimal
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
@@ -41,9 +41,16 @@ def typed(values: list[Any], kind: pa.DataType) -> pa.Array:
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, typed(values, kind.storage_type))
     if pa.types.is_dictionary(kind):
-        return typed(values, kind.value_type).dictionary_encode().cast(kind)
+        words = list(dict.fromkeys(value for value in values if value is not None))
+        places = [None if value is None else words.index(value) for value in values]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(places, kind.index_type), typed(words, kind.value_type), ordered=kind.ordered
+        )
     if pa.types.is_run_end_encoded(kind):
-        return pc.run_end_encode(typed(values, kind.value_type))
+        runs = [(value, len(list(same))) for value, same in groupby(values)]
+        ends = pa.array(accumulate(length for _, length in runs), kind.run_end_type)
+        inner = typed([value for value, _ in runs], kind.value_type)
+        return pa.RunEndEncodedArray.from_arrays(ends, inner, kind)
     return pa.array(values, kind)
 
 
@@ -92,7 +99,17 @@ class Markup(pa.ExtensionType):
 
 
 FIELDS = CorpusConfig(path="-", id_field="name", symbols_field="codes", symbol_count=1 << 16).fields
-WRAPPED_TEXT = [*TEXT_TYPES, pa.json_(), Markup(), pa.run_end_encoded(pa.int32(), pa.string())]
+WRAPPED_TEXT = [
+    *TEXT_TYPES,
+    pa.json_(),
+    Markup(),
+    pa.run_end_encoded(pa.int32(), pa.string()),
+    # Those that Arrow itself cannot decode:
+    pa.dictionary(pa.int8(), pa.string_view()),
+    pa.dictionary(pa.int16(), pa.dictionary(pa.int8(), pa.string())),
+    pa.run_end_encoded(pa.int16(), pa.binary_view()),
+    pa.run_end_encoded(pa.int64(), pa.dictionary(pa.int8(), pa.string())),
+]
 LISTS = [
     pa.list_(pa.int64()),
     pa.large_list(pa.uint16()),

@@ -19,7 +19,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
-from proxylm.errors import DamagedFileError, one_line
+from proxylm.errors import DamagedFileError, DataError, one_line
 from proxylm.fingerprint import fingerprint_of
 
 FILE_MAGIC = b"ARROW1"
@@ -93,7 +93,14 @@ class ArrowCorpus(Corpus):
         check_unchanged(record)
         row = part.first_row
         for batch in self._batches(record, part.first, part.stop):
-            yield from read_rows(batch, record.name, row, self._fields)
+            try:
+                yield from read_rows(batch, record.name, row, self._fields)
+            except pa.ArrowException as error:
+                reason = one_line(error)
+                raise DataError(
+                    f"{record.path}: row {row} or later cannot be read ({reason}); write its "
+                    "columns in plain types"
+                ) from None
             row += batch.num_rows
         check_unchanged(record)
 

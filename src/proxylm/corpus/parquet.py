@@ -227,7 +227,23 @@ def _stored_arrays(column: pa.Array) -> Iterator[pa.Array]:
     if _stored_type(column.type) == column.type:
         yield column
     else:
-        yield from (_stored(column.slice(row, 1)) for row in range(len(column)))
+        yield from (_stored_row(column, row) for row in range(len(column)))
+
+
+def _stored_row(values: pa.Array, row: int) -> pa.Array:
+    """One row of a column; looked up, since Arrow cannot decode dictionaries and runs of all."""
+    while True:
+        if isinstance(values, pa.ExtensionArray):
+            values = values.storage
+        elif isinstance(values, pa.DictionaryArray):
+            place = values.indices[row].as_py()
+            if place is None:
+                return pa.nulls(1)
+            values, row = values.dictionary, place
+        elif isinstance(values, pa.RunEndEncodedArray):
+            values, row = values.values, values.slice(row, 1).find_physical_offset()
+        else:
+            return values.slice(row, 1)
 
 
 def _stored(values: pa.Array) -> pa.Array:
