@@ -6,7 +6,6 @@ single part. A bad line costs itself only: it is rejected with a reason and the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_packed, read_range, split_lines
 from proxylm.fingerprint import fingerprint_of
+from proxylm.json_lines import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) 
     try:
         text = (line.removeprefix(BYTE_ORDER_MARK) if is_first else line).decode()
         # NaN and infinities outside the fields we read do no harm and are let through.
-        value = _loads(text) if text.strip() else None
+        value = parse_json(text, JsonObject) if text.strip() else None
     except UnicodeDecodeError as error:
         raise _BadLineError(RejectionReason.INVALID_UTF8, f"byte {error.start}") from None
     except RecursionError:
@@ -181,24 +181,6 @@ def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) 
     if not isinstance(value, JsonObject):
         raise _BadLineError(RejectionReason.INVALID_JSON, "not an object")
     return _without_duplicates(value, fields)
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=JsonObject)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Sound JSON, but Python makes no integer of that many digits.
-        return json.loads(text, object_pairs_hook=JsonObject, parse_int=_number)
-
-
-def _number(digits: str) -> int | float:
-    """An integer, or infinity where it has more digits than Python reads (4300)."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
 
 
 def _without_duplicates(value: JsonObject, fields: RecordFields) -> dict[str, Any]:

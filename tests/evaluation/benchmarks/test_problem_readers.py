@@ -277,6 +277,13 @@ def test_what_is_evaluated_has_a_fingerprint() -> None:
     assert identity["problems"] == len(whole.problems)
 
 
+def test_a_number_of_any_length_does_no_harm(tmp_path: Path) -> None:
+    record = json.dumps(FORM)
+    path = tmp_path / "long.jsonl"
+    path.write_text(f'{record[:-1]}, "seed": {"9" * 5000}, "limits": [-1{"0" * 4300}]}}\n')
+    assert load_humaneval(path).problems[0].entry_point == "f"
+
+
 def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
     whole = gzip.compress(HUMANEVAL.read_bytes())
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[:-20])

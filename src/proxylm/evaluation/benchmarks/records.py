@@ -5,7 +5,6 @@ Whatever is wrong is named with its file and record; nothing is skipped.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from proxylm.corpus.packing import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
+from proxylm.json_lines import parse_json
 from proxylm.sandbox.source_names import bound_names
 
 Record = dict[str, Any]
@@ -152,6 +152,6 @@ def _values(text: str, origin: str) -> Iterator[tuple[int, Any]]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not readable as JSON ({error})") from None
