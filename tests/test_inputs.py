@@ -109,6 +109,7 @@ def test_whatever_holds_bytes_is_a_document():
         ([b"a", "text"], "document 1: a document is bytes, not str; encode text first"),
         ([b"a", None], "document 1: a document is bytes, not NoneType"),
         ([[97]], "document 0: a document is bytes, not list"),
+        ([np.zeros((2, 2), np.uint8)], "document 0: a document is bytes, not ndarray"),
         ([np.array([97])], "document 0: a document is bytes, not ndarray"),
         ("text", "documents: expected a list, found one str"),
         (b"text", "documents: expected a list, found one bytes"),

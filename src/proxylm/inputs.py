@@ -92,7 +92,7 @@ def _as_bytes(document: Any, index: int, kind: str) -> bytes:
         view = memoryview(document)
     except TypeError:
         view = None
-    if view is None or view.format not in _FORMATS_OF_BYTES:
+    if view is None or view.ndim != 1 or view.format not in _FORMATS_OF_BYTES:
         hint = "; encode text first" if isinstance(document, str) else ""
         raise UsageError(f"{kind} {index}: a {kind} is bytes, not {type(document).__name__}{hint}")
     return view.tobytes()
