@@ -50,6 +50,11 @@ RECORDS = {
     "c4.json": LINES,
     "long.json": LONG,
     "part-00000": LINES,
+    "part.00000-of-00002": LINES,
+    "a.jsonl-00001": LINES,
+    "a.ndjson.part2": LINES,
+    "map.geojson": LINES,
+    "a.json.1.gz": PACK[".gz"](LINES),
     "marked": b"\xef\xbb\xbf" + LINES,
     "c4.json.gz": PACK[".gz"](LINES),
     "one.json.gz": PACK[".gz"](LINES[:16]),
@@ -69,6 +74,8 @@ RECORDS = {
 DOCUMENTS = {
     "a.py": b"x = 1\n",
     "lines.txt": LINES,
+    "notes.3": b".TH NOTES 3\n{",
+    "a.f90": b"! {\n",
     "log": b'{"a": 1}\nand text\n',
     "one.json": b'{"text": "one"}\n',
     "spread.json": b'{\n "text": "one"\n}\n',
@@ -122,11 +129,12 @@ def test_a_file_of_records_gives_its_records(tmp_path, name):
 def test_a_folder_of_records_is_no_folder_of_documents(tmp_path, name):
     files = {f"{number}/{name}": RECORDS[name] for number in range(2)}
     about = {"README.md": b"about", "_SUCCESS": b"", "dataset_infos.json": b"{}", "LICENSE": b"MIT"}
+    about |= {"0.lock": b"", f"{name}.sha256": b"12  ab", "MD5SUMS": b"34  cd"}
     corpus = open_at(write(tmp_path, files | about))
     assert [item.id.partition("/")[0] for item in read(corpus)] == sorted(
         "01" * (1 if name.startswith("one") else 2)
     )
-    assert corpus.skipped == {"not_records": 4}
+    assert corpus.skipped == {"not_records": 7}
     raw = read(open_at(tmp_path, files="documents"))
     assert {item.id: getattr(item, "raw", b"") for item in raw} == files | about
 

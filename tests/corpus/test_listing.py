@@ -173,6 +173,22 @@ def test_files_in_the_store_of_an_enclosing_work_tree_are_read(tmp_path, store):
     assert rejected(listing) == {"b.txt": "link"}
 
 
+def test_a_work_tree_may_link_to_its_store(tmp_path):
+    write_files(tmp_path, "first/.git/annex/objects/1/content")
+    link(tmp_path / "second" / ".git", tmp_path / "first" / ".git")
+    link(tmp_path / "second" / "a.txt", ".git/annex/objects/1/content")
+    assert names(list_folder(tmp_path / "second")) == ["a.txt"]
+
+
+def test_a_folder_of_lost_links_alone_says_what_they_are(tmp_path):
+    link(tmp_path / "mine" / "a.txt", tmp_path / "elsewhere")
+    link(tmp_path / "mine" / "b.txt", "nowhere")
+    with pytest.raises(
+        DataError, match=r"mine: no file that can be read; left out: 2 link \(first: a"
+    ):
+        open_corpus(CorpusConfig(path=str(tmp_path / "mine")))
+
+
 def test_what_is_skipped_by_rule_is_counted(tmp_path):
     root = write_files(
         tmp_path, "a.py", "b/.env", ".git/x", "b/__pycache__/y.pyc", "b/c.txt", ".x.py"

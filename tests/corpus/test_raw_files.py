@@ -13,7 +13,7 @@ import xxhash
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 
 ODD_CONTENTS = {
     "bom.txt": b"\xef\xbb\xbfwith a mark",
@@ -182,6 +182,24 @@ def test_a_folder_of_that_name_is_no_standard_library(tmp_path, monkeypatch):
     (tmp_path / "stdlib" / "mine.txt").write_bytes(b"mine")
     monkeypatch.chdir(tmp_path)
     assert read_all(open_path("stdlib")) == [Document(id="mine.txt", raw=b"mine")]
+
+
+@pytest.mark.parametrize("options", [{"pattern": "*.txt"}, {"files": "records"}])
+@pytest.mark.parametrize("path", ["stdlib", "hf:some/set"])
+def test_no_choice_among_files_is_ignored(path, options):
+    with pytest.raises(UsageError, match=rf"^{path}: {next(iter(options))} '.*leave it out \(--"):
+        open_path(path, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"text_field": "code"}, {"id_field": "url"}, {"symbols_field": "z", "symbol_count": 9}],
+)
+@pytest.mark.parametrize("place", [".", "a.py"])
+def test_no_field_of_records_is_ignored(tmp_path, place, options):
+    write_files(tmp_path, {"a.py": b"x = 1\n"})
+    with pytest.raises(DataError, match=f"{next(iter(options))} needs records"):
+        open_path(tmp_path / place, **options)
 
 
 def test_the_standard_library_has_no_tests_and_no_installed_packages():

@@ -24,8 +24,12 @@ NOT_RECORDS = "not_records"
 
 _DESCRIPTIONS = re.compile(
     r"(readme|licen[cs]e|citation|dataset_infos?\.json$|dataset_dict\.json$|state\.json$).*"
+    r"|.*\.(lock|md5|sha[0-9]+)|(md5|sha[0-9]+)(sums?)?(\.txt)?"
 )
-"""Files that describe a data set; what writers of one keep for themselves begins with ``_``."""
+"""Files that describe a data set, checksums and the locks of downloaders among them.
+
+What writers of a data set keep for themselves begins with ``_``.
+"""
 
 
 class FilesAre(StrEnum):

@@ -260,7 +260,7 @@ def _homes(real_root: Path) -> list[str]:
         homes += [folder / ".git" / "annex" / "objects", folder / ".dvc" / "cache"]
         if folder.name == "snapshots":
             homes.append(folder.parent / "blobs")
-    return [str(home) for home in homes]
+    return [os.path.realpath(home) for home in homes]
 
 
 def _is_inside(target: str, folders: list[str]) -> bool:

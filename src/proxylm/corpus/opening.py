@@ -15,12 +15,13 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
 from proxylm.corpus.jsonl import JsonLinesCorpus
+from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import FileRecord, list_folder, record_file
 from proxylm.corpus.parquet import ParquetCorpus
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
 from proxylm.corpus.records import RecordFields
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.files import is_there
 
 STANDARD_LIBRARY = "stdlib"
@@ -97,10 +98,12 @@ def open_corpus(config: CorpusConfig) -> Corpus:
 def _open(config: CorpusConfig) -> Corpus:
     if not is_there(config.path):
         if config.path.startswith(PREFIX):
+            _refuse_choice_of_files(config)
             return HuggingFaceCorpus(
                 name=config.path, fields=config.fields, part_bytes=config.part_bytes
             )
         if config.path == STANDARD_LIBRARY:
+            _refuse_choice_of_files(config)
             return _raw_files(config, list_standard_library())
     path = Path(config.path).expanduser()
     if path.is_dir():
@@ -113,9 +116,26 @@ def _open(config: CorpusConfig) -> Corpus:
     raise DataError(f"{path}: no such file or folder ('stdlib' names the standard library)")
 
 
+def _refuse_choice_of_files(config: CorpusConfig) -> None:
+    """What is ignored would be missed: the files of these corpora are not the user's to choose."""
+    for name in ("pattern", "files"):
+        value = getattr(config, name)
+        if value != CorpusConfig.model_fields[name].default:
+            raise UsageError(
+                f"{config.path}: {name} '{value}' chooses among files of yours, and here there "
+                f"are none; leave it out (--{name})"
+            )
+
+
 def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
     listing = list_folder(path, config.pattern)
     if not any(isinstance(entry, FileRecord) for entry in listing.entries):
+        left_out = LeftOut()
+        for entry in listing.entries:
+            if isinstance(entry, Rejection):
+                left_out.add(entry)
+        if left_out:
+            raise nothing_left(f"{path}: no file that can be read", left_out, "")
         there = "".join(f", {count} {why}" for why, count in listing.skipped.items())
         raise DataError(f"{path}: no file matches '{config.pattern}'{there and f' ({there[2:]})'}")
     chosen = choose(listing.entries, config.files, str(path))
@@ -135,8 +155,12 @@ def _reader(config: CorpusConfig, chosen: Chosen) -> Corpus:
 
 
 def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> RawFilesCorpus:
-    if config.symbols_field is not None:
-        raise DataError(f"{config.path}: symbols_field needs records (JSON lines, Parquet, Arrow)")
+    for name in ("text_field", "id_field", "symbols_field"):
+        if getattr(config, name) != CorpusConfig.model_fields[name].default:
+            raise DataError(
+                f"{config.path}: {name} needs records (JSON lines, Parquet, Arrow), and its files "
+                "are documents as they are"
+            )
     return RawFilesCorpus(
         name=config.path, entries=entries, fields=config.fields, part_bytes=config.part_bytes
     )

@@ -6,6 +6,7 @@ archive, and holds no such records is *packed*: no document, since its bytes sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import StrEnum
@@ -74,8 +75,11 @@ _ENDINGS = {
     ".lzma": FileContent.PACKED,
 }
 
-_MAYBE_LINES = ("", ".json")
-"""Endings that JSON lines often have, and other files, too: there the first lines decide."""
+_MAYBE_LINES = re.compile(r"|\..*(json|[0-9]).*")
+"""Endings that JSON lines often have, and other files, too: there the first lines decide.
+
+None, ``.json`` and its kin (``.geojson``), and numbers: ``.00001-of-00008``, ``.jsonl-part2``.
+"""
 
 _TAR_MAGIC = slice(257, 262)
 
@@ -132,7 +136,7 @@ def _plain_content(head: bytes, plain_name: str) -> FileContent:
     ending = PurePosixPath(plain_name).suffix
     if ending in _ENDINGS:
         return _ENDINGS[ending]
-    if ending in _MAYBE_LINES and _begins_with_two_objects(head):
+    if _MAYBE_LINES.fullmatch(ending) and _begins_with_two_objects(head):
         return FileContent.JSON_LINES
     return FileContent.DOCUMENT
 
