@@ -183,6 +183,8 @@ def test_names_are_checked() -> None:
         (b"[1]\n", "record 1 is not a JSON object"),
         (b'{"task_id": "a"}\n', "a: 'prompt' is missing"),
         (b'{"task_id": "a", "prompt": 3}\n', "a: 'prompt' is int, not text"),
+        (b'{"task_id": "a", "task_id": "b"}', r"bad.jsonl:1: .* \(key 'task_id' stands twice"),
+        (b'[{"x": {"y": 1, "z": 0, "y": 1}}]', "bad.jsonl: .*key 'y' stands twice in one object"),
         (b"\n", "holds no problem"),
         (b"\xff\n", "is not UTF-8"),
         (

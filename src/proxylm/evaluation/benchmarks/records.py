@@ -152,6 +152,20 @@ def _values(text: str, origin: str) -> Iterator[tuple[int, Any]]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return parse_json(text)
+        return parse_json(text, _object)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not readable as JSON ({error})") from None
+
+
+def _object(members: list[tuple[str, Any]]) -> Record:
+    """An object of JSON; one with a key twice is refused, as which of the two is meant is unknown.
+
+    Raises:
+        ValueError: it has.
+    """
+    record = dict(members)
+    if len(record) < len(members):
+        keys = [key for key, _ in members]
+        twice = next(key for key in record if keys.count(key) > 1)
+        raise ValueError(f"key {twice!r:.100} stands twice in one object")
+    return record
