@@ -112,11 +112,11 @@ def _first_mistake(
         return _kind_mistake(key, given, **first["ctx"])
     is_utf8 = first["type"] != "string_unicode"
     message = first["msg"].removeprefix("Value error, ") if is_utf8 else "must be UTF-8"
-    is_whole = isinstance(given, Mapping | list | Config)
-    text = shortened(repr(given)) if is_utf8 else f"'{printable(given)}'"
-    shown = "" if is_whole else f" (given: {text}){_HINTS.get(first['type'], '')}"
+    if not isinstance(given, Mapping | list | Config):
+        text = shortened(repr(given)) if is_utf8 else f"'{printable(given)}'"
+        message += f" (given: {text}){_HINTS.get(first['type'], '')}"
     # A mistake of the whole has no key; the caller names where the whole comes from.
-    return f"{key}: {message}{shown}" if key else f"{message}{shown}"
+    return f"{key}: {message}" if key else message
 
 
 def _kind_mistake(place: str, given: Mapping[str, Any], *, key: str, kinds: str) -> str:
