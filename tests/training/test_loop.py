@@ -118,11 +118,15 @@ def test_as_many_threads_as_passes_have_contexts(
     assert asked == ([expected] if expected > 1 else [])
 
 
-def test_large_models_are_not_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxylm.training.loop.MOST_PARAMETERS_HANDED_OUT", 10)
-    monkeypatch.setattr("proxylm.training.loop.in_order", lambda *_, **__: pytest.fail("handed"))
-    with torch_threads(2):
-        trainer(4).update(0)
+@pytest.mark.parametrize(("gradients", "expected"), [(0.5, 1), (2, 1), (3, 2), (4.9, 3), (9, 4)])
+def test_a_large_model_has_as_many_workers_as_gradients_may_exist(
+    gradients: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(4)
+    most = int(gradients * made.model.config.parameter_count)
+    monkeypatch.setattr("proxylm.training.loop.MOST_GRADIENTS_IN_FLIGHT", most)
+    with torch_threads(4):
+        assert made._workers(4) == expected
 
 
 def test_a_parameter_without_part_in_the_loss_keeps_no_gradient() -> None:

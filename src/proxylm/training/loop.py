@@ -33,9 +33,9 @@ from proxylm.training.config import TrainingConfig
 from proxylm.training.device import Place
 from proxylm.training.optimizer import set_learning_rate
 
-MOST_PARAMETERS_HANDED_OUT = 1 << 26
-"""Of a larger model, the gradients of several contexts at a time would take much memory, and
-torch's own parallel loops are long enough."""
+MOST_GRADIENTS_IN_FLIGHT = 1 << 28
+"""Numbers in the gradients of single contexts that exist at a time: a gibibyte. A large model has
+few workers by it, or one; torch's own parallel loops are long enough there."""
 
 ContextResult = tuple[LossReport, tuple[Tensor | None, ...]]
 
@@ -131,10 +131,12 @@ class Trainer:
 
     def _workers(self, contexts: int) -> int:
         """Threads that take a context each; 1: passes one after the other, all threads in each."""
-        too_large = self.model.config.parameter_count > MOST_PARAMETERS_HANDED_OUT
-        if self.place.device.type != "cpu" or too_large:
+        if self.place.device.type != "cpu":
             return 1
-        return min(torch.get_num_threads(), contexts, self.config.contexts_per_pass)
+        # A worker's result may wait for an earlier one's, and one more is being added.
+        room = MOST_GRADIENTS_IN_FLIGHT // self.model.config.parameter_count - 1
+        wanted = min(torch.get_num_threads(), contexts, self.config.contexts_per_pass)
+        return max(1, min(wanted, room))
 
     def _accumulate(self, batch: Batch, workers: int) -> _Sums:
         sums = _Sums.zero(self.place.device)
