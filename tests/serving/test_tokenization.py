@@ -84,3 +84,15 @@ def test_lm_evals_own_client_scores_and_generates(server: RunningServer, model: 
     )
     expected = model.generate(context.encode(), max_new_bytes=12)
     assert text == expected.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    ("path", "values"), [("/tokenize", {"prompt": "a"}), ("/detokenize", {"tokens": [97]})]
+)
+def test_the_model_is_the_one_that_is_served(
+    server: RunningServer, path: str, values: dict[str, object]
+) -> None:
+    assert post(server, path, model="small", **values).status_code == 200
+    answer = post(server, path, model="another", **values)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "model_not_found"

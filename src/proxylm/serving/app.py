@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -58,7 +59,8 @@ def create_app(service: Service) -> ASGIApp:
     install_error_handlers(app)
     app.include_router(_openai_routes(service))
     keyed = [Depends(_key_check(service.api_key))]
-    app.include_router(tokenization_routes(service.limits, dependencies=keyed))
+    own_name = partial(_require_model, service)
+    app.include_router(tokenization_routes(service.limits, own_name, dependencies=keyed))
     app.include_router(_operation_routes(service))
     bounded = OpenRequests(app, path=COMPLETIONS, most=service.limits.max_requests)
     # Around the whole and no middleware of it: only so are answers to our own mistakes counted.

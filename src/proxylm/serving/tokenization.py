@@ -7,6 +7,7 @@ The tokens of this server are bytes. Clients that turn texts into tokens themsel
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -51,8 +52,13 @@ class DetokenizeRequest(Config):
     model: str | None = Field(default=None, max_length=MAX_NAME_CHARACTERS)
 
 
-def tokenization_routes(limits: ServingLimits, *, dependencies: list[Any]) -> APIRouter:
-    """The three paths; large bodies are worked on in a thread, the event loop is everybody's."""
+def tokenization_routes(
+    limits: ServingLimits, require_model: Callable[[str], None], *, dependencies: list[Any]
+) -> APIRouter:
+    """The three paths; large bodies are worked on in a thread, the event loop is everybody's.
+
+    ``require_model`` refuses the name of a model that is not here.
+    """
     routes = APIRouter(dependencies=dependencies)
 
     @routes.get("/tokenizer_info")
@@ -62,24 +68,30 @@ def tokenization_routes(limits: ServingLimits, *, dependencies: list[Any]) -> AP
     @routes.post("/tokenize")
     async def _tokenize(request: Request) -> Response:
         body = await read_json_body(request, max_bytes=limits.max_body_bytes)
-        return _json(await asyncio.to_thread(_tokens, body, limits))
+        return _json(await asyncio.to_thread(_tokens, body, limits, require_model))
 
     @routes.post("/detokenize")
     async def _detokenize(request: Request) -> Response:
         body = await read_json_body(request, max_bytes=limits.max_body_bytes)
-        return _json(await asyncio.to_thread(_text, body))
+        return _json(await asyncio.to_thread(_text, body, require_model))
 
     return routes
 
 
-def _tokens(body: bytes, limits: ServingLimits) -> bytes:
-    tokens = list(read_parameters(TokenizeRequest, body).prompt.encode())
+def _tokens(body: bytes, limits: ServingLimits, require_model: Callable[[str], None]) -> bytes:
+    wanted = read_parameters(TokenizeRequest, body)
+    if wanted.model is not None:
+        require_model(wanted.model)
+    tokens = list(wanted.prompt.encode())
     values = {"count": len(tokens), "max_model_len": limits.max_length_bytes, "tokens": tokens}
     return to_json(values)
 
 
-def _text(body: bytes) -> bytes:
-    data = bytes(read_parameters(DetokenizeRequest, body).tokens)
+def _text(body: bytes, require_model: Callable[[str], None]) -> bytes:
+    wanted = read_parameters(DetokenizeRequest, body)
+    if wanted.model is not None:
+        require_model(wanted.model)
+    data = bytes(wanted.tokens)
     return to_json({"prompt": data.decode("utf-8", "replace")})
 
 
