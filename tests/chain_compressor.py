@@ -12,13 +12,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import SegmenterParts
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from small_models import ATTENTIONS, small_model
 

@@ -14,10 +14,10 @@ import xxhash
 from torch import nn
 
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Completion
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.proposals import ONE_BYTE, Proposals
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import Completion
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.proposals import ONE_BYTE, Proposals
 from proxylm.models.cache import Cache
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.feed import Feed

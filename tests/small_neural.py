@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
+from proxylm.compressors.neural.byte_lm.training_contexts import LongContexts
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.contexts import LongContexts
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import (
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import (
     EntropySegmentation,
     Segmentation,
     SegmenterParts,

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 import proxylm
 from proxylm.config import Config, dump_config, load_config, validate_config
+from proxylm.data.mixture import SourceConfig
 from proxylm.errors import UsageError
-from proxylm.inference.constraints.guided import Grammar
-from proxylm.mixing.config import SourceConfig
+from proxylm.generation.structured_output.guided import Grammar
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import PRESETS
 from proxylm.training.config import TrainingConfig

@@ -9,9 +9,9 @@ from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.units import UnitsCompressor
 from proxylm.corpus.document import Document
-from proxylm.views.manifest import CorpusRecord, ViewRecord
-from proxylm.views.store import ViewStore
-from proxylm.views.writer import ShardRows, write_store
+from proxylm.data.store.manifest import CorpusRecord, ViewRecord
+from proxylm.data.store.store import ViewStore
+from proxylm.data.store.writer import ShardRows, write_store
 
 DOCUMENTS = [b"one\n", b"\xff\x00second document" * 5, b"3"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxylm.compressors.registry import load_compressor as load_compressor
-    from proxylm.inference.loading import load as load
+    from proxylm.generation.loading import load as load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "load_compressor"]
@@ -17,7 +17,7 @@ __all__ = ["__version__", "load", "load_compressor"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from proxylm.inference.loading import load
+        from proxylm.generation.loading import load
 
         return load
     if name == "load_compressor":

@@ -15,10 +15,10 @@ from proxylm.bench.multi_byte import (
     run_multi_byte_benchmark,
 )
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.proposals import Chain, Tree
-from proxylm.views.prepare import prepare
-from proxylm.views.store import ViewStore
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.store import ViewStore
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.proposals import Chain, Tree
 from trained_models import source_text, trained_model
 
 

@@ -11,8 +11,8 @@ import torch
 
 from proxylm.bench import train, train_busy
 from proxylm.bench.plain_transformer import PlainTransformer
+from proxylm.data.mixture import MixingConfig
 from proxylm.demo.settings import DemoSettings
-from proxylm.mixing.config import MixingConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
 from proxylm.threads import torch_threads

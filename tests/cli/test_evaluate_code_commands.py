@@ -16,15 +16,15 @@ from benchmark_data import DATA, HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.store.manifest import Manifest
+from proxylm.evaluation.answers import judging
+from proxylm.evaluation.answers.writers import weights_fingerprint
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
-from proxylm.evaluation.generation import judging
-from proxylm.evaluation.generation.writers import weights_fingerprint
 from proxylm.evaluation.prompt_boundary import SUFFIXES, boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
 from proxylm.sandbox import SandboxError
 from proxylm.symbols import vocabulary_size
-from proxylm.views.manifest import Manifest
 from small_models import save_small_run
 from units_store import write_units_store
 
@@ -68,7 +68,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
         *problems_of(boundary_conditions(load_humaneval(HUMANEVAL))),
         *problems_of(recode_conditions(load_recode(RECODE))),
     ]
-    monkeypatch.setattr("proxylm.inference.loading.load", lambda *_, **__: ReplayModel(known))
+    monkeypatch.setattr("proxylm.generation.loading.load", lambda *_, **__: ReplayModel(known))
 
 
 @pytest.mark.usefixtures("oracle")
@@ -331,7 +331,7 @@ def test_no_sandbox_is_said_before_the_model_is_loaded(
         raise SandboxError("none works here; needed: bubblewrap")
 
     monkeypatch.setattr(judging, "usable_tier", refuse)
-    monkeypatch.setattr("proxylm.inference.loading.load", None)
+    monkeypatch.setattr("proxylm.generation.loading.load", None)
     command = ["evaluate", "humaneval", str(run), "--data", str(HUMANEVAL), "--execute"]
     assert run_command(command) == 1
     assert capsys.readouterr().err == "proxylm: none works here; needed: bubblewrap\n"

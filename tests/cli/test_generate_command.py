@@ -15,9 +15,9 @@ import pytest
 import proxylm
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.options import SymbolOptions
-from proxylm.inference.token_reading import TokenReading
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.options import SymbolOptions
+from proxylm.generation.token_reading import TokenReading
 from proxylm.printable import printable
 from proxylm.symbols import vocabulary_size
 from small_models import save_small_run

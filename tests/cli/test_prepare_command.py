@@ -18,8 +18,8 @@ import pytest
 from proxylm.cli.main import run
 from proxylm.cli.prepare import LineProgress, split_name
 from proxylm.compressors.registry import load_compressor, save_compressor
-from proxylm.views.prepare import Progress
-from proxylm.views.store import ViewStore
+from proxylm.data.store.prepare import Progress
+from proxylm.data.store.store import ViewStore
 
 PART_BYTES = 50_000
 

@@ -11,11 +11,11 @@ import pytest
 
 from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.store.store import ViewStore
 from proxylm.pipelines import byte_lm_training
 from proxylm.pipelines.byte_lm_training import RUN_FOLDER
 from proxylm.pipelines.neural_compressor import WORK_SUFFIX
 from proxylm.training.loop import Trainer
-from proxylm.views.store import ViewStore
 from small_neural import RECIPE, write_corpus
 
 HELD_OUT = ("--held-out", 0.2)

@@ -11,8 +11,8 @@ import pytest
 from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.views.prepare import prepare
-from proxylm.views.store import ViewStore
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.store import ViewStore
 
 
 @pytest.fixture(scope="module")

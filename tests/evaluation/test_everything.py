@@ -13,6 +13,8 @@ from proxylm.cli.evaluation_tables import everything_rows, number, share
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.everything import (
     HELD_OUT,
@@ -23,13 +25,11 @@ from proxylm.evaluation.everything import (
     evaluate_everything,
     read_selection,
 )
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.options import SamplingPlan
 from proxylm.evaluation.prompt_boundary import boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
 from proxylm.evaluation.run_data import RunData
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from small_models import small_model
 from units_store import DOCUMENTS, write_units_store
 

@@ -11,32 +11,32 @@ import torch
 
 from benchmark_data import HUMANEVAL
 from oracle_models import ReplayModel, ScriptedModule, raw_ids
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.segmentation import FixedSegmentation
+from proxylm.compressors.neural.segmentation.rules import FixedSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.errors import UsageError
+from proxylm.evaluation.answers.folder import opened_folder
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.options import Budget, SamplingPlan
+from proxylm.evaluation.answers.run import sample_settings
+from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import PLAIN, evaluate_code
-from proxylm.evaluation.generation.folder import opened_folder
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.options import Budget, SamplingPlan
-from proxylm.evaluation.generation.run import sample_settings
-from proxylm.evaluation.generation.writers import TokensWriter
 from proxylm.evaluation.translation import (
     OraclePrompts,
     TranslationWriter,
     evaluate_translation,
 )
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Finish, complete
-from proxylm.inference.options import generation_options
-from proxylm.inference.request import ByteRequest
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import Finish, complete
+from proxylm.generation.options import generation_options
+from proxylm.generation.request import ByteRequest
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,

@@ -13,9 +13,9 @@ import torch
 from benchmark_data import HUMANEVAL
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.answers.folder import Sample, SampleKey
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.evaluation.generation.folder import Sample, SampleKey
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bits_per_byte
 from proxylm.evaluation.prompt_boundary import SUFFIXES, spread, suffix_name, with_suffix
 from proxylm.evaluation.recode.folder import FAMILIES, FamilyData
@@ -29,8 +29,8 @@ from proxylm.evaluation.recode.likelihood import (
     robust_bits,
 )
 from proxylm.evaluation.translation import OraclePrompts, Recovery, recovery, translation_gain
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Finish
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import Finish
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.readings import CompressedReading, RawView
 from proxylm.symbols import (

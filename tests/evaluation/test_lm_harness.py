@@ -15,9 +15,9 @@ from oracle_models import ReplayModel, ScriptedModule, raw_ids
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError, UsageError
-from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
+from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.likelihood import Scorer
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.symbols import BOS, RAW_OPEN
 from small_models import save_small_run, small_model
 

@@ -17,7 +17,7 @@ import yaml
 
 from oracle_models import ReplayModel, ScriptedModule
 from proxylm.compressors.registry import load_compressor
-from proxylm.evaluation.generation.writers import BytesWriter, PromptWriter, TokensWriter
+from proxylm.evaluation.answers.writers import BytesWriter, PromptWriter, TokensWriter
 from proxylm.symbols import BOS, COMPRESSED_OPEN, RAW_OPEN
 
 lm_eval = pytest.importorskip("lm_eval", reason="needs the extra 'lm-eval'")

@@ -12,15 +12,15 @@ import pytest
 from benchmark_data import DATA, HUMANEVAL, MBPP_FAILURES, RECODE, full_data, need_sandbox
 from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
 from proxylm.compressors.registry import load_compressor
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.mbpp import load_mbpp
 from proxylm.evaluation.benchmarks.plus import load_humaneval_plus, load_mbpp_plus
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import evaluate_code
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.options import SamplingPlan
-from proxylm.evaluation.generation.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.prompt_boundary import boundary_conditions, evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
 from proxylm.evaluation.recode.folder import load_recode

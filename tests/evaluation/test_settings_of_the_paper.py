@@ -7,9 +7,9 @@ import inspect
 import pytest
 
 from proxylm.cli import evaluate_all, evaluate_code
+from proxylm.evaluation.answers.job import DEFAULT_KS
+from proxylm.evaluation.answers.options import Budget
 from proxylm.evaluation.benchmarks import plus, stop_rules
-from proxylm.evaluation.generation.job import DEFAULT_KS
-from proxylm.evaluation.generation.options import Budget
 from proxylm.evaluation.prompt_boundary import SUFFIXES
 from proxylm.evaluation.recode.folder import DEFAULT_SEEDS
 

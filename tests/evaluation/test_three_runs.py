@@ -10,12 +10,12 @@ import xxhash
 
 from benchmark_data import full_data, need_sandbox
 from oracle_models import ReplayModel, problems_of
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.samples import Conditions
+from proxylm.evaluation.answers.writers import BytesWriter
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.problem import Problem
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.options import SamplingPlan
-from proxylm.evaluation.generation.samples import Conditions
-from proxylm.evaluation.generation.writers import BytesWriter
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
 from proxylm.sandbox import Status

@@ -7,7 +7,7 @@ import torch
 
 from proxylm.models.attention import DenseForm
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
-from proxylm.models.execution import ModuleExecution
+from proxylm.models.kernels.choice import ModuleExecution
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.rotary import rotation_of
 
@@ -56,9 +56,9 @@ def plain_execution(monkeypatch):
     """Call it to make every later forward run the plain modules with dense attention."""
 
     def use():
-        def choose(config, document_ids, position_ids, weight):
+        def choose(config, segment_ids, position_ids, weight):
             rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
-            return ModuleExecution(rotation, DenseForm(config.attention, document_ids))
+            return ModuleExecution(rotation, DenseForm(config.attention, segment_ids))
 
         monkeypatch.setattr("proxylm.models.language_model.execution_for", choose)
 

@@ -7,7 +7,7 @@ import torch
 
 from proxylm.models.attention import DenseForm, document_summaries
 from proxylm.models.config import CausalAttention, EvaAttention
-from proxylm.models.layout import positions_within
+from proxylm.models.masks import positions_within
 from proxylm.models.rotary import rotate, rotation_of
 from proxylm.models.summaries import summarize_chunks
 

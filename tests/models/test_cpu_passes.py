@@ -7,11 +7,11 @@ from gradients import assert_gradients_close, loss_and_gradients
 
 from proxylm.errors import DataError
 from proxylm.models.config import CausalAttention, EvaAttention
-from proxylm.models.cpu import attention as cpu_attention
-from proxylm.models.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
-from proxylm.models.cpu.runs import plan_runs
-from proxylm.models.execution import CpuExecution, ModuleExecution, execution_for
-from proxylm.models.layout import causal_mask, eva_mask, positions_within
+from proxylm.models.kernels.choice import CpuExecution, ModuleExecution, execution_for
+from proxylm.models.kernels.cpu import attention as cpu_attention
+from proxylm.models.kernels.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
+from proxylm.models.kernels.cpu.runs import plan_runs
+from proxylm.models.masks import causal_mask, eva_mask, positions_within
 from proxylm.models.rotary import Rotation, rotation_of
 
 EVA = EvaAttention(window=32, chunk=8)

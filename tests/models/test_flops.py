@@ -6,7 +6,7 @@ import torch
 
 from proxylm.models.config import EvaAttention
 from proxylm.models.flops import attention_pairs, training_flops, training_flops_per_symbol
-from proxylm.models.layout import causal_mask, eva_mask
+from proxylm.models.masks import causal_mask, eva_mask
 from proxylm.models.presets import preset
 
 

@@ -41,11 +41,11 @@ def test_plain_inputs(model, cases, case):
 def test_packed_documents_but_their_ends(model, cases):
     ids = cases["docmask.input_ids"]
     is_end = ids == EOS
-    document_ids = is_end.long().cumsum(1) - is_end.long()
-    assert document_ids.max() >= 2
+    segment_ids = is_end.long().cumsum(1) - is_end.long()
+    assert segment_ids.max() >= 2
     with torch.no_grad():
-        logits = model.logits(ids, document_ids, cases["docmask.position_ids"])
-        counted = model.logits(ids, document_ids)
+        logits = model.logits(ids, segment_ids, cases["docmask.position_ids"])
+        counted = model.logits(ids, segment_ids)
     wanted = cases["docmask.logits"]
     assert relative_error(logits[~is_end], wanted[~is_end]) <= 1e-5
     assert torch.equal(logits, counted), "positions follow from the documents"

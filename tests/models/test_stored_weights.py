@@ -19,7 +19,7 @@ from proxylm.checkpoints.checkpoint import (
     open_checkpoint,
     save_checkpoint,
 )
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.errors import DamagedFileError
 from proxylm.models.stored_weights import require_floating_point
 from small_models import small_model

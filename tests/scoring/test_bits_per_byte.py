@@ -14,7 +14,7 @@ import torch
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.likelihood import Scorer
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import bits_per_byte, content_bits
 from proxylm.scoring.readings import CompressedReading, RawView

@@ -12,8 +12,9 @@ import pytest
 
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.left_out import LeftOut
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.scoring.bits_per_byte import bits_per_byte
 from proxylm.scoring.documents import (
     DocumentScore,
@@ -27,7 +28,6 @@ from proxylm.scoring.documents import (
 )
 from proxylm.scoring.readings import CompressedReading, RawView
 from proxylm.symbols import Format
-from proxylm.views.store import ViewStore
 from small_models import COMPRESSED_SYMBOLS, small_model
 from units_store import DOCUMENTS, units, write_units_store
 

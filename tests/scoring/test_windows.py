@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxylm.errors import UsageError
-from proxylm.scoring.windows import scoring_windows, window_span
+from proxylm.models.scoring_windows import scoring_windows, window_span
 
 
 @given(st.integers(0, 300), st.integers(1, 3), st.integers(0, 40), st.integers(1, 50))

@@ -9,7 +9,7 @@ import pytest
 from running_server import RunningServer, running_server
 
 import proxylm
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from small_models import endless, save_run, save_small_run, small_model
 
 CONTEXT = 4096

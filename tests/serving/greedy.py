@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.raw_text import prompt_symbols
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.raw_text import prompt_symbols
 from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET
 
 NEAR_TIE = 1e-4

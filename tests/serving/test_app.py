@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxylm.inference.batch_decoder import BatchDecoder
+from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.serving.app import Service, create_app
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxylm.inference.logprobs import ByteLogprobs
+from proxylm.generation.logprobs import ByteLogprobs
 from proxylm.serving.choice_text import ChoiceText, Delta, logprobs_object, token_name
 from proxylm.symbols import EOS, RAW_CLOSE, RAW_OFFSET
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from proxylm.inference.decoding_row import Finish, Piece
-from proxylm.inference.logprobs import ByteLogprobs
+from proxylm.generation.decoding_row import Finish, Piece
+from proxylm.generation.logprobs import ByteLogprobs
 from proxylm.serving.choice_text import Delta
 from proxylm.serving.completion_request import CompletionRequest
 from proxylm.serving.generation import ChoiceDelta, Generation

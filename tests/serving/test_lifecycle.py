@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding_row import Piece
+from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding_row import Piece
 from proxylm.serving import lifecycle
 from proxylm.serving.limits import ServingLimits
 from small_models import small_model

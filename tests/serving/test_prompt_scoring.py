@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxylm.inference.raw_text import prompt_symbols
+from proxylm.generation.raw_text import prompt_symbols
 from proxylm.models.cache import Cache
 from proxylm.serving.prompt_scoring import PIECE_SYMBOLS, PromptLogprobs, PromptScorer
 from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET

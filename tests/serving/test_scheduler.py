@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.request import ByteRequest
+from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.request import ByteRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -66,7 +66,7 @@ class Client:
 
 
 def alone(prompt: bytes, new_bytes: int = 5) -> bytes:
-    from proxylm.inference.byte_model import ByteModel
+    from proxylm.generation.byte_model import ByteModel
 
     return ByteModel(MODEL).generate(prompt, max_new_bytes=new_bytes)
 

@@ -10,7 +10,7 @@ from greedy import assert_same_greedy
 from openai.types import Completion, CompletionChoice
 from running_server import RunningServer
 
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.serving.prompt_scoring import PromptScorer
 
 PROMPT = "def area(radius):\n"

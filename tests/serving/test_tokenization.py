@@ -8,7 +8,7 @@ import httpx
 import pytest
 from running_server import RunningServer
 
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.serving.prompt_scoring import PromptScorer
 
 TEXTS = ["", "abc", "naïve \U0001f600", "<bos><raw>\0\u2028"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxylm.mixing.batch import Batch
+from proxylm.data.batch import Batch
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import IGNORED_TARGET, vocabulary_size
 from proxylm.threads import in_order, torch_threads
@@ -41,7 +41,7 @@ class RandomBatches:
         return Batch(
             inputs=inputs,
             targets=targets,
-            document_ids=documents,
+            segment_ids=documents,
             position_ids=positions,
             contexts=np.arange(4, dtype=np.int64) + 4 * step,
         )
@@ -143,7 +143,7 @@ def test_the_loss_is_the_mean_over_trained_positions() -> None:
     with torch.no_grad():
         logits = made.model.logits(
             made.place.integers(batch.inputs),
-            made.place.integers(batch.document_ids),
+            made.place.integers(batch.segment_ids),
             made.place.integers(batch.position_ids),
         )[:, :, 0]
     targets = made.place.integers(batch.targets[..., 0])

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from proxylm.checkpoints import checkpoint as checkpoint_module
 from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
 from proxylm.config import load_config
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
 from proxylm.scoring.bits_per_byte import bits_per_byte
 from proxylm.scoring.readings import RawView
@@ -28,7 +29,6 @@ from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
-from proxylm.views.store import ViewStore
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 STEPS = 6

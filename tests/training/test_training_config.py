@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proxylm.config import dump_config, load_config, validate_config
+from proxylm.data.mixture import WarmUpPairs
 from proxylm.errors import UsageError
-from proxylm.mixing.config import WarmUpPairs
 from proxylm.training.config import TrainingConfig
 from proxylm.training.schedule import ConstantRate
 

@@ -22,9 +22,9 @@ from proxylm.analysis.collisions import (
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.scoring import BoundaryPass
-from proxylm.compressors.neural.segmentation import EntropySegmentation
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
+from proxylm.compressors.neural.segmentation.rules import EntropySegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.errors import UsageError
 from proxylm.symbols import BYTE_COUNT

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from proxylm.bench.report import BenchmarkRow, alternate
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset

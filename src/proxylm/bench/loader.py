@@ -17,13 +17,13 @@ import numpy as np
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.mixing.batch import Batch
-from proxylm.mixing.config import MixingConfig, SourceConfig
-from proxylm.mixing.lengths import lengths_store
-from proxylm.mixing.loader import Loader, build_loader
-from proxylm.mixing.plan import Plan
-from proxylm.mixing.tables import source_tables
-from proxylm.views.prepare import prepare
+from proxylm.data.batch import Batch
+from proxylm.data.batches import Loader, build_loader
+from proxylm.data.lengths import lengths_store
+from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.packing.plan import Plan
+from proxylm.data.packing.tables import source_tables
+from proxylm.data.store.prepare import prepare
 
 CONTEXT = 4096
 CONTEXTS_PER_STEP = 64
@@ -87,7 +87,7 @@ def _loader_row(
 
 
 def _arrays(batch: Batch) -> Sequence[np.ndarray]:
-    return batch.inputs, batch.targets, batch.document_ids, batch.position_ids
+    return batch.inputs, batch.targets, batch.segment_ids, batch.position_ids
 
 
 def _read(loader: Loader, out: Batch) -> None:

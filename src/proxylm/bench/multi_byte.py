@@ -24,23 +24,23 @@ import torch
 from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
-from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import Finish
-from proxylm.inference.loading import load
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.proposal_heads import ProposalHeads
-from proxylm.inference.proposals import ONE_BYTE, Chain, Draft, Proposals, Tree
-from proxylm.inference.raw_text import prompt_symbols
-from proxylm.inference.request import ByteRequest
-from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.store import ViewStore
+from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.generation.decoding_row import Finish
+from proxylm.generation.loading import load
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.proposal_heads import ProposalHeads
+from proxylm.generation.proposals import ONE_BYTE, Chain, Draft, Proposals, Tree
+from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import ByteRequest
 from proxylm.models.language_model import LanguageModel
-from proxylm.models.layout import window_of
+from proxylm.models.masks import window_of
 from proxylm.threads import torch_threads
 from proxylm.training.config import CheckpointConfig, PresetModel, StepCount, TrainingConfig
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
-from proxylm.views.prepare import prepare
-from proxylm.views.store import ViewStore
 
 HEADS = {"prediction_heads": 1, "raw_prediction_heads": 7}
 SYMBOLS_PER_STEP = 1024

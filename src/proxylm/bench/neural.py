@@ -34,8 +34,8 @@ from proxylm.bench.neural_cases import (
 from proxylm.bench.neural_memory import MemoryCase
 from proxylm.bench.report import BenchmarkRow
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import SegmenterParts
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config, validate_config

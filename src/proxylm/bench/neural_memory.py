@@ -18,7 +18,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.views.prepare import prepare
+from proxylm.data.store.prepare import prepare
 
 CORPUS_COPIES = 10
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from proxylm.compressors.neural.byte_lm import ByteLM
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.exact_pass import bits_of, raw_output_rows
-from proxylm.compressors.neural.scoring import BoundaryPass
+from proxylm.compressors.neural.byte_lm.exact_pass import bits_of, raw_output_rows
+from proxylm.compressors.neural.byte_lm.model import ByteLM
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
 from proxylm.symbols import BOS, RAW_OFFSET
 
 CONTEXTS_PER_FORWARD = (1, 4, 8, 16, 64)

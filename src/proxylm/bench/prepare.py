@@ -29,8 +29,8 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import split_documents
+from proxylm.data.store.prepare import prepare
 from proxylm.fingerprint import fingerprint_of
-from proxylm.views.prepare import prepare
 
 VOCABULARY_SIZE = 4096
 COPIES = 6

@@ -20,9 +20,9 @@ import numpy as np
 
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_step import document_layout
+from proxylm.data.batch import Batch
+from proxylm.data.mixture import MixingConfig
 from proxylm.demo.settings import DemoSettings
-from proxylm.mixing.batch import Batch
-from proxylm.mixing.config import MixingConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import usable_cores
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
@@ -53,7 +53,7 @@ class RandomBytes:
         self._batch = Batch(
             inputs=ids,
             targets=np.roll(ids, -1, axis=1)[..., None],
-            document_ids=documents,
+            segment_ids=documents,
             position_ids=(np.arange(context) - starts).astype(np.int32)[None].repeat(contexts, 0),
             contexts=np.arange(contexts, dtype=np.int64),
         )

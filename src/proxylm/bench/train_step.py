@@ -33,7 +33,7 @@ def model_step(config: ModelConfig, place: Place) -> Step:
 
 
 def document_layout(context: int) -> np.ndarray:
-    """``document_ids [1, N]`` of four documents of unequal length."""
+    """``segment_ids [1, N]`` of four documents of unequal length."""
     starts = [int(context * fraction) for fraction in _DOCUMENT_STARTS]
     return np.searchsorted(starts, np.arange(context), side="right")[None]
 

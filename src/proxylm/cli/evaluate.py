@@ -17,7 +17,7 @@ from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.inference.byte_model import ByteModel
+    from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
     from proxylm.scoring.readings import Reading
     from proxylm.symbols import Format
@@ -84,7 +84,7 @@ def bpb(
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.inference.loading import load
+    from proxylm.generation.loading import load
     from proxylm.scoring.documents import find_files, read_files, score_documents, until_bytes
 
     _check_arguments(paths, store, held_out, read_as, compressor)
@@ -139,8 +139,8 @@ def _windows(
     model: ByteModel, content_format: Format, context: int | None, stride: int | None
 ) -> dict[str, int]:
     """The windows of documents longer than the context, in symbols."""
+    from proxylm.models.scoring_windows import default_stride
     from proxylm.scoring.readings import prefix_of
-    from proxylm.scoring.windows import default_stride
 
     size = context or model.config.context
     prefix = prefix_of(model.module, content_format)
@@ -165,9 +165,9 @@ def _check_arguments(
 def _from_store(
     model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
 ) -> tuple[Iterator[ReadDocument], Format]:
+    from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_store, read_stored_view
     from proxylm.symbols import Format
-    from proxylm.views.store import ViewStore
 
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)

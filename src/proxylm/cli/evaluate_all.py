@@ -35,11 +35,11 @@ from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.answers.job import GenerationJob
+    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
-    from proxylm.evaluation.generation.job import GenerationJob
-    from proxylm.evaluation.generation.run import Progress
-    from proxylm.evaluation.generation.writers import ProgramWriter
-    from proxylm.inference.byte_model import ByteModel
+    from proxylm.generation.byte_model import ByteModel
 
 
 def _file_option(description: str) -> typer.models.OptionInfo:
@@ -201,7 +201,7 @@ def _kept_in(folder: Path, about: dict[str, Any]) -> Callable[[Everything], None
 
 def _compressor(run: Path, given: str | None, everything: Everything) -> Compressor | None:
     """As ``compressor_for``; a damaged store of the run costs the readings that need it."""
-    from proxylm.evaluation.generation.writers import TokensWriter
+    from proxylm.evaluation.answers.writers import TokensWriter
 
     try:
         return compressor_for(run, given)

@@ -52,7 +52,7 @@ def lm_eval(
 
     Example: proxylm evaluate lm-eval runs/demo/proxy --tasks arc_easy,piqa --limit 100
     """
-    from proxylm.inference.loading import load
+    from proxylm.generation.loading import load
 
     try:
         from proxylm.evaluation.lm_harness import evaluate_with_harness, find_tasks

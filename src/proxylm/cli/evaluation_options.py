@@ -15,12 +15,12 @@ from proxylm.cli.output import note
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.answers.job import GenerationJob
+    from proxylm.evaluation.answers.options import SamplingPlan
+    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
-    from proxylm.evaluation.generation.job import GenerationJob
-    from proxylm.evaluation.generation.options import SamplingPlan
-    from proxylm.evaluation.generation.run import Progress
-    from proxylm.evaluation.generation.writers import ProgramWriter, PromptWriter
-    from proxylm.inference.byte_model import ByteModel
+    from proxylm.generation.byte_model import ByteModel
 
 EVALUATION_FOLDER = "evaluation"
 
@@ -82,7 +82,7 @@ class GenerationChoices:
             UsageError: a value is out of its range; the message names it.
         """
         from proxylm.config import validate_config
-        from proxylm.evaluation.generation.options import SamplingPlan
+        from proxylm.evaluation.answers.options import SamplingPlan
 
         values = {
             "samples": self.samples,
@@ -101,7 +101,7 @@ class GenerationChoices:
             SandboxError: execution is asked for and impossible here.
         """
         from proxylm.errors import UsageError
-        from proxylm.evaluation.generation.judging import require_sandbox
+        from proxylm.evaluation.answers.judging import require_sandbox
 
         plan = self.plan()
         for k in self.ks or ():
@@ -128,7 +128,7 @@ def task_names(listed: str) -> list[str]:
 
 def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
     """The model, once everything else about the command is known to be right."""
-    from proxylm.inference.loading import load
+    from proxylm.generation.loading import load
 
     choices.check()
     if not choices.execute:
@@ -159,7 +159,7 @@ def compressor_for(run: Path, given: str | None) -> Compressor | None:
 
 def writer_of(model: ByteModel, run: Path, read_as: str, given: str | None) -> PromptWriter:
     """The model read as ``--read-as`` says."""
-    from proxylm.evaluation.generation.writers import BytesWriter, writer_for
+    from proxylm.evaluation.answers.writers import BytesWriter, writer_for
 
     wants_compressor = read_as != BytesWriter.read_as
     compressor = compressor_for(run, given) if wants_compressor else None
@@ -181,8 +181,8 @@ def job_of(
     Without --out its folder is named after what the samples depend on, so that a model that was
     trained further, or other draws, never meet old samples. ``base`` is where it stands.
     """
-    from proxylm.evaluation.generation.job import DEFAULT_KS, GenerationJob
-    from proxylm.evaluation.generation.run import sample_settings
+    from proxylm.evaluation.answers.job import DEFAULT_KS, GenerationJob
+    from proxylm.evaluation.answers.run import sample_settings
     from proxylm.fingerprint import fingerprint_of
 
     if not choices.generate:
@@ -207,7 +207,7 @@ def shown_progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from proxylm.evaluation.generation.run import Progress
+    from proxylm.evaluation.answers.run import Progress
 
     class Shown(Progress):
         def generated(self, done: int, total: int) -> None:
@@ -226,7 +226,7 @@ def shown_progress() -> Iterator[Progress]:
 def about_model(model: ByteModel, run: Path) -> dict[str, Any]:
     """Which model was evaluated, by which version of this program; plain values."""
     from proxylm import __version__
-    from proxylm.evaluation.generation.writers import weights_fingerprint
+    from proxylm.evaluation.answers.writers import weights_fingerprint
 
     return {
         "proxylm": __version__,

@@ -20,11 +20,11 @@ from proxylm.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxylm.inference.byte_model import ByteModel
-    from proxylm.inference.decoding_row import Piece
-    from proxylm.inference.options import GenerationOptions
-    from proxylm.inference.proposals import Proposals
-    from proxylm.inference.token_reading import TokenReading
+    from proxylm.generation.byte_model import ByteModel
+    from proxylm.generation.decoding_row import Piece
+    from proxylm.generation.options import GenerationOptions
+    from proxylm.generation.proposals import Proposals
+    from proxylm.generation.token_reading import TokenReading
 
 Utf8Option = Annotated[
     str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
@@ -85,9 +85,9 @@ def generate(
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
     from proxylm.config import validate_config
-    from proxylm.inference.loading import load
-    from proxylm.inference.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
-    from proxylm.inference.proposals import proposals_named
+    from proxylm.generation.loading import load
+    from proxylm.generation.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
+    from proxylm.generation.proposals import proposals_named
 
     options = validate_config(
         GenerationOptions,
@@ -125,7 +125,7 @@ def generate(
 def _token_reading(
     model: ByteModel, run: Path, read_as: str, compressor: str | None
 ) -> TokenReading:
-    from proxylm.inference.token_reading import TokenReading
+    from proxylm.generation.token_reading import TokenReading
 
     if read_as != "tokens":
         raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
@@ -143,8 +143,8 @@ def _pieces_as_tokens(
     max_new_symbols: int | None,
 ) -> Iterator[Piece]:
     from proxylm.config import validate_config
-    from proxylm.inference.options import SymbolOptions
-    from proxylm.inference.proposals import ONE_BYTE
+    from proxylm.generation.options import SymbolOptions
+    from proxylm.generation.proposals import ONE_BYTE
 
     if options.constrains or proposals != ONE_BYTE:
         raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
@@ -205,7 +205,7 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
 
 
 def _stream_to_stdout(pieces: Iterator[Piece]) -> None:
-    from proxylm.inference.text_stream import TextStream
+    from proxylm.generation.text_stream import TextStream
 
     as_text = sys.stdout.isatty()
     text = TextStream()

@@ -18,8 +18,8 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.corpus.contract import Corpus
-    from proxylm.views.prepare import Progress
-    from proxylm.views.summary import PrepareSummary
+    from proxylm.data.store.prepare import Progress
+    from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 _SECONDS_BETWEEN_LINES = 2.0
@@ -72,7 +72,7 @@ def prepare(
 
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
-    from proxylm.views.prepare import prepare as fill_store
+    from proxylm.data.store.prepare import prepare as fill_store
 
     compressors = _load_compressors(compressor or [])
     options = {

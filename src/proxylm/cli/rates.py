@@ -13,7 +13,7 @@ from proxylm.errors import UsageError
 from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
 if TYPE_CHECKING:
-    from proxylm.mixing.config import MixingConfig
+    from proxylm.data.mixture import MixingConfig
 
 
 _PAIRING_HELP = "When translation pairs are shown."
@@ -102,7 +102,7 @@ def _pairing(pairs: PairPhase, fraction: float) -> dict[str, Any]:
 
 def _mixing(**values: Any) -> MixingConfig:
     from proxylm.config import validate_config
-    from proxylm.mixing.config import MixingConfig
+    from proxylm.data.mixture import MixingConfig
 
     return validate_config(MixingConfig, values, origin="options")
 
@@ -111,7 +111,7 @@ def _formulas(
     rho: float, rate: float, start: float, mixing: MixingConfig, steps: int
 ) -> dict[str, Any]:
     """Appendix A, samples per step relative to the raw-byte model's."""
-    from proxylm.mixing.rates import (
+    from proxylm.data.rates import (
         mean_over_steps,
         mean_over_warm_up,
         samples_per_step,
@@ -135,8 +135,8 @@ def _formulas(
 def _prediction(
     rho: float, mixing: MixingConfig, mean_length: float, context: int, steps: int
 ) -> dict[str, float]:
-    from proxylm.mixing.config import MixingConfig as Mixing
-    from proxylm.mixing.prediction import DataSize, documents_per_context
+    from proxylm.data.mixture import MixingConfig as Mixing
+    from proxylm.data.prediction import DataSize, documents_per_context
 
     data = DataSize(mean_bytes=mean_length, rho=rho)
     ours = documents_per_context(data, mixing, context=context, total_steps=steps).mean()

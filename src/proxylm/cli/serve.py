@@ -66,8 +66,8 @@ def serve(
     """
     require_serving()
     from proxylm.config import validate_config
-    from proxylm.inference.loading import load
-    from proxylm.inference.proposals import proposals_named
+    from proxylm.generation.loading import load
+    from proxylm.generation.proposals import proposals_named
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
     from proxylm.serving.limits import ServingLimits

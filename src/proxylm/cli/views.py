@@ -13,10 +13,10 @@ from proxylm.errors import UsageError
 from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
 if TYPE_CHECKING:
-    from proxylm.mixing.config import MixingConfig
-    from proxylm.mixing.loader import Loader
-    from proxylm.mixing.picture import Piece
-    from proxylm.views.store import ViewStore
+    from proxylm.data.batches import Loader
+    from proxylm.data.mixture import MixingConfig
+    from proxylm.data.picture import Piece
+    from proxylm.data.store.store import ViewStore
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -70,10 +70,10 @@ def show(
 
     Example: proxylm views show views/mine --view bpe --mixture pieces --context 512 --step 3
     """
-    from proxylm.mixing.config import SourceConfig
-    from proxylm.mixing.loader import build_loader
-    from proxylm.mixing.picture import context_pieces
-    from proxylm.views.store import ViewStore
+    from proxylm.data.batches import build_loader
+    from proxylm.data.mixture import SourceConfig
+    from proxylm.data.picture import context_pieces
+    from proxylm.data.store.store import ViewStore
 
     if context_number >= contexts_per_step:
         raise UsageError(
@@ -105,7 +105,7 @@ def _chosen_view(store: ViewStore, name: str | None) -> str | None:
 
 def _mixing(mixture: Mixture, config: Path | None, overrides: list[str]) -> MixingConfig:
     from proxylm.config import load_config
-    from proxylm.mixing.config import READY_MIXTURES, MixingConfig
+    from proxylm.data.mixture import READY_MIXTURES, MixingConfig
 
     if config is not None or overrides:
         if mixture is not Mixture.PAPER:

@@ -17,10 +17,10 @@ import xxhash
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.packing import BYTE_ORDER_MARK, packing_at
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_packed, read_range, split_lines
+from proxylm.corpus.unpacking import BYTE_ORDER_MARK, packing_at
 from proxylm.fingerprint import fingerprint_of
 from proxylm.json_lines import parse_json
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from proxylm.corpus.packing import (
+from proxylm.corpus.unpacking import (
     BYTE_ORDER_MARK,
     PACKED_READ_BYTES,
     packing_of,

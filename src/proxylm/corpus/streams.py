@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import xxhash
 
 from proxylm.corpus.listing import READ_BYTES, FileRecord, changed_error
-from proxylm.corpus.packing import PACKED_READ_BYTES, Packing, unpacked
+from proxylm.corpus.unpacking import PACKED_READ_BYTES, Packing, unpacked
 
 
 @dataclass(frozen=True, slots=True)

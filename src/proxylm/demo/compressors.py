@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.rules import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
@@ -18,7 +18,7 @@ from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
-from proxylm.mixing.config import MixingConfig
+from proxylm.data.mixture import MixingConfig
 from proxylm.pipelines.byte_lm_training import recipe
 from proxylm.pipelines.neural_compressor import (
     NeuralBuild,

@@ -18,21 +18,21 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import split_documents
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.store import ViewStore
+from proxylm.data.store.summary import PrepareSummary
 from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
 from proxylm.demo.page import write_demo_page
 from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
-from proxylm.inference.loading import load
-from proxylm.inference.text_stream import TextStream
+from proxylm.generation.loading import load
+from proxylm.generation.text_stream import TextStream
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
 from proxylm.training.progress import ProgressReport
 from proxylm.training.run import TrainResult, train
-from proxylm.views.prepare import prepare
-from proxylm.views.store import ViewStore
-from proxylm.views.summary import PrepareSummary
 
 PROMPT_LINES = 6
 COMPLETION_BYTES = 200

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from proxylm.config import Config
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig
+from proxylm.data.mixture import MixingConfig, SourceConfig
 from proxylm.demo.compressors import PAPER_PROXY, BpeDemo, DemoCompressor
-from proxylm.mixing.config import MixingConfig, SourceConfig
 from proxylm.training.config import (
     CheckpointConfig,
     HeldOutConfig,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.run import GenerationResults
+from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.run import GenerationResults
-from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.likelihood import Scorer, solution_bits_per_byte
 from proxylm.evaluation.pass_at_k import pass_at_k
 

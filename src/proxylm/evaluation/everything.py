@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxylm.compressors.contract import Compressor
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
-from proxylm.evaluation.benchmarks.catalog import load_benchmark
-from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.code_generation import evaluate_code
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.writers import (
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.writers import (
     BytesWriter,
     ProgramWriter,
     PromptWriter,
     TokensWriter,
 )
+from proxylm.evaluation.benchmarks.catalog import load_benchmark
+from proxylm.evaluation.benchmarks.problem import Benchmark
+from proxylm.evaluation.code_generation import evaluate_code
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode
@@ -34,7 +35,7 @@ from proxylm.evaluation.translation import (
     TranslationWriter,
     evaluate_translation,
 )
-from proxylm.inference.byte_model import ByteModel
+from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.scoring.documents import (
     read_store,
@@ -45,7 +46,6 @@ from proxylm.scoring.documents import (
 )
 from proxylm.scoring.readings import RawView
 from proxylm.symbols import Format
-from proxylm.views.store import ViewStore
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks

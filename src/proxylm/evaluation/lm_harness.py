@@ -27,8 +27,8 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from proxylm.errors import DataError, ProxylmError, UsageError, one_line
-from proxylm.evaluation.generation.options import Budget, SamplingPlan
-from proxylm.evaluation.generation.writers import PromptWriter
+from proxylm.evaluation.answers.options import Budget, SamplingPlan
+from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.scoring.passes import bits_and_greediness

@@ -11,9 +11,9 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
 

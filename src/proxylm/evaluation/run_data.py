@@ -9,10 +9,10 @@ from typing import Any
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.store.manifest import MANIFEST_NAME, Manifest
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataNotAtHandError
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
-from proxylm.views.manifest import MANIFEST_NAME, Manifest
-from proxylm.views.store import ViewStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

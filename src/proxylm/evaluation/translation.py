@@ -20,21 +20,21 @@ from rapidfuzz.distance import Levenshtein
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.evaluation.generation.folder import Sample
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.options import SamplingPlan
-from proxylm.evaluation.generation.writers import (
+from proxylm.evaluation.answers.folder import Sample
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.writers import (
     ProgramWriter,
     byte_options,
     weights_fingerprint,
 )
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.decoding import Completion, complete
-from proxylm.inference.raw_text import raw_symbols
-from proxylm.inference.request import ByteRequest
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import Completion, complete
+from proxylm.generation.raw_text import raw_symbols
+from proxylm.generation.request import ByteRequest
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
 from proxylm.scoring.readings import RawView
 from proxylm.symbols import (

@@ -13,14 +13,14 @@ from pathlib import Path
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
 from proxylm.checkpoints.layout import Layout
 from proxylm.config import validate_config
+from proxylm.data.mixture import SourceConfig
+from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest
 from proxylm.errors import DataError
-from proxylm.mixing.config import SourceConfig
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.printable import printable
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, UNK, symbol_name
 from proxylm.training.config import TrainingConfig
 from proxylm.training.run_folder import CONFIG_FILE, read_run_config
-from proxylm.views.manifest import Manifest, ViewRecord, read_manifest
 from proxylm.yaml_text import dump_yaml
 
 FRONT_MATTER = """---

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from proxylm.models.config import Attention, EvaAttention
-from proxylm.models.layout import causal_mask, chunk_documents, eva_mask, visible_chunk_count
+from proxylm.models.masks import causal_mask, chunk_documents, eva_mask, visible_chunk_count
 from proxylm.models.summaries import summarize_chunks
 
 
@@ -30,13 +30,13 @@ class AttentionForm(ABC):
 class DenseForm(AttentionForm):
     """The plain reference: scores against every key, masked. Memory ``B H N (M + N)``."""
 
-    def __init__(self, attention: Attention, document_ids: Tensor) -> None:
+    def __init__(self, attention: Attention, segment_ids: Tensor) -> None:
         self.attention = attention
-        self.document_ids = document_ids
+        self.segment_ids = segment_ids
         if isinstance(attention, EvaAttention):
-            self.mask = eva_mask(document_ids, attention)
+            self.mask = eva_mask(segment_ids, attention)
         else:
-            self.mask = causal_mask(document_ids)
+            self.mask = causal_mask(segment_ids)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
@@ -44,7 +44,7 @@ class DenseForm(AttentionForm):
         """See the base class."""
         groups = query.shape[2] // key.shape[2]
         key, value = (x.repeat_interleave(groups, dim=2) for x in (key, value))
-        key, value = with_summaries(self.attention, self.document_ids, key, value, mu, phi)
+        key, value = with_summaries(self.attention, self.segment_ids, key, value, mu, phi)
         scores = torch.einsum("bnhd,bmhd->bhnm", query, key) * query.shape[-1] ** -0.5
         scores = scores.float().masked_fill(~self.mask[:, None], -torch.inf)
         return torch.einsum("bhnm,bmhd->bnhd", torch.softmax(scores, -1).to(value.dtype), value)
@@ -52,7 +52,7 @@ class DenseForm(AttentionForm):
 
 def with_summaries(
     attention: Attention,
-    document_ids: Tensor,
+    segment_ids: Tensor,
     key: Tensor,
     value: Tensor,
     mu: Tensor | None,
@@ -62,13 +62,13 @@ def with_summaries(
     if not isinstance(attention, EvaAttention):
         return key, value
     assert mu is not None and phi is not None
-    summaries = document_summaries(attention, document_ids, key, value, mu=mu, phi=phi)
+    summaries = document_summaries(attention, segment_ids, key, value, mu=mu, phi=phi)
     return torch.cat([summaries[0], key], dim=1), torch.cat([summaries[1], value], dim=1)
 
 
 def document_summaries(
     attention: EvaAttention,
-    document_ids: Tensor,
+    segment_ids: Tensor,
     key: Tensor,
     value: Tensor,
     *,
@@ -80,8 +80,8 @@ def document_summaries(
     covered = count * attention.chunk
     batch = key.shape[0]
     chunked = (batch, count, attention.chunk, *key.shape[2:])
-    documents = document_ids[:, :covered].reshape(batch, count, attention.chunk)
-    kept = documents == chunk_documents(document_ids, attention, count)[..., None]
+    documents = segment_ids[:, :covered].reshape(batch, count, attention.chunk)
+    kept = documents == chunk_documents(segment_ids, attention, count)[..., None]
     return summarize_chunks(
         key[:, :covered].reshape(chunked), value[:, :covered].reshape(chunked), mu, phi, kept
     )

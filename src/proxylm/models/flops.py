@@ -12,29 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.cpu.runs import context_runs
-from proxylm.models.layout import visible_chunk_count
+from proxylm.models.kernels.cpu.runs import context_runs
+from proxylm.models.masks import visible_chunk_count
 
 _CONTEXTS_AVERAGED = 64
 
 
-def training_flops(config: ModelConfig, document_ids: NDArray[np.integer]) -> int:
-    """Operations of forward and backward over packed contexts, ``document_ids [B, N]``.
+def training_flops(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int:
+    """Operations of forward and backward over packed contexts, ``segment_ids [B, N]``.
 
     All heads are counted at all positions (raw heads and ``by_format`` may skip some).
     """
-    batch, length = document_ids.shape
+    batch, length = segment_ids.shape
     summarized = visible_chunk_count(length, config.attention) * _chunk(config)
-    attention = 12 * attention_pairs(config, document_ids) + 24 * batch * summarized
+    attention = 12 * attention_pairs(config, segment_ids) + 24 * batch * summarized
     products = 6 * batch * length * config.matrix_parameter_count
     return products + config.layers * config.width * attention
 
 
-def attention_pairs(config: ModelConfig, document_ids: NDArray[np.integer]) -> int:
+def attention_pairs(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int:
     """Pairs of a query and a visible key or summary, in one head of one layer."""
     return sum(
         run.length * (run.length + 1) // 2 + run.length * run.summary_count
-        for context, documents in enumerate(document_ids)
+        for context, documents in enumerate(segment_ids)
         for run in context_runs(context, documents, config.attention)
     )
 

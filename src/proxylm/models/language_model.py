@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.execution import execution_for, step_for
 from proxylm.models.feed import Feed, Integers
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
-from proxylm.models.layout import positions_within
+from proxylm.models.kernels.choice import execution_for, step_for
 from proxylm.models.loss import LossReport, OutputLayers, heads_loss
+from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import rotation_of
 from proxylm.symbols import COMPRESSED_OFFSET
@@ -66,46 +66,46 @@ class LanguageModel(nn.Module):
             initialize(self, seed)
 
     def hidden(
-        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
         """Final normalized states ``[B, N, width]`` float32.
 
         Args:
             ids: integer ``[B, N]``.
-            document_ids: ``[B, N]``, non-decreasing in each row; None is one document.
+            segment_ids: ``[B, N]``, non-decreasing in each row; None is one document.
             position_ids: ``[B, N]``; None counts from each document's start.
         """
-        if document_ids is None:
-            document_ids = torch.zeros_like(ids)
+        if segment_ids is None:
+            segment_ids = torch.zeros_like(ids)
         if position_ids is None:
-            position_ids = positions_within(document_ids)
-        execution = execution_for(self.config, document_ids, position_ids, self.lm_head.weight)
+            position_ids = positions_within(segment_ids)
+        execution = execution_for(self.config, segment_ids, position_ids, self.lm_head.weight)
         x = self.model.embed_tokens(ids).float()
         for block in self.model.blocks():
             x = execution.run(block, x)
         return self.model.norm(x)
 
     def forward(
-        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
         """The same as ``logits``."""
-        return self.logits(ids, document_ids, position_ids)
+        return self.logits(ids, segment_ids, position_ids)
 
     def logits(
-        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
         """Logits of the shared heads, float32 ``[B, N, H1, V]``.
 
         With ``softmax: by_format`` what cannot follow has minus infinity, so that a softmax over
         ``V`` gives the trained probabilities.
         """
-        return self._shared_logits(self.hidden(ids, document_ids, position_ids), ids)
+        return self._shared_logits(self.hidden(ids, segment_ids, position_ids), ids)
 
     def raw_logits(
-        self, ids: Tensor, document_ids: Tensor | None = None, position_ids: Tensor | None = None
+        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
     ) -> Tensor:
         """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
-        return self.raw_logits_of(self.hidden(ids, document_ids, position_ids))
+        return self.raw_logits_of(self.hidden(ids, segment_ids, position_ids))
 
     def raw_logits_of(self, hidden: Tensor) -> Tensor:
         """Raw heads' logits ``[B, N, H2, 320]`` from final states ``[B, N, width]``."""
@@ -123,7 +123,7 @@ class LanguageModel(nn.Module):
         self,
         ids: Tensor,
         targets: Tensor,
-        document_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         *,
         normalizer: Tensor | float | None = None,
@@ -133,10 +133,10 @@ class LanguageModel(nn.Module):
         Args:
             ids: ``[B, N]``.
             targets: ``[B, N, H1 + H2]``, ``IGNORED_TARGET`` where nothing is trained.
-            document_ids, position_ids: as for ``hidden``.
+            segment_ids, position_ids: as for ``hidden``.
             normalizer: see ``heads_loss``.
         """
-        hidden = self.hidden(ids, document_ids, position_ids)
+        hidden = self.hidden(ids, segment_ids, position_ids)
         return heads_loss(
             hidden.flatten(0, 1),
             ids.flatten().long(),

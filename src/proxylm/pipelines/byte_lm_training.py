@@ -11,19 +11,19 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from proxylm.compressors.neural.byte_lm import ByteLM
-from proxylm.compressors.neural.contexts import Contexts, TrainingPart
+from proxylm.compressors.neural.byte_lm.model import ByteLM
+from proxylm.compressors.neural.byte_lm.training_contexts import Contexts, TrainingPart
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
+from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.store.prepare import prepare
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
-from proxylm.inference.loading import load
-from proxylm.mixing.config import MixingConfig, SourceConfig
+from proxylm.generation.loading import load
 from proxylm.training.config import CheckpointConfig, PresetModel, SymbolCount, TrainingConfig
 from proxylm.training.progress import ProgressReport
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
-from proxylm.views.prepare import prepare
 
 STORE_FOLDER = "store"
 RUN_FOLDER = "run"

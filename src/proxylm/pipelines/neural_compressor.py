@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
+from proxylm.compressors.neural.byte_lm.training_contexts import Contexts, LongContexts
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton, enumerates
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
@@ -25,9 +26,8 @@ from proxylm.compressors.neural.compressor import (
     NeuralCompressor,
     Provenance,
 )
-from proxylm.compressors.neural.contexts import Contexts, LongContexts
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import SegmenterParts
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.config import Config, validate_config

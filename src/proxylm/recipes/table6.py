@@ -19,7 +19,7 @@ from proxylm.analysis.compression import measure
 from proxylm.analysis.neural_facts import CorpusObserver
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.segmentation import (
+from proxylm.compressors.neural.segmentation.rules import (
     AutomatonSegmentation,
     EntropySegmentation,
     FixedSegmentation,
@@ -47,7 +47,7 @@ from proxylm.recipes.contract import Recipe, RowResult, Say
 COMPRESSORS_FOLDER = "compressors"
 
 LONG, SHORT = "long", "short"
-"""What the byte LM is trained on (``compressors.neural.contexts``)."""
+"""What the byte LM is trained on (``compressors.neural.byte_lm.training_contexts``)."""
 
 
 class Table6Settings(Config):

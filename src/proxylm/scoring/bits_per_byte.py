@@ -3,7 +3,7 @@
 Definition (method, section 9): the bits ``-log2 p`` of a document's *content* symbols (neither
 sentinels nor ``<eos>``) given ``<bos> <raw>`` (or ``<bos> <compressed>``; ``<bos>`` alone for a
 model without sentinels), each document alone from offset 0, longer ones by strided windows
-(``scoring.windows``); divided by the number of the document's **raw** bytes, whatever it is
+(``models.scoring_windows``); divided by the number of the document's **raw** bytes, whatever it is
 read as. ``p`` is head 0's probability as it was trained: a softmax over the whole vocabulary, or
 with ``softmax: by_format`` over what can follow inside that format.
 """
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_documents, as_symbols, require_whole
 from proxylm.models.language_model import LanguageModel
+from proxylm.models.scoring_windows import window_span
 from proxylm.scoring.passes import DEFAULT_BATCH_SYMBOLS, ScoredSequence, sequence_bits
 from proxylm.scoring.readings import Content, Reading, prefix_of
-from proxylm.scoring.windows import window_span
 from proxylm.symbols import BYTE_COUNT, Format
 
 

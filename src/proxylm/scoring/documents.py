@@ -17,13 +17,13 @@ from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import content_bits
 from proxylm.scoring.readings import Content, RawView, Reading
 from proxylm.symbols import Format
-from proxylm.views.store import ViewStore
 
 GROUP_BYTES = 1 << 20
 """Raw bytes of the documents that are computed together."""

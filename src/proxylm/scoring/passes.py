@@ -2,7 +2,7 @@
 
 A sequence is a prefix that is always in view (``<bos>``, a sentinel, or more), content, and the
 place from which the content counts. Content that is longer than the context goes through strided
-windows (``scoring.windows``). Windows of like length are computed together, padded on the
+windows (``models.scoring_windows``). Windows of like length are computed together, padded on the
 right: a symbol never sees what comes after it, so neither the padding nor the company of a window
 changes its bits beyond rounding.
 """
@@ -25,7 +25,7 @@ from proxylm.errors import DamagedWeightsError
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.windows import Window, default_stride, scoring_windows
+from proxylm.models.scoring_windows import Window, default_stride, scoring_windows
 from proxylm.symbols import PAD, Format
 from proxylm.threads import in_order
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxylm.inference.logprobs import ByteLogprobs
-from proxylm.inference.text_stream import TextStream
+from proxylm.generation.logprobs import ByteLogprobs
+from proxylm.generation.text_stream import TextStream
 from proxylm.symbols import RAW_OFFSET, SPECIAL_NAMES
 
 _ASCII_COUNT = 128

@@ -8,9 +8,9 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from proxylm.inference.decoding_row import Finish
-from proxylm.inference.options import GenerationOptions
-from proxylm.inference.request import ByteRequest
+from proxylm.generation.decoding_row import Finish
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.request import ByteRequest
 from proxylm.models.language_model import LanguageModel
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import ChoiceText, Delta

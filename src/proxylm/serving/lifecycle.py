@@ -16,9 +16,9 @@ from types import FrameType
 import uvicorn
 
 from proxylm.errors import ProxylmError, UsageError
-from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.proposals import ONE_BYTE, Proposals
+from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.proposals import ONE_BYTE, Proposals
 from proxylm.serving.app import Service, create_app
 from proxylm.serving.connection import connection_class
 from proxylm.serving.limits import ServingLimits

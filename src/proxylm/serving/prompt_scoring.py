@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proxylm.inference.logprobs import ByteLogprobs, byte_logprobs
-from proxylm.inference.output_format import head_0_logits, raw_output
-from proxylm.inference.raw_text import prompt_symbols
+from proxylm.generation.logprobs import ByteLogprobs, byte_logprobs
+from proxylm.generation.output_format import head_0_logits, raw_output
+from proxylm.generation.raw_text import prompt_symbols
 from proxylm.models.cache import Cache
 from proxylm.models.language_model import LanguageModel
 

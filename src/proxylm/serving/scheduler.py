@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from proxylm.errors import ProxylmError
-from proxylm.inference.batch_decoder import BatchDecoder
-from proxylm.inference.decoding_row import Piece
-from proxylm.inference.request import ByteRequest
+from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.generation.decoding_row import Piece
+from proxylm.generation.request import ByteRequest
 from proxylm.serving.api_errors import ApiError, draining, internal, overloaded, stopped
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics

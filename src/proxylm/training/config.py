@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config, validate_config
+from proxylm.data.mixture import MixingConfig, SourceConfig, check_sources
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.limits import MAX_STEPS
-from proxylm.mixing.config import MixingConfig, SourceConfig, check_sources
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
 from proxylm.symbols import vocabulary_size

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.data.store.store import ViewStore
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import content_bits
 from proxylm.scoring.readings import Content
 from proxylm.symbols import Format
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place
-from proxylm.views.store import ViewStore
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxylm.data.batch import Batch
 from proxylm.errors import ProxylmError
-from proxylm.mixing.batch import Batch
 from proxylm.models.flops import training_flops
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
@@ -126,7 +126,7 @@ class Trainer:
             loss_by_format=_means(sums),
             grad_norm=grad_norm,
             learning_rate=rate,
-            flops=training_flops(self.model.config, batch.document_ids),
+            flops=training_flops(self.model.config, batch.segment_ids),
         )
 
     def _workers(self, contexts: int) -> int:
@@ -173,7 +173,7 @@ class Trainer:
             return self.model.loss(
                 self.place.integers(batch.inputs),
                 self.place.integers(batch.targets),
-                self.place.integers(batch.document_ids),
+                self.place.integers(batch.segment_ids),
                 self.place.integers(batch.position_ids),
                 normalizer=trained,
             )
@@ -195,7 +195,7 @@ def _passes(batch: Batch, contexts: int) -> Iterator[Batch]:
         yield Batch(
             inputs=batch.inputs[part],
             targets=batch.targets[part],
-            document_ids=batch.document_ids[part],
+            segment_ids=batch.segment_ids[part],
             position_ids=batch.position_ids[part],
             contexts=batch.contexts[part],
         )

@@ -22,9 +22,11 @@ from proxylm.checkpoints.checkpoint import (
     set_aside_after,
     what_is_safe,
 )
+from proxylm.data.batches import Loader, build_loader
+from proxylm.data.statistics import StepStatistics
+from proxylm.data.store.manifest import Manifest
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError
-from proxylm.mixing.loader import Loader, build_loader
-from proxylm.mixing.statistics import StepStatistics
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import threads_each
 from proxylm.training.config import TrainingConfig
@@ -33,8 +35,6 @@ from proxylm.training.held_out import HeldOutDocuments, choose_held_out
 from proxylm.training.loop import Trainer, TrainingDivergedError, Update
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from proxylm.training.starting_weights import starting_model
-from proxylm.views.manifest import Manifest
-from proxylm.views.store import ViewStore
 
 logger = logging.getLogger(__name__)
 

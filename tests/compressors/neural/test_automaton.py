@@ -14,6 +14,7 @@ from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
+from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.transitions import (
@@ -23,7 +24,6 @@ from proxylm.compressors.neural.coder.transitions import (
     transitions_of,
 )
 from proxylm.compressors.neural.coder.windows import window_of
-from proxylm.compressors.neural.frequencies import FrequencySource
 from proxylm.errors import DamagedFileError, UsageError
 
 

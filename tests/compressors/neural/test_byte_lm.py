@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxylm.compressors.neural.byte_lm import CONFIG_FILE, WEIGHTS_FILE, ByteLM
+from proxylm.compressors.neural.byte_lm.model import CONFIG_FILE, WEIGHTS_FILE, ByteLM
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset

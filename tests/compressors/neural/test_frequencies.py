@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_lm import FakeLM, TiedLM
 
-from proxylm.compressors.neural.frequencies import (
+from proxylm.compressors.neural.coder.frequencies import (
     TOTAL,
     UNCERTAIN_PROBABILITY,
     FrequencySource,

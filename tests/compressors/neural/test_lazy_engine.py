@@ -6,10 +6,10 @@ from coder_cases import ALL_SETTINGS, settings_name
 from fake_lm import FakeLM
 
 from proxylm.compressors.neural.coder import lazy
+from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY, LazyEngine, Trie
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.frequencies import FrequencySource
 
 SMALLEST_LIMIT = SMALLEST_CAPACITY * NODE_BYTES
 

@@ -9,9 +9,9 @@ from fake_lm import FakeLM
 
 from proxylm.compressors.neural.coder import batched
 from proxylm.compressors.neural.coder.batched import BatchedEngine, path_frequencies
+from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.frequencies import FrequencySource
 
 SEGMENTS = [bytes(range(start, start + 5 + start % 11)) for start in range(0, 200, 3)]
 

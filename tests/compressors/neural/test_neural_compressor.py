@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxylm.compressors.contract import ANCHOR_SPACING
+from proxylm.compressors.neural.coder.engines import ENGINES
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import AUTOMATON_FILE, LM_FOLDER, NeuralCompressor
-from proxylm.compressors.neural.engines import ENGINES
-from proxylm.compressors.neural.segmentation import (
+from proxylm.compressors.neural.segmentation.rules import (
     AutomatonSegmentation,
     EntropySegmentation,
     FixedSegmentation,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxylm.compressors.neural.coder.boundary_rule import plain_cuts
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import (
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.automaton_cuts import plain_cuts
+from proxylm.compressors.neural.segmentation.rules import (
     AutomatonSegmentation,
     EntropySegmentation,
     FixedSegmentation,

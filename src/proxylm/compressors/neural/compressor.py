@@ -23,15 +23,15 @@ from proxylm.compressors.contract import (
     CompressedView,
     Compressor,
 )
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
+from proxylm.compressors.neural.coder.engines import default_engine, named_engine
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.engines import default_engine, named_engine
-from proxylm.compressors.neural.segmentation import (
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import (
     Cuts,
     Segmentation,
     Segmenter,

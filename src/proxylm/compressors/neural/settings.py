@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation import EntropySegmentation, Segmentation
+from proxylm.compressors.neural.segmentation.rules import EntropySegmentation, Segmentation
 from proxylm.config import Config
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from proxylm.corpus.packing import BYTE_ORDER_MARK, read_unpacked
+from proxylm.corpus.unpacking import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
 from proxylm.json_lines import parse_json
 from proxylm.sandbox.source_names import bound_names

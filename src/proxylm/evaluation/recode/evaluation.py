@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.run import GenerationResults
+from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.generation.job import GenerationJob
-from proxylm.evaluation.generation.run import GenerationResults
-from proxylm.evaluation.generation.writers import PromptWriter
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.evaluation.recode.folder import FamilyData
 from proxylm.evaluation.recode.likelihood import FamilyBits, RobustBits, mean_bits, measure_family

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from proxylm.corpus.packing import read_unpacked
+from proxylm.corpus.unpacking import read_unpacked
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.benchmarks.humaneval import function_problem
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of

@@ -19,10 +19,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.coder.frequencies import Frequencies
 from proxylm.compressors.neural.coder.interval import Bits
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import packed
-from proxylm.compressors.neural.frequencies import Frequencies
 from proxylm.fingerprint import fingerprint_of
 from proxylm.symbols import BYTE_COUNT
 

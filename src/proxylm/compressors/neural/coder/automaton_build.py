@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton import MAX_CODE_BITS, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled
+from proxylm.compressors.neural.coder.frequencies import Frequencies, FrequencySource
 from proxylm.compressors.neural.coder.settings import MAX_WINDOW_BYTES, CoderSettings
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
-from proxylm.compressors.neural.distribution import ByteDistribution
-from proxylm.compressors.neural.frequencies import Frequencies, FrequencySource
 from proxylm.errors import UsageError
 from proxylm.symbols import BYTE_COUNT
 

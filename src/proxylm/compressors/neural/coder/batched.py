@@ -13,11 +13,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
+from proxylm.compressors.neural.coder.frequencies import Frequencies, FrequencySource
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import window_of
-from proxylm.compressors.neural.distribution import ByteDistribution
-from proxylm.compressors.neural.frequencies import Frequencies, FrequencySource
 
 SIDE_BY_SIDE = 512
 """Segments in one round: enough to fill the LM's batches."""

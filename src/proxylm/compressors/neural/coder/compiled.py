@@ -10,7 +10,7 @@ from proxylm.compiled import KernelGroup
 KERNEL_FILES = (
     "../../../compiled.py",
     "../../../symbols.py",
-    "../frequencies.py",
+    "frequencies.py",
     "compiled.py",
     "interval.py",
     "settings.py",
@@ -18,7 +18,7 @@ KERNEL_FILES = (
     "automaton_build.py",
     "transitions.py",
     "automaton_engine.py",
-    "boundary_rule.py",
+    "../segmentation/automaton_cuts.py",
     "lazy.py",
 )
 

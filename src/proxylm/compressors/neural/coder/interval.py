@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxylm.compressors.neural.frequencies import TOTAL_BITS
+from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 
 WINDOW_SCALE_BITS = 48
 

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.batched import ROWS_PER_CALL
 from proxylm.compressors.neural.coder.compiled import Int64, Record, Uint64, compiled, inlined
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
+from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies, FrequencySource
 from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
     MAX_WINDOW_BYTES,
@@ -25,8 +27,6 @@ from proxylm.compressors.neural.coder.settings import (
 )
 from proxylm.compressors.neural.coder.windows import SegmentWindow, window_of
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
-from proxylm.compressors.neural.distribution import ByteDistribution
-from proxylm.compressors.neural.frequencies import TOTAL, Frequencies, FrequencySource
 from proxylm.symbols import BYTE_COUNT
 
 MEMORY_LIMIT_BYTES = 1 << 29

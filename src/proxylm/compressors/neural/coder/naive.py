@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
+from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.interval import Interval
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import window_of
-from proxylm.compressors.neural.distribution import ByteDistribution
-from proxylm.compressors.neural.frequencies import FrequencySource
 
 
 class NaiveEngine(Engine):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS, Bits, Interval
 from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
@@ -14,7 +15,6 @@ from proxylm.compressors.neural.coder.settings import (
     DeterminedTermination,
     MinimalTermination,
 )
-from proxylm.compressors.neural.frequencies import TOTAL_BITS
 
 BITS_PER_EXPECTED_BYTE = 2
 """Text takes more bits than this per byte, so most windows are shorter than their bits by it."""

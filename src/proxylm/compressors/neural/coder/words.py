@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from proxylm.compressors.neural.coder.compiled import Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS
-from proxylm.compressors.neural.frequencies import TOTAL_BITS
 
 WORD = np.uint64
 START_WIDTH = WORD(1 << WINDOW_SCALE_BITS)

@@ -1,0 +1,1 @@
+"""The small byte LM behind the neural compressor (method, section 3)."""

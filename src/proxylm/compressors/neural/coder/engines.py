@@ -1,0 +1,46 @@
+"""The coder's forms by name, and which one a compressor uses when nobody asks for one."""
+
+from __future__ import annotations
+
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
+from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
+from proxylm.compressors.neural.coder.batched import BatchedEngine
+from proxylm.compressors.neural.coder.engine import Engine
+from proxylm.compressors.neural.coder.lazy import LazyEngine
+from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.errors import UsageError
+
+_READING_THE_LM: dict[str, type[NaiveEngine] | type[BatchedEngine] | type[LazyEngine]] = {
+    engine.name: engine for engine in (NaiveEngine, BatchedEngine, LazyEngine)
+}
+ENGINES = (*_READING_THE_LM, AutomatonEngine.name)
+"""Their names."""
+
+
+def named_engine(
+    name: str, lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
+) -> Engine:
+    """The engine called ``name``.
+
+    Raises:
+        UsageError: there is none, or it needs an automaton that the windows do not have.
+    """
+    if name in _READING_THE_LM:
+        return _READING_THE_LM[name](lm, settings)
+    if name != AutomatonEngine.name:
+        raise UsageError(f"no engine '{name}'; choose one of {', '.join(ENGINES)}")
+    if automaton is None:
+        raise UsageError(
+            "engine automaton: this compressor's windows are not enumerated "
+            f"(window_bits: {settings.window_bits}); take lazy"
+        )
+    return AutomatonEngine(automaton)
+
+
+def default_engine(
+    lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
+) -> Engine:
+    """A table where there is one; otherwise what remembers what it has met."""
+    return LazyEngine(lm, settings) if automaton is None else AutomatonEngine(automaton)

@@ -1,0 +1,175 @@
+"""The boundary pass: one teacher-forced float32 forward over whole documents (method, section 3).
+
+A document longer than the LM's context is scored in overlapping windows: each starts with
+``<bos>``, and the bytes of its overlap with the one before are read but not scored again. Windows
+of similar length are laid end to end into one long row per forward, so that next to nothing is
+computed on padding. What is computed together moves a score by float32's noise only;
+decisions that close are left to float64 (``boundaries.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.compressors.neural.byte_lm.exact_pass import bits_of, raw_output_rows
+from proxylm.compressors.neural.byte_lm.model import ByteLM
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.errors import UsageError
+from proxylm.symbols import BOS, RAW_OFFSET
+
+POSITIONS_PER_FORWARD = {"cpu": 1 << 13, "cuda": 1 << 15}
+"""Input positions of one forward: several full contexts, little memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringWindows:
+    """Stretches of flat documents that are each read from ``<bos>`` on.
+
+    Attributes:
+        starts, ends: int64 ``[w]``, the bytes that are read.
+        first_scored: int64 ``[w]``, the first byte whose score this window gives.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    first_scored: NDArray[np.int64]
+
+    @classmethod
+    def over(cls, documents: FlatDocuments, context: int, overlap: int) -> ScoringWindows:
+        """The windows of documents, in order; every byte is scored by exactly one of them.
+
+        Args:
+            documents: the text.
+            context: bytes that one window reads at most.
+            overlap: bytes that a later window reads before it scores.
+        """
+        if not 0 <= overlap < context:
+            raise UsageError(f"overlap {overlap}: must be from 0 to below the context {context}")
+        stride = context - overlap
+        later = np.maximum(0, -(-(documents.lengths - context) // stride))
+        counts = np.where(documents.lengths > 0, 1 + later, 0)
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        starts = np.repeat(documents.starts, counts) + number * stride
+        return cls(
+            starts=starts,
+            ends=np.minimum(starts + context, np.repeat(documents.ends, counts)),
+            first_scored=starts + np.where(number > 0, overlap, 0),
+        )
+
+    def scoring(self, byte: int) -> int:
+        """The window that scores a byte."""
+        return int(np.searchsorted(self.first_scored, byte, side="right")) - 1
+
+    def batches(self, positions: int) -> Iterator[NDArray[np.int64]]:
+        """Numbers of windows of falling length, at most ``positions`` bytes (or one window)."""
+        lengths = self.ends - self.starts
+        order = np.argsort(-lengths, kind="stable")
+        total = np.cumsum(lengths[order])
+        first = 0
+        while first < len(order):
+            before = total[first] - lengths[order[first]]
+            stop = max(first + 1, int(np.searchsorted(total, before + positions, side="right")))
+            yield order[first:stop]
+            first = stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedWindows:
+    """Windows end to end in one row of ``T`` positions.
+
+    Attributes:
+        ids: int64 ``[T]``, ``<bos>`` and all bytes but the last of each window.
+        documents, positions: int64 ``[T]``, the window's number and the place in it.
+        predicted: int64 ``[T]``, which byte of the text each position predicts.
+        is_scored: bool ``[T]``, false in overlaps.
+    """
+
+    ids: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    is_scored: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, raw: NDArray[np.uint8], windows: ScoringWindows, chosen: NDArray[np.int64]
+    ) -> PackedWindows:
+        """Lay the chosen windows end to end."""
+        starts = windows.starts[chosen]
+        lengths = windows.ends[chosen] - starts
+        documents = np.repeat(np.arange(len(chosen)), lengths)
+        positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        predicted = starts[documents] + positions
+        before = raw[np.maximum(predicted - 1, 0)].astype(np.int64) + RAW_OFFSET
+        return cls(
+            ids=np.where(positions == 0, BOS, before),
+            documents=documents,
+            positions=positions,
+            predicted=predicted,
+            is_scored=predicted >= windows.first_scored[chosen][documents],
+        )
+
+    def padded(self, length: int) -> PackedWindows:
+        """The same with positions of one more document up to ``length``, scored nowhere."""
+        missing = length - len(self.ids)
+        own = len(self.documents) and self.documents[-1] + 1
+        return PackedWindows(
+            ids=np.pad(self.ids, (0, missing), constant_values=BOS),
+            documents=np.pad(self.documents, (0, missing), constant_values=own),
+            positions=np.concatenate([self.positions, np.arange(missing)]),
+            predicted=np.pad(self.predicted, (0, missing)),
+            is_scored=np.pad(self.is_scored, (0, missing)),
+        )
+
+
+class BoundaryPass:
+    """Scores of documents by a byte LM in float32, in large batches.
+
+    Args:
+        lm: the byte LM, on the device where it computes.
+        overlap: bytes that a later window of a document reads before it scores.
+        positions_per_forward: input positions of one forward; default by device.
+    """
+
+    def __init__(
+        self, lm: ByteLM, *, overlap: int, positions_per_forward: int | None = None
+    ) -> None:
+        self.lm = lm
+        self.overlap = overlap
+        wanted = positions_per_forward or POSITIONS_PER_FORWARD[lm.device.type]
+        self._positions = max(wanted, lm.context)
+        self._output = raw_output_rows(lm.model)
+
+    def windows(self, documents: FlatDocuments) -> ScoringWindows:
+        """How documents are read."""
+        return ScoringWindows.over(documents, self.lm.context, self.overlap)
+
+    def scores(self, documents: FlatDocuments) -> NDArray[np.float32]:
+        """Cross-entropy of every byte in bits: float32 ``[n]``."""
+        scores = np.empty(len(documents.raw), np.float32)
+        windows = self.windows(documents)
+        for chosen in windows.batches(self._positions):
+            packed = PackedWindows.of(documents.raw, windows, chosen)
+            if self.lm.device.type == "cuda":
+                # Compiled kernels are made for one shape.
+                packed = packed.padded(self._positions)
+            bits = self._forward(packed, documents.raw)
+            scores[packed.predicted[packed.is_scored]] = bits[packed.is_scored]
+        return scores
+
+    @torch.no_grad()
+    def _forward(self, packed: PackedWindows, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        hidden = self.lm.model.hidden(
+            self._row(packed.ids), self._row(packed.documents), self._row(packed.positions)
+        )[0]
+        next_bytes = self._row(raw[packed.predicted].astype(np.int64))[0]
+        return bits_of(hidden @ self._output.T, next_bytes).cpu().numpy()
+
+    def _row(self, values: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(values)[None].to(self.lm.device)

@@ -1,0 +1,188 @@
+"""What the kernels read of the stores: training documents' lengths and the columns' addresses.
+
+``source_tables`` flattens any number of stores and shards into a few arrays, which is all that
+compiled code has to know; the ``Tables`` value keeps the memory maps behind the addresses alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.data.packing.compiled import Record, compiled
+from proxylm.data.packing.pointers import int64_at, uint32_at
+
+DOCUMENT_FIELDS = [("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")]
+DOCUMENT_DTYPE = np.dtype(DOCUMENT_FIELDS)
+"""One training document: its ordinal in its store and the lengths of its two views."""
+
+
+class ColumnLike(Protocol):
+    """A shard's column: all rows' values, and where each row starts."""
+
+    @property
+    def values(self) -> NDArray[Any]: ...  # noqa: D102
+
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...  # noqa: D102
+
+
+class ViewLike(Protocol):
+    """What mixing reads of one compressed view of a store."""
+
+    @property
+    def symbol_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
+
+    @property
+    def columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
+
+    @property
+    def anchor_columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
+
+
+class StoreLike(Protocol):
+    """What mixing reads of a view store: ``data.store.store.ViewStore``, or made-up lengths."""
+
+    @property
+    def raw_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]: ...  # noqa: D102
+
+    @property
+    def raw_columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+
+_NO_COLUMN = _Column(np.empty(0, np.uint16), np.zeros(1, np.int64))
+
+
+SHARD_DTYPE = np.dtype(
+    [
+        ("first_ordinal", "i8"),  # of its first document, in its store
+        ("raw_values", "i8"),  # address of the raw bytes (uint8) ...
+        ("raw_offsets", "i8"),  # ... and of where each row starts (int64)
+        ("symbol_values", "i8"),  # the same for the view's symbols ...
+        ("symbol_offsets", "i8"),
+        ("symbol_width", "i8"),  # ... of 2 or 4 bytes each
+        ("anchor_values", "i8"),  # the same for its anchors (uint32 pairs)
+        ("anchor_offsets", "i8"),
+    ]
+)
+"""One shard's columns, as addresses."""
+
+SOURCE_DTYPE = np.dtype(
+    [
+        ("first_document", "i8"),  # among the documents of all sources
+        ("num_documents", "i8"),
+        ("first_shard", "i8"),  # among the shards of all sources
+        ("num_shards", "i8"),
+    ]
+)
+"""One source: where its documents and shards stand in the tables."""
+
+
+class Tables(NamedTuple):
+    """Everything that the kernels read of the sources, structured arrays each.
+
+    Attributes:
+        documents: training documents of all sources, one after the other (``DOCUMENT_DTYPE``).
+        sources: ``SOURCE_DTYPE``.
+        shards: shards of all sources, one after the other (``SHARD_DTYPE``).
+    """
+
+    documents: NDArray[np.void]
+    sources: NDArray[np.void]
+    shards: NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTables:
+    """The tables, and the arrays that their addresses point into, which must stay alive."""
+
+    tables: Tables
+    keep_alive: list[NDArray[Any]]
+
+    def documents_of(self, source: int) -> NDArray[np.void]:
+        """The training documents of one source, in the store's order."""
+        entry = self.tables.sources[source]
+        first = entry["first_document"]
+        return self.tables.documents[first : first + entry["num_documents"]]
+
+
+def source_tables(sources: Sequence[tuple[StoreLike, ViewLike | None]]) -> SourceTables:
+    """Flatten (store, view) pairs; held-out documents are left out."""
+    keep_alive: list[NDArray[Any]] = []
+    documents = [_training_documents(store, view) for store, view in sources]
+    shards = [_shards(store, view, keep_alive) for store, view in sources]
+    entries = np.zeros(len(sources), SOURCE_DTYPE)
+    entries["num_documents"] = [len(part) for part in documents]
+    entries["num_shards"] = [len(part) for part in shards]
+    for kind in ("document", "shard"):
+        counts = entries[f"num_{kind}s"]
+        entries[f"first_{kind}"] = np.cumsum(counts) - counts
+    tables = Tables(np.concatenate(documents), entries, np.concatenate(shards))
+    return SourceTables(tables=tables, keep_alive=keep_alive)
+
+
+def _training_documents(store: StoreLike, view: ViewLike | None) -> NDArray[np.void]:
+    ordinals = np.flatnonzero(~store.held_out)
+    documents = np.zeros(len(ordinals), DOCUMENT_DTYPE)
+    documents["ordinal"] = ordinals
+    documents["num_bytes"] = store.raw_lengths[ordinals]
+    if view is not None:
+        documents["num_symbols"] = view.symbol_lengths[ordinals]
+    return documents
+
+
+def _shards(
+    store: StoreLike, view: ViewLike | None, keep_alive: list[NDArray[Any]]
+) -> NDArray[np.void]:
+    rows = []
+    first_ordinal = 0
+    for shard, raw in enumerate(store.raw_columns):
+        symbols = view.columns[shard] if view else _NO_COLUMN
+        anchors = view.anchor_columns[shard] if view else _NO_COLUMN
+        addresses = [_addresses(column, keep_alive) for column in (raw, symbols, anchors)]
+        width = symbols.values.itemsize
+        rows.append((first_ordinal, *addresses[0], *addresses[1], width, *addresses[2]))
+        first_ordinal += len(raw.offsets) - 1
+    return np.array(rows, SHARD_DTYPE)
+
+
+def _addresses(column: ColumnLike, keep_alive: list[NDArray[Any]]) -> tuple[int, int]:
+    values, offsets = np.ascontiguousarray(column.values), column.offsets
+    assert offsets.dtype == np.int64 and offsets.flags.c_contiguous
+    keep_alive += [values, offsets]
+    return values.ctypes.data, offsets.ctypes.data
+
+
+@compiled
+def shard_of(tables: Tables, source: int, ordinal: int) -> Record:
+    """The shard that holds a document (binary search over its source's shards)."""
+    low = tables.sources[source].first_shard
+    high = low + tables.sources[source].num_shards
+    while high - low > 1:
+        middle = (low + high) // 2
+        if tables.shards[middle].first_ordinal <= ordinal:
+            low = middle
+        else:
+            high = middle
+    return tables.shards[low]
+
+
+@compiled
+def anchors_of(tables: Tables, source: int, ordinal: int) -> Any:
+    """A document's anchors: uint32 ``[2 a]``, byte and symbol offsets in turn."""
+    shard = shard_of(tables, source, ordinal)
+    offsets = int64_at(shard.anchor_offsets + 8 * (ordinal - shard.first_ordinal), 2)
+    return uint32_at(shard.anchor_values + 8 * offsets[0], 2 * (offsets[1] - offsets[0]))

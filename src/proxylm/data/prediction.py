@@ -1,0 +1,124 @@
+"""How many documents a real loader's context holds: appendix A with specials, cuts and padding.
+
+The model knows two numbers of the data, the mean length and the compressor's rate, and assumes
+that a document finds any room in its context equally often. A document then takes its own length,
+its special symbols, and what each context's end costs it: ``<bos>`` and a sentinel again, or, for
+pairs that are split, a whole new part and the padding before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxylm.compressors.contract import ANCHOR_SPACING
+from proxylm.data.mixture import DocumentGranularity, MixingConfig, PieceGranularity
+from proxylm.data.packing.spans import MINIMUM_CONTENT
+from proxylm.data.rates import view_shares
+from proxylm.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSize:
+    """The data as the prediction knows it: mean bytes per document, bytes per symbol."""
+
+    mean_bytes: float
+    rho: float
+
+    @property
+    def mean_symbols(self) -> float:
+        """Mean length of a document's compressed view."""
+        return self.mean_bytes / self.rho
+
+
+def documents_per_context(
+    data: DataSize, mixing: MixingConfig, *, context: int, total_steps: int
+) -> NDArray[np.float64]:
+    """Documents begun per context, at every step: float64 ``[total_steps]``.
+
+    Raises:
+        UsageError: the mixture truncates documents; what is dropped depends on all lengths, not
+            on their mean.
+    """
+    if mixing.truncates:
+        raise UsageError("overflow truncate: what is dropped does not follow from a mean length")
+    rates = mixing.rate.rates(total_steps)
+    if isinstance(mixing.granularity, PieceGranularity):
+        return context / _size_in_pieces(data, mixing, mixing.granularity, rates, context)
+    shares = view_shares(rates, np.arange(total_steps) < mixing.steps_with_pairs(total_steps))
+    raw = _size_of_view(data.mean_bytes, mixing, context)
+    compressed = _size_of_view(data.mean_symbols, mixing, context)
+    pair = _size_of_pair(data, mixing, mixing.granularity, context)
+    return context / (shares.raw * raw + shares.compressed * compressed + shares.pair * pair)
+
+
+def _size_of_view(length: float, mixing: MixingConfig, context: int) -> float:
+    """Symbols that a document takes in one view, context ends included."""
+    closing = 1 + mixing.sentinels
+    own = length + 2 * closing
+    return own + _cost_of_ends(own, closing, mixing, context)
+
+
+def _cost_of_ends(own: float, closing: int, mixing: MixingConfig, context: int) -> float:
+    """What contexts' ends add to a sample of ``own`` symbols, the last ``closing`` only closing.
+
+    The room at its start is 0 … context - 1, equally often.
+    """
+    if not mixing.rewraps:
+        return 0.0
+    again = 1 + mixing.sentinels  # <bos> and the sentinel
+    start_room = again + MINIMUM_CONTENT
+    room = np.arange(context, dtype=np.float64)
+    waits = room < start_room
+    # In the first context it takes the room, in each further one it first repeats ``again``.
+    left = own - np.where(waits, 0.0, room)
+    further = np.ceil(
+        np.maximum(left - closing - np.where(waits, context, 0), 0) / (context - again)
+    )
+    saved = np.where((left > 0) & (left <= closing) & ~waits, left, 0.0)
+    return float((np.where(waits, room, 0.0) + again * further - saved).mean())
+
+
+def _size_of_pair(
+    data: DataSize, mixing: MixingConfig, granularity: DocumentGranularity, context: int
+) -> float:
+    sentinels = 4 * mixing.sentinels
+    content = data.mean_bytes + data.mean_symbols
+    if not granularity.splits_pairs:
+        own = content + 2 + sentinels
+        return own + _cost_of_ends(own, 1 + mixing.sentinels, mixing, context)
+    wrap = 1.0 + sentinels
+    gap = min(ANCHOR_SPACING * (1.0 + data.rho), context - wrap)
+    room = np.arange(context, dtype=np.float64)
+    fits = np.floor(np.maximum(room - wrap, 0) / gap) * gap
+    is_whole = content + wrap + 1 <= room
+    # A part that does not fit waits for the next context; one that does is a part of its own.
+    first_cost = np.where(is_whole, 0.0, np.where(fits > 0, room - fits, room))
+    left = np.where(is_whole, 0.0, content - fits)
+    per_context = np.floor((context - wrap) / gap) * gap
+    further = np.ceil(np.maximum(left + wrap + 1 - context, 0) / per_context)
+    cost = first_cost + further * (context - per_context)
+    return float(content + wrap + 1 + cost.mean())
+
+
+def _size_in_pieces(
+    data: DataSize,
+    mixing: MixingConfig,
+    granularity: PieceGranularity,
+    rates: NDArray[np.float64],
+    context: int,
+) -> NDArray[np.float64]:
+    drawn = np.arange(granularity.min_symbols, granularity.max_symbols + 1)
+    gaps = np.maximum(np.ceil(drawn / ANCHOR_SPACING - 0.5), 1)
+    pieces = max(data.mean_symbols / (gaps.mean() * ANCHOR_SPACING), 1.0)
+    stretches = 1.0 + (pieces - 1.0) * 2.0 * rates * (1.0 - rates)
+    content = rates * data.mean_symbols + (1.0 - rates) * data.mean_bytes
+    own = content + 2.0 + 2 * mixing.sentinels * stretches
+    closing = 1 + mixing.sentinels
+    known: dict[float, float] = {}
+    for size in own:
+        if size not in known:
+            known[size] = size + _cost_of_ends(size, closing, mixing, context)
+    return np.array([known[size] for size in own])

@@ -1,0 +1,224 @@
+"""One shard's Arrow files: row-aligned columns, one record batch each, read without copying.
+
+A raw file has ``id`` (string), ``raw`` (large_binary) and ``held_out`` (bool); a view's file has
+``symbols`` (large_list of uint16 or uint32), ``anchors`` (large_list of pairs of uint32: byte
+offset, symbol offset) and, for compressors that work in segments, ``segment_lengths`` and
+``segment_symbol_counts``. A header in the schema's metadata says which store, shard and
+compressor the file belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from proxylm.compressors.contract import CompressedView
+from proxylm.config import Config
+from proxylm.data.store.manifest import FORMAT_VERSION, FileRecord, ViewRecord, record_file
+from proxylm.errors import DamagedFileError, one_line
+from proxylm.files import atomic_file
+
+_HEADER_KEY = b"proxylm"
+_PAIR = pa.list_(pa.uint32(), 2)
+
+SEGMENT_COLUMNS = ("segment_lengths", "segment_symbol_counts")
+"""Of compressors that work in segments: bytes and symbols of each; named as in the view."""
+
+
+class Header(Config):
+    """Stored inside every data file; a file whose header differs is stale or foreign."""
+
+    format_version: int = FORMAT_VERSION
+    store: str
+    """Fingerprint of the store."""
+    shard: int
+    view: str | None = None
+    compressor_fingerprint: str | None = None
+    symbol_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of one shard, as arrays over the memory map.
+
+    Attributes:
+        values: all rows' values one after the other, ``[n]`` (anchors: ``[n, 2]``), read-only.
+        offsets: int64 ``[rows + 1]``; row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def row(self, index: int) -> NDArray[Any]:
+        """Row ``index`` of this shard, without copying."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of each row, int64 ``[rows]``."""
+        return np.diff(self.offsets)
+
+
+def write_raw_file(
+    path: Path, ids: list[str], raw: list[bytes], held_out: list[bool], header: Header
+) -> FileRecord:
+    """Write one shard's raw documents; returns the file's length and checksum."""
+    arrays = [
+        pa.array(ids, pa.string()),
+        pa.array(raw, pa.large_binary()),
+        pa.array(held_out, pa.bool_()),
+    ]
+    return _write_batch(path, ["id", "raw", "held_out"], arrays, header)
+
+
+def write_view_file(
+    path: Path, views: Sequence[CompressedView], record: ViewRecord, header: Header
+) -> FileRecord:
+    """Write one view of one shard; ``find_mistake`` has been passed."""
+    symbols = [view.symbols for view in views]
+    names = ["symbols", "anchors"]
+    arrays: list[pa.Array] = [
+        _large_list(symbols, pa.array(_joined(symbols, record.dtype))),
+        _large_list([view.anchors for view in views], _anchor_pairs(views)),
+    ]
+    for name in SEGMENT_COLUMNS:
+        column = [getattr(view, name) for view in views]
+        if column and column[0] is not None:
+            names.append(name)
+            arrays.append(_large_list(column, pa.array(_joined(column, np.dtype(np.uint32)))))
+    return _write_batch(path, names, arrays, header)
+
+
+def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.RecordBatch:
+    """Map one file and check that it is whole and ours: end marker, header, number of rows.
+
+    Raises:
+        DamagedFileError: it cannot be read, or belongs to another store, shard or compressor.
+    """
+    path = folder / file.name
+    try:
+        # Closing gives the file descriptor back; the mapping lives as long as the arrays.
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            if reader.num_record_batches != 1:
+                raise DamagedFileError(f"{path}: {reader.num_record_batches} batches, expected 1")
+            batch = reader.get_batch(0)
+        batch.validate()
+        metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(f"{path}: not a readable shard ({one_line(error)})") from None
+    expected = header.model_dump(mode="json")
+    for key, value in expected.items():
+        if metadata.get(key) != value:
+            raise DamagedFileError(
+                f"{path}: a foreign or stale file: its {key} is {metadata.get(key)}, "
+                f"the manifest says {value}"
+            )
+    if batch.num_rows != rows:
+        raise DamagedFileError(f"{path}: {batch.num_rows} rows, the manifest says {rows}")
+    return batch
+
+
+def bytes_column(path: Path, batch: pa.RecordBatch) -> Column:
+    """The ``raw`` column: uint8 values."""
+    array = _array(path, batch, "raw", pa.large_binary())
+    _, offsets, data = array.buffers()
+    values = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    if len(array) == 0:
+        return Column(values=values[:0], offsets=np.zeros(1, np.int64))
+    return _checked(path, values, np.frombuffer(offsets, np.int64, count=len(array) + 1))
+
+
+def list_column(path: Path, batch: pa.RecordBatch, name: str, dtype: np.dtype[Any]) -> Column:
+    """A column of lists of unsigned integers."""
+    array = _array(path, batch, name, pa.large_list(pa.from_numpy_dtype(dtype)))
+    values = _without_nulls(path, array.values).to_numpy(zero_copy_only=True)
+    return _checked(path, values, array.offsets.to_numpy())
+
+
+def optional_list_column(
+    path: Path, batch: pa.RecordBatch, name: str, dtype: np.dtype[Any]
+) -> Column | None:
+    """As ``list_column``; None where the file has no such column."""
+    present = batch.schema.get_field_index(name) >= 0
+    return list_column(path, batch, name, dtype) if present else None
+
+
+def anchor_column(path: Path, batch: pa.RecordBatch) -> Column:
+    """The ``anchors`` column: values ``[n, 2]``."""
+    array = _array(path, batch, "anchors", pa.large_list(_PAIR))
+    pairs = _without_nulls(path, array.values)
+    values = _without_nulls(path, pairs.values).to_numpy(zero_copy_only=True).reshape(-1, 2)
+    return _checked(path, values, array.offsets.to_numpy())
+
+
+def bool_column(path: Path, batch: pa.RecordBatch, name: str) -> NDArray[np.bool_]:
+    """A column of flags, bool ``[rows]`` (unpacked: Arrow stores bits)."""
+    return _array(path, batch, name, pa.bool_()).to_numpy(zero_copy_only=False)
+
+
+def text_at(path: Path, batch: pa.RecordBatch, name: str, row: int) -> str:
+    """One row of a column of strings."""
+    one = _array(path, batch, name, pa.string()).slice(row, 1)
+    try:
+        one.validate(full=True)
+    except pa.ArrowException:
+        raise DamagedFileError(f"{path}: column '{name}', row {row} is damaged") from None
+    return one[0].as_py()
+
+
+def _array(path: Path, batch: pa.RecordBatch, name: str, expected: pa.DataType) -> pa.Array:
+    found = batch.schema.get_field_index(name)
+    if found < 0 or batch.schema.field(found).type != expected:
+        raise DamagedFileError(f"{path}: no column '{name}' of type {expected}")
+    return _without_nulls(path, batch.column(found))
+
+
+def _without_nulls(path: Path, array: pa.Array) -> pa.Array:
+    if array.null_count:
+        raise DamagedFileError(f"{path}: damaged, it says that values are missing")
+    return array
+
+
+def _checked(path: Path, values: NDArray[Any], offsets: NDArray[np.int64]) -> Column:
+    # A flipped bit in an offset must not become a read outside the file.
+    if offsets[0] != 0 or offsets[-1] > len(values) or (np.diff(offsets) < 0).any():
+        raise DamagedFileError(f"{path}: row offsets do not fit the values")
+    return Column(values=values[: offsets[-1]], offsets=offsets)
+
+
+def _write_batch(
+    path: Path, names: list[str], arrays: list[pa.Array], header: Header
+) -> FileRecord:
+    fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
+    schema = pa.schema(fields, metadata={_HEADER_KEY: header.model_dump_json().encode()})
+    batch = pa.record_batch(arrays, schema=schema)
+    with atomic_file(path) as temporary:
+        # Straight to the file: no second copy of the shard in memory.
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_batch(batch)
+        return record_file(temporary).model_copy(update={"name": path.name})
+
+
+def _joined(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if not arrays:
+        return np.empty(0, dtype)
+    return np.concatenate(arrays, dtype=dtype, casting="unsafe")
+
+
+def _large_list(rows: Sequence[NDArray[Any]], values: pa.Array) -> pa.Array:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return pa.LargeListArray.from_arrays(pa.array(offsets), values)
+
+
+def _anchor_pairs(views: Sequence[CompressedView]) -> pa.Array:
+    pairs = _joined([view.anchors for view in views], np.dtype(np.uint32))
+    return pa.FixedSizeListArray.from_arrays(pa.array(pairs.reshape(-1)), type=_PAIR)

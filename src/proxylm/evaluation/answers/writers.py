@@ -1,0 +1,197 @@
+"""A model as a writer of programs: read as bytes, or, with its compressor, as tokens.
+
+Every generative benchmark takes one of these (``--read-as bytes|tokens``) and sees bytes only.
+(``evaluation.translation`` has one more, which reads the solution's compressed form.)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+import xxhash
+
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import UsageError
+from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import Completion
+from proxylm.generation.options import GenerationOptions, SymbolOptions
+from proxylm.generation.token_reading import TokenReading
+from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.readings import RawView, Reading
+
+
+class ProgramWriter(ABC):
+    """Answers problems by bytes that continue their prompts.
+
+    Attributes:
+        read_as: how the model is read, for reports.
+        model: the model.
+    """
+
+    read_as: str
+    model: ByteModel
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Names the weights (and the compressor): equal identities write equal completions."""
+
+    def budget_of(self, plan: SamplingPlan) -> int:
+        """The bound of a plan's budget that holds for this writer's completions."""
+        return plan.budget.max_bytes
+
+    @abstractmethod
+    def answer(
+        self,
+        problems: Sequence[Problem],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """One completion per problem, in order.
+
+        Args:
+            problems: whose prompts are continued.
+            plan: how completions are drawn; its budget bounds them.
+            stop: byte strings before which a completion ends.
+            samples: per problem, the number that its randomness depends on beside the seed.
+        """
+
+
+class PromptWriter(ProgramWriter):
+    """A writer that reads nothing but the prompt.
+
+    Attributes:
+        reading: how the model scores text in the same form.
+    """
+
+    reading: Reading
+
+    def answer(
+        self,
+        problems: Sequence[Problem],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        prompts = [problem.prompt for problem in problems]
+        return self.complete(prompts, plan, stop=stop, samples=samples)
+
+    @abstractmethod
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """As ``answer``, for prompts alone."""
+
+
+class BytesWriter(PromptWriter):
+    """The model as it is meant: raw bytes in, raw bytes out."""
+
+    read_as = "bytes"
+
+    def __init__(self, model: ByteModel) -> None:
+        self.model = model
+        self.reading = RawView()
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        return weights_fingerprint(self.model.module)
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        return self.model.complete(prompts, byte_options(plan, stop), samples=samples)
+
+
+class TokensWriter(PromptWriter):
+    """The model read as its compressor's symbols: ``<bos> <compressed> C(prompt)`` goes on.
+
+    Raises:
+        UsageError: the compressor is lossy, or not the one that the model was trained with.
+    """
+
+    read_as = "tokens"
+
+    def __init__(self, model: ByteModel, compressor: Compressor) -> None:
+        self._tokens = TokenReading(model, compressor)
+        self.reading = self._tokens.scoring
+        self.model = model
+        self.compressor = compressor
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        return f"{weights_fingerprint(self.model.module)}+{self.compressor.fingerprint}"
+
+    def budget_of(self, plan: SamplingPlan) -> int:
+        """See the base class."""
+        return plan.budget.max_symbols
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        plan: SamplingPlan,
+        *,
+        stop: Sequence[bytes],
+        samples: Sequence[int],
+    ) -> list[Completion]:
+        """See the base class."""
+        options = SymbolOptions(max_new_symbols=self.budget_of(plan), **_drawing(plan, stop))
+        return self._tokens.complete(prompts, options, samples)
+
+
+def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) -> PromptWriter:
+    """The writer that ``--read-as`` names.
+
+    Raises:
+        UsageError: the name is neither of the two, or tokens are asked for without a compressor.
+    """
+    if read_as == BytesWriter.read_as:
+        return BytesWriter(model)
+    if read_as != TokensWriter.read_as:
+        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
+    model.config.require_compressed_symbols()
+    if compressor is None:
+        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
+    return TokensWriter(model, compressor)
+
+
+def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:
+    """A plan's draws and its budget of bytes."""
+    return GenerationOptions(max_new_bytes=plan.budget.max_bytes, **_drawing(plan, stop))
+
+
+def _drawing(plan: SamplingPlan, stop: Sequence[bytes]) -> dict[str, Any]:
+    drawn = {"temperature": plan.temperature, "top_p": plan.top_p, "seed": plan.seed}
+    return drawn | {"stop": tuple(stop)}
+
+
+def weights_fingerprint(model: LanguageModel) -> str:
+    """128-bit XXH3 over every weight: names, shapes, types and values."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole = tensor.detach().cpu().contiguous().flatten()
+        digest.update(whole.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

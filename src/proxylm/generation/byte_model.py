@@ -1,0 +1,258 @@
+"""``ByteModel``: a trained model as its users see it, bytes in and bytes out.
+
+It wraps a ``LanguageModel`` without owning any method of its own: decoding, scoring and logits
+are the library's, called with the model in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxylm.errors import UsageError
+from proxylm.generation.decoding import Completion, complete, decode
+from proxylm.generation.decoding_row import Piece
+from proxylm.generation.options import (
+    GenerationKeywords,
+    GenerationOptions,
+    generation_options,
+)
+from proxylm.generation.proposals import ONE_BYTE, Proposals
+from proxylm.generation.request import ByteRequest
+from proxylm.inputs import as_documents
+from proxylm.models.config import ModelConfig
+from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.bits_per_byte import bits_per_byte
+from proxylm.scoring.readings import RawView
+
+IntegerArray = Tensor | NDArray[np.integer]
+
+
+class ByteModel:
+    """A model that continues, and scores, raw bytes.
+
+    Attributes:
+        module: the ``LanguageModel`` itself (``torch.nn.Module``), in evaluation mode.
+        config: its ``ModelConfig``.
+        compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
+            there was none.
+        data_fingerprint: of the data it was trained on; None where it was read from no checkpoint.
+        checkpoint: name of the checkpoint it was read from; None where it was none.
+    """
+
+    def __init__(
+        self,
+        module: LanguageModel,
+        *,
+        compressor_fingerprint: str | None = None,
+        data_fingerprint: str | None = None,
+        checkpoint: str | None = None,
+    ) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self.compressor_fingerprint = compressor_fingerprint
+        self.data_fingerprint = data_fingerprint
+        self.checkpoint = checkpoint
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes and kind of the model."""
+        return self.module.config
+
+    def require_compressor(self, symbol_count: int, fingerprint: str) -> None:
+        """Refuse a compressed view that the model cannot know.
+
+        Args:
+            symbol_count: symbols of the view's compressor.
+            fingerprint: its fingerprint.
+
+        Raises:
+            UsageError: the vocabulary has no room for it, or the model was trained with another
+                one (both are shown).
+        """
+        self.config.require_compressed_symbols()
+        room = self.config.compressed_symbol_count
+        if symbol_count > room:
+            raise UsageError(
+                f"this compressor has {symbol_count} symbols and the model has room for {room}; "
+                "use the compressor that the model was trained with"
+            )
+        trained_on = self.compressor_fingerprint
+        if trained_on is not None and trained_on != fingerprint:
+            raise UsageError(
+                f"the model was trained with compressor {trained_on} and this one is "
+                f"{fingerprint}; use the one it was trained with"
+            )
+
+    def generate(
+        self,
+        prompt: bytes,
+        *,
+        proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
+    ) -> bytes:
+        """The bytes that the model continues ``prompt`` with.
+
+        The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
+        bytes until it closes the text, a stop string is complete, or the limit is reached.
+        ``GenerationOptions`` says what each option means; ``proposals`` how many bytes a forward
+        pass may yield (``generation.proposals``), which changes the time and not the bytes.
+
+        Returns:
+            The new bytes alone, without the prompt and without the stop string.
+
+        Raises:
+            UsageError: an option is out of its range, the prompt is no ``bytes``, or the model's
+                vocabulary has no bytes.
+        """
+        return b"".join(self.stream(prompt, proposals=proposals, **options))
+
+    def stream(
+        self,
+        prompt: bytes,
+        *,
+        proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
+    ) -> Iterator[bytes]:
+        """As ``generate``, in non-empty pieces as soon as they are certain.
+
+        A piece never holds part of a stop string that is later cut; it may end inside a UTF-8
+        character (``generation.text_stream`` shows text).
+        """
+        pieces = self.pieces(prompt, generation_options(**options), proposals=proposals)
+        return (piece.data for piece in pieces if piece.data)
+
+    def pieces(
+        self, prompt: bytes, options: GenerationOptions, *, proposals: Proposals = ONE_BYTE
+    ) -> Iterator[Piece]:
+        """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
+        requests = _requests(as_documents([prompt], kind="prompt"), options, samples=[0])
+        return decode(self.module, requests, proposals=proposals)
+
+    def generate_batch(
+        self,
+        prompts: Sequence[bytes],
+        *,
+        proposals: Proposals = ONE_BYTE,
+        **options: Unpack[GenerationKeywords],
+    ) -> list[bytes]:
+        """Continue many prompts together; lengths may differ.
+
+        Row ``i`` draws with the sample number ``i`` (row 0 draws what ``generate`` draws), so
+        equal prompts give different samples. Greedy rows are what ``generate`` gives, up to
+        rounding: matrix products over many rows may round differently in the last bit.
+
+        Returns:
+            The new bytes of each prompt, in order.
+        """
+        completions = self.complete(prompts, generation_options(**options), proposals=proposals)
+        return [completion.data for completion in completions]
+
+    def complete(
+        self,
+        prompts: Sequence[bytes],
+        options: GenerationOptions,
+        *,
+        samples: Sequence[int] | None = None,
+        proposals: Proposals = ONE_BYTE,
+    ) -> list[Completion]:
+        """As ``generate_batch``, with the reason of each end.
+
+        Args:
+            prompts: raw bytes.
+            options: the same for all.
+            samples: per prompt, the number its randomness depends on beside the seed and the
+                position; by default its index.
+            proposals: as for ``generate``.
+        """
+        given = as_documents(prompts, kind="prompt")
+        numbers = range(len(given)) if samples is None else samples
+        if len(numbers) != len(given):
+            raise UsageError(f"{len(numbers)} sample numbers for {len(given)} prompts")
+        requests = _requests(given, options, numbers)
+        return complete(self.module, requests, proposals=proposals)
+
+    def logits(
+        self,
+        ids: IntegerArray,
+        segment_ids: IntegerArray | None = None,
+        position_ids: IntegerArray | None = None,
+    ) -> Tensor:
+        """The model's logits for packed contexts.
+
+        Args:
+            ids: integers ``[B, N]`` of the shared vocabulary.
+            segment_ids: integers ``[B, N]``; attention never crosses a change. None: one
+                document per row.
+            position_ids: integers ``[B, N]``. None: counted from each document's start.
+
+        Returns:
+            float32 ``[B, N, heads, V]``; head ``k`` is about the symbol at ``i + 1 + k``.
+
+        Raises:
+            UsageError: an array holds no integers or is not of shape ``[B, N]``, an id is outside
+                the vocabulary, or a position is negative.
+        """
+        device = next(self.module.parameters()).device
+        symbols = _integer_tensor("ids", ids, device)
+        size = self.config.vocabulary_size
+        if symbols.numel() and (int(symbols.min()) < 0 or int(symbols.max()) >= size):
+            raise UsageError(f"ids: must be between 0 and {size - 1}, the model's vocabulary")
+        documents, positions = (
+            None if values is None else _integer_tensor(name, values, device, symbols.shape)
+            for name, values in (("segment_ids", segment_ids), ("position_ids", position_ids))
+        )
+        if positions is not None and positions.numel() and int(positions.min()) < 0:
+            raise UsageError(f"position_ids: must be 0 or more, not {int(positions.min())}")
+        with torch.inference_mode():
+            return self.module.logits(symbols, documents, positions)
+
+    def bits_per_byte(
+        self,
+        documents: Sequence[bytes],
+        *,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[float]:
+        """Bits per byte of each document read as bytes (method, section 9).
+
+        ``scoring.bits_per_byte`` has the definition; ``context`` defaults to the model's
+        training context and ``stride`` to half of it.
+
+        Raises:
+            UsageError: a document is no bytes, an impossible context or stride, or the model has
+                no bytes.
+            DataError: a document is empty (nothing to divide by).
+        """
+        return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
+
+
+def _requests(
+    prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
+) -> list[ByteRequest]:
+    return [
+        ByteRequest(prompt=prompt, options=options, sample=sample)
+        for prompt, sample in zip(prompts, samples, strict=True)
+    ]
+
+
+def _integer_tensor(
+    name: str, values: IntegerArray, device: torch.device, shape: torch.Size | None = None
+) -> Tensor:
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):  # text; rows of different lengths
+        raise UsageError(f"{name}: expected integers of shape [B, N]") from None
+    no_integers = tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool
+    if no_integers or tensor.dim() != 2:
+        raise UsageError(
+            f"{name}: expected integers of shape [B, N], got {tensor.dtype} "
+            f"of shape {list(tensor.shape)}"
+        )
+    if shape is not None and tensor.shape != shape:
+        raise UsageError(f"{name}: shape {list(tensor.shape)} differs from ids {list(shape)}")
+    return tensor.to(device=device, dtype=torch.int64)

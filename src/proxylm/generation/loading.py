@@ -1,0 +1,36 @@
+"""``proxylm.load``: from a folder to a model that reads and writes bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from proxylm.checkpoints.reading import load_module
+from proxylm.device import resolve_device
+from proxylm.generation.byte_model import ByteModel
+
+
+def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
+    """Load a model for inference.
+
+    Args:
+        path: a run folder, a checkpoint folder, a published EvaByte folder, or one that
+            ``proxylm export`` wrote.
+        device: where it runs; ``auto`` takes the GPU if there is one.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        UsageError: there is no such folder, or nothing in it that can be loaded.
+        CheckpointError: no checkpoint of a run can be loaded, or weights do not fit.
+        DamagedFileError: a file in it is missing, truncated or altered; the message names it.
+    """
+    loaded = load_module(Path(path))
+    checkpoint = loaded.checkpoint
+    return ByteModel(
+        loaded.module.to(resolve_device(device)),
+        compressor_fingerprint=loaded.compressor_fingerprint,
+        data_fingerprint=checkpoint.manifest.origin.data_fingerprint if checkpoint else None,
+        checkpoint=checkpoint.path.name if checkpoint else None,
+    )

@@ -1,0 +1,128 @@
+"""How a forward runs its blocks: the one place that looks at the device.
+
+``CpuExecution`` uses the hand-written halves of ``proxylm.models.kernels.cpu``; ``ModuleExecution``
+runs the plain modules with a form of attention (compiled, with FlexAttention, on a GPU; as they
+are, with the dense reference, elsewhere).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from proxylm.models.attention import AttentionForm, DenseForm
+from proxylm.models.blocks import Block
+from proxylm.models.cache import LayerCache
+from proxylm.models.config import ModelConfig
+from proxylm.models.feed import Feed
+from proxylm.models.kernels.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
+from proxylm.models.kernels.cpu.runs import plan_runs
+from proxylm.models.kernels.cpu.step import step_block
+from proxylm.models.kernels.flex import FlexForm
+from proxylm.models.rotary import Rotation, rotation_of
+
+# One context or several, one tile or several, with and without gradients: each may need kernels of
+# its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
+_COMPILED_FORMS = 64
+
+BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
+
+
+class Execution(ABC):
+    """Made once per forward from the documents' layout, applied to every block."""
+
+    @abstractmethod
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """One block: ``[B, N, width]`` float32 in and out."""
+
+
+class ModuleExecution(Execution):
+    """The block's own modules, attention in the given form."""
+
+    def __init__(self, rotation: Rotation, form: AttentionForm) -> None:
+        self.rotation = rotation
+        self.form = form
+
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """See the base class."""
+        return _whole_block_on(x.device.type)(block, x, self.rotation, self.form)
+
+
+WholeBlock = Callable[[Block, Tensor, Rotation, AttentionForm], Tensor]
+
+
+def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
+    out: Tensor = block(x, rotation, form)
+    return out
+
+
+@cache
+def _whole_block_on(device_type: str) -> WholeBlock:
+    if device_type != "cuda":
+        return _whole_block
+    # Uncompiled, every small operation is a pass through memory. (torch's own annotations do not
+    # know the limit.)
+    return torch.compile(_whole_block, recompile_limit=_COMPILED_FORMS)  # type: ignore[call-overload]
+
+
+class CpuExecution(Execution):
+    """The hand-written halves: no masked work, blocks of rows that stay in cache."""
+
+    def __init__(self, config: ModelConfig, rotation: Rotation, segment_ids: Tensor) -> None:
+        batch = segment_ids.shape[0]
+        cos, sin = (x.expand(batch, -1, -1, -1).flatten(0, 1) for x in rotation)
+        self.settings = HalfSettings(
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            epsilon=config.norm_epsilon,
+            rotation=Rotation(cos, sin),
+            plan=plan_runs(segment_ids.numpy(), config.attention),
+            keep_for_backward=torch.is_grad_enabled(),
+        )
+
+    def run(self, block: Block, x: Tensor) -> Tensor:
+        """See the base class."""
+        attention, mlp = block.self_attn, block.mlp
+        rows = x.flatten(0, 1)
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        rows = AttentionHalf.apply(
+            rows,
+            block.input_layernorm.scale(),
+            torch.cat([projection.weight for projection in projections]),
+            attention.o_proj.weight,
+            *attention.summary_vectors(),
+            self.settings,
+        )
+        rows = FeedForwardHalf.apply(
+            rows,
+            block.post_attention_layernorm.scale(),
+            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+            mlp.down_proj.weight,
+            self.settings,
+        )
+        return rows.view_as(x)
+
+
+def execution_for(
+    config: ModelConfig, segment_ids: Tensor, position_ids: Tensor, weight: Tensor
+) -> Execution:
+    """The execution for contexts whose weights look like ``weight``; nothing else chooses."""
+    rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
+    if _by_hand(weight):
+        return CpuExecution(config, rotation, segment_ids)
+    form = FlexForm if weight.device.type == "cuda" else DenseForm
+    return ModuleExecution(rotation, form(config.attention, segment_ids))
+
+
+def step_for(weight: Tensor) -> BlockStep:
+    """How further symbols go through a block and its cache."""
+    return step_block if _by_hand(weight) else Block.step
+
+
+def _by_hand(weight: Tensor) -> bool:
+    autocast = torch.is_autocast_enabled("cpu")
+    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not autocast

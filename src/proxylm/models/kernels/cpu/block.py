@@ -1,0 +1,172 @@
+"""The two halves of a block as autograd functions over the hand-written passes.
+
+``attention_half`` is ``x + W_o attend(rotate(W_qkv norm(x)))`` and ``feed_forward_half`` is
+``x + W_down(silu(W_gate n) * W_up n)``; both take and return rows ``[R, width]`` in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from proxylm.models.kernels.cpu.attention import Heads, attend_runs, attend_runs_backward
+from proxylm.models.kernels.cpu.feed_forward import (
+    FeedForwardSaved,
+    feed_forward,
+    feed_forward_backward,
+)
+from proxylm.models.kernels.cpu.projection import project, project_backward
+from proxylm.models.kernels.cpu.runs import RunPlan
+from proxylm.models.kernels.cpu.summaries import ChunkWeights, summarize, summarize_backward
+from proxylm.models.rotary import Rotation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalfSettings:
+    """What a half needs beside tensors with gradients."""
+
+    heads: int
+    kv_heads: int
+    epsilon: float
+    rotation: Rotation
+    plan: RunPlan
+    keep_for_backward: bool
+
+
+class AttentionSaved(NamedTuple):
+    """What the attention half's backward needs besides its tensor arguments."""
+
+    inverse: Tensor
+    attended: Tensor
+    kept: list[Tensor]
+    heads: Heads
+    chunk_weights: list[ChunkWeights]
+
+
+def _take_saved(ctx: Any) -> Any:
+    # Backward overwrites some of it, so it runs once.
+    saved, ctx.saved = ctx.saved, None
+    assert saved is not None, "a block's backward runs once per forward (no retain_graph)"
+    return saved
+
+
+def _split_heads(qkv: Tensor, settings: HalfSettings) -> tuple[Tensor, Tensor, Tensor]:
+    counts = [settings.heads, settings.kv_heads, settings.kv_heads]
+    query, key, value = qkv.unflatten(1, (sum(counts), -1)).split(counts, dim=1)
+    return query, key, value
+
+
+class AttentionHalf(torch.autograd.Function):
+    """Norm, projection, rotation, summaries, attention, output projection, residual."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        norm_weight: Tensor,
+        qkv_weight: Tensor,
+        out_weight: Tensor,
+        mu: Tensor | None,
+        phi: Tensor | None,
+        settings: HalfSettings,
+    ) -> Tensor:
+        """``[R, width]`` to ``[R, width]``."""
+        rotated = settings.heads + settings.kv_heads
+        qkv, inverse = project(
+            x, norm_weight, qkv_weight, settings.rotation, settings.epsilon, rotated_heads=rotated
+        )
+        query, key, value = _split_heads(qkv, settings)
+        summary_key = summary_value = key[:0]
+        chunk_weights: list[ChunkWeights] = []
+        if mu is not None and phi is not None:
+            summary_key, summary_value, chunk_weights = summarize(
+                key, value, mu, phi, settings.plan.passes
+            )
+        heads = Heads(query, key, value, summary_key, summary_value)
+        attended = torch.empty_like(x)
+        kept = attend_runs(
+            heads,
+            settings.plan,
+            attended.unflatten(1, (settings.heads, -1)),
+            keep=settings.keep_for_backward,
+        )
+        if settings.keep_for_backward:
+            ctx.save_for_backward(x, norm_weight, qkv_weight, out_weight, mu, phi)
+            ctx.settings = settings
+            ctx.saved = AttentionSaved(inverse, attended, kept, heads, chunk_weights)
+        return torch.addmm(x, attended, out_weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of ``x``, weights, ``mu`` and ``phi``."""
+        x, norm_weight, qkv_weight, out_weight, mu, phi = ctx.saved_tensors
+        settings: HalfSettings = ctx.settings
+        inverse, attended, kept, heads, chunk_weights = _take_saved(ctx)
+        grad = grad_outputs[0].contiguous()
+        grad_attended = torch.mm(grad, out_weight)
+        grad_out_weight = torch.mm(grad.t(), attended)
+        grad_qkv = x.new_empty(x.shape[0], qkv_weight.shape[0])
+        query, key, value = _split_heads(grad_qkv, settings)
+        grads = Heads(
+            query,
+            key,
+            value,
+            torch.zeros_like(heads.summary_key),
+            torch.zeros_like(heads.summary_value),
+        )
+        by_head = grad_attended.unflatten(1, (settings.heads, -1))
+        attend_runs_backward(by_head, heads, settings.plan, kept, grads)
+        grad_mu = grad_phi = None
+        if mu is not None:
+            grad_mu, grad_phi = summarize_backward(
+                (heads.key, heads.value),
+                (mu, phi),
+                chunk_weights,
+                settings.plan.passes,
+                (grads.summary_key, grads.summary_value),
+                (grads.key, grads.value),
+            )
+        grad_x, grad_norm, grad_qkv_weight = project_backward(
+            grad_qkv,
+            x,
+            inverse,
+            norm_weight,
+            qkv_weight,
+            settings.rotation,
+            grad,
+            rotated_heads=settings.heads + settings.kv_heads,
+        )
+        return grad_x, grad_norm, grad_qkv_weight, grad_out_weight, grad_mu, grad_phi, None
+
+
+class FeedForwardHalf(torch.autograd.Function):
+    """Norm, gated feed-forward, residual."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        norm_weight: Tensor,
+        gate_up_weight: Tensor,
+        down_weight: Tensor,
+        settings: HalfSettings,
+    ) -> Tensor:
+        """``[R, width]`` to ``[R, width]``."""
+        keep = settings.keep_for_backward
+        y, saved = feed_forward(
+            x, norm_weight, gate_up_weight, down_weight, settings.epsilon, keep=keep
+        )
+        if keep:
+            ctx.save_for_backward(norm_weight, gate_up_weight, down_weight)
+            ctx.saved = saved
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of ``x`` and weights."""
+        weights = ctx.saved_tensors
+        saved: FeedForwardSaved = _take_saved(ctx)
+        return (*feed_forward_backward(grad_outputs[0].contiguous(), saved, *weights), None)

@@ -1,0 +1,86 @@
+"""First step of attention: ``n = norm(x)``, queries, keys and values, rotation of the first two.
+
+One product with the stacked weights ``[q; k; v]`` gives rows ``[queries | keys | values]``, rotated
+in place. Backward rotates the gradients back in place: a rotation's transpose is its inverse.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from proxylm.models.kernels.cpu.norm import inverse_rms, normalize, normalize_backward
+from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.rotary import Rotation
+
+
+def project(
+    x: Tensor,
+    norm_weight: Tensor,
+    qkv_weight: Tensor,
+    rotation: Rotation,
+    epsilon: float,
+    *,
+    rotated_heads: int,
+) -> tuple[Tensor, Tensor]:
+    """``qkv [R, (H + 2 H_kv) D]`` and the inverse norms ``[R, 1]``.
+
+    Args:
+        rotation: cosines and sines ``[R, 1, D/2]``.
+        rotated_heads: ``H + H_kv``, the leading heads of a row.
+    """
+    rows = x.shape[0]
+    inverse = x.new_empty(rows, 1)
+    qkv = x.new_empty(rows, qkv_weight.shape[0])
+    scratch = x.new_empty(min(rows, ROWS_PER_BLOCK), x.shape[1])
+    for block in row_blocks(rows):
+        inverse[block] = inverse_rms(x[block], epsilon)
+        n = normalize(x[block], inverse[block], norm_weight, scratch[: block.stop - block.start])
+        torch.mm(n, qkv_weight.t(), out=qkv[block])
+        _rotate_(qkv[block], rotation.cos[block], rotation.sin[block], rotated_heads)
+    return qkv, inverse
+
+
+def project_backward(
+    grad_qkv: Tensor,
+    x: Tensor,
+    inverse: Tensor,
+    norm_weight: Tensor,
+    qkv_weight: Tensor,
+    rotation: Rotation,
+    residual_grad: Tensor,
+    *,
+    rotated_heads: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of ``x``, of the norm's weight and of the stacked weights. Uses ``grad_qkv`` up.
+
+    ``residual_grad`` is the gradient of ``x`` by the way around attention.
+    """
+    grad_x = torch.empty_like(x)
+    grad_norm, grad_weight = torch.zeros_like(norm_weight), torch.zeros_like(qkv_weight)
+    scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
+    for block in row_blocks(x.shape[0]):
+        grad = grad_qkv[block]
+        _rotate_(grad, rotation.cos[block], -rotation.sin[block], rotated_heads)
+        n = normalize(x[block], inverse[block], norm_weight, scratch[: grad.shape[0]])
+        grad_weight.addmm_(grad.t(), n)
+        grad_n = torch.mm(grad, qkv_weight)
+        normalize_backward(
+            grad_n,
+            x[block],
+            inverse[block],
+            norm_weight,
+            residual_grad[block],
+            grad_norm,
+            grad_x[block],
+        )
+    return grad_x, grad_norm, grad_weight
+
+
+def _rotate_(rows: Tensor, cos: Tensor, sin: Tensor, rotated_heads: int) -> None:
+    half = cos.shape[-1]
+    heads = rows[:, : rotated_heads * 2 * half].unflatten(1, (rotated_heads, 2, half))
+    first, second = heads[:, :, 0], heads[:, :, 1]
+    kept = first * sin
+    first.mul_(cos).addcmul_(second, sin, value=-1.0)
+    second.mul_(cos).add_(kept)

@@ -1,0 +1,92 @@
+"""Shards are handed to workers as memory allows; symbols that wait take half of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_corpus import gzip_and_units, open_lines, write_json_lines
+
+from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.document import Document
+from proxylm.data.store import workers as workers_module
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.steps import CompressorSource
+from proxylm.data.store.store import ViewStore
+from proxylm.data.store.workers import ShardExecutor, within_memory
+
+
+class Machine:
+    """Runs ranks one after the other, the one started last first, and keeps the books."""
+
+    def __init__(self, needs: dict[int, int]):
+        self.needs = needs
+        self.running: dict[int, Future[int]] = {}
+        self.peaks: list[tuple[int, int]] = []
+
+    def submit(self, rank: int) -> Future[int]:
+        self.running[rank] = Future()
+        self.peaks.append((len(self.running), sum(self.needs[one] for one in self.running)))
+        return self.running[rank]
+
+    def wait(self, futures, return_when):
+        rank, future = self.running.popitem()
+        future.set_result(rank)
+        return type("Waited", (), {"done": {future}})
+
+
+@given(
+    needs=st.lists(st.integers(1, 100), max_size=12),
+    workers=st.integers(1, 4),
+    memory=st.integers(0, 250),
+)
+def test_what_runs_fits_into_memory_or_runs_alone(needs, workers, memory):
+    machine = Machine(dict(enumerate(needs)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers_module, "wait", machine.wait)
+        done = list(within_memory(machine.submit, machine.needs, workers, memory))
+    assert sorted(done) == list(range(len(needs)))
+    for count, total in machine.peaks:
+        assert count <= workers
+        assert total <= memory or count == 1
+    if sum(needs) <= memory and needs:
+        assert max(count for count, _ in machine.peaks) == min(workers, len(needs))
+
+
+def test_a_store_is_the_same_where_memory_is_short(tmp_path, monkeypatch):
+    lines = write_json_lines(tmp_path / "lines.jsonl")
+    prepare(open_lines(lines), gzip_and_units(), tmp_path / "plenty", workers=2)
+    monkeypatch.setattr(workers_module, "available_memory", lambda: 0)
+    prepare(open_lines(lines), gzip_and_units(), tmp_path / "none", workers=2)
+    stores = [ViewStore.open(tmp_path / name, verify=True) for name in ("plenty", "none")]
+    assert [store.document_count for store in stores] == [120, 120]
+    one, other = [sorted((tmp_path / name).glob("*.*")) for name in ("plenty", "none")]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+
+
+def test_what_a_shard_needs_grows_with_its_largest_document_only_so_far():
+    class Parts:
+        part_bytes = (0, 4 << 20, 16 << 20, 1 << 30)
+
+    source = CompressorSource(load_compressor("units:bits=4"))
+    job = type("SomeJob", (), {"source": Parts, "work": "unused"})
+    needs = [ShardExecutor(job, {"v": source}).memory_for(rank) >> 20 for rank in range(4)]
+    assert needs == [256, 256 + 4 * 68, 256 + 16 * 68, 256 + 16 * 60 + 1024 * 8]
+    assert ShardExecutor(job, {}).memory_for(1) >> 20 == 256 + 4 * 8
+
+
+def test_symbols_that_wait_are_narrow_and_equal():
+    raw = np.random.default_rng(1).bytes(200_000)
+    for name, dtype in (("units:bits=1", np.uint16), ("units:bits=16", np.uint32)):
+        compressor = load_compressor(name)
+        document = Document(id="x", raw=raw + b"odd" * 7)
+        (narrow,) = CompressorSource(compressor).encode([document])
+        (plain,) = compressor.encode([document.raw])
+        assert narrow.symbols.dtype == dtype
+        assert narrow.symbols.tolist() == plain.symbols.tolist()
+        (short,) = CompressorSource(compressor).encode([replace(document, raw=b"short")])
+        assert short.symbols.dtype == np.uint32

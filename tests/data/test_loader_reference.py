@@ -1,0 +1,168 @@
+"""The loader against its plain form, over all policies, on random small stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from memory_store import MemoryDocument, memory_loader, memory_store, random_documents
+from naive_loader import NaiveLoader
+
+from proxylm.data.mixture import (
+    AlwaysPairs,
+    ConstantRate,
+    DocumentGranularity,
+    MixingConfig,
+    NoPairs,
+    PieceGranularity,
+    WarmUpPairs,
+    WarmUpRate,
+)
+
+fractions = st.floats(0, 1)
+rates = st.one_of(
+    st.builds(ConstantRate, rate=fractions),
+    st.builds(WarmUpRate, start=fractions, end=fractions, fraction=fractions),
+)
+orders = st.sampled_from(["rc", "cr", "random"])
+pairings = st.one_of(
+    st.just(NoPairs()),
+    st.builds(WarmUpPairs, order=orders, fraction=fractions),
+    st.builds(AlwaysPairs, order=orders),
+)
+granularities = st.one_of(
+    st.builds(
+        DocumentGranularity, pairing=pairings, pair_overflow=st.sampled_from(["split", "cut"])
+    ),
+    st.builds(PieceGranularity, min_symbols=st.integers(1, 5), max_symbols=st.integers(5, 30)),
+)
+mixtures = st.builds(
+    MixingConfig,
+    rate=rates,
+    granularity=granularities,
+    sentinels=st.booleans(),
+    overflow=st.sampled_from(["continue", "plain", "truncate"]),
+    shuffle_block_steps=st.integers(1, 5),
+    weight_of=st.sampled_from(["documents", "bytes"]),
+    when_exhausted=st.sampled_from(["repeat", "stop"]),
+)
+
+
+@st.composite
+def documents(draw: Any) -> MemoryDocument:
+    raw = draw(st.binary(min_size=1, max_size=60))
+    symbols = draw(st.lists(st.integers(0, 9999), min_size=1, max_size=40))
+    most = min(len(raw), len(symbols)) - 1
+    bytes_at = draw(st.sets(st.integers(1, len(raw) - 1), max_size=most)) if most else set()
+    cuts = sorted(bytes_at)
+    at = draw(st.permutations(range(1, len(symbols))))[: len(cuts)] if cuts else []
+    return MemoryDocument(
+        raw=raw,
+        symbols=tuple(symbols),
+        anchors=tuple(zip(cuts, sorted(at), strict=True)),
+        held_out=draw(st.sampled_from([False, False, False, True])),
+    )
+
+
+@st.composite
+def stores(draw: Any) -> tuple[list[MemoryDocument], list[int]]:
+    """Documents, at least one for training, and the sizes of their shards (0 allowed)."""
+    first = draw(documents())
+    rest = draw(st.lists(documents(), max_size=8))
+    all_documents = [MemoryDocument(**{**first.__dict__, "held_out": False}), *rest]
+    cuts = sorted(draw(st.lists(st.integers(0, len(all_documents)), max_size=3)))
+    sizes = np.diff([0, *cuts, len(all_documents)]).tolist()
+    return all_documents, sizes
+
+
+def check_equal(sources: list[Any], mixing: MixingConfig, sizes: dict[str, int]) -> None:
+    """Every step of the loader equals the plain form, and so do its statistics."""
+    weights = [1.0, 2.5][: len(sources)]
+    naive = NaiveLoader(
+        sources=[docs for docs, _ in sources], mixing=mixing, weights=weights, **sizes
+    )
+    dtypes = [np.uint16, np.uint32]
+    loader = memory_loader(
+        [
+            memory_store(docs, shard_sizes=shards, dtype=dtype)
+            for (docs, shards), dtype in zip(sources, dtypes, strict=False)
+        ],
+        mixing,
+        weights=weights,
+        **sizes,
+    )
+    assert loader.steps == naive.steps
+    for step in range(naive.steps):
+        batch = loader.batch(step)
+        packed = naive.training_order(step)
+        for row, number in enumerate(packed):
+            cells = naive.contexts[number]
+            assert batch.inputs[row].tolist() == [cell.symbol for cell in cells]
+            assert batch.segment_ids[row].tolist() == [cell.segment for cell in cells]
+            assert batch.position_ids[row].tolist() == [cell.position for cell in cells]
+            assert batch.targets[row].tolist() == naive.targets(cells)
+        check_statistics(naive, loader.statistics(step), packed)
+
+
+def check_statistics(naive: NaiveLoader, statistics: Any, packed: list[int]) -> None:
+    counts = [naive.counts[number] for number in packed if number in naive.counts]
+    raw = sum(count.raw_views for count in counts)
+    compressed = sum(count.compressed_views for count in counts)
+    assert statistics.views == raw + compressed
+    if raw + compressed:
+        assert statistics.rate_shown == pytest.approx(compressed / (raw + compressed))
+    assert statistics.documents_started == sum(count.documents for count in counts)
+    assert statistics.pairs == sum(count.pairs for count in counts)
+    assert statistics.pairs_in_one_context == sum(c.pairs_in_one_context for c in counts)
+    symbols = [cell.symbol for number in packed for cell in naive.contexts[number]]
+    assert statistics.raw_symbols == sum(64 <= symbol < 320 for symbol in symbols)
+    assert statistics.compressed_symbols == sum(symbol >= 320 for symbol in symbols)
+    assert statistics.padding == symbols.count(0)
+    assert statistics.special_symbols == sum(0 < symbol < 64 for symbol in symbols)
+
+
+SMALL_RUNS: dict[str, Any] = {
+    "sources": st.lists(stores(), min_size=1, max_size=2),
+    "mixing": mixtures,
+    "sizes": st.fixed_dictionaries(
+        {
+            "context": st.integers(16, 48),
+            "contexts_per_step": st.integers(1, 3),
+            "total_steps": st.integers(1, 9),
+            "heads": st.integers(1, 3),
+            "seed": st.integers(0, 2**63 - 1),
+        }
+    ),
+}
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@given(**SMALL_RUNS)
+@settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
+def test_loader_equals_the_plain_form(sources: Any, mixing: MixingConfig, sizes: Any) -> None:
+    check_equal(sources, mixing, sizes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@given(**SMALL_RUNS)
+@settings(max_examples=5000, deadline=None, suppress_health_check=QUIET)
+def test_loader_equals_the_plain_form_many_times(
+    sources: Any, mixing: MixingConfig, sizes: Any
+) -> None:
+    check_equal(sources, mixing, sizes)
+
+
+@pytest.mark.parametrize("overflow", ["continue", "plain", "truncate"])
+@pytest.mark.parametrize("kind", ["split", "cut", "pieces"])
+def test_larger_runs_equal_the_plain_form(overflow: Any, kind: str) -> None:
+    granularity: Any = PieceGranularity(min_symbols=4, max_symbols=30)
+    if kind != "pieces":
+        granularity = DocumentGranularity(pairing=WarmUpPairs(fraction=0.5), pair_overflow=kind)
+    mixing = MixingConfig(granularity=granularity, overflow=overflow, shuffle_block_steps=3)
+    documents = random_documents(60, mean_bytes=150, seed=4)
+    sizes = {"context": 96, "contexts_per_step": 4, "total_steps": 24, "heads": 2, "seed": 1}
+    check_equal([(documents, [20, 0, 40])], mixing, sizes)

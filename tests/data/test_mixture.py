@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from proxylm.config import dump_config, load_config, validate_config
+from proxylm.data.mixture import (
+    READY_MIXTURES,
+    AlwaysPairs,
+    ConstantRate,
+    DocumentGranularity,
+    MixingConfig,
+    NoPairs,
+    PieceGranularity,
+    SourceConfig,
+    WarmUpPairs,
+    WarmUpRate,
+    check_sources,
+)
+from proxylm.errors import UsageError
+
+
+def test_the_default_is_the_papers_schedule():
+    mixing = MixingConfig()
+    rates = mixing.rate.rates(50_000)
+    assert rates[0] == 0.4
+    assert rates[5_000] == pytest.approx(0.65)
+    assert rates[10_000] == rates[-1] == 0.9
+    assert (np.diff(rates[:10_001]) > 0).all()
+    assert mixing.steps_with_pairs(50_000) == 10_000
+    assert mixing.granularity.pairing.compressed_first_probability == 0.5
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_a_warm_up_of_no_steps_or_all_steps(fraction: float):
+    rates = WarmUpRate(fraction=fraction).rates(10)
+    assert len(rates) == 10
+    assert rates[0] == (0.4 if fraction else 0.9)
+
+
+def test_ready_mixtures_are_what_their_names_say():
+    assert (READY_MIXTURES["bytes"]().rate.rates(5) == 0).all()
+    assert (READY_MIXTURES["compressed"]().rate.rates(5) == 1).all()
+    assert READY_MIXTURES["paper"]() == MixingConfig()
+    pieces = READY_MIXTURES["pieces"]()
+    assert isinstance(pieces.granularity, PieceGranularity)
+    assert pieces.steps_with_pairs(100) == 0
+    assert MixingConfig.samples(rate=0.3).steps_with_pairs(100) == 0
+
+
+@pytest.mark.parametrize("mixing", [make() for make in READY_MIXTURES.values()])
+def test_a_mixture_survives_yaml(mixing: MixingConfig):
+    assert validate_config(MixingConfig, yaml.safe_load(dump_config(mixing))) == mixing
+
+
+def test_a_kind_that_is_left_out_is_the_default(tmp_path: Path):
+    path = tmp_path / "mixing.yaml"
+    path.write_text("granularity: {pairing: {order: cr}, pair_overflow: cut}\n")
+    mixing = load_config(MixingConfig, path, ["rate.start=0.5"])
+    assert mixing.granularity == DocumentGranularity(
+        pairing=WarmUpPairs(order="cr"), pair_overflow="cut"
+    )
+    assert mixing.rate == WarmUpRate(start=0.5)
+
+
+@pytest.mark.parametrize(("order", "probability"), [("rc", 0.0), ("cr", 1.0), ("random", 0.5)])
+def test_pair_orders(order, probability: float):
+    assert AlwaysPairs(order=order).compressed_first_probability == probability
+    assert AlwaysPairs(order=order).steps_with_pairs(7) == 7
+    assert NoPairs().steps_with_pairs(7) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rate": {"kind": "constant", "rate": 1.5}}, "configuration: rate.rate: "),
+        ({"rate": {"kind": "constant", "rate": float("nan")}}, "finite number"),
+        ({"rate": {"kind": "constant", "rate": -0.1}}, "greater than or equal to 0"),
+        ({"rate": {"kind": "cosine"}}, "constant, warmup"),
+        ({"rate": 0.5}, "constant, warmup"),
+        ({"granularity": {"kind": "piece", "min_symbols": 9, "max_symbols": 8}}, "max_symbols (8)"),
+        ({"granularity": {"kind": "piece", "min_symbols": 0}}, "min_symbols"),
+        ({"granularity": {"pairing": {"kind": "never"}}}, "none, warmup, always"),
+        ({"overflow": "drop"}, "'continue', 'plain' or 'truncate'"),
+        ({"shuffle_block_steps": 0}, "shuffle_block_steps"),
+        ({"sentinel": False}, "did you mean 'sentinels'?"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_key(values, message: str):
+    with pytest.raises(UsageError) as caught:
+        validate_config(MixingConfig, values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_impossible_weights_are_refused(weight: float):
+    with pytest.raises(UsageError, match="weight"):
+        validate_config(SourceConfig, {"store": "s", "weight": weight})
+
+
+def test_sources_must_give_something():
+    with pytest.raises(UsageError, match="no source"):
+        check_sources([])
+    with pytest.raises(UsageError, match="all weights are 0"):
+        check_sources([SourceConfig(store="a", weight=0), SourceConfig(store="b", weight=0)])
+    check_sources([SourceConfig(store="a", weight=0), SourceConfig(store="b")])
+
+
+def test_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        ConstantRate().rate = 0.1  # type: ignore[misc]

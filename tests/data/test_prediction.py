@@ -1,0 +1,100 @@
+"""What ``proxylm rates`` predicts for a loader, against the loader's own plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from memory_store import memory_loader
+
+from proxylm.data.lengths import lengths_store
+from proxylm.data.mixture import AlwaysPairs, ConstantRate, DocumentGranularity, MixingConfig
+from proxylm.data.packing.spans import STARTS_DOCUMENT
+from proxylm.data.prediction import DataSize, documents_per_context
+from proxylm.errors import UsageError
+
+DOCUMENTS = 200_000
+RHO = 3.7
+
+
+def pairs(rate: float, pair_overflow: Any = "split") -> MixingConfig:
+    return MixingConfig(
+        rate=ConstantRate(rate=rate),
+        granularity=DocumentGranularity(pairing=AlwaysPairs(), pair_overflow=pair_overflow),
+    )
+
+
+MIXTURES = {
+    "bytes": MixingConfig.bytes_only(),
+    "compressed": MixingConfig.compressed_only(),
+    "mixed": MixingConfig.samples(rate=0.9),
+    "paper": MixingConfig.paper(),
+    "pairs": pairs(0.9),
+    "pairs, mostly raw": pairs(0.3),
+    "pairs, cut": pairs(0.3, "cut"),
+    "pieces": MixingConfig.pieces(),
+    "pieces, half raw": MixingConfig.pieces(rate=0.5),
+    "plain": MixingConfig(overflow="plain"),
+    "no sentinels": MixingConfig(sentinels=False),
+}
+
+
+def lengths(mean: float, kind: str) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    shape = {"lognormal": generator.lognormal(0, 1, DOCUMENTS)}
+    values = shape.get(kind, generator.exponential(1, DOCUMENTS))
+    return np.maximum(1, values * mean / values.mean()).astype(np.int64)
+
+
+def planned(mixing: MixingConfig, num_bytes: np.ndarray, context: int, steps: int) -> float:
+    """Documents begun per context, counted from the plan of about one epoch."""
+    data = DataSize(mean_bytes=float(num_bytes.mean()), rho=RHO)
+    expected = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
+    contexts_per_step = max(1, int(DOCUMENTS / expected / steps))
+    loader = memory_loader(
+        [lengths_store(num_bytes, rho=RHO)],
+        mixing,
+        context=context,
+        contexts_per_step=contexts_per_step,
+        total_steps=steps,
+    )
+    begun = step = 0
+    while step < steps:
+        block = loader.plan.block_of(step)
+        begun += int((block.spans["marks"] & STARTS_DOCUMENT != 0).sum())
+        step += block.num_steps
+    return begun / (steps * contexts_per_step)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_prediction_agrees_with_the_plan_within_one_percent(name: str):
+    for mean, kind, context in ((700, "exponential", 512), (5000, "lognormal", 4096)):
+        num_bytes = lengths(mean, kind)
+        predicted = documents_per_context(
+            DataSize(mean_bytes=float(num_bytes.mean()), rho=RHO),
+            MIXTURES[name],
+            context=context,
+            total_steps=50,
+        ).mean()
+        assert predicted == pytest.approx(planned(MIXTURES[name], num_bytes, context, 50), rel=0.01)
+
+
+def test_without_overhead_the_prediction_is_appendix_a():
+    # Very long documents in very long contexts: specials and cuts vanish.
+    data = DataSize(mean_bytes=1e7, rho=RHO)
+    mixed = documents_per_context(
+        data, MixingConfig.samples(rate=0.9), context=1 << 20, total_steps=1
+    )
+    raw = documents_per_context(data, MixingConfig.bytes_only(), context=1 << 20, total_steps=1)
+    assert mixed[0] / raw[0] == pytest.approx(2.913, abs=1e-3)
+
+
+def test_truncation_is_not_predicted():
+    with pytest.raises(UsageError, match="truncate"):
+        documents_per_context(
+            DataSize(mean_bytes=100, rho=2),
+            MixingConfig(overflow="truncate"),
+            context=64,
+            total_steps=1,
+        )

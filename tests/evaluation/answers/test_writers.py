@@ -1,0 +1,79 @@
+"""Models as writers of programs: which form they read, whose compressor, whose weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proxylm.compressors.registry import load_compressor
+from proxylm.errors import UsageError
+from proxylm.evaluation.answers.options import Budget, SamplingPlan
+from proxylm.evaluation.answers.writers import (
+    BytesWriter,
+    TokensWriter,
+    weights_fingerprint,
+    writer_for,
+)
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.options import generation_options
+from small_models import small_model
+
+UNITS = load_compressor("units:bits=8")
+PROMPTS = [b"def f(x):\n", b"a", b"\xff\x00"]
+
+
+def test_bytes_are_what_the_model_generates() -> None:
+    model = ByteModel(small_model(seed=2, sharpness=12))
+    plan = SamplingPlan(samples=2, temperature=0.8, top_p=0.9, seed=4, budget=Budget(max_bytes=20))
+    options = generation_options(
+        max_new_bytes=20, temperature=0.8, top_p=0.9, seed=4, stop=[b"\x00"]
+    )
+    ours = BytesWriter(model).complete(PROMPTS, plan, stop=[b"\x00"], samples=[7, 8, 9])
+    assert ours == model.complete(PROMPTS, options, samples=[7, 8, 9])
+
+
+def test_tokens_are_counted_as_symbols() -> None:
+    model = ByteModel(small_model(seed=2, sharpness=12))
+    plan = SamplingPlan(budget=Budget(max_symbols=6, max_bytes=1))
+    writer = TokensWriter(model, load_compressor("units:bits=4"))
+    completions = writer.complete(PROMPTS, plan, stop=[], samples=[0, 1, 2])
+    # Two half bytes make a byte.
+    assert max(len(completion.data) for completion in completions) == 3
+
+
+def test_read_as_chooses_the_writer() -> None:
+    model = ByteModel(small_model())
+    assert isinstance(writer_for(model, "bytes", None), BytesWriter)
+    assert isinstance(writer_for(model, "tokens", UNITS), TokensWriter)
+
+
+@pytest.mark.parametrize(
+    ("read_as", "compressor", "message"),
+    [
+        ("tokens", None, "needs the model's compressor"),
+        ("words", None, "must be bytes or tokens"),
+        ("tokens", "units:bits=16", "has room for 256"),
+        ("tokens", "units:bits=8", "was trained with compressor 0000"),
+    ],
+)
+def test_what_cannot_be_read_so_is_named(
+    read_as: str, compressor: str | None, message: str
+) -> None:
+    model = ByteModel(small_model(), compressor_fingerprint="0" * 32)
+    with pytest.raises(UsageError, match=message):
+        writer_for(model, read_as, load_compressor(compressor) if compressor else None)
+
+
+def test_identities_tell_weights_and_compressors_apart() -> None:
+    first, second = small_model(seed=1), small_model(seed=1)
+    assert weights_fingerprint(first) == weights_fingerprint(second)
+    weights = second.lm_head.weight.data.numpy()
+    weights[3, 5] = np.nextafter(weights[3, 5], np.float32(9))
+    assert weights_fingerprint(first) != weights_fingerprint(second)
+    model = ByteModel(first)
+    identities = {
+        BytesWriter(model).identity,
+        TokensWriter(model, UNITS).identity,
+        TokensWriter(model, load_compressor("units:bits=4")).identity,
+    }
+    assert len(identities) == 3
