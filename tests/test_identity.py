@@ -24,13 +24,13 @@ import pytest
 import torch
 
 from proxylm.compressors.contract import Compressor
-from proxylm.compressors.neural.byte_lm import ByteLM
+from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.documents import FlatDocuments
-from proxylm.compressors.neural.segmentation import SegmenterParts
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSettings
@@ -38,16 +38,16 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import tokenizer_training
 from proxylm.config import validate_config
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.inference.byte_model import ByteModel
-from proxylm.inference.proposals import Chain, Tree
-from proxylm.mixing.config import READY_MIXTURES, MixingConfig, SourceConfig
-from proxylm.mixing.loader import Loader, build_loader
+from proxylm.data.batches import Loader, build_loader
+from proxylm.data.mixture import READY_MIXTURES, MixingConfig, SourceConfig
+from proxylm.data.store.prepare import prepare
+from proxylm.data.store.store import ViewStore
+from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.proposals import Chain, Tree
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import RAW_OFFSET, vocabulary_size
 from proxylm.training.config import TrainingConfig
-from proxylm.views.prepare import prepare
-from proxylm.views.store import ViewStore
 
 GOLDEN = Path(__file__).parent / "golden" / "identity"
 DIGESTS = GOLDEN / "digests.json"
@@ -171,7 +171,7 @@ def planned(data: Loader) -> Items:
 
 def drawn_contexts(data: Loader) -> Items:
     batches = [data.batch(step) for step in range(data.steps)]
-    for array in ("inputs", "targets", "document_ids", "position_ids", "contexts"):
+    for array in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
         yield array, [getattr(batch, array) for batch in batches]
 
 
