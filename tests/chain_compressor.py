@@ -16,10 +16,7 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import SegmenterParts
-from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
 from small_models import ATTENTIONS, small_model
 
 TEXT = (
@@ -79,8 +76,5 @@ def chain_compressor(segmentation: str = "entropy", **coder: object) -> NeuralCo
     values = {"segmentation": {"kind": segmentation}, "coder": coder}
     settings = NeuralSettings.model_validate(values)
     automaton = chain_automaton(settings.coder) if settings.coder.window_bits == 16 else None
-    parts = SegmenterParts(lm=random_lm(), automaton=automaton)
-    fitted = settings.segmentation.fitted(FlatDocuments.of(DOCUMENTS), parts)
-    return NeuralCompressor(
-        random_lm(), settings.model_copy(update={"segmentation": fitted}), automaton=automaton
-    )
+    fitted = settings.fitted(DOCUMENTS, random_lm(), automaton)
+    return NeuralCompressor(random_lm(), fitted, automaton=automaton)

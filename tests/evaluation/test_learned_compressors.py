@@ -14,9 +14,8 @@ from oracle_models import ReplayModel, ScriptedModule, raw_ids
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.segmentation.rules import FixedSegmentation
-from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
+from proxylm.compressors.neural.segmentation.fixed import FixedSegmentation
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.errors import UsageError

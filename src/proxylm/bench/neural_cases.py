@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from proxylm.bench.plain_forward import fastest_plain_forward
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.engine import Engine
-from proxylm.compressors.neural.coder.engines import named_engine
+from proxylm.compressors.neural.coder.contract import Engine
+from proxylm.compressors.neural.coder.engines import engine_of
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.flat_documents import FlatDocuments
@@ -25,6 +26,9 @@ from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.contract import Corpus
 
 OTHER_FORMS = ("naive", "batched", "lazy")
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 COPY = "copy of the same bytes in memory, one core"
 
@@ -53,7 +57,7 @@ class NeuralBench:
 
     def form(self, name: str) -> Engine:
         """Another form, new: one that remembers would only look up what it coded before."""
-        return named_engine(name, self.entropy.lm, self.automaton.settings, None)
+        return engine_of(name, self.entropy.lm, self.automaton.settings, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,24 +138,21 @@ class TimedDistribution:
 
     def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
         """The inner one's, timed."""
-        start = time.perf_counter()
-        result = self._inner.probabilities(strings)
-        self.seconds += time.perf_counter() - start
-        return result
+        return self._timed(self._inner.probabilities, strings)
 
     def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
         """The inner one's, timed."""
-        start = time.perf_counter()
-        result = self._inner.next_probabilities(strings)
-        self.seconds += time.perf_counter() - start
-        return result
+        return self._timed(self._inner.next_probabilities, strings)
 
     def canonical(self, string: bytes) -> NDArray[np.float64]:
         """The inner one's, timed."""
+        return self._timed(self._inner.canonical, string)
+
+    def _timed(self, asked: Callable[[Asked], Answer], what: Asked) -> Answer:
         start = time.perf_counter()
-        result = self._inner.canonical(string)
+        answer = asked(what)
         self.seconds += time.perf_counter() - start
-        return result
+        return answer
 
 
 def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation.rules import AutomatonSegmentation
-from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralSettings
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining, shortfall, texts_of
@@ -21,10 +21,10 @@ from proxylm.corpus.split import split_documents
 from proxylm.data.mixture import MixingConfig
 from proxylm.pipelines.byte_lm_training import recipe
 from proxylm.pipelines.neural_compressor import (
-    NeuralBuild,
+    NeuralTraining,
     Reports,
-    build_neural_compressor,
     new_lm,
+    train_neural_compressor,
 )
 from proxylm.training.progress import ProgressReport
 
@@ -104,14 +104,15 @@ class NeuralDemo(Config):
         whole = recipe("tiny")
         share = min(1.0, minutes / self.MINUTES_OF_THE_WHOLE_LM)
         symbols = max(whole.symbols_per_step, round(share * whole.symbols))
-        build = NeuralBuild(
+        training = NeuralTraining(
             lm=new_lm("tiny", "short", symbols),
             settings=NeuralSettings(
                 segmentation=AutomatonSegmentation(), coder=CoderSettings(pack_bits=8)
             ),
             device="cpu",
         )
-        build_neural_compressor(corpus, folder, build, Reports(say=say, training=progress))
+        reports = Reports(say=say, training=progress)
+        train_neural_compressor(corpus, folder, training=training, reports=reports)
 
 
 DemoCompressor = Annotated[BpeDemo | NeuralDemo, Field(discriminator="kind")]

@@ -50,7 +50,7 @@ def strings_that_fit(lm, settings) -> dict[bytes, list[int]]:
     """By the definition, the symbols of every string that fits and starts with one of few bytes."""
     source, window = FrequencySource(lm, settings.window_bits), window_of(settings)
     found: dict[bytes, list[int]] = {}
-    pending = [(b"", window.start())]
+    pending = [(b"", window.start)]
     while pending:
         string, interval = pending.pop()
         found[string] = window.symbols(interval)
@@ -113,7 +113,7 @@ def test_larger_windows_are_refused_where_they_hold_too_much():
 def test_progress_is_told():
     told = []
     automaton = build_automaton(
-        PeakedLM(), CoderSettings(), progress=lambda done, known: told.append((done, known))
+        PeakedLM(), CoderSettings(), told=lambda done, known: told.append((done, known))
     )
     assert told[-1] == (len(automaton), len(automaton))
     assert all(done <= known for done, known in told)

@@ -19,10 +19,17 @@ class FlatDocuments:
     Attributes:
         raw: uint8 ``[n]``.
         lengths: int64 ``[d]``, bytes of each document; they sum to ``n``.
+
+    Raises:
+        ValueError: the lengths do not add up.
     """
 
     raw: NDArray[np.uint8]
     lengths: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if int(self.lengths.sum()) != len(self.raw):
+            raise ValueError(f"document lengths do not add up to {len(self.raw)} bytes")
 
     @classmethod
     def of(cls, documents: Sequence[bytes]) -> FlatDocuments:
@@ -41,6 +48,11 @@ class FlatDocuments:
     def starts(self) -> NDArray[np.int64]:
         """int64 ``[d]``: where each document starts."""
         return self.ends - self.lengths
+
+    @property
+    def filled_ends(self) -> NDArray[np.int64]:
+        """int64 ``[<= d]``: where the documents that are not empty end."""
+        return self.ends[self.lengths > 0]
 
     @property
     def first_bytes(self) -> NDArray[np.int64]:

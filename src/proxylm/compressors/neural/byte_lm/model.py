@@ -3,7 +3,7 @@
 It is an ordinary causal ``LanguageModel`` trained on raw bytes without sentinels (method, section
 3). Here it is always conditioned on ``<bos>`` and normalized over the 256 bytes alone. Two passes
 are offered: float64 for everything that ends up in a code, float32 for the scores of whole
-documents (``boundaries.py``).
+documents (``segmentation.boundary_pass``).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
+from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, segments_of
 from proxylm.compressors.neural.coder.frequencies import Frequencies, FrequencySource
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import window_of
@@ -27,7 +27,7 @@ ROWS_PER_CALL = 1 << 13
 
 
 @dataclass(slots=True)
-class _Progress:
+class _Cursor:
     """Where one segment stands: its next window's start, and how far ahead that is computed."""
 
     segment: bytes
@@ -53,7 +53,7 @@ class BatchedEngine(Engine):
 
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
         reach = self._window.expected_bytes
-        everything = [_Progress(segment, reach) for segment in segments_of(raw, lengths)]
+        everything = [_Cursor(segment, reach) for segment in segments_of(raw, lengths)]
         waiting = (one for one in everything if one.segment)
         active = list(islice(waiting, SIDE_BY_SIDE))
         while active:
@@ -65,11 +65,11 @@ class BatchedEngine(Engine):
                     self._take_window(one, ahead, rows)
             active = [one for one in active if one.position < len(one.segment)]
             active += islice(waiting, SIDE_BY_SIDE - len(active))
-        return CodedSegments.joined(one.symbols for one in everything)
+        return CodedSegments.of(one.symbols for one in everything)
 
-    def _take_window(self, one: _Progress, ahead: bytes, rows: Frequencies) -> None:
+    def _take_window(self, one: _Cursor, ahead: bytes, rows: Frequencies) -> None:
         """Emit the next window, or look further ahead where it may go on behind ``ahead``."""
-        interval, num_bytes = self._window.start(), 0
+        interval, num_bytes = self._window.start, 0
         for cumulative, frequency in path_frequencies(rows, ahead).tolist():
             longer = self._window.extended(interval, cumulative, frequency)
             if longer is None:
@@ -85,9 +85,9 @@ class BatchedEngine(Engine):
         one.reach = self._window.expected_bytes
 
 
-def _groups(active: list[_Progress]) -> Iterator[list[_Progress]]:
+def _groups(active: list[_Cursor]) -> Iterator[list[_Cursor]]:
     """What one LM call covers each: its rows of frequencies stay bounded."""
-    group: list[_Progress] = []
+    group: list[_Cursor] = []
     num_rows = 0
     for one in active:
         if group and num_rows + one.num_ahead >= ROWS_PER_CALL:

@@ -14,11 +14,12 @@ KERNEL_FILES = (
     "compiled.py",
     "interval.py",
     "settings.py",
+    "automaton.py",
     "words.py",
     "automaton_build.py",
     "transitions.py",
     "automaton_engine.py",
-    "../segmentation/automaton_cuts.py",
+    "../segmentation/automaton_walks.py",
     "lazy.py",
 )
 

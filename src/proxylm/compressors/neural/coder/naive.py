@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
+from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, segments_of
 from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.interval import Interval
 from proxylm.compressors.neural.coder.settings import CoderSettings
@@ -24,7 +24,7 @@ class NaiveEngine(Engine):
         self._window = window_of(settings)
 
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
-        return CodedSegments.joined(map(self._code_segment, segments_of(raw, lengths)))
+        return CodedSegments.of(map(self._code_segment, segments_of(raw, lengths)))
 
     def _code_segment(self, segment: bytes) -> list[int]:
         symbols: list[int] = []
@@ -39,7 +39,7 @@ class NaiveEngine(Engine):
     def _longest(self, ahead: bytes) -> tuple[int, Interval]:
         """Bytes of the longest prefix that fits, and its interval."""
         [rows] = self._frequencies.rows([ahead])
-        interval = self._window.start()
+        interval = self._window.start
         for num_bytes, byte in enumerate(ahead):
             row = rows[num_bytes].tolist()
             longer = self._window.extended(interval, sum(row[:byte]), row[byte])

@@ -4,7 +4,7 @@ A document longer than the LM's context is scored in overlapping windows: each s
 ``<bos>``, and the bytes of its overlap with the one before are read but not scored again. Windows
 of similar length are laid end to end into one long row per forward, so that next to nothing is
 computed on padding. What is computed together moves a score by float32's noise only;
-decisions that close are left to float64 (``boundaries.py``).
+decisions that close are left to float64 (``entropy``).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ class ScoringWindows:
             documents: the text.
             context: bytes that one window reads at most.
             overlap: bytes that a later window reads before it scores.
+
+        Raises:
+            UsageError: the overlap fills the context.
         """
         if not 0 <= overlap < context:
             raise UsageError(f"overlap {overlap}: must be from 0 to below the context {context}")
@@ -85,14 +88,14 @@ class PackedWindows:
 
     Attributes:
         ids: int64 ``[T]``, ``<bos>`` and all bytes but the last of each window.
-        documents, positions: int64 ``[T]``, the window's number and the place in it.
+        segment_ids, position_ids: int64 ``[T]``, the window's number and the place in it.
         predicted: int64 ``[T]``, which byte of the text each position predicts.
         is_scored: bool ``[T]``, false in overlaps.
     """
 
     ids: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    positions: NDArray[np.int64]
+    segment_ids: NDArray[np.int64]
+    position_ids: NDArray[np.int64]
     predicted: NDArray[np.int64]
     is_scored: NDArray[np.bool_]
 
@@ -103,26 +106,26 @@ class PackedWindows:
         """Lay the chosen windows end to end."""
         starts = windows.starts[chosen]
         lengths = windows.ends[chosen] - starts
-        documents = np.repeat(np.arange(len(chosen)), lengths)
-        positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        predicted = starts[documents] + positions
+        segment_ids = np.repeat(np.arange(len(chosen)), lengths)
+        position_ids = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        predicted = starts[segment_ids] + position_ids
         before = raw[np.maximum(predicted - 1, 0)].astype(np.int64) + RAW_OFFSET
         return cls(
-            ids=np.where(positions == 0, BOS, before),
-            documents=documents,
-            positions=positions,
+            ids=np.where(position_ids == 0, BOS, before),
+            segment_ids=segment_ids,
+            position_ids=position_ids,
             predicted=predicted,
-            is_scored=predicted >= windows.first_scored[chosen][documents],
+            is_scored=predicted >= windows.first_scored[chosen][segment_ids],
         )
 
     def padded(self, length: int) -> PackedWindows:
-        """The same with positions of one more document up to ``length``, scored nowhere."""
+        """The same with positions of one more window up to ``length``, scored nowhere."""
         missing = length - len(self.ids)
-        own = len(self.documents) and self.documents[-1] + 1
+        own = len(self.segment_ids) and self.segment_ids[-1] + 1
         return PackedWindows(
             ids=np.pad(self.ids, (0, missing), constant_values=BOS),
-            documents=np.pad(self.documents, (0, missing), constant_values=own),
-            positions=np.concatenate([self.positions, np.arange(missing)]),
+            segment_ids=np.pad(self.segment_ids, (0, missing), constant_values=own),
+            position_ids=np.concatenate([self.position_ids, np.arange(missing)]),
             predicted=np.pad(self.predicted, (0, missing)),
             is_scored=np.pad(self.is_scored, (0, missing)),
         )
@@ -166,7 +169,7 @@ class BoundaryPass:
     @torch.no_grad()
     def _forward(self, packed: PackedWindows, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
         hidden = self.lm.model.hidden(
-            self._row(packed.ids), self._row(packed.documents), self._row(packed.positions)
+            self._row(packed.ids), self._row(packed.segment_ids), self._row(packed.position_ids)
         )[0]
         next_bytes = self._row(raw[packed.predicted].astype(np.int64))[0]
         return bits_of(hidden @ self._output.T, next_bytes).cpu().numpy()

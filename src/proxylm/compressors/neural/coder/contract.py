@@ -1,4 +1,4 @@
-"""The contract of the coder's four forms: segments in, symbols out."""
+"""The contract of the coder's four engines: segments in, symbols out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CodedSegments:
     symbols_per_segment: NDArray[np.uint32]
 
     @classmethod
-    def joined(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
+    def of(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
         """From the symbols of each segment."""
         arrays = [np.asarray(part, np.uint32) for part in parts]
         return cls(
