@@ -21,8 +21,7 @@ from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTerm
 from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
-from proxylm.compressors.neural.segmentation.fixed import FixedSegmentation
-from proxylm.compressors.neural.segmentation.lines import LineSegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus

@@ -88,7 +88,7 @@ def test_padding_for_a_gpu_changes_nothing():
     windows = ScoringWindows.over(flat, CONTEXT, OVERLAP)
     chosen = next(iter(windows.batches(2 * CONTEXT)))
     packed = PackedWindows.of(flat.raw, windows, chosen)
-    padded = packed.padded(5 * CONTEXT)
+    padded = PackedWindows.of(flat.raw, windows, chosen, 5 * CONTEXT)
     assert len(padded.ids) == len(padded.position_ids) == 5 * CONTEXT
     assert (np.diff(padded.segment_ids) >= 0).all()
     assert not padded.is_scored[len(packed.ids) :].any()

@@ -16,8 +16,7 @@ from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTerm
 from proxylm.compressors.neural.compressor import AUTOMATON_FILE, LM_FOLDER, NeuralCompressor
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
-from proxylm.compressors.neural.segmentation.fixed import FixedSegmentation
-from proxylm.compressors.neural.segmentation.lines import LineSegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.errors import DamagedFileError, DataError, UsageError
 from small_neural import small_byte_lm, small_compressor, text

@@ -11,8 +11,7 @@ from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSe
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation, plain_cuts
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
-from proxylm.compressors.neural.segmentation.fixed import FixedSegmentation
-from proxylm.compressors.neural.segmentation.lines import LineSegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.errors import UsageError
 from small_neural import small_automaton, small_byte_lm, small_compressor, text
 

@@ -103,10 +103,6 @@ class Automaton:
                 nodes[code].append(node)
         return dict(nodes)
 
-    def strings_of(self, code: int) -> list[bytes]:
-        """The strings that share a window's code, most probable first; none where it is unused."""
-        return [self.strings[node] for node in self.nodes_by_code.get(code, [])]
-
     def code_symbols(self, code: int) -> list[int]:
         """A window's code in symbols."""
         return packed(Bits(value=code, length=self.window_bits), self.settings.pack_bits)

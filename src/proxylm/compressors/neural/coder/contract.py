@@ -10,7 +10,10 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
+from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
+from proxylm.compressors.neural.coder.windows import window_of
 
 Word = TypeVar("Word", np.uint32, np.uint64)
 
@@ -81,6 +84,20 @@ class Engine(ABC):
     @abstractmethod
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
         """``code_flat`` of arguments that have been checked."""
+
+
+class LmEngine(Engine):
+    """Base of the engines that ask a byte LM; they share frequencies and windows.
+
+    Args:
+        distribution: the byte LM.
+        settings: of the coder.
+    """
+
+    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
+        self.settings = settings
+        self._frequencies = FrequencySource(distribution, settings.window_bits)
+        self._window = window_of(settings)
 
 
 def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[bytes]:

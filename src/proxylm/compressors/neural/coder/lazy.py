@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.batched import ROWS_PER_CALL
 from proxylm.compressors.neural.coder.compiled import Int64, Record, Uint64, compiled, inlined
-from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, symbols_of_windows
-from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies, FrequencySource
+from proxylm.compressors.neural.coder.contract import CodedSegments, LmEngine, symbols_of_windows
+from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies
 from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
     MAX_WINDOW_BYTES,
     CoderSettings,
 )
-from proxylm.compressors.neural.coder.windows import SegmentWindow, window_of
+from proxylm.compressors.neural.coder.windows import SegmentWindow
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
 from proxylm.symbols import BYTE_COUNT
 
@@ -101,7 +101,7 @@ def _cumulative(rows: Frequencies) -> NDArray[np.uint16]:
     return (rows.cumsum(axis=1) - rows).astype(np.uint16)
 
 
-class LazyEngine(Engine):
+class LazyEngine(LmEngine):
     """Codes segments by a trie that remembers what was met, across calls.
 
     Args:
@@ -126,9 +126,7 @@ class LazyEngine(Engine):
         if capacity < SMALLEST_CAPACITY:
             smallest = SMALLEST_CAPACITY * NODE_BYTES
             raise ValueError(f"memory_limit_bytes {memory_limit_bytes} is below {smallest}")
-        self.settings = settings
-        self._window = window_of(settings)
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
+        super().__init__(distribution, settings)
         self._trie = Trie(self._frequencies.rows_after([b""])[0], capacity)
         self._lock = Lock()
 

@@ -5,23 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, segments_of
-from proxylm.compressors.neural.coder.frequencies import FrequencySource
+from proxylm.compressors.neural.coder.contract import CodedSegments, LmEngine, segments_of
 from proxylm.compressors.neural.coder.interval import Interval
-from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.coder.windows import window_of
 
 
-class NaiveEngine(Engine):
+class NaiveEngine(LmEngine):
     """Codes window after window, segment after segment."""
 
     name = "naive"
-
-    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
-        self.settings = settings
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
-        self._window = window_of(settings)
 
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
         return CodedSegments.of(map(self._code_segment, segments_of(raw, lengths)))

@@ -101,33 +101,38 @@ class PackedWindows:
 
     @classmethod
     def of(
-        cls, raw: NDArray[np.uint8], windows: ScoringWindows, chosen: NDArray[np.int64]
+        cls,
+        raw: NDArray[np.uint8],
+        windows: ScoringWindows,
+        chosen: NDArray[np.int64],
+        padded_to: int = 0,
     ) -> PackedWindows:
-        """Lay the chosen windows end to end."""
-        starts = windows.starts[chosen]
+        """Lay the chosen windows end to end.
+
+        Args:
+            raw: uint8 ``[n]``, the text.
+            windows: how it is read.
+            chosen: int64, numbers of windows.
+            padded_to: where they have fewer positions, one more window of the text that is
+                scored nowhere fills the row up to so many.
+        """
+        starts, first_scored = windows.starts[chosen], windows.first_scored[chosen]
         lengths = windows.ends[chosen] - starts
-        segment_ids = np.repeat(np.arange(len(chosen)), lengths)
+        if (missing := padded_to - int(lengths.sum())) > 0:
+            starts, lengths = np.append(starts, 0), np.append(lengths, missing)
+            first_scored = np.append(first_scored, max(missing, len(raw)))
+        segment_ids = np.repeat(np.arange(len(starts)), lengths)
         position_ids = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         predicted = starts[segment_ids] + position_ids
+        is_scored = predicted >= first_scored[segment_ids]
+        predicted = np.minimum(predicted, len(raw) - 1)
         before = raw[np.maximum(predicted - 1, 0)].astype(np.int64) + RAW_OFFSET
         return cls(
             ids=np.where(position_ids == 0, BOS, before),
             segment_ids=segment_ids,
             position_ids=position_ids,
             predicted=predicted,
-            is_scored=predicted >= windows.first_scored[chosen][segment_ids],
-        )
-
-    def padded(self, length: int) -> PackedWindows:
-        """The same with positions of one more window up to ``length``, scored nowhere."""
-        missing = length - len(self.ids)
-        own = len(self.segment_ids) and self.segment_ids[-1] + 1
-        return PackedWindows(
-            ids=np.pad(self.ids, (0, missing), constant_values=BOS),
-            segment_ids=np.pad(self.segment_ids, (0, missing), constant_values=own),
-            position_ids=np.concatenate([self.position_ids, np.arange(missing)]),
-            predicted=np.pad(self.predicted, (0, missing)),
-            is_scored=np.pad(self.is_scored, (0, missing)),
+            is_scored=is_scored,
         )
 
 
@@ -157,11 +162,10 @@ class BoundaryPass:
         """Cross-entropy of every byte in bits: float32 ``[n]``."""
         scores = np.empty(len(documents.raw), np.float32)
         windows = self.windows(documents)
+        # On a GPU compiled kernels are made for one shape.
+        padded_to = self._positions if self.lm.device.type == "cuda" else 0
         for chosen in windows.batches(self._positions):
-            packed = PackedWindows.of(documents.raw, windows, chosen)
-            if self.lm.device.type == "cuda":
-                # Compiled kernels are made for one shape.
-                packed = packed.padded(self._positions)
+            packed = PackedWindows.of(documents.raw, windows, chosen, padded_to)
             bits = self._forward(packed, documents.raw)
             scores[packed.predicted[packed.is_scored]] = bits[packed.is_scored]
         return scores

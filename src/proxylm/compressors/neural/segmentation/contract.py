@@ -47,8 +47,9 @@ class Segmenter(ABC):
 class SegmentationRule(Config):
     """Base of the rules."""
 
+    @abstractmethod
     def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
-        """The rule with the thresholds of a sample; here: a rule without thresholds.
+        """The rule with the thresholds of a sample.
 
         Args:
             sample: training documents.
@@ -68,3 +69,15 @@ class SegmentationRule(Config):
         Raises:
             UsageError: its thresholds were never fitted, or it needs an automaton.
         """
+
+
+class SimpleRule(SegmentationRule, Segmenter):
+    """Base of the rules that need nothing but the documents: they cut as they are."""
+
+    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
+        """See the base class."""
+        return self
+
+    def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:
+        """See the base class."""
+        return self

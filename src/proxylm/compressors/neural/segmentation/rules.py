@@ -8,8 +8,7 @@ from pydantic import Field
 
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
-from proxylm.compressors.neural.segmentation.fixed import FixedSegmentation
-from proxylm.compressors.neural.segmentation.lines import LineSegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 
 Segmentation = Annotated[
     EntropySegmentation | FixedSegmentation | LineSegmentation | AutomatonSegmentation,
