@@ -118,14 +118,13 @@ def train_neural_compressor(
 
     The same call goes on after an interruption, from the work folder beside ``out``.
 
-    Example, on a corpus of your own::
-
-        corpus = open_corpus(CorpusConfig(path="my-texts"))
-        rule = AutomatonSegmentation(percentile=98)
-        training = NeuralTraining(
-            lm=new_lm("tiny", "short", symbols=500_000), settings=NeuralSettings(segmentation=rule)
-        )
-        compressor = train_neural_compressor(corpus, "compressors/mine", training=training)
+    >>> training = NeuralTraining(lm=new_lm("tiny", "short", symbols=500_000))
+    >>> training.settings.segmentation.kind, training.settings.coder.window_bits
+    ('entropy', 16)
+    >>> corpus = open_corpus(CorpusConfig(path="my-texts"))  # doctest: +SKIP
+    >>> compressor = train_neural_compressor(
+    ...     corpus, "compressors/mine", training=training
+    ... )  # doctest: +SKIP
 
     Args:
         documents: the text; a share of it (``training.held_out_fraction``) is not looked at.
