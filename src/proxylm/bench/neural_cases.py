@@ -30,8 +30,6 @@ OTHER_FORMS = ("naive", "batched", "lazy")
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
-COPY = "copy of the same bytes in memory, one core"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeuralBench:
@@ -89,19 +87,26 @@ def engine_rows(
 
 
 def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
-    copied = np.empty_like(segments.raw)
-    ours, yardstick = alternate(
-        lambda: bench.automaton.code_flat(segments.raw, segments.lengths),
-        lambda: np.copyto(copied, segments.raw),
-        repeats=3 * bench.repeats,
-        clock=time.process_time,
+    def ours() -> object:
+        return bench.automaton.code_flat(segments.raw, segments.lengths)
+
+    return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+
+
+def _beside_a_copy(
+    case: str, ours: Callable[[], object], raw: NDArray[np.uint8], repeats: int
+) -> BenchmarkRow:
+    """Bytes a second of one core, beside a copy of the bytes."""
+    copied = np.empty_like(raw)
+    seconds, yardstick = alternate(
+        ours, lambda: np.copyto(copied, raw), repeats=3 * repeats, clock=time.process_time
     )
     return BenchmarkRow(
-        case="neural/automaton",
-        value=len(segments.raw) / ours,
+        case=case,
+        value=len(raw) / seconds,
         unit="bytes/s",
-        yardstick=len(segments.raw) / yardstick,
-        yardstick_is=COPY,
+        yardstick=len(raw) / yardstick,
+        yardstick_is="copy of the same bytes in memory, one core",
     )
 
 
@@ -195,19 +200,8 @@ def entropy_row(bench: NeuralBench, documents: Sequence[bytes], tried_bytes: int
 def rule_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
     """Documents in, views out, with the automaton's own rule."""
     raw = FlatDocuments.of(documents).raw
-    copied = np.empty_like(raw)
-    ours, yardstick = alternate(
-        lambda: bench.rule.encode(documents),
-        lambda: np.copyto(copied, raw),
-        repeats=3 * bench.repeats,
-        clock=time.process_time,
-    )
-    return BenchmarkRow(
-        case="neural/automaton-rule",
-        value=len(raw) / ours,
-        unit="bytes/s",
-        yardstick=len(raw) / yardstick,
-        yardstick_is=COPY,
+    return _beside_a_copy(
+        "neural/automaton-rule", lambda: bench.rule.encode(documents), raw, bench.repeats
     )
 
 

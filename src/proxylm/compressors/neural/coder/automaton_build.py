@@ -37,7 +37,7 @@ NODE_DTYPE = np.dtype(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
+class _NodeBatch:
     """Nodes that went through the LM together.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Block:
     row_frequencies: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, nodes: NDArray[np.void], frequencies: Frequencies) -> _Block:
+    def of(cls, nodes: NDArray[np.void], frequencies: Frequencies) -> _NodeBatch:
         rows, row_bytes = np.nonzero(frequencies > 1)
         return cls(
             nodes=nodes,
@@ -88,9 +88,9 @@ def build_automaton(
             f"(window_bits is {settings.window_bits}); the lazy engine codes without one"
         )
     window = settings.window_bits, settings.termination.shortest
-    blocks = list(_blocks(distribution, window, max_nodes, told))
-    nodes = np.concatenate([block.nodes for block in blocks])
-    entry_counts = np.concatenate([block.entry_counts for block in blocks])
+    batches = list(_batches(distribution, window, max_nodes, told))
+    nodes = np.concatenate([batch.nodes for batch in batches])
+    entry_counts = np.concatenate([batch.entry_counts for batch in batches])
     row_starts = _starts(entry_counts)
 
     # Numbered from the widest interval down; equals stay in order.
@@ -106,8 +106,8 @@ def build_automaton(
         labels=nodes["label"][order],
         codes=codes_of(nodes[order], *window),
         row_starts=_starts(counts).astype(np.uint32),
-        row_bytes=np.concatenate([block.row_bytes for block in blocks])[entries],
-        row_frequencies=np.concatenate([block.row_frequencies for block in blocks])[entries],
+        row_bytes=np.concatenate([batch.row_bytes for batch in batches])[entries],
+        row_frequencies=np.concatenate([batch.row_frequencies for batch in batches])[entries],
     )
 
 
@@ -116,9 +116,9 @@ def enumerates(settings: CoderSettings) -> bool:
     return settings.window_bits is not None and settings.window_bits <= MAX_CODE_BITS
 
 
-def _blocks(
+def _batches(
     distribution: ByteDistribution, window: tuple[int, bool], max_nodes: int, told: NodeCounts
-) -> Iterator[_Block]:
+) -> Iterator[_NodeBatch]:
     """Nodes by length of their strings: what fits of each level's continuations is the next."""
     source = FrequencySource(distribution, window[0])
     level = np.zeros(1, NODE_DTYPE)
@@ -136,7 +136,7 @@ def _blocks(
             num_known += len(children[-1])
             _check_limit(num_known, max_nodes, len(strings[0]) + 1, window[0])
             told(num_done, num_known)
-            yield _Block.of(nodes, frequencies)
+            yield _NodeBatch.of(nodes, frequencies)
         level = np.concatenate(children)
         parents, labels = (level["parent"] - first_of_level).tolist(), level["label"].tolist()
         edges = zip(parents, labels, strict=True)

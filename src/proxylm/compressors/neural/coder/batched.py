@@ -13,8 +13,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.coder.contract import CodedSegments, LmEngine, segments_of
+from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.coder.frequencies import Frequencies
+from proxylm.compressors.neural.coder.lm_engine import LmEngine, segments_of
 
 SIDE_BY_SIDE = 512
 """Segments in one round: enough to fill the LM's batches."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import UInt, UInt8, UInt32
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
-from proxylm.compressors.neural.coder.windows import window_of
-
-Word = TypeVar("Word", np.uint32, np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +23,8 @@ class CodedSegments:
         symbols_per_segment: uint32 ``[s]``, of sum ``m``; 0 for an empty segment alone.
     """
 
-    symbols: NDArray[np.uint32]
-    symbols_per_segment: NDArray[np.uint32]
+    symbols: UInt32[np.ndarray, " symbol"]
+    symbols_per_segment: UInt32[np.ndarray, " segment"]
 
     @classmethod
     def of(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
@@ -64,7 +60,7 @@ class Engine(ABC):
         return self.code_flat(raw, np.array([len(one) for one in segments], np.uint32)).split()
 
     def code_flat(
-        self, raw: NDArray[np.uint8], segment_lengths: NDArray[np.uint32]
+        self, raw: UInt8[np.ndarray, " byte"], segment_lengths: UInt32[np.ndarray, " segment"]
     ) -> CodedSegments:
         """Symbols of the segments that follow each other in ``raw``.
 
@@ -86,29 +82,10 @@ class Engine(ABC):
         """``code_flat`` of arguments that have been checked."""
 
 
-class LmEngine(Engine):
-    """Base of the engines that ask a byte LM; they share frequencies and windows.
-
-    Args:
-        distribution: the byte LM.
-        settings: of the coder.
-    """
-
-    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
-        self.settings = settings
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
-        self._window = window_of(settings)
-
-
-def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[bytes]:
-    """The segments as byte strings."""
-    whole = raw.tobytes()
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    return [whole[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
-
-
 def symbols_of_windows(
-    settings: CoderSettings, windows: NDArray[Word], windows_per_segment: NDArray[np.uint32]
+    settings: CoderSettings,
+    windows: UInt[np.ndarray, " window"],
+    windows_per_segment: UInt32[np.ndarray, " segment"],
 ) -> CodedSegments:
     """Codes of windows cut into symbols, the most significant first.
 

@@ -6,8 +6,9 @@ from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.batched import BatchedEngine
-from proxylm.compressors.neural.coder.contract import Engine, LmEngine
+from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.lazy import LazyEngine
+from proxylm.compressors.neural.coder.lm_engine import LmEngine
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.errors import UsageError

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.coder.contract import CodedSegments, LmEngine, segments_of
+from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.coder.interval import Interval
+from proxylm.compressors.neural.coder.lm_engine import LmEngine, segments_of
 
 
 class NaiveEngine(LmEngine):
