@@ -17,8 +17,8 @@ from proxylm.bench.multi_byte import (
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
+from proxylm.generation.drafts import Chain, Tree
 from proxylm.generation.options import GenerationOptions
-from proxylm.generation.proposals import Chain, Tree
 from trained_models import source_text, trained_model
 
 
@@ -80,12 +80,12 @@ def test_passes_and_accepted_bytes_add_up() -> None:
         assert tallies[kind].passes < tallies["one-byte"].passes
 
 
-@pytest.mark.parametrize("proposals", [Chain(), Tree()])
+@pytest.mark.parametrize("drafter", [Chain(), Tree()])
 def test_acceptance_on_a_models_own_text_is_that_of_writing_it(
-    proposals: Chain | Tree, monkeypatch: pytest.MonkeyPatch
+    drafter: Chain | Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multi_byte, "PROMPT_BYTES", 20)
-    monkeypatch.setattr(multi_byte, "KINDS", {"ours": proposals})
+    monkeypatch.setattr(multi_byte, "DRAFTERS", {"ours": drafter})
     model = trained_model("eva", "raw")
     prompt = source_text()[:20]
     tallies = continue_in_turn(
@@ -93,5 +93,5 @@ def test_acceptance_on_a_models_own_text_is_that_of_writing_it(
     )
     tally = tallies["ours"]
     assert len(tally.outputs[0]) == 60
-    accepted = accepted_on_texts(model, [prompt + tally.outputs[0]], proposals)
+    accepted = accepted_on_texts(model, [prompt + tally.outputs[0]], drafter)
     assert accepted == pytest.approx(tally.accepted / tally.passes, abs=0.15)
