@@ -20,9 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook(
     [
         "proxylm.data.batch",
-        "proxylm.generation.draft_heads",
         "proxylm.generation.logprobs",
-        "proxylm.generation.output_format",
         "proxylm.generation.request",
         "proxylm.generation.sampling",
     ],

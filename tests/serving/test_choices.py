@@ -39,7 +39,7 @@ class AllAtOnce:
 
 def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
     turns, gained = asyncio.run(generate())
-    own = [one for deltas in gained for one in deltas if one.index == 1]
+    own = [one for one in gained if one.index == 1]
     assert own[-1].finish_reason == "length"
     whole = TextDelta.joined([one.delta for one in own])
     assert whole.text == PROMPT + "!"
@@ -53,7 +53,7 @@ def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
     assert turns >= len(gained) - 1 > 8
 
 
-async def generate() -> tuple[int, list[list[ChoiceDelta]]]:
+async def generate() -> tuple[int, list[ChoiceDelta]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
     service = SimpleNamespace(scheduler=AllAtOnce(), drafter=None)
@@ -69,6 +69,6 @@ async def generate() -> tuple[int, list[list[ChoiceDelta]]]:
     beside = asyncio.ensure_future(other())
     await asyncio.sleep(0)
     before = turns
-    gained = [deltas async for deltas in choices.deltas()]
+    gained = [one async for one in choices.deltas()]
     beside.cancel()
     return turns - before, gained

@@ -7,7 +7,7 @@ are the library's, called with the model in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Unpack
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,7 @@ from torch import Tensor
 from proxylm.errors import UsageError
 from proxylm.generation.decoding import Completion, complete, decode
 from proxylm.generation.decoding_row import ByteDelta
-from proxylm.generation.options import (
-    GenerationKeywords,
-    GenerationOptions,
-    generation_options,
-)
+from proxylm.generation.options import GenerationOptions, generation_options
 from proxylm.generation.request import ByteRequest
 from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
@@ -98,12 +94,15 @@ class ByteModel:
                 f"{fingerprint}; use the one it was trained with"
             )
 
-    def generate(self, prompt: bytes, **options: Unpack[GenerationKeywords]) -> bytes:
+    def generate(self, prompt: bytes, **options: Any) -> bytes:
         """The bytes that the model continues ``prompt`` with.
 
         The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
         bytes until it closes the text, a stop string is complete, or the limit is reached.
-        ``GenerationOptions`` says what each option means.
+
+        Args:
+            prompt: raw bytes.
+            options: fields of ``GenerationOptions``, which says what each one means.
 
         Returns:
             The new bytes alone, without the prompt and without the stop string.
@@ -115,7 +114,7 @@ class ByteModel:
         """
         return b"".join(self.stream(prompt, **options))
 
-    def stream(self, prompt: bytes, **options: Unpack[GenerationKeywords]) -> Iterator[bytes]:
+    def stream(self, prompt: bytes, **options: Any) -> Iterator[bytes]:
         """As ``generate``, in non-empty pieces as soon as they are certain.
 
         A piece never holds part of a stop string that is later cut; it may end inside a UTF-8
@@ -128,9 +127,7 @@ class ByteModel:
         """As ``stream``, with the reason of the end on the last delta (which may be empty)."""
         return decode(self.module, _requests(as_documents([prompt], kind="prompt"), options, [0]))
 
-    def generate_batch(
-        self, prompts: Sequence[bytes], **options: Unpack[GenerationKeywords]
-    ) -> list[bytes]:
+    def generate_batch(self, prompts: Sequence[bytes], **options: Any) -> list[bytes]:
         """Continue many prompts together; lengths may differ.
 
         Row ``i`` draws with the sample number ``i`` (row 0 draws what ``generate`` draws), so

@@ -25,7 +25,7 @@ class Finish(StrEnum):
     LIMIT = "limit"  # so many symbols were generated, or no byte that is allowed fits before that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ByteDelta:
     """Bytes of one sequence that have become certain; its last delta has ``finish``.
 
@@ -151,18 +151,12 @@ class DecodingRow:
         if self._scored:
             logprobs, self._scored = tuple(self._scored), []
             data = bytes(entry.symbol - RAW_OFFSET for entry in logprobs)
-            deltas.append(
-                ByteDelta(
-                    handle=self.handle, data=data, finish=None, logprobs=logprobs, of_prompt=True
-                )
-            )
+            deltas.append(ByteDelta(self.handle, data, None, logprobs, of_prompt=True))
         if self._data or self.finish is not None:
             data, self._data = bytes(self._data), bytearray()
             logprobs = tuple(self._logprobs[: len(data)])
             self._logprobs = self._logprobs[len(data) :]
-            deltas.append(
-                ByteDelta(handle=self.handle, data=data, finish=self.finish, logprobs=logprobs)
-            )
+            deltas.append(ByteDelta(self.handle, data, self.finish, logprobs))
         return deltas
 
     def _logprobs_of(self, symbol: int, logits: Logits) -> ByteLogprobs:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict, Unpack
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -105,25 +104,11 @@ class SymbolOptions(DrawingOptions):
         return self.max_new_symbols
 
 
-class GenerationKeywords(TypedDict, total=False):
-    """The fields of ``GenerationOptions`` as keyword arguments; what is left out is its default."""
-
-    max_new_bytes: int
-    temperature: float
-    top_p: float
-    seed: int
-    stop: Sequence[bytes] | None
-    drafter: Drafter | None
-    utf8: Literal["any", "strict"]
-    structured_output: StructuredOutput | None
-
-
-def generation_options(**keywords: Unpack[GenerationKeywords]) -> GenerationOptions:
+def generation_options(**options: Any) -> GenerationOptions:
     """The options as a validated value; ``GenerationOptions`` says what each one means.
 
     Raises:
-        UsageError: a value is out of its range or not a number; the message names the option.
+        UsageError: there is no such option, or its value is of a wrong type or out of its range;
+            the message names it.
     """
-    stop = keywords.get("stop")
-    values = keywords | {"stop": () if stop is None else stop}
-    return validate_config(GenerationOptions, values, origin="generation")
+    return validate_config(GenerationOptions, options, origin="generation")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from proxylm.generation.decoding_row import Finish
+from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import GenerationOptions
 from proxylm.generation.request import ByteRequest
@@ -18,7 +18,7 @@ from proxylm.serving.completion_request import CompletionRequest
 from proxylm.serving.scheduler import Event, ScheduledSequence
 from proxylm.serving.service import Service
 
-_FINISH_REASONS = {Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
+_FINISH_REASONS = {None: None, Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
 _BYTES_TOGETHER = 1024
 """Of a request, made ready before others have their turn: the event loop is everybody's."""
 
@@ -30,6 +30,12 @@ class ChoiceDelta:
     index: int
     delta: TextDelta
     finish_reason: str | None
+
+    @classmethod
+    def joined(cls, deltas: Sequence[ChoiceDelta]) -> ChoiceDelta:
+        """All of one choice's, one after the other; there is at least one."""
+        delta, last = TextDelta.joined([one.delta for one in deltas]), deltas[-1]
+        return cls(index=last.index, delta=delta, finish_reason=last.finish_reason)
 
 
 class Choices:
@@ -56,16 +62,19 @@ class Choices:
         ]
         self._scheduler.submit(self._sequences)
 
-    async def deltas(self) -> AsyncIterator[list[ChoiceDelta]]:
-        """What has become certain since the last time, at most one value per choice, until the end.
+    async def deltas(self) -> AsyncIterator[ChoiceDelta]:
+        """What becomes certain, until the end of every choice.
 
         Raises:
             ApiError: the server failed or stopped.
         """
-        for index, delta in self._echoed():
-            yield [ChoiceDelta(index=index, delta=delta, finish_reason=None)]
+        if self._request.echo and not self._request.scores_prompts:  # nothing to wait for
+            for index, sequence in enumerate(self._sequences):
+                delta = self._texts[index].feed(sequence.request.prompt)
+                yield ChoiceDelta(index=index, delta=delta, finish_reason=None)
         while self._unfinished:
-            yield self._merge(await self._next_events())
+            for delta in self._merge(await self._next_events()):
+                yield delta
             await asyncio.sleep(0)  # other requests have their turn
 
     def close(self) -> None:
@@ -80,13 +89,6 @@ class Choices:
 
         return ScheduledSequence(request=decoding, on_event=hand_over)
 
-    def _echoed(self) -> list[tuple[int, TextDelta]]:
-        """Prompts to be shown without log-probabilities: nothing to wait for."""
-        if not self._request.echo or self._request.logprobs is not None:
-            return []
-        prompts = [prompt for prompt in self._request.prompt for _ in range(self._request.n)]
-        return [(i, self._texts[i].feed(prompt)) for i, prompt in enumerate(prompts)]
-
     async def _next_events(self) -> list[tuple[int, Event]]:
         """Those that are there, but not many more bytes than are made ready at once."""
         events: list[tuple[int, Event]] = []
@@ -98,25 +100,24 @@ class Choices:
         return events
 
     def _merge(self, events: list[tuple[int, Event]]) -> list[ChoiceDelta]:
-        gained: dict[int, list[TextDelta]] = {}
-        reasons: dict[int, str] = {}
+        """What the events add, one value per choice."""
+        gained: dict[int, list[ChoiceDelta]] = {}
         for index, event in events:
             if isinstance(event, ApiError):
                 raise event
-            text, deltas = self._texts[index], gained.setdefault(index, [])
-            deltas.append(text.feed(event.data, event.logprobs))
-            if not event.of_prompt:
-                self.new_bytes += len(event.data)
-            if event.finish is not None:
-                deltas.append(text.finish())
-                reasons[index] = _FINISH_REASONS[event.finish]
-                self._unfinished -= 1
-        return [
-            ChoiceDelta(
-                index=index, delta=TextDelta.joined(deltas), finish_reason=reasons.get(index)
-            )
-            for index, deltas in gained.items()
-        ]
+            gained.setdefault(index, []).append(self._choice_delta(index, event))
+        return [ChoiceDelta.joined(deltas) for deltas in gained.values()]
+
+    def _choice_delta(self, index: int, event: ByteDelta) -> ChoiceDelta:
+        text = self._texts[index]
+        delta = text.feed(event.data, event.logprobs)
+        if not event.of_prompt:
+            self.new_bytes += len(event.data)
+        if event.finish is not None:
+            delta = TextDelta.joined([delta, text.finish()])
+            self._unfinished -= 1
+        reason = _FINISH_REASONS[event.finish]
+        return ChoiceDelta(index=index, delta=delta, finish_reason=reason)
 
 
 def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> list[ByteRequest]:

@@ -37,30 +37,22 @@ class Answer:
 
     async def whole(self) -> bytes:
         """The one object of an answer that is not streamed, as JSON."""
-        gained: list[list[TextDelta]] = [[] for _ in range(self._request.sequence_count)]
-        reasons: list[str | None] = [None] * len(gained)
-        async for deltas in self._choices.deltas():
-            for one in deltas:
-                gained[one.index].append(one.delta)
-                reasons[one.index] = one.finish_reason
+        gained: list[list[ChoiceDelta]] = [[] for _ in range(self._request.sequence_count)]
+        async for one in self._choices.deltas():
+            gained[one.index].append(one)
         # In a thread: with many log-probabilities this takes long, and the event loop is needed.
-        return await asyncio.to_thread(self._whole_json, gained, reasons)
+        return await asyncio.to_thread(self._whole_json, gained)
 
-    def _whole_json(self, gained: list[list[TextDelta]], reasons: list[str | None]) -> bytes:
-        totals = [
-            ChoiceDelta(index=index, delta=TextDelta.joined(deltas), finish_reason=reason)
-            for index, (deltas, reason) in enumerate(zip(gained, reasons, strict=True))
-        ]
-        choices = [self._choice(total) for total in totals]
+    def _whole_json(self, gained: list[list[ChoiceDelta]]) -> bytes:
+        choices = [self._choice(ChoiceDelta.joined(deltas)) for deltas in gained]
         return to_json({**self._frame, "choices": choices, "usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
         """The server-sent events of a streamed answer; an error becomes the last event."""
         try:
-            async for deltas in self._choices.deltas():
-                for gained in deltas:
-                    if gained.delta.text or gained.finish_reason:
-                        yield _event({**self._frame, "choices": [self._choice(gained)]})
+            async for gained in self._choices.deltas():
+                if gained.delta.text or gained.finish_reason:
+                    yield _event({**self._frame, "choices": [self._choice(gained)]})
         except ApiError as error:
             yield _event(error.body())
             return
