@@ -44,8 +44,6 @@ def test_rows_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             per_pass = rows[f"{case}/bytes-per-pass"]
             assert 1 <= per_pass.value <= 8
             assert per_pass.yardstick <= 1
-            assert 0 <= rows[f"{case}/accepted"].value < per_pass.value
-            assert rows[f"{case}/same-output"].value == 3
         assert rows[f"generate/{kind}/accepted-on-text"].value >= 0
     assert 0 < rows["generate/distinct-8-grams"].value <= 1
     assert rows["generate/one-byte"].value > 0
@@ -69,14 +67,13 @@ def test_distinct_grams_count_repetition() -> None:
     assert distinct_grams([b"short", b""]) == 0
 
 
-def test_passes_and_accepted_bytes_add_up() -> None:
+def test_drafts_save_passes_and_change_no_output() -> None:
     model = trained_model("eva", "raw")
     prompts = [source_text()[start : start + 20] for start in (0, 100, 333)]
     tallies = continue_in_turn(model, prompts, GenerationOptions(max_new_bytes=30))
-    assert tallies["one-byte"].accepted == 0
+    assert tallies["one-byte"].bytes_per_pass <= 1
     for kind in ("chain", "tree"):
         assert tallies[kind].outputs == tallies["one-byte"].outputs
-        assert tallies[kind].accepted > 0
         assert tallies[kind].passes < tallies["one-byte"].passes
 
 
@@ -94,4 +91,4 @@ def test_acceptance_on_a_models_own_text_is_that_of_writing_it(
     tally = tallies["ours"]
     assert len(tally.outputs[0]) == 60
     accepted = accepted_on_texts(model, [prompt + tally.outputs[0]], drafter)
-    assert accepted == pytest.approx(tally.accepted / tally.passes, abs=0.15)
+    assert accepted == pytest.approx(tally.bytes_per_pass - 1, abs=0.15)

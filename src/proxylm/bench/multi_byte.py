@@ -28,7 +28,6 @@ from proxylm.data.mixture import MixingConfig, SourceConfig
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.batch_decoder import BatchDecoder
-from proxylm.generation.decoding_row import Finish
 from proxylm.generation.draft_heads import DraftHeads
 from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.loading import load
@@ -62,18 +61,12 @@ class Tally:
 
     seconds: float = 0.0
     passes: int = 0
-    ends: int = 0  # passes whose last choice ended the text and gave no byte
     outputs: list[bytes] = field(default_factory=list)
 
     @property
     def new_bytes(self) -> int:
         """Bytes of all continuations."""
         return sum(map(len, self.outputs))
-
-    @property
-    def accepted(self) -> int:
-        """Bytes that cost no pass of their own: every pass yields one and what it accepted."""
-        return self.new_bytes + self.ends - self.passes
 
     @property
     def bytes_per_second(self) -> float:
@@ -169,7 +162,6 @@ def _continue(
         tally.passes += 1
         for delta in decoder.step():
             new += delta.data
-            tally.ends += delta.finish is Finish.END
     tally.seconds += time.perf_counter() - start
     tally.outputs.append(bytes(new))
 
@@ -227,30 +219,18 @@ def _one_byte_row(model: LanguageModel, tally: Tally, suffix: str) -> BenchmarkR
 
 
 def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
-    same = sum(ours == theirs for ours, theirs in zip(tally.outputs, one.outputs, strict=True))
     return [
         BenchmarkRow(
-            case=case,
-            value=tally.bytes_per_second,
-            unit="bytes/s",
-            yardstick=one.bytes_per_second,
+            case=f"{case}{suffix}",
+            value=value,
+            unit=unit,
+            yardstick=yardstick,
             yardstick_is="one byte per pass, same model and prompts",
-        ),
-        BenchmarkRow(
-            case=f"{case}/bytes-per-pass",
-            value=tally.bytes_per_pass,
-            unit="bytes/pass",
-            yardstick=one.bytes_per_pass,
-            yardstick_is="one byte per pass, same model and prompts",
-        ),
-        _accepted_row(f"{case}/accepted", tally.accepted / tally.passes),
-        BenchmarkRow(
-            case=f"{case}/same-output",
-            value=same,
-            unit="prompts",
-            yardstick=len(one.outputs),
-            yardstick_is="all prompts",
-        ),
+        )
+        for suffix, unit, value, yardstick in (
+            ("", "bytes/s", tally.bytes_per_second, one.bytes_per_second),
+            ("/bytes-per-pass", "bytes/pass", tally.bytes_per_pass, one.bytes_per_pass),
+        )
     ]
 
 

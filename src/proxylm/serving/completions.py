@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from proxylm.json_lines import json_line
-from proxylm.serving.api_errors import CLIENT_LEFT, ApiError
+from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import TextDelta, logprobs_object
 from proxylm.serving.choices import ChoiceDelta, Choices
 from proxylm.serving.completion_request import CompletionRequest
@@ -81,15 +82,18 @@ class Answer:
 
 
 async def answer(request: CompletionRequest, choices: Choices, receive: Receive) -> Response:
-    """The response; the choices are closed when it is over, however it ends."""
+    """The response; the choices are closed when it is over, however it ends.
+
+    Raises:
+        ApiError: (of a whole answer) the server failed or stopped.
+        ClientDisconnect: (of a whole answer) the client left before it was done.
+    """
     answering = Answer(request, choices)
     if request.stream:
         return _EventStream(answering.events(), on_end=choices.close)
     try:
         content = await _unless_client_leaves(answering.whole(), receive)
         return Response(content, media_type="application/json")
-    except _ClientLeftError:
-        return Response(status_code=CLIENT_LEFT)
     finally:
         choices.close()
 
@@ -109,10 +113,6 @@ class _EventStream(StreamingResponse):
             self._on_end()
 
 
-class _ClientLeftError(Exception):
-    pass
-
-
 async def _unless_client_leaves(work: Coroutine[Any, Any, _Result], receive: Receive) -> _Result:
     """The work's result; when the client leaves first, the work is cancelled."""
     working = asyncio.ensure_future(work)
@@ -120,7 +120,7 @@ async def _unless_client_leaves(work: Coroutine[Any, Any, _Result], receive: Rec
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise _ClientLeftError
+            raise ClientDisconnect
         return working.result()
     finally:
         for task in (working, leaving):
