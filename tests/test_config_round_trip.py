@@ -20,7 +20,7 @@ import proxylm
 from proxylm.config import Config, dump_config, load_config, validate_config
 from proxylm.data.mixture import SourceConfig
 from proxylm.errors import UsageError
-from proxylm.generation.structured_output.guided import Grammar
+from proxylm.generation.structured_output.guidance import Grammar
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import PRESETS
 from proxylm.training.config import TrainingConfig

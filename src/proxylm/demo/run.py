@@ -6,6 +6,7 @@ on where it was stopped.
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -27,7 +28,6 @@ from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
 from proxylm.generation.loading import load
-from proxylm.generation.text_stream import TextStream
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
@@ -159,11 +159,11 @@ def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
     pieces = load(out / PAPER_PROXY).stream(
         prompt, max_new_bytes=COMPLETION_BYTES, temperature=0.7, top_p=0.95
     )
-    text = TextStream()
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
     completion = []
     for piece in pieces:
-        completion.append(text.feed(piece))
+        completion.append(text.decode(piece))
         narrator.write(completion[-1])
-    completion.append(text.finish())
+    completion.append(text.decode(b"", final=True))
     narrator.write(completion[-1] + "\n")
     return shown, "".join(completion)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from proxylm.compressors.contract import Compressor
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete, decode
-from proxylm.generation.decoding_row import Piece
+from proxylm.generation.decoding_row import ByteDelta
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.request import SymbolRequest
 from proxylm.scoring.readings import CompressedReading
@@ -48,8 +48,8 @@ class TokenReading:
         """
         return complete(self.model.module, self._requests(prompts, options, samples))
 
-    def pieces(self, prompt: bytes, options: SymbolOptions) -> Iterator[Piece]:
-        """As ``complete`` for one prompt, in pieces as soon as their bytes are certain."""
+    def deltas(self, prompt: bytes, options: SymbolOptions) -> Iterator[ByteDelta]:
+        """As ``complete`` for one prompt, bytes as soon as they are certain."""
         return decode(self.model.module, self._requests([prompt], options, samples=[0]))
 
     def _requests(

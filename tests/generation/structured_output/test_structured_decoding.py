@@ -1,4 +1,4 @@
-"""Constraints on real decoding: every output holds them, and proposals change nothing."""
+"""Structured output of real decoding: every output is, and drafts change nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import Finish
+from proxylm.generation.drafts import Chain, Tree
 from proxylm.generation.options import generation_options
-from proxylm.generation.proposals import Chain, OneByte, Tree
-from proxylm.generation.structured_output.guided import JsonSchema, Regex
+from proxylm.generation.structured_output.guidance import JsonSchema, Regex
 from small_models import small_model
 from trained_models import trained_model
 
@@ -36,7 +36,7 @@ def valid_prefix(data: bytes) -> bool:
     return True
 
 
-def test_without_the_constraint_the_output_is_not_text(model: ByteModel) -> None:
+def test_without_structure_the_output_is_not_text(model: ByteModel) -> None:
     outputs = model.generate_batch([b"area"] * 8, **WIDE_OPEN)
     assert not all(map(valid_prefix, outputs))
 
@@ -66,22 +66,24 @@ def test_a_prompts_open_character_that_cannot_be_finished_ends_the_row(model: By
     assert (completion.data, completion.finish) == (b"", Finish.LIMIT)
 
 
-@pytest.mark.parametrize("proposals", [Chain(least_probability=0), Tree(least_probability=0)])
+@pytest.mark.parametrize("drafter", [Chain(least_probability=0), Tree(least_probability=0)])
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
-def test_proposals_change_nothing_under_constraints(
-    model: ByteModel, proposals: Chain | Tree, temperature: float
+def test_drafts_change_nothing_in_structured_output(
+    model: ByteModel, drafter: Chain | Tree, temperature: float
 ) -> None:
     options: dict[str, Any] = {"temperature": temperature, "max_new_bytes": 40, "seed": 5}
-    options |= {"utf8": "strict", "guide": Regex(pattern="(area|of|é| |\\(x\\))+")}
-    one = model.generate_batch(PROMPTS, proposals=OneByte(), **options)
-    assert model.generate_batch(PROMPTS, proposals=proposals, **options) == one
+    options |= {"utf8": "strict", "structured_output": Regex(pattern="(area|of|é| |\\(x\\))+")}
+    one = model.generate_batch(PROMPTS, drafter=None, **options)
+    assert model.generate_batch(PROMPTS, drafter=drafter, **options) == one
     assert len({len(data) for data in one}) >= 1
     assert all(len(data) > 4 for data in one[1:3])
 
 
 def test_a_regex_that_must_end_ends_the_text(model: ByteModel) -> None:
     pattern = r"[0-9]{2}-(ab|é)"
-    options = generation_options(guide=Regex(pattern=pattern), temperature=1.0, max_new_bytes=50)
+    options = generation_options(
+        structured_output=Regex(pattern=pattern), temperature=1.0, max_new_bytes=50
+    )
     for completion in model.complete(PROMPTS, options):
         assert completion.finish == Finish.END
         assert re.fullmatch(pattern, completion.data.decode())
@@ -95,7 +97,7 @@ def test_json_by_a_schema_parses(model: ByteModel) -> None:
         "additionalProperties": False,
     }
     options = generation_options(
-        guide=JsonSchema(definition=schema), temperature=4.0, max_new_bytes=200
+        structured_output=JsonSchema(definition=schema), temperature=4.0, max_new_bytes=200
     )
     completions = model.complete([b"area"] * 6, options)
     ended = [completion for completion in completions if completion.finish == Finish.END]
@@ -112,12 +114,12 @@ def test_samples_follow_head_0_among_what_is_allowed() -> None:
     options: dict[str, Any] = {"temperature": 1.0, "max_new_bytes": 1}
     free = model.generate_batch([b"x"] * 4000, **options)
     kept = [data for data in free if data in (b"a", b"b")]
-    guided = model.generate_batch([b"x"] * 600, guide=Regex(pattern="a|b"), **options)
+    guided = model.generate_batch([b"x"] * 600, structured_output=Regex(pattern="a|b"), **options)
     assert set(guided) == {b"a", b"b"}
     share = np.mean([data == b"a" for data in guided])
     expected = expected_share(model)
     assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / len(guided))
-    assert len(kept) < len(free) / 4, "the constraint should matter here"
+    assert len(kept) < len(free) / 4, "the structure should matter here"
 
 
 def expected_share(model: ByteModel) -> float:
@@ -130,6 +132,6 @@ def expected_share(model: ByteModel) -> float:
     return float(1 / (1 + np.exp(b - a)))
 
 
-def test_options_refuse_what_is_no_constraint(model: ByteModel) -> None:
+def test_options_refuse_what_is_no_structure(model: ByteModel) -> None:
     with pytest.raises(UsageError, match="utf8"):
         model.generate(b"a", utf8="loose")  # type: ignore[typeddict-item]

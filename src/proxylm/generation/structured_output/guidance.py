@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from proxylm.config import Config
 from proxylm.errors import UsageError, one_line
-from proxylm.generation.structured_output.contract import Choices, ConstraintState
+from proxylm.generation.structured_output.contract import AllowedBytes, StructuredOutputState
 from proxylm.symbols import BYTE_COUNT
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ bound, and a model that likes blanks writes them to the limit."""
 _ON_WHITE_SPACE = ("whitespace_pattern", "whitespace_flexible")
 
 
-class _Guide(Config):
+class _Grammar(Config):
     """Base of what the engine understands; checked where it is given."""
 
     @abstractmethod
@@ -39,25 +39,25 @@ class _Guide(Config):
         """The form that the engine compiles."""
 
     @model_validator(mode="after")
-    def _compiles(self) -> _Guide:
+    def _compiles(self) -> _Grammar:
         problem = _engine().LLMatcher.validate_grammar(self.engine_grammar(), _byte_vocabulary())
         if problem:
             raise ValueError(one_line(problem))
         try:
-            nothing = self.start().choices(bytes_left=1).none
+            nothing = self.start().allowed(bytes_left=1).none
         except UsageError as error:
             raise ValueError(str(error)) from None
         if nothing:
             raise ValueError("no text of bytes satisfies it")
         return self
 
-    def start(self) -> ConstraintState:
+    def start(self) -> StructuredOutputState:
         """The state before the first byte."""
         matcher = _engine().LLMatcher(_byte_vocabulary(), self.engine_grammar(), log_level=0)
-        return GuidedState(matcher)
+        return GuidanceState(matcher)
 
 
-class Regex(_Guide):
+class Regex(_Grammar):
     """The whole output matches a regular expression (Rust's syntax, without look-around)."""
 
     kind: Literal["regex"] = "regex"
@@ -68,7 +68,7 @@ class Regex(_Guide):
         return str(_engine().LLMatcher.grammar_from_regex(self.pattern))
 
 
-class JsonSchema(_Guide):
+class JsonSchema(_Grammar):
     """The output is JSON that the schema ``definition`` accepts; ``{}`` accepts any.
 
     White space between its symbols is one blank, or a line break and up to 16 blanks or tabs; the
@@ -90,7 +90,7 @@ class JsonSchema(_Guide):
         return str(_engine().LLMatcher.grammar_from_json_schema(text, defaults=spaced))
 
 
-class Grammar(_Guide):
+class Grammar(_Grammar):
     """The output is a sentence of a context-free grammar (llguidance's form of Lark's syntax)."""
 
     kind: Literal["grammar"] = "grammar"
@@ -101,32 +101,32 @@ class Grammar(_Guide):
         return str(_engine().LLMatcher.grammar_from_lark(self.text))
 
 
-Guide = Annotated[Regex | JsonSchema | Grammar, Field(discriminator="kind")]
+StructuredOutput = Annotated[Regex | JsonSchema | Grammar, Field(discriminator="kind")]
 
 
-class GuidedState(ConstraintState):
+class GuidanceState(StructuredOutputState):
     """One text on its way through a grammar."""
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
 
-    def choices(self, bytes_left: int) -> Choices:
+    def allowed(self, bytes_left: int) -> AllowedBytes:
         """See the base class; the engine does not know the limit and may be cut off by it."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._require_no_error()
-        allowed = np.unpackbits(packed, count=BYTE_COUNT, bitorder="little").astype(bool)
-        return Choices(allowed, may_end=self._matcher.is_accepting())
+        values = np.unpackbits(packed, count=BYTE_COUNT, bitorder="little").astype(bool)
+        return AllowedBytes(values, may_end=self._matcher.is_accepting())
 
     def advance(self, value: int) -> None:
         """See the base class."""
         taken = self._matcher.consume_token(value)
         self._require_no_error()
-        assert taken, "the byte was not among the choices"
+        assert taken, "the byte was not among those allowed"
 
     def _require_no_error(self) -> None:
         if self._matcher.is_error():
             reason = one_line(self._matcher.get_error())
-            raise UsageError(f"the constraint is beyond its engine, or accepts nothing ({reason})")
+            raise UsageError(f"structured output: beyond the engine, or accepts nothing ({reason})")
 
 
 def _engine() -> ModuleType:
@@ -134,8 +134,7 @@ def _engine() -> ModuleType:
         import llguidance
     except ImportError:
         raise UsageError(
-            "constraints on the output need the package llguidance: "
-            "pip install 'proxylm[constraints]'"
+            "structured output needs the package llguidance: pip install 'proxylm[structured]'"
         ) from None
     return llguidance
 

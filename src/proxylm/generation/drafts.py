@@ -1,11 +1,11 @@
-"""How many bytes a forward pass may yield: what the further heads propose, head 0 then verifies.
+"""Several bytes per forward pass: what the further heads draft, head 0 then verifies.
 
-Head ``k`` predicts the byte ``k`` further on from what head 0 predicts, so one state proposes
+Head ``k`` predicts the byte ``k`` further on from what head 0 predicts, so one state drafts
 several bytes. The next pass feeds them all, behind the byte that is already certain, and head 0
-says after each what comes next: where that is what was proposed, the byte cost no pass of its own.
-What is generated never depends on the proposals, only how many passes it takes.
+says after each what comes next: where that is what was drafted, the byte cost no pass of its own.
+What is generated never depends on the drafts, only how many passes it takes.
 
-A chain proposes one byte after another; a tree alternatives as well. Either stops where a byte
+A chain drafts one byte after another; a tree alternatives as well. Either stops where a byte
 would be reached with less than ``least_probability``, by the product of the heads' probabilities.
 """
 
@@ -17,58 +17,46 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int64
 from pydantic import Field, PositiveInt
 
 from proxylm.config import Config
 from proxylm.errors import UsageError
 from proxylm.symbols import RAW_OFFSET
 
-Integers = NDArray[np.int64]
-Probabilities = NDArray[np.float32]
-"""``[K, 256]``: of every byte by every head, nearest first."""
+Probabilities = Float[np.ndarray, "heads byte=256"]
+"""Of every byte by every head, nearest first."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Proposed symbols of one row, to be fed behind its newest one.
+    """Drafted symbols of one row, to be fed behind its newest one.
 
     Attributes:
-        symbols: int64 ``[m]`` ids.
-        parents: int64 ``[m]``; what each follows: 0 is the row's newest symbol, ``j + 1`` is
-            proposal ``j``.
+        symbols: ids.
+        parents: what each follows: 0 is the row's newest symbol, ``j + 1`` is drafted symbol ``j``.
     """
 
-    symbols: Integers
-    parents: Integers
+    symbols: Int64[np.ndarray, " drafted"]
+    parents: Int64[np.ndarray, " drafted"]
 
     @cached_property
     def children(self) -> dict[tuple[int, int], int]:
-        """Index (as in ``parents``) of the proposal that has this parent and this symbol."""
+        """Index (as in ``parents``) of the drafted symbol that has this parent and this id."""
         pairs = zip(self.parents.tolist(), self.symbols.tolist(), strict=True)
         return {pair: index for index, pair in enumerate(pairs, start=1)}
 
     @property
     def branches(self) -> bool:
-        """Whether there are alternatives; otherwise each proposal follows the one before."""
+        """Whether there are alternatives; otherwise each symbol follows the one before."""
         return bool((self.parents != np.arange(len(self.parents))).any())
 
 
-NOTHING = Draft(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-
-
-class OneByte(Config):
-    """Propose nothing: every pass yields one byte."""
-
-    kind: Literal["one"] = "one"
-
-    def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
-        """Nothing."""
-        return NOTHING
+NO_DRAFT = Draft(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
 class Chain(Config):
-    """Propose each head's most probable byte, one after the other.
+    """Draft each head's most probable byte, one after the other.
 
     Attributes:
         length: most bytes; further heads of the model are not asked.
@@ -92,7 +80,7 @@ class Chain(Config):
 
 
 class Tree(Config):
-    """Propose the bytes that are reached most probably, alternatives among them.
+    """Draft the bytes that are reached most probably, alternatives among them.
 
     Attributes:
         nodes: most bytes in all.
@@ -146,20 +134,18 @@ def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]
     return ranked
 
 
-Proposals = Annotated[OneByte | Chain | Tree, Field(discriminator="kind")]
+Drafter = Annotated[Chain | Tree, Field(discriminator="kind")]
 
-ONE_BYTE = OneByte()
-"""What is done where nothing else is asked for."""
-
-KINDS: dict[str, type[OneByte | Chain | Tree]] = {"one": OneByte, "chain": Chain, "tree": Tree}
+_DRAFTERS: dict[str, type[Chain | Tree] | None] = {"none": None, "chain": Chain, "tree": Tree}
 
 
-def proposals_named(kind: str) -> Proposals:
-    """The kind of proposals of that name, as it is by default.
+def drafter_named(kind: str) -> Drafter | None:
+    """The drafter of that name, as it is by default; ``none``: one byte per pass.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is no such drafter.
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown proposals '{kind}'; choose one of {', '.join(KINDS)}")
-    return KINDS[kind]()
+    if kind not in _DRAFTERS:
+        raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(_DRAFTERS)}")
+    drafter = _DRAFTERS[kind]
+    return drafter() if drafter else None

@@ -1,4 +1,4 @@
-"""The heads that propose: what the model expects further on than its next symbol."""
+"""The heads that draft: what the model expects further on than its next symbol."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET
 
@@ -18,15 +17,13 @@ GREEDY_TEMPERATURE = 0.5
 more often than a text would, and the heads are right about that more often than they say."""
 
 
-def proposal_head_count(config: ModelConfig) -> int:
-    """``K``: heads beside head 0, shared ones first, then raw ones (method, section 5)."""
-    return config.target_heads - 1
-
-
-class ProposalHeads:
+class DraftHeads:
     """Rows of the output layers that are about raw bytes, of every head but head 0.
 
-    The symbols that end a text are not proposed: nothing follows them.
+    The symbols that end a text are not drafted: nothing follows them.
+
+    Attributes:
+        count: heads beside head 0, shared ones first, then raw ones (method, section 5).
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -36,11 +33,13 @@ class ProposalHeads:
         if config.raw_prediction_heads:
             own = model.raw_multibyte_lm_head.weight.view(-1, COMPRESSED_OFFSET, config.width)
             weights.append(own[:, raw])
-        self.count = proposal_head_count(config)
-        self._weight = torch.cat(weights).detach().flatten(0, 1)  # [K * 256, width]
+        self.count = config.target_heads - 1
+        self._weight = torch.cat(weights).detach().flatten(0, 1)  # [heads * 256, width]
 
-    def probabilities(self, hidden: Tensor, temperatures: Sequence[float]) -> NDArray[np.float32]:
-        """Of every byte by every head, ``[r, K, 256]``, from final states ``[r, width]``.
+    def probabilities(
+        self, hidden: Float[Tensor, "row width"], temperatures: Sequence[float]
+    ) -> Float32[np.ndarray, "row heads byte=256"]:
+        """Of every byte by every head, from final states.
 
         Temperature 0 is taken as ``GREEDY_TEMPERATURE``: how sure the heads are says how far to go.
         """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from proxylm.config import validate_config
 from proxylm.errors import UsageError
-from proxylm.generation.proposals import Chain, Draft, OneByte, Tree, proposals_named
+from proxylm.generation.drafts import Chain, Draft, Tree, drafter_named
 from proxylm.symbols import RAW_OFFSET
 
 
@@ -21,7 +21,7 @@ def some_heads(count: int, *, seed: int = 0, sharpness: float = 3.0) -> NDArray[
 
 
 def paths(draft: Draft) -> list[tuple[int, ...]]:
-    """The bytes on the way to each proposal, it included."""
+    """The bytes on the way to each drafted one, it included."""
     found: list[tuple[int, ...]] = [()]
     for symbol, parent in zip(draft.symbols.tolist(), draft.parents.tolist(), strict=True):
         found.append((*found[parent], symbol - RAW_OFFSET))
@@ -30,10 +30,6 @@ def paths(draft: Draft) -> list[tuple[int, ...]]:
 
 def reached_with(heads: NDArray[np.float32], path: tuple[int, ...]) -> float:
     return float(np.prod([heads[level, value] for level, value in enumerate(path)]))
-
-
-def test_one_byte_proposes_nothing() -> None:
-    assert len(OneByte().draft(some_heads(3), depth=9, window_depth=9).symbols) == 0
 
 
 def test_a_chain_has_each_heads_best_byte() -> None:
@@ -52,7 +48,7 @@ def test_a_chain_is_never_too_long(depth: int, length: int, expected: int) -> No
     assert len(chain.draft(some_heads(5), depth=depth, window_depth=9).symbols) == expected
 
 
-def test_proposals_stop_where_they_are_hardly_reached() -> None:
+def test_drafts_stop_where_they_are_hardly_reached() -> None:
     heads = some_heads(6)
     products = np.cumprod(heads.max(axis=1))
     least = 0.999 * float(products[2])  # rounding
@@ -90,12 +86,10 @@ def test_a_tree_ends_with_the_window_and_a_chain_does_not() -> None:
     assert len(Chain(least_probability=0).draft(heads, depth=9, window_depth=2).symbols) == 5
 
 
-def test_proposals_by_name() -> None:
-    assert proposals_named("tree") == Tree()
-    assert proposals_named("one") == OneByte()
-    with pytest.raises(
-        UsageError, match="unknown proposals 'bush'; choose one of one, chain, tree"
-    ):
-        proposals_named("bush")
+def test_drafters_by_name() -> None:
+    assert drafter_named("tree") == Tree()
+    assert drafter_named("none") is None
+    with pytest.raises(UsageError, match="unknown drafter 'bush'; choose one of none, chain, tree"):
+        drafter_named("bush")
     with pytest.raises(UsageError, match="length"):
-        validate_config(Chain, {"length": 0}, origin="proposals")
+        validate_config(Chain, {"length": 0}, origin="drafter")

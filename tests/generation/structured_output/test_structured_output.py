@@ -1,4 +1,4 @@
-"""Constraints by themselves: UTF-8 against Python's decoder, guides against their own languages."""
+"""Structured output by itself: UTF-8 against Python's decoder, grammars against their languages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from proxylm.config import validate_config
 from proxylm.errors import UsageError
-from proxylm.generation.structured_output.contract import AllOf, ConstraintState
-from proxylm.generation.structured_output.guided import Grammar, JsonSchema, Regex
+from proxylm.generation.structured_output.contract import AllOf, StructuredOutputState
+from proxylm.generation.structured_output.guidance import Grammar, JsonSchema, Regex
 from proxylm.generation.structured_output.utf8 import Utf8State
 
 LONG = 1000
@@ -37,9 +37,9 @@ def begins_text(data: bytes) -> bool:
     return True
 
 
-def follow(state: ConstraintState, data: bytes) -> ConstraintState:
+def follow(state: StructuredOutputState, data: bytes) -> StructuredOutputState:
     for value in data:
-        assert state.choices(LONG).values[value]
+        assert state.allowed(LONG).values[value]
         state.advance(value)
     return state
 
@@ -59,10 +59,10 @@ def test_utf8_allows_what_python_decodes(depth: int) -> None:
         ]
     assert heads
     for head in heads:
-        choices = follow(Utf8State(), head).choices(LONG)
-        assert choices.may_end == is_text(head)
+        allowed = follow(Utf8State(), head).allowed(LONG)
+        assert allowed.may_end == is_text(head)
         expected = [begins_text(head + bytes([value])) for value in range(256)]
-        assert choices.values.tolist() == expected, head
+        assert allowed.values.tolist() == expected, head
 
 
 @given(st.integers(1, 12), st.integers(0, 2**32))
@@ -70,7 +70,7 @@ def test_utf8_that_reaches_the_limit_is_whole(limit: int, seed: int) -> None:
     numbers = np.random.default_rng(seed)
     state, data = Utf8State(), b""
     for left in range(limit, 0, -1):
-        allowed = np.flatnonzero(state.choices(left).values)
+        allowed = np.flatnonzero(state.allowed(left).values)
         # Long characters more often than chance would have them.
         value = int(numbers.choice(allowed[-60:]))
         state.advance(value)
@@ -84,20 +84,20 @@ def test_a_character_that_the_prompt_leaves_open_is_finished(text: str) -> None:
     data = text.encode()
     for cut in range(len(data) + 1):
         state = follow(Utf8State(before=b"\xff" + data[:cut]), data[cut:])
-        assert state.choices(LONG).may_end
+        assert state.allowed(LONG).may_end
 
 
 def test_a_prompt_that_is_no_text_binds_nothing() -> None:
     for before in (b"\x80\x80", b"\xff", b"\xe4\xff", b"\xf8\x80"):
-        assert Utf8State(before).choices(LONG).may_end
+        assert Utf8State(before).allowed(LONG).may_end
 
 
 def test_an_open_character_longer_than_the_limit_leaves_no_choice() -> None:
-    assert Utf8State(b"\xf0\x9f").choices(1).none
-    assert not Utf8State(b"\xf0\x9f").choices(2).none
+    assert Utf8State(b"\xf0\x9f").allowed(1).none
+    assert not Utf8State(b"\xf0\x9f").allowed(2).none
 
 
-GUIDES = [
+GRAMMARS = [
     (Regex(pattern="[a-c]+é?"), ["a", "abcé", "cc"], ["", "é", "d", "aé a"]),
     (
         JsonSchema(definition={"type": "array", "items": {"type": "integer"}}),
@@ -108,18 +108,18 @@ GUIDES = [
 ]
 
 
-def accepts(state: ConstraintState, data: bytes) -> bool:
+def accepts(state: StructuredOutputState, data: bytes) -> bool:
     for value in data:
-        if not state.choices(LONG).values[value]:
+        if not state.allowed(LONG).values[value]:
             return False
         state.advance(value)
-    return state.choices(LONG).may_end
+    return state.allowed(LONG).may_end
 
 
-@pytest.mark.parametrize(("guide", "inside", "outside"), GUIDES)
-def test_guides_accept_their_language(guide, inside: list[str], outside: list[str]) -> None:
-    assert [text for text in inside if not accepts(guide.start(), text.encode())] == []
-    assert [text for text in outside if accepts(guide.start(), text.encode())] == []
+@pytest.mark.parametrize(("grammar", "inside", "outside"), GRAMMARS)
+def test_grammars_accept_their_language(grammar, inside: list[str], outside: list[str]) -> None:
+    assert [text for text in inside if not accepts(grammar.start(), text.encode())] == []
+    assert [text for text in outside if accepts(grammar.start(), text.encode())] == []
 
 
 SCHEMAS: list[dict[str, Any]] = [
@@ -138,7 +138,7 @@ def test_json_by_a_schema_ends_however_much_a_model_likes_blanks(
 ) -> None:
     numbers, data = np.random.default_rng(seed), b""
     state = JsonSchema(definition=schema).start()
-    while (values := state.choices(LONG).values).any():
+    while (values := state.allowed(LONG).values).any():
         liked = [blank for blank in blanks if values[blank]]
         value = liked[0] if liked else int(numbers.choice(np.flatnonzero(values)))
         state.advance(value)
@@ -168,18 +168,18 @@ def test_random_walks_stay_in_the_language() -> None:
     pattern = "(ab|c[de]{1,3})(é|x)"
     for _ in range(50):
         state, data = Regex(pattern=pattern).start(), b""
-        while (values := state.choices(LONG).values).any():
+        while (values := state.allowed(LONG).values).any():
             data += bytes([int(numbers.choice(np.flatnonzero(values)))])
             state.advance(data[-1])
         assert re.fullmatch(pattern, data.decode())
 
 
-def test_several_constraints_allow_what_all_do() -> None:
+def test_several_states_allow_what_all_do() -> None:
     state = AllOf([Regex(pattern="[aé]{2}").start(), Utf8State()])
-    assert np.flatnonzero(state.choices(LONG).values).tolist() == [0x61, 0xC3]
-    assert np.flatnonzero(state.choices(1).values).tolist() == [0x61]
+    assert np.flatnonzero(state.allowed(LONG).values).tolist() == [0x61, 0xC3]
+    assert np.flatnonzero(state.allowed(1).values).tolist() == [0x61]
     assert accepts(state, "aé".encode())
-    assert AllOf([]).choices(1).values.all()
+    assert AllOf([]).allowed(1).values.all()
 
 
 def nested_schema(depth: int) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def nested_schema(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("guide", "values", "message"),
+    ("grammar", "values", "message"),
     [
         (Regex, {"pattern": "("}, "invalid regex.*error: unclosed group"),
         (Regex, {"pattern": "a\nb["}, "invalid regex.*error: unclosed character class"),
@@ -205,7 +205,7 @@ def nested_schema(depth: int) -> dict[str, Any]:
         (JsonSchema, {"definition": nested_schema(3000)}, "nested too deeply"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused_in_one_line(guide, values, message: str) -> None:
+def test_what_cannot_be_compiled_is_refused_in_one_line(grammar, values, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        validate_config(guide, values)
+        validate_config(grammar, values)
     assert "\n" not in str(caught.value)
