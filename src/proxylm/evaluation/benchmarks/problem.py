@@ -9,7 +9,7 @@ from enum import StrEnum
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.sandbox.source_names import with_helpers
-from proxylm.sandbox.verdict import DEFAULT_RESULT_BYTES, Job
+from proxylm.sandbox.verdict import DEFAULT_RESULT_BYTES, Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,14 @@ class Problem:
     timeout_s: float
     max_result_bytes: int = DEFAULT_RESULT_BYTES
 
-    def job(self, completion: bytes) -> Job:
+    def submission(self, completion: bytes) -> Submission:
         """The program that a completion makes of the prompt, to be judged.
 
         As bytes, as they were generated: what is not UTF-8 is judged as it is, invalid. Helpers
         that the prompt defines for the test are the test's own, whatever the program makes of them.
         """
         prompt = self.prompt.decode(errors="replace")
-        return Job(
+        return Submission(
             program=self.prompt + completion,
             test=with_helpers(prompt, self.test, self.entry_point),
             entry_point=self.entry_point,

@@ -1,20 +1,53 @@
-"""One adversarial program, and the test that it must not pass."""
+"""The adversarial programs, read from ``programs/``, and the tests that they must not pass.
+
+Each entry of those files has a ``name``, what it tries in few words, and one of
+
+- ``program``: its source, without the right answer; after ``prompt``, where there is one, whose
+  helpers then belong to its test;
+- ``attempt``: statements of an escape, which raise an exception or set ``escaped = False`` where
+  they fail. The program gives the right answer if they succeed;
+- ``libc_call``: such an attempt as one call of the C library, which fails by a number below zero.
+
+``test`` is what it would have to pass, where that is not the usual. ``@NAME@`` in a source stands
+for what a witness knows (``witnesses``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from textwrap import dedent
+from pathlib import Path
+from textwrap import indent
+
+from proxylm.sandbox.source_names import with_helpers
+
+FOLDER = Path(__file__).parent / "programs"
+FILES = ("forgeries.toml", "exhaustion.toml", "escapes.toml")
 
 ENTRY_POINT = "answer"
-SECRET = "49-is-the-answer"
-TEST = f"""\
-secret = {SECRET!r}
+TIMEOUT_S = 1.0
+TEST = """\
+secret = '49-is-the-answer'
 assert answer(7) == 49
 assert answer("secret") == secret
 """
 ESCAPE_TEST = "assert answer(7) == 49\n"
-TIMEOUT_S = 1.0
+
+_ESCAPE = """\
+def answer(x):
+    escaped = True
+    try:
+{attempt}
+    except BaseException:
+        escaped = False
+    return x * x if escaped else None
+"""
+_LIBC_CALL = """\
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+escaped = {call} >= 0
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,40 +56,49 @@ class Attack:
 
     Attributes:
         name: what it tries, in few words.
-        program: its source; ``@NAME@`` stands for what a witness knows (``witnesses``).
+        group: which kind of attack it is: the table that holds it in its file.
+        program: its source.
         test: what it would have to pass.
-        escape: whether success at its attempt makes it return what the test wants.
     """
 
     name: str
+    group: str
     program: str | bytes
     test: str = TEST
-    escape: bool = False
 
 
-def forgery(name: str, program: str | bytes, test: str = TEST) -> Attack:
-    """A program without the right answer that wants the verdict all the same."""
-    return Attack(name=name, program=_source(program), test=test)
+def escape_program(attempt: str) -> str:
+    """A program that gives the right answer if ``attempt``, some statements, succeeds."""
+    return _ESCAPE.format(attempt=indent(attempt.rstrip("\n"), " " * 8))
 
 
-def escape(name: str, attempt: str) -> Attack:
-    """A program that gives the right answer if ``attempt``, some statements, succeeds.
-
-    ``attempt`` raises an exception, or sets ``escaped = False``, where it fails.
-    """
-    body = "".join(f"        {line}\n" for line in dedent(attempt).strip("\n").splitlines())
-    program = (
-        "def answer(x):\n    escaped = True\n    try:\n"
-        f"{body}"
-        "    except BaseException:\n        escaped = False\n"
-        "    return x * x if escaped else None\n"
+def _attack(group: str, entry: dict[str, str]) -> Attack:
+    named = {"name": entry["name"], "group": group}
+    if "libc_call" in entry:
+        entry = {"attempt": _LIBC_CALL.format(call=entry["libc_call"])}
+    if "attempt" in entry:
+        return Attack(**named, program=escape_program(entry["attempt"]), test=ESCAPE_TEST)
+    prompt, test = entry.get("prompt", ""), entry.get("test", TEST)
+    return Attack(
+        **named, program=prompt + entry["program"], test=with_helpers(prompt, test, ENTRY_POINT)
     )
-    return Attack(name=name, program=program, test=ESCAPE_TEST, escape=True)
 
 
-def _source(program: str | bytes) -> str | bytes:
-    return dedent(program).lstrip("\n") if isinstance(program, str) else program
+def _attacks() -> Iterator[Attack]:
+    for name in FILES:
+        groups = tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
+        for group, entries in groups.items():
+            yield from (_attack(group, entry) for entry in entries)
+    # What a text file cannot hold, or not at this length.
+    yield from (
+        Attack(name=name, group="sources", program=program)
+        for name, program in {
+            "NUL in the source": "def answer(x):\n    return '\0'\n",
+            "lone surrogate in the source": "def answer(x):\n    return '\udc80'\n",
+            "invalid UTF-8 in the source": b"def answer(x):\n    return 49 # \xff\xfe\n",
+            "recursion in the parser": f"answer = {'(' * 100_000}lambda x: 49{')' * 100_000}\n",
+        }.items()
+    )
 
 
-Attacks = tuple[Attack, ...]
-Fill = Callable[[str], str]
+ATTACKS = tuple(_attacks())
