@@ -140,9 +140,9 @@ def test_a_forgery_passes_where_the_test_runs_beside_it(name):
 
 
 def test_an_attempt_counts_only_where_it_succeeds():
-    assert run_unconfined(escape_program("pass"))
-    assert not run_unconfined(escape_program("raise OSError"))
-    assert not run_unconfined(escape_program("escaped = False"))
+    assert run_unconfined(escape_program("pass\n"))
+    assert not run_unconfined(escape_program("raise OSError\n"))
+    assert not run_unconfined(escape_program("escaped = False\n"))
 
 
 def test_namespaces_hold_without_seccomp(monkeypatch, tmp_path):
