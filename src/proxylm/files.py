@@ -1,7 +1,7 @@
 """Files that are never half there: atomic writes, whole published folders, checksums.
 
-One write path for everything that must survive a kill or a full disk (``reliability``): write
-beside the target, flush to the disk, rename, flush the folder that holds the name.
+One write path for everything that must survive a kill or a full disk: write beside the target,
+flush to the disk, rename, flush the folder that holds the name.
 """
 
 from __future__ import annotations
