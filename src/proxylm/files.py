@@ -175,7 +175,11 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, or say in one line which file is missing or damaged."""
+    """Read a JSON file.
+
+    Raises:
+        DamagedFileError: it is missing, or no JSON; the message names it.
+    """
     require_utf8(path)
     try:
         return json.loads(path.read_bytes())

@@ -33,7 +33,7 @@ def function_problem(record: Record) -> Problem:
         DataError: a field is missing or of no use, or the record is EvalPlus's.
     """
     task_id = record.text("task_id")
-    if "plus_input" in record.fields:
+    if "plus_input" in record:
         raise DataError(f"{record.where} is of EvalPlus's form: evaluate it with --plus")
     prompt, solution = record.text("prompt"), record.text("canonical_solution")
     return Problem(

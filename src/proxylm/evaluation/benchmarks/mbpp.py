@@ -31,7 +31,7 @@ def load_mbpp(path: Path | None) -> Benchmark:
     if path is None:
         raise DataNotAtHandError("MBPP (mbpp.jsonl) comes with no package")
     records = read_records(path)
-    is_humaneval_form = bool(records) and "canonical_solution" in records[0].fields
+    is_humaneval_form = bool(records) and "canonical_solution" in records[0]
     read = function_problem if is_humaneval_form else _released_problem
     problems = [read(record) for record in records]
     return benchmark_of(NAME, problems, WHOLE_PROGRAM, family=NAME, origin=str(path))
@@ -42,7 +42,7 @@ def _released_problem(record: Record) -> Problem:
     task_id = f"MBPP/{number if isinstance(number, int) else record.text('task_id')}"
     record = replace(record, fields=record.fields | {"task_id": task_id})
     # The sanitized file calls the task "prompt".
-    task = record.text("text" if "text" in record.fields else "prompt")
+    task = record.text("text" if "text" in record else "prompt")
     code = record.text("code").replace("\r\n", "\n")
     asserts = record.texts("test_list")
     if not asserts:
@@ -61,8 +61,8 @@ def _released_problem(record: Record) -> Problem:
 
 def _setup(record: Record) -> list[str]:
     """What comes before the asserts: code in the one release, imports in the sanitized one."""
-    parts = [record.text("test_setup_code")] if "test_setup_code" in record.fields else []
-    return parts + (record.texts("test_imports") if "test_imports" in record.fields else [])
+    parts = [record.text("test_setup_code")] if "test_setup_code" in record else []
+    return parts + (record.texts("test_imports") if "test_imports" in record else [])
 
 
 def _tested_function(record: Record, code: str, test: str) -> str:

@@ -58,6 +58,9 @@ class Record:
     fields: dict[str, Any]
     origin: str
 
+    def __contains__(self, key: str) -> bool:
+        return key in self.fields
+
     @property
     def where(self) -> str:
         """Names file and problem, for messages."""
@@ -69,7 +72,7 @@ class Record:
         Raises:
             DataError: it is missing, no text, or text that has no UTF-8 form.
         """
-        if key not in self.fields:
+        if key not in self:
             raise DataError(f"{self.where}: '{key}' is missing")
         return self._checked_text(self.fields[key], f"'{key}'")
 
