@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from proxylm.data.store.prepare import prepare
 
 VOCABULARY_SIZE = 4096
 COPIES = 6
+PART_BYTES = 4 << 20
 REPEATS = 2
 
 
@@ -82,13 +83,16 @@ def _measure(
     )
 
 
-def write_copies(documents: Sequence[bytes], copies: int, folder: Path) -> Corpus:
+def write_copies(
+    documents: Iterable[bytes], copies: int, folder: Path, part_bytes: int = PART_BYTES
+) -> Corpus:
     """A folder with the documents several times over, a file each, opened as a corpus."""
-    for copy in range(copies):
-        (folder / str(copy)).mkdir()
-        for number, document in enumerate(documents):
-            (folder / str(copy) / f"{number:06}.txt").write_bytes(document)
-    return open_corpus(CorpusConfig(path=str(folder), files=FilesAre.DOCUMENTS))
+    for number, document in enumerate(documents):
+        for copy in range(copies):
+            (folder / f"{copy}-{number:06}.txt").write_bytes(document)
+    return open_corpus(
+        CorpusConfig(path=str(folder), files=FilesAre.DOCUMENTS, part_bytes=part_bytes)
+    )
 
 
 def _prepare_once(corpus: Corpus, compressor: Compressor) -> Any:

@@ -69,12 +69,13 @@ def _attacks() -> Iterator[Attack]:
         program = escape_program(parts["program"])
         yield Attack(group=group, name=name, program=program, test=ESCAPE_TEST)
     # What a text file cannot hold, or not at this length.
-    for name, source in {
+    unwritable: dict[str, str | bytes] = {
         "NUL in the source": "def answer(x):\n    return '\0'\n",
         "lone surrogate in the source": "def answer(x):\n    return '\udc80'\n",
         "invalid UTF-8 in the source": b"def answer(x):\n    return 49 # \xff\xfe\n",
         "recursion in the parser": f"answer = {'(' * 100_000}lambda x: 49{')' * 100_000}\n",
-    }.items():
+    }
+    for name, source in unwritable.items():
         yield Attack(group="sources", name=name, program=source)
 
 
