@@ -1,6 +1,6 @@
 """The loader again, in plain Python: symbol by symbol, from the first context, no blocks or spans.
 
-It is written from the rules alone (method, sections 2, 3 and 5; design, "Plan and loader") and
+It is written from the rules alone (method, sections 2, 4 and 5) and
 shares no code with the kernels, not even the counters.
 """
 

@@ -21,9 +21,8 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.errors import UsageError
 from proxylm.evaluation.answers.folder import opened_folder
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
-from proxylm.evaluation.answers.run import sample_settings
+from proxylm.evaluation.answers.run import Answering, sample_settings
 from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
@@ -80,9 +79,9 @@ def compressed(symbols: np.ndarray) -> list[int]:
     return (symbols.astype(int) + COMPRESSED_OFFSET).tolist()
 
 
-def job(folder: Path, budget: Budget | None = None) -> GenerationJob:
+def job(folder: Path, budget: Budget | None = None) -> Answering:
     plan = SamplingPlan(budget=budget or Budget())
-    return GenerationJob(plan=plan, folder=folder, execute=False)
+    return Answering(plan=plan, folder=folder, execute=False)
 
 
 def tokens_writer() -> TokensWriter:

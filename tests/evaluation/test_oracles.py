@@ -12,8 +12,8 @@ import pytest
 from benchmark_data import DATA, HUMANEVAL, MBPP_FAILURES, RECODE, full_data, need_sandbox
 from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
 from proxylm.compressors.registry import load_compressor
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
@@ -40,13 +40,13 @@ from proxylm.symbols import (
 )
 
 UNITS = "units:bits=8"
-Job = Callable[[str], GenerationJob]
+Job = Callable[[str], Answering]
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     need_sandbox()
-    return lambda name: GenerationJob(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
+    return lambda name: Answering(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
 
 
 def wrong(problem: Any) -> bytes:

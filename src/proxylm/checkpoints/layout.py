@@ -1,9 +1,9 @@
 """The contract of a layout: how one architecture is described in a ``config.json``.
 
 A layout translates between ``ModelConfig`` and the keys that other programs know; parameter names
-are shared (EVA, "Block and heads"; Llama's are the same without the summaries). What those keys
-cannot say stands under ``proxylm``. Folders of other origin do without it: published models were
-not trained with our sentinels, whose ids are unused ones there.
+are shared (EvaByte's; Llama's are the same without the summaries). What those keys cannot say
+stands under ``proxylm``. Folders of other origin do without it: published models were not trained
+with our sentinels, whose ids are unused ones there.
 """
 
 from __future__ import annotations

@@ -35,8 +35,7 @@ from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.job import GenerationJob
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
@@ -230,8 +229,10 @@ def _about(
     }
 
 
-def _jobs(choices: GenerationChoices, run: Path, folder: Path, progress: Progress) -> JobFactory:
-    def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
+def _jobs(
+    choices: GenerationChoices, run: Path, folder: Path, progress: AnswersProgress
+) -> JobFactory:
+    def job_for(writer: ProgramWriter, name: str) -> Answering | None:
         return job_of(choices, writer, name, run, None, progress, base=folder)
 
     return job_for

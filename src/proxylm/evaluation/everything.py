@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from proxylm.compressors.contract import Compressor
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
-from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import (
     BytesWriter,
     ProgramWriter,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 HELD_OUT = "held-out bits per byte"
 BOUNDARY_BENCHMARKS = ("humaneval", "humaneval-plus")
 
-JobFactory = Callable[[ProgramWriter, str], GenerationJob | None]
+JobFactory = Callable[[ProgramWriter, str], Answering | None]
 """Gives the generation of one evaluation by its writer and name; None where none is wanted."""
 
 

@@ -21,8 +21,8 @@ from rapidfuzz.distance import Levenshtein
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
 from proxylm.evaluation.answers.folder import Sample
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import (
     ProgramWriter,
     byte_options,
@@ -190,7 +190,7 @@ class TranslationReport:
 
 
 def evaluate_translation(
-    writer: TranslationWriter, benchmark: Benchmark, job: GenerationJob | None
+    writer: TranslationWriter, benchmark: Benchmark, job: Answering | None
 ) -> TranslationReport:
     """Evaluate how well a model puts compressed solutions back into bytes.
 

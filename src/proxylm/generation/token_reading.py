@@ -1,6 +1,6 @@
 """A tokenizer proxy read as tokens: the same prompt through ``<compressed>``, text out.
 
-The method's token-level inference (paper §3.6; docs/method.md, section 7): the compressor turns
+The method's token-level inference (method, section 7): the compressor turns
 the prompt into symbols, the model continues ``<bos> <compressed> C(prompt)`` in symbols, and the
 compressor spells them. Lossy compressors cannot be read so.
 """

@@ -80,7 +80,7 @@ RECIPES: dict[str, LmRecipe] = {
     ),
 }
 """By name. ``tiny`` takes three to four minutes on 2 cores; ``40m`` has the paper's size and its
-200 000 steps (method, section 3; the paper does not say how large a step is)."""
+200 000 steps (paper, B.2, which does not say how large a step is)."""
 
 
 def recipe(name: str) -> LmRecipe:

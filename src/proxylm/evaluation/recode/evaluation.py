@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxylm.evaluation.answers.job import GenerationJob
-from proxylm.evaluation.answers.run import GenerationResults
+from proxylm.evaluation.answers.run import Answering, Answers
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.likelihood import Scorer
@@ -60,7 +59,7 @@ class RecodeReport:
 
 
 def evaluate_recode(
-    writer: PromptWriter, data: Sequence[FamilyData], job: GenerationJob | None
+    writer: PromptWriter, data: Sequence[FamilyData], job: Answering | None
 ) -> RecodeReport:
     """Evaluate a model on ReCode.
 
@@ -99,7 +98,7 @@ def recode_conditions(data: Sequence[FamilyData]) -> dict[str, Benchmark]:
     return conditions
 
 
-def _robustness(data: FamilyData, results: GenerationResults) -> FamilyRobustness:
+def _robustness(data: FamilyData, results: Answers) -> FamilyRobustness:
     return family_robustness(
         results.correct(_nominal_name(data)),
         {

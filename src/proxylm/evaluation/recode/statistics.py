@@ -1,9 +1,9 @@
 """ReCode's scores: robust pass, robust drop and robust relative, per perturbation and family.
 
 A *variant* is a problem's prompt under one perturbation and seed. Sample ``j`` of a problem is the
-``j``-th generation for its nominal prompt and for each variant. ``docs/evaluation.md``, in its
-section on ReCode, has the formulas, over the counts ``rc``, ``lost`` and ``won`` of a problem's
-samples, and the two ways in which a family is taken together; the names are the same here.
+``j``-th generation for its nominal prompt and for each variant. docs/evaluation.md, "Robustness:
+ReCode", has the formulas, over the counts ``rc``, ``lost`` and ``won`` of a problem's samples, and
+the two ways in which a family is taken together; the names are the same here.
 """
 
 from __future__ import annotations

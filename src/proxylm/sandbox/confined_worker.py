@@ -1,6 +1,6 @@
 """The trusted end of one run: starts a confined worker, talks to it, and ends it.
 
-A session ends for good at the first of: its time is up, the worker is gone, the worker broke the
+A run ends for good at the first of: its time is up, the worker is gone, the worker broke the
 protocol. From then on every request raises ``EndOfRun`` again and ``ended`` keeps why, so that a
 test that swallows exceptions cannot pass.
 """
@@ -33,7 +33,7 @@ class EndOfRun(BaseException):
         self.reason = reason
 
 
-class Session:
+class ConfinedWorker:
     """A confined worker and the clock of its run."""
 
     def __init__(
