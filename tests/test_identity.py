@@ -43,7 +43,7 @@ from proxylm.data.mixture import READY_MIXTURES, MixingConfig, SourceConfig
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.proposals import Chain, Tree
+from proxylm.generation.drafts import Chain, Tree
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import RAW_OFFSET, vocabulary_size
@@ -217,13 +217,13 @@ def generated(model: ByteModel) -> Items:
 
 
 def generated_by_passes(model: ByteModel) -> Items:
-    """All bytes, and those of each pass, for chains and trees of proposals."""
-    for name, proposals in {
+    """All bytes, and those of each pass, for chains and trees of drafts."""
+    for name, drafting in {
         "one byte": {},
-        "chain": {"proposals": Chain(least_probability=0)},
-        "tree": {"proposals": Tree(nodes=6)},
+        "chain": {"drafter": Chain(least_probability=0)},
+        "tree": {"drafter": Tree(nodes=6)},
     }.items():
-        pieces = [list(model.stream(p, max_new_bytes=60, **proposals)) for p in PROMPTS]
+        pieces = [list(model.stream(p, max_new_bytes=60, **drafting)) for p in PROMPTS]
         yield f"{name}: bytes", [b"".join(parts) for parts in pieces]
         yield f"{name}: bytes of each pass", pieces
 
@@ -418,7 +418,7 @@ def tokenizer(name: str) -> Compressor:
 
 
 @cache
-def with_proposals(name: str) -> dict[str, Any]:
+def with_drafts(name: str) -> dict[str, Any]:
     return dict(generated_by_passes(model_with_foresight(**ATTENTIONS[name])))
 
 
@@ -487,7 +487,7 @@ def mixing(stores: Stores) -> Items:
 def generation(stores: Stores) -> Items:
     for name, values in ATTENTIONS.items():
         yield from named(name, generated(ByteModel(seeded_model(**values))))
-        yield from named(f"{name}, proposals", with_proposals(name).items())
+        yield from named(f"{name}, drafts", with_drafts(name).items())
 
 
 GROUPS: dict[str, Callable[[Stores], Items]] = {
@@ -553,8 +553,8 @@ def test_integers_are_those_of_every_version(group: str, stores: Stores) -> None
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_some_proposals_are_accepted_and_none_changes_a_byte(name: str) -> None:
-    found = with_proposals(name)
+def test_some_drafts_are_accepted_and_none_changes_a_byte(name: str) -> None:
+    found = with_drafts(name)
     for kind in ("chain", "tree"):
         assert found[f"{kind}: bytes"] == found["one byte: bytes"]
         sizes = [len(piece) for pieces in found[f"{kind}: bytes of each pass"] for piece in pieces]
