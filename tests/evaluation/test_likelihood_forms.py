@@ -32,7 +32,7 @@ from proxylm.evaluation.translation import OraclePrompts, Recovery, recovery, tr
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Finish
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.readings import CompressedReading, RawView
+from proxylm.scoring.readings import CompressedReading, RawReading
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -71,10 +71,10 @@ def raw(data: bytes) -> list[int]:
 
 def test_solutions_cost_what_they_cost_after_their_prompts() -> None:
     model = small_model(seed=3, sharpness=8)
-    bits = Scorer(model, RawView()).solution_bits([PROBLEM])
+    bits = Scorer(model, RawReading()).solution_bits([PROBLEM])
     expected = plain_bits(model, [BOS, RAW_OPEN, *raw(PROBLEM.prompt)], raw(PROBLEM.solution))
     assert bits == pytest.approx([expected], rel=1e-5)
-    rate = solution_bits_per_byte(Scorer(model, RawView()), [PROBLEM, PROBLEM])
+    rate = solution_bits_per_byte(Scorer(model, RawReading()), [PROBLEM, PROBLEM])
     assert rate == pytest.approx(expected / len(PROBLEM.solution), rel=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_read_as_symbols_both_parts_are_compressed() -> None:
 
 def test_a_long_prompt_costs_nothing_and_leaves_the_solution_in_windows() -> None:
     model = small_model(seed=3, sharpness=8)  # its context has 64 symbols
-    scorer = Scorer(model, RawView())
+    scorer = Scorer(model, RawReading())
     text = bytes(range(65, 91)) * 8 + PROBLEM.solution
     whole = scorer.bits([b""], [text])
     for cut in (90, 199):
@@ -149,7 +149,7 @@ def test_translation_gain_is_what_the_compressed_form_saves() -> None:
         before += [COMPRESSED_CLOSE, RAW_OPEN, *raw(PROBLEM.prompt)]
         num_bytes = len(PROBLEM.solution)
         translated = plain_bits(model.module, before, raw(PROBLEM.solution)) / num_bytes
-        alone = solution_bits_per_byte(Scorer(model.module, RawView()), [PROBLEM])
+        alone = solution_bits_per_byte(Scorer(model.module, RawReading()), [PROBLEM])
         assert gain.translated_bits_per_byte == pytest.approx(translated, rel=1e-5)
         assert gain.bits_per_byte == pytest.approx(alone, rel=1e-6)
         assert gain.gain == pytest.approx(1 - translated / alone, abs=1e-6)
@@ -256,7 +256,7 @@ def test_a_variant_s_solution_counts_over_its_own_bytes() -> None:
 
 
 def test_bits_per_byte_are_measured_under_each_prompt() -> None:
-    scorer = Scorer(small_model(seed=3, sharpness=8), RawView())
+    scorer = Scorer(small_model(seed=3, sharpness=8), RawReading())
     other = replace(PROBLEM, task_id="T/2", prompt=b"def g():\n", solution=b"    pass\n")
     problems = [PROBLEM, other]
     assert rivals_of(problems) == [other.solution, PROBLEM.solution]

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxylm.checkpoints.run_data import RunData
 from proxylm.compressors.contract import Compressor
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
@@ -29,7 +30,6 @@ from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode
 from proxylm.evaluation.recode.folder import FamilyData, load_recode
-from proxylm.evaluation.run_data import RunData
 from proxylm.evaluation.translation import (
     OraclePrompts,
     TranslationWriter,
@@ -38,14 +38,11 @@ from proxylm.evaluation.translation import (
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.scoring.documents import (
-    read_store,
-    read_stored_view,
+    read_from_store,
     score_documents,
     total_score,
     until_bytes,
 )
-from proxylm.scoring.readings import RawView
-from proxylm.symbols import Format
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks
@@ -275,12 +272,8 @@ def _held_out(everything: Everything, model: ByteModel, data: RunData, limit: in
         ordinals = store.ordinals(held_out=True).tolist()
         if not ordinals:
             raise DataNotAtHandError(f"{store.folder}: holds no document out")
-        if view is None:
-            documents, content_format = read_store(store, ordinals, RawView()), Format.RAW
-        else:
-            documents, content_format = read_stored_view(store, ordinals, view), Format.COMPRESSED
-        limited = until_bytes(documents, limit)
-        scores = list(score_documents(model.module, limited, content_format))
+        prefix, documents = read_from_store(store, ordinals, model, view)
+        scores = list(score_documents(model.module, until_bytes(documents, limit), prefix))
         total = total_score(scores)
         return HeldOutReport(
             documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte

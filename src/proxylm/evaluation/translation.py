@@ -36,7 +36,7 @@ from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.raw_text import raw_symbols
 from proxylm.generation.request import ByteRequest
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.readings import RawReading, require_compressor
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -66,7 +66,7 @@ class OraclePrompts:
     def __init__(self, model: ByteModel, compressor: Compressor, *, jointly: bool = True) -> None:
         if not model.config.sentinels:
             raise UsageError("translation needs a model with sentinels: it has to tell the views")
-        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
+        require_compressor(model, compressor.symbol_count, compressor.fingerprint)
         self.compressor = compressor
         self.jointly = jointly
 
@@ -266,7 +266,7 @@ def translation_gain(
     kept = [one for one, fit in zip(sequences, fits, strict=True) if fit]
     num_bytes = solution_bytes(chosen).sum()
     translated = sequence_bits(model.module, kept).sum() / num_bytes
-    alone = Scorer(model.module, RawView()).solution_bits(chosen).sum() / num_bytes
+    alone = Scorer(model.module, RawReading()).solution_bits(chosen).sum() / num_bytes
     return TranslationGain(
         problems=len(chosen),
         left_out=len(problems) - len(chosen),
