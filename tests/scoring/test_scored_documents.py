@@ -197,5 +197,5 @@ def test_tokens_of_a_store_are_the_view_of_the_model_s_compressor(
     monkeypatch.setattr(store.view("lossy"), "reversible", True)
     with pytest.raises(UsageError, match="several views: name one of units, lossy"):
         stored_view(store, model, "tokens")
-    with pytest.raises(UsageError, match="words"):
+    with pytest.raises(DataError, match="no view 'words' in this store"):
         stored_view(store, model, "words")

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from proxylm.checkpoints.run_data import RunData
 from proxylm.compressors.contract import Compressor
 from proxylm.data.store.store import ViewStore
-from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
+from proxylm.errors import (
+    DamagedWeightsError,
+    DataNotAtHandError,
+    ProxylmError,
+    UsageError,
+    needing_extra,
+)
 from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.writers import (
     BytesWriter,
@@ -31,7 +37,6 @@ from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode
 from proxylm.evaluation.recode.folder import FamilyData, load_recode
 from proxylm.evaluation.translation import (
-    OraclePrompts,
     TranslationWriter,
     evaluate_translation,
 )
@@ -218,10 +223,8 @@ def _benchmarks(selection: Selection, left_out: dict[str, str]) -> list[Benchmar
 
 
 def _harness_tasks(names: Sequence[str]) -> HarnessTasks:
-    try:
+    with needing_extra("lm-eval", "lm-eval"):
         from proxylm.evaluation.lm_harness import find_tasks
-    except ImportError as error:
-        raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
     return find_tasks(names)
 
 
@@ -368,7 +371,7 @@ def _translation(
         return
 
     def evaluate() -> Any:
-        writer = TranslationWriter(model, OraclePrompts(model, compressor))
+        writer = TranslationWriter(model, compressor)
         job = generation.greedy(writer, f"{name}-{chosen.name}")
         return evaluate_translation(writer, chosen, job)
 

@@ -109,7 +109,7 @@ def score(
 
     >>> from proxylm.models.language_model import LanguageModel
     >>> from proxylm.models.presets import preset
-    >>> model = LanguageModel(preset("tiny", vocabulary_size=320), seed=0)
+    >>> model = LanguageModel(preset("demo", vocabulary_size=320), seed=0)
     >>> scores = score(model, [b"to be", b"or not to be"])
     >>> scores.bits_per_byte.__round__(), [len(bits) for bits in scores.per_byte]
     (8, [5, 12])
