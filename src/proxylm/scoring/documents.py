@@ -20,9 +20,10 @@ from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
-from proxylm.data.store.store import ViewStore
+from proxylm.data.store.store import StoredView, ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, symbol_bits
 from proxylm.scoring.predictors import OurPredictor, Predictor
@@ -32,6 +33,7 @@ from proxylm.scoring.readings import (
     Ids,
     Reading,
     TrainedModel,
+    anchored_starts,
     content_ids,
     prefix_of,
     reading_of,
@@ -51,13 +53,13 @@ class ReadDocument:
         name: the file, or the document's id.
         num_bytes: its raw size.
         ids: int64 ``[m]``, what the model reads of it (``readings.ReadText``).
-        starts: int64 ``[m]``, or None where bits are not wanted byte by byte.
+        starts: int64 ``[m]``, where that stands among its bytes.
     """
 
     name: str
     num_bytes: int
     ids: Ids
-    starts: Ids | None = None
+    starts: Ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,15 +300,20 @@ def read_from_store(
         )
     require_compressor(model, view.symbol_count, view.compressor_fingerprint)
     config = model.module.config
-    documents = (
-        ReadDocument(
-            name=(name := store.document_id(ordinal)),
+    return prefix_of(config, Format.COMPRESSED), _read_view(store, view, ordinals, config)
+
+
+def _read_view(
+    store: ViewStore, view: StoredView, ordinals: Iterable[int], config: ModelConfig
+) -> Iterator[ReadDocument]:
+    for ordinal in ordinals:
+        name, symbols = store.document_id(ordinal), view.symbols(ordinal)
+        yield ReadDocument(
+            name=name,
             num_bytes=int(store.raw_lengths[ordinal]),
-            ids=content_ids(config, view.symbols(ordinal), Format.COMPRESSED, name=name),
+            ids=content_ids(config, symbols, Format.COMPRESSED, name=name),
+            starts=anchored_starts(view.anchors(ordinal), len(symbols)),
         )
-        for ordinal in ordinals
-    )
-    return prefix_of(config, Format.COMPRESSED), documents
 
 
 def read_store(

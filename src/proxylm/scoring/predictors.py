@@ -7,7 +7,6 @@ for scored symbols alone; any other model's states are its logits.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +42,7 @@ class Predictor(ABC):
         vocabulary_size: ids are below it; None where that is unknown.
         batch_symbols: input symbols computed at a time, unless the caller says otherwise.
         workers: passes that may be computed at the same time.
+        module: what has to be in evaluation mode; None where the model is a plain function.
     """
 
     context: int
@@ -50,6 +50,7 @@ class Predictor(ABC):
     vocabulary_size: int | None
     batch_symbols: int
     workers: int
+    module: nn.Module | None
 
     @abstractmethod
     def states(self, ids: Int64[Tensor, "row symbol"]) -> Float[Tensor, "row symbol state"]:
@@ -65,23 +66,17 @@ class Predictor(ABC):
             ProxylmError: they are no numbers.
         """
 
-    @abstractmethod
-    def module(self) -> nn.Module | None:
-        """The module whose mode has to be that of evaluation, if it is one."""
-
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode without gradients; the mode before comes back afterwards."""
-        module = self.module()
-        was_training = module is not None and module.training
-        if module is not None:
-            module.eval()
+        module = self.module or nn.Identity()
+        was_training = module.training
+        module.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            if module is not None:
-                module.train(was_training)
+            module.train(was_training)
 
 
 class OurPredictor(Predictor):
@@ -94,15 +89,11 @@ class OurPredictor(Predictor):
     batch_symbols = 8192
 
     def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+        self._model = self.module = model
         self.context = model.config.context
         self.vocabulary_size = model.config.vocabulary_size
         self.device = model.lm_head.weight.device
         self.workers = torch.get_num_threads() if self.device.type == "cpu" else 1
-
-    def module(self) -> nn.Module:
-        """See the base class."""
-        return self._model
 
     def states(self, ids: Int64[Tensor, "row symbol"]) -> Float[Tensor, "row symbol state"]:
         """See the base class."""
@@ -158,12 +149,9 @@ class LogitsPredictor(Predictor):
         self.vocabulary_size = getattr(config, "vocab_size", None)
         self.room = getattr(config, "max_position_embeddings", None)
         self.context = min(OTHERS_CONTEXT, self.room or OTHERS_CONTEXT)
-        parameter = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+        self.module = model if isinstance(model, nn.Module) else None
+        parameter = next(self.module.parameters(), None) if self.module else None
         self.device = torch.device("cpu") if parameter is None else parameter.device
-
-    def module(self) -> nn.Module | None:
-        """See the base class."""
-        return self._model if isinstance(self._model, nn.Module) else None
 
     def states(self, ids: Int64[Tensor, "row symbol"]) -> Float[Tensor, "row symbol state"]:
         """The logits.
@@ -204,7 +192,7 @@ class LogitsPredictor(Predictor):
         exact = states if states.dtype == torch.float64 else states.float()
         wanted = exact.gather(1, targets.to(exact.device)[:, None])[:, 0]
         bits = (exact.logsumexp(dim=-1) - wanted).double().cpu().numpy() * BITS_PER_NAT
-        if not math.isfinite(bits.sum()):
+        if not np.isfinite(bits).all():
             raise DataError("the model's logits are no numbers, or give a symbol no probability")
         return bits
 

@@ -8,10 +8,10 @@ One meaning everywhere, on the command line (``--read-as``) and in the library (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt32
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
@@ -103,6 +103,7 @@ class CompressedReading(Reading):
         return ReadText(ids, _symbol_starts(self.compressor, view, len(document)))
 
 
+@runtime_checkable
 class TrainedModel(Protocol):
     """A model of ours, and what is known of its training."""
 
@@ -131,7 +132,7 @@ def reading_of(
     """
     config = model.module.config
     if isinstance(read_as, Compressor):
-        read_as, compressor = TOKENS, read_as
+        compressor, read_as = read_as, TOKENS
     if read_as == BYTES:
         config.require_raw_bytes()
         return RawReading(sentinels=config.sentinels)
@@ -222,9 +223,13 @@ def _symbol_starts(compressor: Compressor, view: CompressedView, num_bytes: int)
         # Some tokenizers put a space before the text, which is no part of the document.
         added = spelled.sum() - num_bytes
         return np.maximum(starts_of(spelled) - added, 0)
-    anchors = np.concatenate([[[0, 0]], view.anchors.astype(np.int64)])
-    counts = np.diff(anchors[:, 1], append=len(view.symbols))
-    return np.repeat(anchors[:, 0], counts)
+    return anchored_starts(view.anchors, len(view.symbols))
+
+
+def anchored_starts(anchors: UInt32[np.ndarray, "anchor 2"], symbol_count: int) -> Ids:
+    """Of each of a document's symbols, the byte of the last anchor before it."""
+    cuts = np.concatenate([[[0, 0]], anchors.astype(np.int64)])
+    return np.repeat(cuts[:, 0], np.diff(cuts[:, 1], append=symbol_count))
 
 
 def starts_of(lengths: Ids) -> Ids:
