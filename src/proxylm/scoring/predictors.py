@@ -102,7 +102,11 @@ class OurPredictor(Predictor):
     def bits(
         self, states: Float[Tensor, "symbol state"], targets: Int64[Tensor, " symbol"]
     ) -> Float64[np.ndarray, " symbol"]:
-        """See the base class; all targets are of one format."""
+        """See the base class; all targets are of one format.
+
+        Raises:
+            DamagedWeightsError: the bits are no numbers.
+        """
         config = self._model.config
         ranges: Ranges = [(0, config.vocabulary_size)]
         if config.normalizes_by_format:

@@ -95,7 +95,11 @@ class CompressedReading(Reading):
         self.prefix = _opened(Format.COMPRESSED, sentinels)
 
     def read(self, document: bytes) -> ReadText:
-        """See the base class."""
+        """See the base class.
+
+        Raises:
+            DataError: the compressor has no exact form for the document.
+        """
         [view] = self.compressor.encode([document])
         if isinstance(view, CannotCompress):
             raise DataError(f"cannot be compressed ({view.reason}) {view.detail}".rstrip())
