@@ -23,6 +23,8 @@ install_import_hook(
         "proxylm.generation.logprobs",
         "proxylm.generation.request",
         "proxylm.generation.sampling",
+        "proxylm.scoring.readings",
+        "proxylm.scoring.tokenizer_readings",
     ],
     "beartype.beartype",
 )

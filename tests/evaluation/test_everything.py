@@ -9,6 +9,7 @@ import pytest
 
 from benchmark_data import HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
+from proxylm.checkpoints.run_data import RunData
 from proxylm.cli.evaluation_tables import everything_rows, number, share
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
@@ -28,7 +29,6 @@ from proxylm.evaluation.everything import (
 from proxylm.evaluation.prompt_boundary import boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
-from proxylm.evaluation.run_data import RunData
 from proxylm.generation.byte_model import ByteModel
 from small_models import small_model
 from units_store import DOCUMENTS, write_units_store

@@ -21,8 +21,7 @@ from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
 from proxylm.config import load_config
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
-from proxylm.scoring.bits_per_byte import bits_per_byte
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.score import score
 from proxylm.symbols import vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
@@ -139,7 +138,7 @@ def test_held_out_bits_are_total_bits_over_total_bytes(store: Path, whole: Path)
     chosen = choose_held_out(config)
     assert chosen is not None
     assert chosen.raw_bytes == sum(map(len, held_out))
-    scores = bits_per_byte(model, held_out, RawView(), stride=31)
+    scores = score(model, held_out, stride=31).per_document
     expected = sum(s * len(d) for s, d in zip(scores, held_out, strict=True)) / chosen.raw_bytes
     found = chosen.bits_per_byte(model, place_for(config))
     assert found["raw"] == pytest.approx(expected, rel=1e-5)

@@ -135,6 +135,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.cli.evaluation_tables import everything_rows
     from proxylm.evaluation.everything import (
         Everything,
@@ -142,7 +143,7 @@ def _evaluate(
         evaluate_everything,
         read_selection,
     )
-    from proxylm.evaluation.run_data import run_data
+    from proxylm.scoring.readings import require_compressor
 
     choices.check()
     data = read_selection(selection)
@@ -150,7 +151,7 @@ def _evaluate(
     chosen = _compressor(run, compressor, everything)
     model = load_for(run, choices, device)
     if chosen is not None and compressor is not None:
-        model.require_compressor(chosen.symbol_count, chosen.fingerprint)
+        require_compressor(model, chosen.symbol_count, chosen.fingerprint)
     everything.about = _about(model, run, choices, data)
     folder = out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)

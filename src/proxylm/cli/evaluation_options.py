@@ -140,15 +140,15 @@ def evaluation_folder(run: Path) -> Path:
 
     Checkpoints are removed when newer ones come, with whatever stands in them.
     """
-    from proxylm.evaluation.run_data import run_folder
+    from proxylm.checkpoints.run_data import run_folder
 
     return run_folder(run) / EVALUATION_FOLDER
 
 
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
     """The compressor that was given, else the one of the run's training data, if it is there."""
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.compressors.registry import load_compressor
-    from proxylm.evaluation.run_data import run_data
 
     if given is not None:
         return load_compressor(given)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxylm.analysis.charts import require_charts
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus
@@ -53,11 +54,12 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
 
     Raises:
         ProxylmError: ``out`` holds something else, or a demo with other settings; the corpus has
-            no documents that can be held out.
+            no documents that can be held out; or no chart can be drawn here.
     """
     started = time.perf_counter()
     require_utf8(out)
     corpus = open_corpus(settings.corpus)
+    require_charts()
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor

@@ -23,8 +23,7 @@ from proxylm.generation.request import ByteRequest
 from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import bits_per_byte
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.score import score
 
 IntegerArray = Tensor | NDArray[np.integer]
 
@@ -68,31 +67,6 @@ class ByteModel:
     def config(self) -> ModelConfig:
         """Sizes and kind of the model."""
         return self.module.config
-
-    def require_compressor(self, symbol_count: int, fingerprint: str) -> None:
-        """Refuse a compressed view that the model cannot know.
-
-        Args:
-            symbol_count: symbols of the view's compressor.
-            fingerprint: its fingerprint.
-
-        Raises:
-            UsageError: the vocabulary has no room for it, or the model was trained with another
-                one (both are shown).
-        """
-        self.config.require_compressed_symbols()
-        room = self.config.compressed_symbol_count
-        if symbol_count > room:
-            raise UsageError(
-                f"this compressor has {symbol_count} symbols and the model has room for {room}; "
-                "use the compressor that the model was trained with"
-            )
-        trained_on = self.compressor_fingerprint
-        if trained_on is not None and trained_on != fingerprint:
-            raise UsageError(
-                f"the model was trained with compressor {trained_on} and this one is "
-                f"{fingerprint}; use the one it was trained with"
-            )
 
     def generate(self, prompt: bytes, **options: Any) -> bytes:
         """The bytes that the model continues ``prompt`` with.
@@ -211,7 +185,7 @@ class ByteModel:
     ) -> list[float]:
         """Bits per byte of each document read as bytes (method, section 9).
 
-        ``scoring.bits_per_byte`` has the definition; ``context`` defaults to the model's
+        ``proxylm.score`` has the definition, and more; ``context`` defaults to the model's
         training context and ``stride`` to half of it.
 
         Raises:
@@ -219,7 +193,7 @@ class ByteModel:
                 no bytes.
             DataError: a document is empty (nothing to divide by).
         """
-        return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
+        return score(self, documents, context=context, stride=stride).per_document.tolist()
 
 
 def _requests(

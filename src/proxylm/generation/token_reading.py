@@ -15,7 +15,7 @@ from proxylm.generation.decoding import Completion, complete, decode
 from proxylm.generation.decoding_row import ByteDelta
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.request import SymbolRequest
-from proxylm.scoring.readings import CompressedReading
+from proxylm.scoring.readings import reading_of
 
 
 class TokenReading:
@@ -31,8 +31,7 @@ class TokenReading:
     """
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
-        self.scoring = CompressedReading(compressor)
-        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
+        self.scoring = reading_of(model, compressor)
         self.model = model
         self.compressor = compressor
 

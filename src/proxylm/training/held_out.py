@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from proxylm.data.store.store import ViewStore
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import content_bits
-from proxylm.scoring.readings import Content
+from proxylm.scoring.passes import content_bits
 from proxylm.symbols import Format
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place
 
 logger = logging.getLogger(__name__)
+
+Content = NDArray[np.integer]
+"""Symbols of one document ``[m]``: bytes, or a view's symbols, without their format's offset."""
 
 SELECTION_SEED = 0
 """Of the order in which held-out documents are taken; fixed, so that runs can be compared."""

@@ -11,8 +11,11 @@ from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.data.store.manifest import MANIFEST_NAME, Manifest
 from proxylm.data.store.store import ViewStore
-from proxylm.errors import DataNotAtHandError
-from proxylm.training.run_folder import CONFIG_FILE, read_run_config
+from proxylm.errors import DamagedFileError, DataNotAtHandError, UsageError
+from proxylm.yaml_text import read_yaml
+
+CONFIG_FILE = "config.yaml"
+"""A run's configuration, in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,22 @@ class RunData:
             return None
         folder = ViewStore.open(self.store).view(self.view).compressor_folder
         return None if folder is None else load_compressor(folder)
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """The plain values of a run's ``config.yaml``.
+
+    Raises:
+        DamagedFileError: it cannot be read as YAML keys and values.
+    """
+    path = run / CONFIG_FILE
+    try:
+        values = read_yaml(path)
+    except UsageError as error:
+        raise DamagedFileError(str(error)) from None
+    if not isinstance(values, dict):
+        raise DamagedFileError(f"{path}: holds no configuration")
+    return values
 
 
 def run_folder(path: Path) -> Path:

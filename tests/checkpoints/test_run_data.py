@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
+from proxylm.checkpoints.run_data import RunData, run_data, run_folder
 from proxylm.errors import DamagedFileError
-from proxylm.evaluation.run_data import RunData, run_data, run_folder
 from small_models import save_small_run
 from units_store import units, write_units_store
 
