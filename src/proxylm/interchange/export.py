@@ -14,8 +14,8 @@ from typing import Any
 
 from huggingface_hub import save_torch_state_dict
 
-from proxylm.checkpoints.layout import Facts, Layout, common_values
-from proxylm.checkpoints.layouts import layout_for
+from proxylm.checkpoints.layouts.choice import layout_for
+from proxylm.checkpoints.layouts.contract import Facts, Layout, common_values
 from proxylm.checkpoints.published_folder import CONFIG_FILE
 from proxylm.checkpoints.reading import LoadedModel, load_module
 from proxylm.files import atomic_folder, require_new, write_json
@@ -97,7 +97,7 @@ def _write_model(folder: Path, layout: Layout, loaded: LoadedModel, exported: Mo
     facts = Facts(
         softmax=exported.softmax,
         sentinels=exported.sentinels,
-        compressor_fingerprint=loaded.compressor_fingerprint if has_compressed else None,
+        compressor_fingerprint=loaded.origin.compressor_fingerprint if has_compressed else None,
     )
     write_json(folder / CONFIG_FILE, common_values(layout, exported, facts))
     tensors = reduced_tensors(loaded.module.state_dict(), loaded.module.config, exported)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
-from proxylm.checkpoints.layout import Layout
+from proxylm.checkpoints.layouts.contract import Layout
 from proxylm.config import validate_config
 from proxylm.data.mixture import SourceConfig
 from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest

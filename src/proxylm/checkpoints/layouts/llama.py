@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.checkpoints.layout import (
+from proxylm.checkpoints.layouts.contract import (
     FACTS_KEY,
     Facts,
     Layout,
