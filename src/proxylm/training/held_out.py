@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,12 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.bits_per_byte import content_bits
 from proxylm.scoring.readings import Content
 from proxylm.symbols import Format
+from proxylm.training.callbacks import Added, Callback, Record
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place
+
+if TYPE_CHECKING:
+    from proxylm.training.training_run import TrainingRun
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +35,7 @@ SELECTION_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutDocuments:
+class HeldOutDocuments(Callback):
     """Documents that are read on the way, and how.
 
     Attributes:
@@ -55,9 +60,13 @@ class HeldOutDocuments:
                 for content_format, symbols in self.contents.items()
             }
 
-    def due(self, step: int, total_steps: int) -> bool:
-        """Whether they are read after ``step`` updates: regularly, and at the end."""
-        return bool(self.contents) and (step % self.config.every_steps == 0 or step == total_steps)
+    def on_step(self, run: TrainingRun, record: Record) -> Added:
+        """Read them regularly, and at the end."""
+        if not self.contents or not run.is_due(self.config.every_steps):
+            return None
+        bits = self.bits_per_byte(run.model, run.inputs.place)
+        run.state = run.state.model_copy(update={"held_out": bits})
+        return {"held_out": bits}
 
 
 def choose_held_out(config: TrainingConfig) -> HeldOutDocuments | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,135 +14,130 @@ import torch
 
 from proxylm.checkpoints.checkpoint import (
     CHECKPOINTS_FOLDER,
+    Checkpoint,
     Origin,
     TrainingState,
-    copy_weights,
     newest_valid,
     prune,
     save_checkpoint,
     set_aside_after,
     what_is_safe,
 )
-from proxylm.data.batches import Loader, build_loader
-from proxylm.data.statistics import StepStatistics
-from proxylm.data.store.manifest import Manifest
-from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError
+from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import threads_each
-from proxylm.training.config import TrainingConfig
-from proxylm.training.device import Place, place_for
-from proxylm.training.held_out import HeldOutDocuments, choose_held_out
+from proxylm.training.callbacks import Callback, Record
+from proxylm.training.inputs import Inputs
 from proxylm.training.loop import Trainer, TrainingDivergedError, Update
+from proxylm.training.metrics import METRICS_FILE, MetricsLog, read_metrics
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
-from proxylm.training.starting_weights import starting_model
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What a run reads, opened before its folder is touched, so that mistakes leave no trace."""
-
-    config: TrainingConfig
-    place: Place
-    loader: Loader
-    held_out: HeldOutDocuments | None
-    origin: Origin
-
-    @property
-    def total_steps(self) -> int:
-        """Updates in the run: as many as asked for, or as the data gives."""
-        return min(self.config.total_steps, self.loader.steps)
-
-
-def open_inputs(config: TrainingConfig) -> Inputs:
-    """Open what ``config`` names.
-
-    Every byte of the stores is checked first: a flipped bit would be trained on unnoticed.
-
-    Raises:
-        DamagedFileError: a store's file is truncated, altered or foreign; it is named.
-        ProxylmError: no such device, store or view; a context that the data or model cannot have;
-            a model larger than memory.
-    """
-    place = place_for(config)
-    manifests = _verified_manifests(config)
-    shape = config.model_for(0)
-    loader = build_loader(
-        config.data,
-        config.mixing,
-        context=config.context,
-        contexts_per_step=config.contexts_per_step,
-        total_steps=config.total_steps,
-        heads=shape.target_heads,
-        seed=config.seed,
-    )
-    place.require_memory(config.model_for(loader.symbol_count))
-    return Inputs(
-        config=config,
-        place=place,
-        loader=loader,
-        held_out=choose_held_out(config),
-        origin=_origin_of(config, manifests, loader.compressor_fingerprint),
-    )
-
-
-def _verified_manifests(config: TrainingConfig) -> dict[str, Manifest]:
-    """Manifests of the sources' stores by their configured path; each store is read once."""
-    paths = {source.store for source in config.data}
-    return {path: ViewStore.open(Path(path), verify=True).manifest for path in paths}
-
-
-def _origin_of(
-    config: TrainingConfig, manifests: Mapping[str, Manifest], compressor_fingerprint: str | None
-) -> Origin:
-    stores = [manifests[source.store] for source in config.data]
-    return Origin(
-        configuration_hash=config.hash(),
-        data_fingerprint=Manifest.joint_fingerprint(stores),
-        compressor_fingerprint=compressor_fingerprint,
-    )
-
-
 @dataclass(kw_only=True)
-class Session:
-    """The changing side of a run; ``state`` tells how far it is, ``saved_step`` what is safe."""
+class TrainingRun:
+    """The changing side of a run, as callbacks see it.
 
-    folder: Path
+    Attributes:
+        folder: the run folder; None for a run that leaves nothing on disk.
+        inputs: what the run is made of.
+        trainer: makes the updates.
+        state: how far it is.
+        saved_step: the step of the newest checkpoint; 0 without one.
+        stop_reason: what ``stop`` was called with; None as long as nobody did.
+        signal: the signal that has asked to stop; None without one.
+    """
+
+    folder: Path | None
     inputs: Inputs
     trainer: Trainer
     state: TrainingState
     saved_step: int
+    stop_reason: str | None = None
+    signal: str | None = None
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model under training; ``evaluating`` is safer."""
+        return self.trainer.model
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        return self.state.step
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return self.inputs.total_steps
 
     @property
     def finished(self) -> bool:
         """Whether all updates are made."""
-        return self.state.step >= self.inputs.total_steps
+        return self.step >= self.total_steps
 
-    def advance(self) -> dict[str, Any]:
-        """Make one update, read held-out documents if they are due; the step's metrics.
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another step; a run has at least one."""
+        return not self.finished and (not self._is_stopped or self.step == 0)
+
+    def stop(self, reason: str) -> None:
+        """End the run after the present step, which is saved; ``TrainResult.stopped`` says why."""
+        self.stop_reason = self.stop_reason or reason
+
+    def interrupt(self, signal_name: str) -> None:
+        """End this start of the run after the step under way, which is saved."""
+        self.signal = signal_name
+
+    def is_due(self, every_steps: int) -> bool:
+        """Whether what happens every so many steps, and at the end, happens after this one."""
+        return self.step % every_steps == 0 or self.finished
+
+    def history(self) -> list[Record]:
+        """The records of the steps made before this start; empty without a folder."""
+        path = None if self.folder is None else self.folder / METRICS_FILE
+        if path is None or not path.exists():
+            return []
+        return [record for record in read_metrics(path) if record["step"] <= self.step]
+
+    @contextmanager
+    def evaluating(self) -> Iterator[ByteModel]:
+        """Within, the model as its users see it: in evaluation mode, without gradients.
+
+        Afterwards it trains on as if nothing had been.
+        """
+        was_training = self.model.training
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        origin = self.inputs.origin
+        try:
+            yield ByteModel(self.model, compressor_fingerprint=origin.compressor_fingerprint)
+        finally:
+            self.model.train(was_training)
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def advance(self) -> Record:
+        """Make one update; its metrics.
 
         Raises:
             TrainingDivergedError: the message says what to start again from.
         """
         started = time.perf_counter()
-        step = self.state.step
+        step = self.step
         update = self._update(step)
-        shown = self.inputs.loader.statistics(step)
+        shown = self._shown(step)
         seconds = time.perf_counter() - started
-        symbols = self.inputs.config.symbols_per_step
-        held_out = self._held_out(step + 1)
         self.state = self.state.model_copy(
             update={
                 "step": step + 1,
-                "symbols": self.state.symbols + symbols,
-                "raw_bytes": self.state.raw_bytes + shown.raw_bytes,
-                "documents": self.state.documents + shown.documents_started,
+                "symbols": self.state.symbols + update.symbols,
+                "raw_bytes": self.state.raw_bytes + shown.pop("raw_bytes", 0),
+                "documents": self.state.documents + shown.pop("documents_started", 0),
                 "training_flops": self.state.training_flops + update.flops,
                 "seconds": self.state.seconds + seconds,
                 "loss": update.loss,
-                "held_out": held_out or self.state.held_out,
             }
         )
         return {
@@ -149,101 +145,113 @@ class Session:
             "loss_by_format": update.loss_by_format,
             "grad_norm": update.grad_norm,
             "learning_rate": update.learning_rate,
-            "symbols_per_second": symbols / seconds,
+            "symbols_per_second": update.symbols / seconds,
             "flops_per_second": update.flops / seconds,
-            **_mixture(shown),
-            **({"held_out": held_out} if held_out else {}),
+            **shown,
         }
 
     def _update(self, step: int) -> Update:
         try:
             return self.trainer.update(step)
         except TrainingDivergedError as error:
+            safe = f", {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}" if self.folder else ""
             origin = " from it (init_from)" if self.saved_step else ""
             raise TrainingDivergedError(
-                f"{error} and stops here, {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}: start "
-                f"again{origin} with a lower learning_rate.peak or a longer warm-up"
+                f"{error} and stops here{safe}: start again{origin} with a lower "
+                "learning_rate.peak or a longer warm-up"
             ) from None
 
-    def save(self) -> Path:
-        """Write a checkpoint of the present step and remove the oldest beyond those kept."""
-        folder = self.folder / CHECKPOINTS_FOLDER
-        model = self.trainer.model
-        path = save_checkpoint(
-            folder,
-            model_tensors=model.state_dict(),
-            optimizer_tensors=optimizer_tensors(model, self.trainer.optimizer),
-            model_config=model.config,
-            state=self.state,
-            origin=self.inputs.origin,
-        )
-        self.saved_step = self.state.step
-        prune(folder, self.inputs.config.checkpoints.keep_last)
-        return path
+    def _shown(self, step: int) -> dict[str, Any]:
+        """What the step's batch shows of the data, as far as the batches know."""
+        statistics = getattr(self.inputs.batches, "statistics", None)
+        return {} if statistics is None else statistics(step).to_json()
 
+    @property
     def save_is_due(self) -> bool:
-        """Whether a checkpoint belongs here: regularly, and after the last update."""
-        regular = self.state.step % self.inputs.config.checkpoints.every_steps == 0
-        return (regular or self.finished) and self.state.step > self.saved_step
+        """Whether a checkpoint belongs here: regularly, and after the last step of this start."""
+        due = self._is_stopped or self.is_due(self.inputs.settings.checkpoints.every_steps)
+        return due and self.step > self.saved_step
 
-    def _held_out(self, step: int) -> dict[str, float]:
-        documents = self.inputs.held_out
-        if documents is None or not documents.due(step, self.inputs.total_steps):
-            return {}
-        return documents.bits_per_byte(self.trainer.model, self.inputs.place)
+    @property
+    def _is_stopped(self) -> bool:
+        return self.stop_reason is not None or self.signal is not None
 
 
-def start_or_resume(folder: Path, inputs: Inputs) -> Session:
-    """The session of a run folder that is held: from its newest valid checkpoint, or fresh.
+class Checkpoints(Callback):
+    """Saves the run where that is due, and keeps the newest few checkpoints.
+
+    Args:
+        log: is on the disk before a checkpoint vouches for the steps so far.
+    """
+
+    def __init__(self, log: MetricsLog) -> None:
+        self._log = log
+
+    def on_step(self, run: TrainingRun, record: Record) -> None:
+        """Write a checkpoint of the present step and remove the oldest beyond those kept."""
+        if run.folder is None or not run.save_is_due:
+            return
+        self._log.sync()
+        folder = run.folder / CHECKPOINTS_FOLDER
+        save_checkpoint(
+            folder,
+            model_tensors=run.model.state_dict(),
+            optimizer_tensors=optimizer_tensors(run.model, run.trainer.optimizer),
+            model_config=run.model.config,
+            state=run.state,
+            origin=run.inputs.origin,
+        )
+        run.saved_step = run.step
+        prune(folder, run.inputs.settings.checkpoints.keep_last)
+
+
+def start_or_resume(folder: Path | None, inputs: Inputs) -> TrainingRun:
+    """The run of a folder that is held: from its newest valid checkpoint, or fresh.
 
     Raises:
         CheckpointError: checkpoints are there and none loads, or the data has changed since.
     """
-    checkpoint = newest_valid(folder)
-    if checkpoint is None:
-        model = starting_model(
-            inputs.config, inputs.loader.symbol_count, inputs.origin.compressor_fingerprint
-        )
-    else:
-        _require_same_origin(folder, checkpoint.manifest.origin, inputs.origin)
-        model = LanguageModel(checkpoint.model_config(), seed=inputs.config.seed)
-        copy_weights(model, checkpoint)
+    checkpoint = None if folder is None else newest_valid(folder)
+    model = inputs.new_model() if checkpoint is None else _resumed_model(inputs, checkpoint)
     trainer = _trainer(model, inputs)
     state = TrainingState(threads=_threads_of_a_new_run())
     if checkpoint is not None:
         restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
         state = checkpoint.state
-        set_aside_after(folder / CHECKPOINTS_FOLDER, state.step)
-        if state.step < inputs.total_steps:
-            _say_which_threads(folder, state)
-    return Session(
+        set_aside_after(checkpoint.path.parent, state.step)
+    run = TrainingRun(
         folder=folder,
         inputs=inputs,
         trainer=trainer,
         state=state.model_copy(update={"torch_version": torch.__version__}),
         saved_step=state.step,
     )
+    if run.step and not run.finished:
+        _say_which_threads(run)
+    return run
+
+
+def _resumed_model(inputs: Inputs, checkpoint: Checkpoint) -> LanguageModel:
+    _require_same_origin(checkpoint, inputs.origin)
+    model = inputs.model_to_fill(checkpoint.model_config())
+    checkpoint.weights().copy_into(model)
+    return model
 
 
 def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
     model = model.to(inputs.place.device)
     return Trainer(
         model=model,
-        optimizer=build_optimizer(model, inputs.config.optimizer),
-        loader=inputs.loader,
-        config=inputs.config,
+        optimizer=build_optimizer(model, inputs.settings.optimizer),
+        batches=inputs.batches,
+        settings=inputs.settings,
         place=inputs.place,
         total_steps=inputs.total_steps,
     )
 
 
-def _mixture(shown: StepStatistics) -> dict[str, Any]:
-    values = shown.to_json()
-    # The record has these two as running totals.
-    return {key: values[key] for key in values if key not in ("raw_bytes", "documents_started")}
-
-
-def _require_same_origin(run: Path, there: Origin, here: Origin) -> None:
+def _require_same_origin(checkpoint: Checkpoint, here: Origin) -> None:
+    there, run = checkpoint.manifest.origin, checkpoint.path.parents[1]
     for what, then, now in (
         ("configuration", there.configuration_hash, here.configuration_hash),
         ("compressor", there.compressor_fingerprint, here.compressor_fingerprint),
@@ -261,13 +269,13 @@ def _threads_of_a_new_run() -> int:
     return min(torch.get_num_threads(), threads_each(1))
 
 
-def _say_which_threads(run: Path, state: TrainingState) -> None:
+def _say_which_threads(run: TrainingRun) -> None:
     here = _threads_of_a_new_run()
-    if here != state.threads:
+    if here != run.state.threads:
         logger.warning(
             "%s: goes on with the %d threads that it was started with (a new run here would take "
             "%d), so that its numbers are those of an uninterrupted run",
-            run,
-            state.threads,
+            run.folder,
+            run.state.threads,
             here,
         )
