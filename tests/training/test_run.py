@@ -121,12 +121,8 @@ def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> Non
     assert as_json["held_out"] == last["held_out"]
     assert set(as_json["held_out"]) == {"raw", "compressed"}
     assert as_json["symbols_per_second"] == pytest.approx(last["symbols"] / last["seconds"])
-    parameters = sum(
-        value.numel()
-        for value in open_checkpoint(checkpoint_folders(whole / "checkpoints")[0])
-        .model()
-        .parameters()
-    )
+    newest = open_checkpoint(checkpoint_folders(whole / "checkpoints")[0])
+    parameters = sum(value.numel() for value in newest.model().parameters())
     assert as_json["parameters"] == parameters
 
 

@@ -42,7 +42,7 @@ class LoadedModel:
     """
 
     module: LanguageModel
-    origin: Origin = Origin()
+    origin: Origin
     checkpoint: Checkpoint | None = None
 
 

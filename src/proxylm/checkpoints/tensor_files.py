@@ -69,7 +69,7 @@ class TensorFiles:
             DamagedFileError: a file cannot be read.
         """
         stored = sum(math.prod(shape) for _, shape in self.places.values())
-        # Single wrong tensors are named below; sizes of another order may be beyond what torch takes.
+        # Single wrong tensors are named below; sizes of another order may be beyond torch itself.
         if config.parameter_count > FAR_LARGER * stored:
             raise CheckpointError(
                 f"{self.files[0].parent}: {self.sizes_from} describes a far larger model than the "
