@@ -127,6 +127,10 @@ def test_frozen_weights_stay(store: Path, batches: Batches) -> None:
     assert not torch.equal(model.lm_head.weight, fresh.lm_head.weight)
 
 
+def sized(store: Path, **changes: Any) -> LanguageModel:
+    return LanguageModel(tiny_config(store).model_for(40).model_copy(update=changes))
+
+
 def test_mistakes_are_one_line_and_leave_nothing(
     store: Path, batches: Batches, tmp_path: Path
 ) -> None:
@@ -139,6 +143,14 @@ def test_mistakes_are_one_line_and_leave_nothing(
         ({"config": tiny_config(store), "precision": "float32"}, "give a configuration alone"),
         ({"model": proxylm.load, "batches": batches}, "model is a function; give a LanguageModel"),
         ({"model": frozen, "batches": batches}, "no weight of the model is to be trained"),
+        (
+            {"model": sized(store, vocabulary_size=329), "batches": batches, "learning_rate": 1e-3},
+            "make it with vocabulary_size=",
+        ),
+        (
+            {"model": sized(store, prediction_heads=2), "batches": batches, "learning_rate": 1e-3},
+            "give batches heads=2",
+        ),
         ({"model": model, "batches": [1]}, r"batches \(list\) lack 'batch'"),
         ({"model": model, "batches": batches}, "warmup_steps 500 exceed the run's 6 steps"),
         ({"model": model, "batches": batches, "learning_rat": 1}, "did you mean 'learning_rate'"),

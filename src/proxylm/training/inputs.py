@@ -64,7 +64,7 @@ class Inputs:
     recorded: Config
     origin: Origin
     place: Place
-    batches: BatchSource
+    batches: StepBatches
     total_steps: int
     held_out: HeldOutDocuments | None = None
     new_model: Callable[[], LanguageModel]
@@ -150,8 +150,8 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
         settings: values for ``LoopConfig``; a number as ``learning_rate`` is a constant one.
 
     Raises:
-        UsageError: the model has nothing to train, the batches lack something, or a setting has an
-            impossible value.
+        UsageError: the model has nothing to train, the batches lack something or do not fit it, or
+            a setting has an impossible value.
         DataError: there are no batches.
     """
     if not isinstance(model, LanguageModel):
@@ -167,6 +167,8 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
     config = _loop_config(settings)
     steps = len(batches)
     config.learning_rate.require_fits(steps)
+    if steps:
+        _require_fits(model.config, batches)
     recorded = GivenObjects(
         model=model.config, batches=batches.fingerprint, steps=steps, settings=config
     )
@@ -184,6 +186,24 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
         new_model=model.train,
         model_to_fill=lambda _: model.train(),
     )
+
+
+def _require_fits(model: ModelConfig, batches: BatchSource) -> None:
+    """Refuse batches whose first one the model cannot read."""
+    batch = batches.batch(0)
+    needed = max(getattr(batches, "vocabulary_size", 0), int(batch.inputs.max()) + 1)
+    if needed > model.vocabulary_size:
+        raise UsageError(
+            f"train: the batches have {needed} symbols and the model {model.vocabulary_size}; make "
+            f"it with vocabulary_size={needed}"
+        )
+    heads = batch.targets.shape[-1]
+    if heads != model.target_heads:
+        raise UsageError(
+            f"train: the batches have targets for {heads} heads and the model has "
+            f"{model.target_heads}; give batches heads={model.target_heads}"
+        )
+    model.require_context(batch.inputs.shape[1])
 
 
 def _loop_config(settings: Mapping[str, Any]) -> LoopConfig:
