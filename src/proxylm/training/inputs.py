@@ -30,8 +30,9 @@ from proxylm.training.starting_weights import starting_model
 class BatchSource(StepBatches, Protocol):
     """What a run is trained on: the contexts of every step.
 
-    It may also have ``statistics(step)`` (``data.statistics.StepStatistics``, for the metrics) and
-    a ``compressor_fingerprint`` (for checkpoints).
+    It may also have ``statistics(step)`` (``data.statistics.StepStatistics``, for the metrics), a
+    ``vocabulary_size``, and a ``data_fingerprint`` and ``compressor_fingerprint`` (for
+    checkpoints).
     """
 
     @property
@@ -177,7 +178,7 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
         recorded=recorded,
         origin=Origin(
             configuration_hash=fingerprint_of(plain_config(recorded)),
-            data_fingerprint=batches.fingerprint,
+            data_fingerprint=getattr(batches, "data_fingerprint", batches.fingerprint),
             compressor_fingerprint=getattr(batches, "compressor_fingerprint", None),
         ),
         place=Place.of(next(model.parameters()).device, config.precision),
