@@ -55,7 +55,11 @@ class MetricsLog(Callback):
 
 @contextmanager
 def unwritable_as_data_error(path: Path) -> Iterator[None]:
-    """A failed write of a step's numbers is one line that says how to go on."""
+    """Within, a failed write of a step's numbers is one line that says how to go on.
+
+    Raises:
+        DataError: naming the file.
+    """
     try:
         yield
     except OSError as error:

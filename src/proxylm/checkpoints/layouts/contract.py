@@ -198,14 +198,22 @@ def read_facts(values: Mapping[str, Any], *, origin: str) -> Facts | None:
 
 
 def required(values: Mapping[str, Any], key: str, *, origin: str) -> Any:
-    """``values[key]``, or a ``CheckpointError`` that names the key."""
+    """``values[key]``.
+
+    Raises:
+        CheckpointError: it is not there; the key is named.
+    """
     if values.get(key) is None:
         raise CheckpointError(f"{origin}: key '{key}' is missing")
     return values[key]
 
 
 def require_value(values: Mapping[str, Any], key: str, wanted: Any, *, origin: str) -> None:
-    """Refuse a key that is there and says something else; what is left out is taken as wanted."""
+    """Refuse a key that is there and says something else; what is left out is taken as wanted.
+
+    Raises:
+        CheckpointError: naming the key and both values.
+    """
     found = values.get(key, wanted)
     if found != wanted:
         raise CheckpointError(f"{origin}: {key} is {found!r}, only {wanted!r} is supported")
