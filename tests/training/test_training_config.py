@@ -99,11 +99,6 @@ def test_symbols_are_rounded_up_to_whole_steps() -> None:
     assert small(length={"kind": "symbols", "symbols": 2048 * 20 + 1}).total_steps == 21
 
 
-@pytest.mark.parametrize(("symbols", "contexts"), [(1, 1), (512, 1), (1100, 2), (10**9, 4)])
-def test_passes_hold_whole_contexts(symbols: int, contexts: int) -> None:
-    assert small(micro_batch_symbols=symbols).contexts_per_pass == contexts
-
-
 def test_explicit_sizes_are_what_a_preset_resolves_to() -> None:
     resolved = small().resolved()
     assert resolved.model.kind == "explicit"

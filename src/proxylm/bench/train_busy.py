@@ -58,7 +58,7 @@ class RandomBytes:
             contexts=np.arange(contexts, dtype=np.int64),
         )
 
-    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
+    def batch(self, step: int) -> Batch:
         """The same contexts at every step."""
         return self._batch
 
@@ -66,7 +66,7 @@ class RandomBytes:
 class DividedByTorch(Trainer):
     """The same update with all threads in every operation."""
 
-    def _workers(self, contexts: int) -> int:
+    def _workers(self, batch: Batch) -> int:
         return 1
 
 
@@ -103,8 +103,8 @@ def trainer_of(kind: type[Trainer], config: TrainingConfig) -> Trainer:
     return kind(
         model=model,
         optimizer=build_optimizer(model, config.optimizer),
-        loader=RandomBytes(config.contexts_per_step, config.context),
-        config=config,
+        batches=RandomBytes(config.contexts_per_step, config.context),
+        settings=config,
         place=place_for(config),
         total_steps=config.total_steps,
     )

@@ -77,7 +77,7 @@ def train_neural(
     """
     from proxylm.config import validate_config
     from proxylm.pipelines.neural_compressor import NeuralBuild, Reports, build_neural_compressor
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
 
     cutting = {"kind": segmentation, "percentile": percentile, "length": length}
     coder = {
@@ -93,9 +93,8 @@ def train_neural(
     }
     build = validate_config(NeuralBuild, values, origin="compressor train neural")
     opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
-    with reported_on_stderr() as progress:
-        reports = Reports(say=note, training=progress)
-        compressor = build_neural_compressor(opened, out, build, reports)
+    reports = Reports(say=note, callbacks=[shown_on_stderr()])
+    compressor = build_neural_compressor(opened, out, build, reports)
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))

@@ -54,6 +54,10 @@ class Loader:
         """Steps there is data for: the run's, or fewer with ``when_exhausted: stop``."""
         return self.plan.steps
 
+    def __len__(self) -> int:
+        """As ``steps``."""
+        return self.steps
+
     def batch(
         self, step: int, *, first: int = 0, count: int | None = None, out: Batch | None = None
     ) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -26,7 +26,7 @@ from proxylm.pipelines.neural_compressor import (
     build_neural_compressor,
     new_lm,
 )
-from proxylm.training.progress import ProgressReport
+from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
 
@@ -62,7 +62,7 @@ class BpeDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
@@ -98,7 +98,7 @@ class NeuralDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         whole = recipe("tiny")
@@ -111,7 +111,7 @@ class NeuralDemo(Config):
             ),
             device="cpu",
         )
-        build_neural_compressor(corpus, folder, build, Reports(say=say, training=progress))
+        build_neural_compressor(corpus, folder, build, Reports(say=say, callbacks=callbacks))
 
 
 DemoCompressor = Annotated[BpeDemo | NeuralDemo, Field(discriminator="kind")]

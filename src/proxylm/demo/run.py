@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +28,10 @@ from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
 from proxylm.generation.loading import load
+from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
-from proxylm.training.progress import ProgressReport
 from proxylm.training.run import TrainResult, train
 
 PROMPT_LINES = 6
@@ -45,7 +44,7 @@ class Narrator:
     """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
 
     say: Callable[[str], None]
-    training: Callable[[], AbstractContextManager[ProgressReport | None]] = nullcontext
+    callbacks: Sequence[AnyCallback] = ()
     write: Callable[[str], None] = lambda _: None
 
 
@@ -100,10 +99,13 @@ def _compressor(
     corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
 ) -> Compressor:
     if not folder.exists():
-        with narrator.training() as progress:
-            settings.compressor.train(
-                corpus, folder, minutes=settings.minutes, say=narrator.say, progress=progress
-            )
+        settings.compressor.train(
+            corpus,
+            folder,
+            minutes=settings.minutes,
+            say=narrator.say,
+            callbacks=narrator.callbacks,
+        )
     return load_compressor(folder)
 
 
@@ -124,8 +126,7 @@ def _views(
 
 def _row(name: str, config: TrainingConfig, out: Path, narrator: Narrator) -> ModelRow:
     narrator.say(f"training '{name}': {DESCRIPTIONS[name]}")
-    with narrator.training() as progress:
-        result = train(config, out / name, progress=progress)
+    result = train(config, out / name, narrator.callbacks)
     return ModelRow.of(name, result, _held_out(name, config, result, out))
 
 

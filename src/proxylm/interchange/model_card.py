@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
-from proxylm.checkpoints.layout import Layout
+from proxylm.checkpoints.layouts.contract import Layout
 from proxylm.config import validate_config
 from proxylm.data.mixture import SourceConfig
 from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest
@@ -29,7 +29,7 @@ pipeline_tag: text-generation
 tags: [byte-level, proxy-compression, proxylm]
 ---
 """
-UNKNOWN = "Not known: the model was exported without the files of its run."
+UNKNOWN = "Not known: no configuration of its training is beside the model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Card:
 
     @property
     def training(self) -> TrainingConfig | None:
-        """The configuration of the run, where its folder is still around the checkpoint.
+        """The configuration of the run, where it has one and its folder is still around.
 
         Raises:
             DamagedFileError, UsageError: it is there and cannot be read.
@@ -64,7 +64,10 @@ class Card:
         run = self.checkpoint.path.parent.parent
         if not (run / CONFIG_FILE).is_file():
             return None
-        return validate_config(TrainingConfig, read_run_config(run), origin=str(run / CONFIG_FILE))
+        values = read_run_config(run)
+        if "data" not in values:
+            return None  # a run of objects, whose configuration has their names alone
+        return validate_config(TrainingConfig, values, origin=str(run / CONFIG_FILE))
 
 
 def describe(card: Card) -> str:

@@ -6,7 +6,7 @@ was stopped in any way goes on from its newest checkpoint when it is asked for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import PositiveInt
@@ -20,8 +20,8 @@ from proxylm.data.store.prepare import prepare
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.generation.loading import load
+from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import CheckpointConfig, PresetModel, SymbolCount, TrainingConfig
-from proxylm.training.progress import ProgressReport
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
 
@@ -103,7 +103,7 @@ def train_byte_lm(
     held_out_fraction: float,
     device: DeviceName = "auto",
     say: Callable[[str], None] = lambda _: None,
-    progress: ProgressReport | None = None,
+    callbacks: Sequence[AnyCallback] = (),
 ) -> ByteLM:
     """Train a byte LM on a corpus's training part, or go on with a training in ``work``.
 
@@ -115,7 +115,7 @@ def train_byte_lm(
     part = TrainingPart(corpus, held_out_fraction, contexts)
     summary = prepare(part, {}, store, held_out_fraction=0.0)
     say(f"training the byte LM '{chosen.model.name}' on {summary.num_bytes / 1e6:.1f} MB")
-    result = train(chosen.training(store, device), work / RUN_FOLDER, progress=progress)
+    result = train(chosen.training(store, device), work / RUN_FOLDER, callbacks)
     say(
         f"{result.steps} steps, {result.symbols:,} symbols in {result.seconds:.0f} s, "
         f"last loss {result.loss:.3f} nats per byte"

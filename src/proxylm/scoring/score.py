@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from proxylm.checkpoints.checkpoint import Origin
 from proxylm.checkpoints.reading import LoadedModel, load_module
 from proxylm.checkpoints.run_data import run_data
 from proxylm.compressors.contract import Compressor
@@ -168,7 +169,7 @@ def _ours(model: ScoredModel) -> TrainedModel | None:
     if isinstance(model, str | os.PathLike):
         return load_module(Path(model))
     if isinstance(model, LanguageModel):
-        return LoadedModel(module=model, compressor_fingerprint=None, checkpoint=None)
+        return LoadedModel(module=model, origin=Origin())
     # ``ByteModel`` belongs to a room above: it is known by the model that it wraps.
     if isinstance(getattr(model, "module", None), LanguageModel):
         return model  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from proxylm.checkpoints.layout import (
+from proxylm.checkpoints.layouts.contract import (
     Facts,
     Layout,
     checked_config,

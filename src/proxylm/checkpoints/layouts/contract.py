@@ -94,30 +94,6 @@ class Layout(ABC):
         """
 
 
-def common_values(layout: Layout, config: ModelConfig, facts: Facts) -> dict[str, Any]:
-    """The whole ``config.json`` of a model in a layout."""
-    return {
-        "architectures": [layout.class_name],
-        "model_type": layout.model_type,
-        "torch_dtype": "float32",
-        "vocab_size": config.vocabulary_size,
-        "hidden_size": config.width,
-        "intermediate_size": config.ffn,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_theta,
-        "rms_norm_eps": config.norm_epsilon,
-        "hidden_act": "silu",
-        "tie_word_embeddings": False,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "pad_token_id": PAD,
-        **layout.write(config),
-        FACTS_KEY: facts.model_dump(mode="json"),
-    }
-
-
 COMMON_FIELDS = {
     "vocabulary_size": "vocab_size",
     "layers": "num_hidden_layers",
@@ -127,16 +103,28 @@ COMMON_FIELDS = {
     "context": "max_position_embeddings",
     "norm_epsilon": "rms_norm_eps",
 }
+"""Fields of ``ModelConfig`` by the keys that all layouts have for them."""
 
-
-COMMON_CONSTANTS = {
-    "tie_word_embeddings": False,
-    "hidden_act": "silu",
-    "qk_norm": False,
-    "attention_bias": False,
-    "mlp_bias": False,
-}
+COMMON_CONSTANTS = {"tie_word_embeddings": False, "hidden_act": "silu"}
+REFUSED_IF_SET = {"qk_norm": False, "attention_bias": False, "mlp_bias": False}
 """Keys that change what a model computes, with the only value that is ours."""
+
+
+def common_values(layout: Layout, config: ModelConfig, facts: Facts) -> dict[str, Any]:
+    """The whole ``config.json`` of a model in a layout."""
+    return {
+        "architectures": [layout.class_name],
+        "model_type": layout.model_type,
+        "torch_dtype": "float32",
+        **{key: getattr(config, field) for field, key in COMMON_FIELDS.items()},
+        "rope_theta": config.rope_theta,
+        **COMMON_CONSTANTS,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+        **layout.write(config),
+        FACTS_KEY: facts.model_dump(mode="json"),
+    }
 
 
 def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> dict[str, Any]:
@@ -148,7 +136,7 @@ def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) 
     fields: dict[str, Any] = {
         ours: required(values, theirs, origin=origin) for ours, theirs in COMMON_FIELDS.items()
     }
-    for key, wanted in COMMON_CONSTANTS.items():
+    for key, wanted in (COMMON_CONSTANTS | REFUSED_IF_SET).items():
         require_value(values, key, wanted, origin=origin)
     _require_plain_rotation(values, origin=origin)
     # transformers 5 writes the base under rope_parameters, everything before it at the top.
@@ -210,14 +198,22 @@ def read_facts(values: Mapping[str, Any], *, origin: str) -> Facts | None:
 
 
 def required(values: Mapping[str, Any], key: str, *, origin: str) -> Any:
-    """``values[key]``, or a ``CheckpointError`` that names the key."""
+    """``values[key]``.
+
+    Raises:
+        CheckpointError: it is not there; the key is named.
+    """
     if values.get(key) is None:
         raise CheckpointError(f"{origin}: key '{key}' is missing")
     return values[key]
 
 
 def require_value(values: Mapping[str, Any], key: str, wanted: Any, *, origin: str) -> None:
-    """Refuse a key that is there and says something else; what is left out is taken as wanted."""
+    """Refuse a key that is there and says something else; what is left out is taken as wanted.
+
+    Raises:
+        CheckpointError: naming the key and both values.
+    """
     found = values.get(key, wanted)
     if found != wanted:
         raise CheckpointError(f"{origin}: {key} is {found!r}, only {wanted!r} is supported")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.checkpoints.evabyte_layout import EvaByteLayout
-from proxylm.checkpoints.layout import Facts, Layout, read_facts
-from proxylm.checkpoints.llama_layout import LlamaLayout
+from proxylm.checkpoints.layouts.contract import Facts, Layout, read_facts
+from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
+from proxylm.checkpoints.layouts.llama import LlamaLayout
 from proxylm.errors import CheckpointError
 from proxylm.models.config import EvaAttention, ModelConfig
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.checkpoints.layout import (
+from proxylm.checkpoints.layouts.contract import (
     FACTS_KEY,
     Facts,
     Layout,
@@ -32,6 +32,9 @@ class LlamaLayout(Layout):
         """See the base class.
 
         Only our own folders are read: ids of another tokenizer would be taken for bytes.
+
+        Raises:
+            CheckpointError: proxylm did not export it; or as there.
         """
         if facts is None:
             raise CheckpointError(
@@ -55,7 +58,11 @@ class LlamaLayout(Layout):
         }
 
     def expressible(self, config: ModelConfig) -> ModelConfig:
-        """See the base class."""
+        """See the base class.
+
+        Raises:
+            UsageError: the model has a softmax of its own for every format.
+        """
         if config.normalizes_by_format and config.vocabulary_size > COMPRESSED_OFFSET:
             raise UsageError(
                 f"{self.class_name} has one softmax over the whole vocabulary and cannot express "
