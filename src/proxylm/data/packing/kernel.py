@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Int64, Uint64, compiled, inlined
+from proxylm.compiled import Int64, Uint64
+from proxylm.data.packing.compiled import compiled, inlined
 from proxylm.data.packing.counter import Purpose, absorb, permuted, uniform
 from proxylm.data.packing.pointers import borrowed
 from proxylm.data.packing.spans import (

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Uint64
+from proxylm.compiled import Uint64
 from proxylm.data.packing.tables import DOCUMENT_FIELDS
 from proxylm.symbols import Format
 
