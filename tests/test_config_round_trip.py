@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 import proxylm
 from proxylm.config import Config, dump_config, load_config, validate_config
-from proxylm.data.mixture import SourceConfig
+from proxylm.data.sources import SourceConfig
 from proxylm.errors import UsageError
 from proxylm.generation.structured_output.guided import Grammar
 from proxylm.models.config import ModelConfig

@@ -20,9 +20,10 @@ from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.data.batch import Batch
 from proxylm.data.batches import Loader, build_loader
 from proxylm.data.lengths import lengths_store
-from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.mixture import Mixture
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
+from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare
 
 CONTEXT = 4096
@@ -33,11 +34,11 @@ MEAN_BYTES = 2000
 RHO = 3.7
 REPEATS = 7
 
-CASES: list[tuple[str, MixingConfig, int]] = [
-    ("loader/4096", MixingConfig.paper(), 1),
-    ("loader/4096/bytes", MixingConfig.bytes_only(), 1),
-    ("loader/4096/pieces", MixingConfig.pieces(), 1),
-    ("loader/4096/heads-8", MixingConfig.bytes_only(), 8),
+CASES: list[tuple[str, Mixture, int]] = [
+    ("loader/4096", Mixture.paper(), 1),
+    ("loader/4096/bytes", Mixture.bytes_only(), 1),
+    ("loader/4096/pieces", Mixture.pieces(), 1),
+    ("loader/4096/heads-8", Mixture.bytes_only(), 8),
 ]
 
 
@@ -57,7 +58,7 @@ def run_loader_benchmark(
 
 
 def _loader_row(
-    case: str, store: Path, mixing: MixingConfig, heads: int, steps: int, repeats: int
+    case: str, store: Path, mixing: Mixture, heads: int, steps: int, repeats: int
 ) -> BenchmarkRow:
     loader = build_loader(
         [SourceConfig(store=str(store), view="units")],
@@ -104,7 +105,7 @@ def _plan_row(documents: int, repeats: int) -> BenchmarkRow:
     steps = round(documents * MEAN_BYTES / 2.9 / (CONTEXT * CONTEXTS_PER_STEP))
     plan = Plan(
         tables,
-        MixingConfig.samples(rate=0.9),
+        Mixture.samples(rate=0.9),
         [1.0],
         context=CONTEXT,
         contexts_per_step=CONTEXTS_PER_STEP,

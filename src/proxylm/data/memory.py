@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.data.store.manifest import ViewRecord
 from proxylm.data.store.shard_files import Column
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 
 ViewContent = tuple[ViewRecord, Sequence[CompressedView]]
@@ -106,10 +106,16 @@ class MemoryStore:
             held_out: one flag per document.
             compressors: what made the views, where the symbols should be shown as text.
 
+        Raises:
+            UsageError: these differ in number.
+
         >>> store = MemoryStore.of(["a", "b"], [b"one", b"two"], {}, [False, True])
         >>> store.raw(1).tobytes(), store.document_id(1), store.ordinals(held_out=True)
         (b'two', 'b', array([1]))
         """
+        counts = {len(ids), len(raw), len(held_out), *(len(rows) for _, rows in views.values())}
+        if len(counts) > 1:
+            raise UsageError(f"ids, documents, flags and views differ in number: {sorted(counts)}")
         made_by = compressors or {}
         documents = [np.frombuffer(one, np.uint8) for one in raw]
         flags = np.array(held_out, bool)

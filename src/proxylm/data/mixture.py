@@ -361,10 +361,6 @@ class Mixture(Config):
         choices = (self.rate, self.granularity, getattr(self.granularity, "pairing", None))
         return any(type(choice).__module__ != __name__ for choice in choices)
 
-    def steps_with_pairs(self, total_steps: int) -> int:
-        """Number of steps, from the first, whose documents may be shown as pairs."""
-        return self.granularity.pairing.steps_with_pairs(total_steps)
-
 
 READY_MIXTURES: dict[str, Callable[[], Mixture]] = {
     "paper": Mixture.paper,

@@ -45,7 +45,10 @@ class OpenChoice:
     kinds: tuple[type[Config], ...]
     default: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Pydantic's schema: our kinds by their fields, other objects by the protocol's members."""
         tagged = [Annotated[kind, Tag(kind.model_fields["kind"].default)] for kind in self.kinds]
         choice = Annotated[Union[tuple(tagged)], Discriminator(self._kind_of)]  # noqa: UP007
         ours = handler.generate_schema(choice)

@@ -83,9 +83,7 @@ def _cost_of_ends(own: float, closing: int, mixture: Mixture, context: int) -> f
     return float((np.where(waits, room, 0.0) + again * further - saved).mean())
 
 
-def _size_of_pair(
-    data: DataSize, mixture: Mixture, numbers: MixtureNumbers, context: int
-) -> float:
+def _size_of_pair(data: DataSize, mixture: Mixture, numbers: MixtureNumbers, context: int) -> float:
     sentinels = 4 * mixture.sentinels
     content = data.mean_bytes + data.mean_symbols
     if not numbers.splits_pairs:

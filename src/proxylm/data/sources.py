@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,15 @@ from proxylm.config import Config
 from proxylm.data.store.shard_files import Column
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
+from proxylm.fingerprint import fingerprint_of
 
 
+@runtime_checkable
 class SourceView(Protocol):
     """One compressed view of a store, row for row beside the raw documents.
 
     Attributes:
-        symbol_count, compressor_fingerprint: what the view is.
+        symbol_count, compressor_fingerprint, reversible: what the view is.
         symbol_lengths: int64 ``[documents]``, symbols per document.
         columns: per shard, the symbols (uint16 or uint32).
         anchor_columns: per shard, rows (byte offset, symbol offset), values uint32 ``[a, 2]``.
@@ -41,6 +43,9 @@ class SourceView(Protocol):
 
     @property
     def compressor_fingerprint(self) -> str: ...  # noqa: D102
+
+    @property
+    def reversible(self) -> bool: ...  # noqa: D102
 
     @property
     def symbol_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
@@ -64,6 +69,7 @@ class SourceView(Protocol):
         ...
 
 
+@runtime_checkable
 class SourceStore(Protocol):
     """Documents and their compressed views.
 
@@ -163,6 +169,11 @@ class OpenSource:
         return None if self.view_name is None else self.store.view(self.view_name)
 
 
+def data_fingerprint(stores: Iterable[SourceStore]) -> str:
+    """Names the data of a training: its sources' documents and their split, in order."""
+    return fingerprint_of(*[store.fingerprint for store in stores])
+
+
 def check_sources(sources: Sequence[Source | SourceConfig]) -> None:
     """Refuse a list of sources that gives nothing to draw from.
 
@@ -202,6 +213,10 @@ def _opened(source: Source | SourceConfig, shows_compressed: bool) -> OpenSource
     is_path = isinstance(store, str | os.PathLike)
     name = os.fspath(store) if is_path else repr(store)
     opened = ViewStore.open(Path(store)) if is_path else store
+    if not isinstance(opened, SourceStore):
+        raise UsageError(
+            f"data: {name}: is no source; give what px.prepare gives, or the folder of a view store"
+        )
     view = source.view
     if view is not None:
         opened.view(view)  # an unknown name is refused here

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from proxylm.checkpoints.checkpoint import (
     set_aside_after,
     what_is_safe,
 )
-from proxylm.data.batches import Loader, build_loader
+from proxylm.data.batches import Batches, batches
 from proxylm.data.statistics import StepStatistics
-from proxylm.data.store.manifest import Manifest
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError
 from proxylm.models.language_model import LanguageModel
@@ -45,7 +43,7 @@ class Inputs:
 
     config: TrainingConfig
     place: Place
-    loader: Loader
+    loader: Batches
     held_out: HeldOutDocuments | None
     origin: Origin
 
@@ -66,14 +64,14 @@ def open_inputs(config: TrainingConfig) -> Inputs:
             a model larger than memory.
     """
     place = place_for(config)
-    manifests = _verified_manifests(config)
+    _verify_stores(config)
     shape = config.model_for(0)
-    loader = build_loader(
+    loader = batches(
         config.data,
         config.mixing,
         context=config.context,
         contexts_per_step=config.contexts_per_step,
-        total_steps=config.total_steps,
+        steps=config.total_steps,
         heads=shape.target_heads,
         seed=config.seed,
     )
@@ -83,25 +81,18 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         place=place,
         loader=loader,
         held_out=choose_held_out(config),
-        origin=_origin_of(config, manifests, loader.compressor_fingerprint),
+        origin=Origin(
+            configuration_hash=config.hash(),
+            data_fingerprint=loader.data_fingerprint,
+            compressor_fingerprint=loader.compressor_fingerprint,
+        ),
     )
 
 
-def _verified_manifests(config: TrainingConfig) -> dict[str, Manifest]:
-    """Manifests of the sources' stores by their configured path; each store is read once."""
-    paths = {source.store for source in config.data}
-    return {path: ViewStore.open(Path(path), verify=True).manifest for path in paths}
-
-
-def _origin_of(
-    config: TrainingConfig, manifests: Mapping[str, Manifest], compressor_fingerprint: str | None
-) -> Origin:
-    stores = [manifests[source.store] for source in config.data]
-    return Origin(
-        configuration_hash=config.hash(),
-        data_fingerprint=Manifest.joint_fingerprint(stores),
-        compressor_fingerprint=compressor_fingerprint,
-    )
+def _verify_stores(config: TrainingConfig) -> None:
+    """Read every byte of the sources' stores, each once."""
+    for path in {source.store for source in config.data}:
+        ViewStore.open(Path(path), verify=True)
 
 
 @dataclass(kw_only=True)
