@@ -356,6 +356,11 @@ class Mixture(Config):
         return cls(rate=ConstantRate(rate=rate), granularity=granularity)
 
     @property
+    def weighs_bytes(self) -> bool:
+        """Whether sources' weights are shares of the raw bytes, not of the documents."""
+        return self.weight_of == "bytes"
+
+    @property
     def has_own_objects(self) -> bool:
         """Whether something in it is none of our kinds, and cannot be written as YAML."""
         choices = (self.rate, self.granularity, getattr(self.granularity, "pairing", None))

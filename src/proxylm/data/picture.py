@@ -157,7 +157,7 @@ def show(batch: Batch, batches: Batches | None = None, *, context: int | None = 
     >>> from proxylm.data.batches import batches
     >>> from proxylm.data.memory import MemoryStore
     >>> from proxylm.data.mixture import Mixture
-    >>> store = MemoryStore.of(["a.txt"], [b"one two three"] * 9, {}, [False])
+    >>> store = MemoryStore.of(["a.txt", "b.txt"], [b"one two three"] * 2, {}, [False, False])
     >>> drawn = batches(store, Mixture.bytes_only(), context=17, contexts_per_step=1, steps=1)
     >>> print(show(drawn[0]))
     context 0

@@ -190,7 +190,7 @@ class PlainBatches:
     def _drawn_source(self, number: int) -> int:
         """The source of the document drawn after ``number`` others, by the sources' weights."""
         shares = list(self.weights)
-        if self.mixture.weight_of == "bytes":
+        if self.mixture.weighs_bytes:
             means = [sum(len(d.raw) for d in docs) / len(docs) for docs in self._training]
             shares = [share / mean for share, mean in zip(shares, means, strict=True)]
         value = uniform(draw(self.seed, SOURCE, 0, number)) * sum(shares)

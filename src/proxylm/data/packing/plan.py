@@ -228,7 +228,7 @@ def source_probabilities(
     """Probability that a sample comes from each source: float64 ``[sources]``, sum 1."""
     # Over the largest, so that the sum of weights near the end of the range stays finite.
     shares = np.asarray(weights, np.float64) / max(weights)
-    if mixture.weight_of == "bytes":
+    if mixture.weighs_bytes:
         for source in np.flatnonzero(shares):
             shares[source] /= tables.documents_of(int(source))["num_bytes"].mean()
     return shares / shares.sum()
