@@ -1,21 +1,24 @@
-"""Small stores in memory, of several shards, and batches over them that nothing checks."""
+"""Small stores in memory and on disk, of several shards, and batches that nothing checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from proxylm.compressors.contract import CompressedView
+from proxylm.corpus.document import Document
 from proxylm.data.batches import Batches
 from proxylm.data.memory import MemoryStore
 from proxylm.data.mixture import Mixture
 from proxylm.data.sources import OpenSource
-from proxylm.data.store.manifest import ViewRecord
+from proxylm.data.store.manifest import CorpusRecord, ViewRecord
 from proxylm.data.store.shard_files import Column
+from proxylm.data.store.writer import ShardRows, write_store
 
 VIEW = "v"
 
@@ -80,6 +83,26 @@ def shards(column: Column, sizes: Sequence[int]) -> list[Column]:
         )
         for first, end in pairwise(ends)
     ]
+
+
+def disk_store(
+    folder: Path,
+    documents: list[MemoryDocument],
+    *,
+    shards: int = 3,
+    symbol_count: int = 5000,
+    fingerprint: str = "a" * 32,
+) -> str:
+    """A store on disk of those documents with one view, 'v'."""
+    record = view_record(symbol_count=symbol_count, fingerprint=fingerprint)
+    rows = [ShardRows(view_names=["v"]) for _ in range(shards)]
+    for index, document in enumerate(documents):
+        rows[index * shards // len(documents)].add(
+            Document(id=f"d{index}", raw=document.raw), document.held_out, {"v": document.view}
+        )
+    corpus = CorpusRecord(name="test", fingerprint="x")
+    write_store(folder, rows, {"v": record}, corpus=corpus, held_out_fraction=0.1)
+    return str(folder)
 
 
 def random_documents(

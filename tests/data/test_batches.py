@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from memory_store import (
     MemoryDocument,
+    disk_store,
     memory_store,
     random_documents,
     unchecked_batches,
-    view_record,
 )
 
-from proxylm.corpus.document import Document
 from proxylm.data.batches import Batches, batches
 from proxylm.data.mixture import (
     AlwaysPairs,
@@ -23,8 +23,6 @@ from proxylm.data.mixture import (
     PieceGranularity,
 )
 from proxylm.data.sources import SourceConfig
-from proxylm.data.store.manifest import CorpusRecord
-from proxylm.data.store.writer import ShardRows, write_store
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "steps": 12}
@@ -40,33 +38,13 @@ def pieces(**changes: Any) -> Mixture:
     return Mixture(rate=ConstantRate(rate=0.6), granularity=granularity, **changes)
 
 
-def write(
-    folder: Path,
-    documents: list[MemoryDocument],
-    *,
-    shards: int = 3,
-    symbol_count: int = 5000,
-    fingerprint: str = "a" * 32,
-) -> str:
-    """A store on disk of those documents with one view, 'v'."""
-    record = view_record(symbol_count=symbol_count, fingerprint=fingerprint)
-    rows = [ShardRows(view_names=["v"]) for _ in range(shards)]
-    for index, document in enumerate(documents):
-        rows[index * shards // len(documents)].add(
-            Document(id=f"d{index}", raw=document.raw), document.held_out, {"v": document.view}
-        )
-    corpus = CorpusRecord(name="test", fingerprint="x")
-    write_store(folder, rows, {"v": record}, corpus=corpus, held_out_fraction=0.1)
-    return str(folder)
-
-
 # --- from the disk
 
 
 @pytest.mark.parametrize("mixing", [Mixture(), pairs("cut"), pieces()])
 def test_a_store_on_disk_reads_like_one_in_memory(tmp_path: Path, mixing: Mixture):
     documents = random_documents(90, mean_bytes=200)
-    path = write(tmp_path / "store", documents, shards=4)
+    path = disk_store(tmp_path / "store", documents, shards=4)
     on_disk = batches([SourceConfig(store=path, view="v")], mixing, heads=2, seed=5, **SIZES)
     store = memory_store(documents, shard_sizes=[90])
     in_memory = unchecked_batches([store], mixing, heads=2, seed=5, **SIZES)
@@ -81,7 +59,7 @@ def test_a_store_on_disk_reads_like_one_in_memory(tmp_path: Path, mixing: Mixtur
 
 def test_wide_symbols(tmp_path: Path):
     document = MemoryDocument(raw=b"x" * 90, symbols=(70_000, 0, 99_999) * 30)
-    path = write(tmp_path / "store", [document], shards=1, symbol_count=100_000)
+    path = disk_store(tmp_path / "store", [document], shards=1, symbol_count=100_000)
     drawn = batches([SourceConfig(store=path, view="v")], Mixture.compressed_only(), **SIZES)
     row = drawn.batch(0).inputs[0].tolist()
     assert {70_320, 320, 100_319} < set(row)
@@ -116,6 +94,57 @@ def test_any_slicing_of_a_step_gives_the_same_contexts():
         assert (part.inputs == whole.inputs[first : first + count]).all()
         assert part.contexts.tolist() == list(range(56 + first, 56 + first + count))
     assert (drawn.batch(7, first=5).inputs == whole.inputs[5:]).all()
+
+
+@pytest.mark.parametrize(
+    "part", [{"first": -1}, {"first": 8}, {"count": 0}, {"count": -1}, {"first": 6, "count": 3}]
+)
+def test_a_slice_that_is_not_in_the_step_is_refused(part: dict[str, int]):
+    data = batches(memory_store(random_documents(90, mean_bytes=200)), **SIZES)
+    with pytest.raises(UsageError, match="it has 8, from 0; ask for at least one"):
+        data.batch(7, **part)
+
+
+# --- as a sequence
+
+
+def test_batches_are_a_sequence_of_their_steps():
+    data = batches(memory_store(random_documents(90, mean_bytes=200)), heads=2, **SIZES)
+    assert len(data) == data.steps == 12
+    assert [batch.contexts[0] for batch in data] == list(range(0, 96, 8))
+    assert repr(data).startswith("Batches(12 steps of 8 contexts of 64 symbols, from MemoryStore(")
+    assert repr(data[3]) == "Batch(8 contexts of 64 symbols, 2 heads; contexts 24 to 31)"
+    for step in (12, -1):
+        with pytest.raises(DataError, match=f"step {step}: the training data holds 12 steps"):
+            data[step]
+
+
+def test_a_batch_gives_the_tensors_that_the_loss_takes():
+    batch = batches(memory_store(random_documents(90, mean_bytes=200)), heads=2, **SIZES)[0]
+    tensors = batch.tensors()
+    arrays = (batch.inputs, batch.targets, batch.segment_ids, batch.position_ids)
+    for tensor, array in zip(tensors, arrays, strict=True):
+        assert tensor.dtype == torch.int64 and (tensor.numpy() == array).all()
+
+
+def test_workers_of_a_data_loader_give_the_same_batches(tmp_path: Path):
+    documents = random_documents(90, mean_bytes=200)
+    path = disk_store(tmp_path / "store", documents)
+    data = batches([path, memory_store(documents)], heads=2, **SIZES)
+    loaded = torch.utils.data.DataLoader(
+        data, batch_size=None, num_workers=2, multiprocessing_context="spawn"
+    )
+    for ours, theirs in zip(data, loaded, strict=True):
+        for name in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
+            assert (getattr(ours, name) == getattr(theirs, name)).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"contexts_per_step": 0}, {"steps": 0}, {"heads": 0}, {"seed": -1}, {"seed": 1 << 63}]
+)
+def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} .*: must be from"):
+        batches(memory_store(random_documents(9, mean_bytes=200)), **(SIZES | wrong))
 
 
 # --- what is predicted
@@ -285,7 +314,7 @@ def refused(error: type[ProxylmError], *args: Any, **changes: Any) -> str:
 
 def test_settings_that_do_not_fit_the_data(tmp_path: Path):
     documents = random_documents(20, mean_bytes=100)
-    path = write(tmp_path / "store", documents)
+    path = disk_store(tmp_path / "store", documents)
     source = [SourceConfig(store=path, view="v")]
     message = refused(UsageError, source, Mixture(), context=1_000_000)
     assert "context 1000000 is longer than the training data" in message
@@ -303,7 +332,7 @@ def test_settings_that_do_not_fit_the_data(tmp_path: Path):
 
 
 def test_bytes_only_needs_no_view(tmp_path: Path):
-    path = write(tmp_path / "store", random_documents(20, mean_bytes=100))
+    path = disk_store(tmp_path / "store", random_documents(20, mean_bytes=100))
     drawn = batches([SourceConfig(store=path)], Mixture.bytes_only(), **SIZES)
     assert drawn.symbol_count == 0 and drawn.compressor_fingerprint is None
     inputs = drawn.batch(3).inputs
@@ -312,9 +341,9 @@ def test_bytes_only_needs_no_view(tmp_path: Path):
 
 def test_sources_of_different_compressors_are_refused_showing_both(tmp_path: Path):
     documents = random_documents(20, mean_bytes=100)
-    ours = write(tmp_path / "a", documents)
-    other = write(tmp_path / "b", documents, fingerprint="b" * 32)
-    larger = write(tmp_path / "c", documents, symbol_count=6000)
+    ours = disk_store(tmp_path / "a", documents)
+    other = disk_store(tmp_path / "b", documents, fingerprint="b" * 32)
+    larger = disk_store(tmp_path / "c", documents, symbol_count=6000)
     for path, texts in ((other, ("a" * 32, "b" * 32)), (larger, ("5000", "6000"))):
         sources = [SourceConfig(store=ours, view="v"), SourceConfig(store=path, view="v")]
         message = refused(DataError, sources, Mixture())
@@ -323,14 +352,14 @@ def test_sources_of_different_compressors_are_refused_showing_both(tmp_path: Pat
 
 def test_a_source_without_training_documents_is_refused(tmp_path: Path):
     held_out = [MemoryDocument(raw=b"abc" * 100, symbols=(1, 2), held_out=True)]
-    path = write(tmp_path / "store", held_out, shards=1)
+    path = disk_store(tmp_path / "store", held_out, shards=1)
     message = refused(DataError, [SourceConfig(store=path, view="v")], Mixture())
     assert "no document is left for training" in message
 
 
 def test_splitting_pairs_of_a_view_that_cannot_be_cut_is_refused(tmp_path: Path):
     solid = [MemoryDocument(raw=bytes(900), symbols=(5,) * 300)]
-    source = [SourceConfig(store=write(tmp_path / "store", solid, shards=1), view="v")]
+    source = [SourceConfig(store=disk_store(tmp_path / "store", solid, shards=1), view="v")]
     message = refused(UsageError, source, Mixture())
     assert "pair_overflow to cut" in message
     for mixing in (pairs("cut"), Mixture.samples(rate=0.9), pieces()):
