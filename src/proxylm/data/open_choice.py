@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Union
+from typing import Any
 
-from pydantic import Discriminator, GetCoreSchemaHandler, Tag
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from proxylm.config import Config
@@ -49,9 +49,13 @@ class OpenChoice:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Pydantic's schema: our kinds by their fields, other objects by the protocol's members."""
-        tagged = [Annotated[kind, Tag(kind.model_fields["kind"].default)] for kind in self.kinds]
-        choice = Annotated[Union[tuple(tagged)], Discriminator(self._kind_of)]  # noqa: UP007
-        ours = handler.generate_schema(choice)
+        ours = core_schema.tagged_union_schema(
+            {
+                kind.model_fields["kind"].default: handler.generate_schema(kind)
+                for kind in self.kinds
+            },
+            self._kind_of,
+        )
         members = [name for name in vars(source) if not name.startswith("_")]
 
         def validate(value: Any, validate_ours: core_schema.ValidatorFunctionWrapHandler) -> Any:

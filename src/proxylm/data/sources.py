@@ -202,32 +202,37 @@ def open_sources(
         UsageError: no source, an impossible weight, or a view that has to be named.
         DataError: a store cannot be opened, or has no such view.
     """
-    given = list(sources) if isinstance(sources, list | tuple) else [sources]
+    given: Sequence[Any] = sources if isinstance(sources, list | tuple) else [sources]
     named = [one if isinstance(one, Source | SourceConfig) else Source(one) for one in given]
     check_sources(named)
     return [_opened(source, shows_compressed) for source in named]
 
 
 def _opened(source: Source | SourceConfig, shows_compressed: bool) -> OpenSource:
-    store = source.store
-    is_path = isinstance(store, str | os.PathLike)
-    name = os.fspath(store) if is_path else repr(store)
-    opened = ViewStore.open(Path(store)) if is_path else store
-    if not isinstance(opened, SourceStore):
-        raise UsageError(
-            f"data: {name}: is no source; give what px.prepare gives, or the folder of a view store"
-        )
+    name, store = _opened_store(source.store)
     view = source.view
     if view is not None:
-        opened.view(view)  # an unknown name is refused here
+        store.view(view)  # an unknown name is refused here
+    elif shows_compressed and isinstance(source, SourceConfig):
+        # A configuration says what it shows: another view in the store must not change its run.
+        raise UsageError(
+            f"data: {name}: no view is named, but mixing.rate shows compressed "
+            "views; set 'view', or mixing.rate to constant 0 for bytes only"
+        )
     elif shows_compressed:
-        if isinstance(source, SourceConfig):
-            raise UsageError(
-                f"data: {name}: no view is named, but mixing.rate shows compressed "
-                "views; set 'view', or mixing.rate to constant 0 for bytes only"
-            )
-        view = _only_view(name, opened)
-    return OpenSource(name=name, store=opened, view_name=view, weight=source.weight)
+        view = _only_view(name, store)
+    return OpenSource(name=name, store=store, view_name=view, weight=source.weight)
+
+
+def _opened_store(store: SourceStore | str | os.PathLike[str]) -> tuple[str, SourceStore]:
+    """What messages call a store, and the store."""
+    if isinstance(store, str | os.PathLike):
+        return os.fspath(store), ViewStore.open(Path(store))
+    if isinstance(store, SourceStore):
+        return repr(store), store
+    raise UsageError(
+        f"data: {store!r}: is no source; give what px.prepare gives, or the folder of a view store"
+    )
 
 
 def _only_view(name: str, store: SourceStore) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
@@ -289,12 +288,13 @@ class PlainBatches:
             symbol = cuts[nearest][1]
             cuts = cuts[nearest + 1 :]
         byte = symbol = views = 0
-        for (form, end), following in pairwise([*pieces, None]):
+        following = [form for form, _ in pieces[1:]]
+        for (form, end), next_form in zip(pieces, [*following, None], strict=True):
             views += 1
-            if following is not None and following[0] == form:
+            if next_form == form:
                 continue
             part = (byte, end[0], symbol, end[1])
-            ends = following is None
+            ends = next_form is None
             if not self._lay(document, form, part, opens=byte == 0, ends=ends, views=views):
                 return
             (byte, symbol), views = end, 0
