@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook(
     [
         "proxylm.data.batch",
+        "proxylm.data.batches",
         "proxylm.generation.logprobs",
         "proxylm.generation.request",
         "proxylm.generation.sampling",

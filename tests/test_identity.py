@@ -38,8 +38,9 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import tokenizer_training
 from proxylm.config import validate_config
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.batches import Loader, build_loader
-from proxylm.data.mixture import READY_MIXTURES, MixingConfig, SourceConfig
+from proxylm.data.batches import Batches, batches
+from proxylm.data.mixture import READY_MIXTURES, Mixture
+from proxylm.data.sources import Source
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.byte_model import ByteModel
@@ -137,23 +138,23 @@ def store_content(folder: Path) -> Items:
         yield f"{name}: segment symbols", [view.segment_symbol_counts(row) for row in rows]
 
 
-def loader(stores: list[Path], mixing: dict[str, Any], *, heads: int, steps: int) -> Loader:
+def batches_of(stores: list[Path], mixing: dict[str, Any], *, heads: int, steps: int) -> Batches:
     weights = [1.0, 3.0]
-    return build_loader(
+    return batches(
         [
-            SourceConfig(store=str(store), view="bpe", weight=weight)
+            Source(store, view="bpe", weight=weight)
             for store, weight in zip(stores, weights, strict=True)
         ],
-        validate_config(MixingConfig, mixing),
+        validate_config(Mixture, mixing),
         context=128,
         contexts_per_step=4,
-        total_steps=steps,
+        steps=steps,
         heads=heads,
         seed=11,
     )
 
 
-def planned(data: Loader) -> Items:
+def planned(data: Batches) -> Items:
     blocks, step = [], 0
     while step < data.steps:
         blocks.append(data.plan.block_of(step))
@@ -169,7 +170,7 @@ def planned(data: Loader) -> Items:
     yield "statistics", [[step[name] for name in COUNTS] for step in counts]
 
 
-def drawn_contexts(data: Loader) -> Items:
+def drawn_contexts(data: Batches) -> Items:
     batches = [data.batch(step) for step in range(data.steps)]
     for array in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
         yield array, [getattr(batch, array) for batch in batches]
@@ -233,7 +234,7 @@ def training_hash(**values: Any) -> str:
 
 
 def ready_mixtures() -> dict[str, Any]:
-    assert MixingConfig() == MixingConfig.paper()
+    assert Mixture() == Mixture.paper()
     return {name: make().model_dump(mode="json") for name, make in READY_MIXTURES.items()}
 
 
@@ -477,7 +478,7 @@ def mixing(stores: Stores) -> Items:
     for name, values in MIXTURES.items():
         values = {"shuffle_block_steps": 5, **values}
         one, four = (
-            loader(folders, values, heads=heads, steps=STEPS.get(name, 24)) for heads in (1, 4)
+            batches_of(folders, values, heads=heads, steps=STEPS.get(name, 24)) for heads in (1, 4)
         )
         yield from named(name, planned(one))
         yield from named(name, drawn_contexts(one))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import proxylm
-from proxylm.data.batches import Loader, build_loader
+from proxylm.data import batches as drawn
 from proxylm.errors import DataError, UsageError
 from proxylm.interchange.export import export_model
 from proxylm.models.language_model import LanguageModel
@@ -26,10 +26,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Batches:
-    """A loader's batches under a name, as ``proxylm.batches`` gives them."""
+class OtherBatches:
+    """OtherBatches of somebody else: what a training needs, and a name."""
 
-    def __init__(self, loader: Loader, fingerprint: str = "b" * 32) -> None:
+    def __init__(self, loader: drawn.Batches, fingerprint: str = "b" * 32) -> None:
         self.batch = loader.batch
         self.statistics = loader.statistics
         self.compressor_fingerprint = loader.compressor_fingerprint
@@ -46,15 +46,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def batches(store: Path) -> Batches:
+def batches(store: Path) -> OtherBatches:
     config = tiny_config(store, steps=STEPS)
-    return Batches(
-        build_loader(
+    return OtherBatches(
+        drawn.batches(
             config.data,
             config.mixing,
             context=config.context,
             contexts_per_step=config.contexts_per_step,
-            total_steps=STEPS,
+            steps=STEPS,
         )
     )
 
@@ -69,7 +69,7 @@ def require_same_weights(found: LanguageModel, expected: LanguageModel) -> None:
 
 
 def test_objects_train_as_the_configuration_that_names_them(
-    store: Path, batches: Batches, tmp_path: Path
+    store: Path, batches: OtherBatches, tmp_path: Path
 ) -> None:
     model, records = new_model(store), []
     result = train(
@@ -85,7 +85,9 @@ def test_objects_train_as_the_configuration_that_names_them(
     assert model.training
 
 
-def test_a_stopped_run_of_objects_goes_on(store: Path, batches: Batches, tmp_path: Path) -> None:
+def test_a_stopped_run_of_objects_goes_on(
+    store: Path, batches: OtherBatches, tmp_path: Path
+) -> None:
     whole = train(model=new_model(store), batches=batches, **SETTINGS).model
     stopped = train(
         model=new_model(store), batches=batches, out=tmp_path, **SETTINGS,
@@ -98,9 +100,9 @@ def test_a_stopped_run_of_objects_goes_on(store: Path, batches: Batches, tmp_pat
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == STEPS
 
 
-def test_other_objects_are_refused(store: Path, batches: Batches, tmp_path: Path) -> None:
+def test_other_objects_are_refused(store: Path, batches: OtherBatches, tmp_path: Path) -> None:
     train(model=new_model(store), batches=batches, out=tmp_path, **SETTINGS)
-    other = Batches.__new__(Batches)
+    other = OtherBatches.__new__(OtherBatches)
     other.__dict__ = batches.__dict__ | {"fingerprint": "c" * 32}
     with pytest.raises(UsageError, match=r"batches: b+ → c+"):
         train(model=new_model(store), batches=other, out=tmp_path, **SETTINGS)
@@ -108,7 +110,9 @@ def test_other_objects_are_refused(store: Path, batches: Batches, tmp_path: Path
         train(tiny_config(store), tmp_path)
 
 
-def test_the_folder_is_a_run_like_any_other(store: Path, batches: Batches, tmp_path: Path) -> None:
+def test_the_folder_is_a_run_like_any_other(
+    store: Path, batches: OtherBatches, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     result = train(model=new_model(store), batches=batches, out=run, **SETTINGS)
     require_same_weights(proxylm.load(run).module, result.model)
@@ -118,7 +122,7 @@ def test_the_folder_is_a_run_like_any_other(store: Path, batches: Batches, tmp_p
     assert f"{result.loss:.4f} nats" in card
 
 
-def test_frozen_weights_stay(store: Path, batches: Batches) -> None:
+def test_frozen_weights_stay(store: Path, batches: OtherBatches) -> None:
     model = new_model(store)
     model.model.embed_tokens.weight.requires_grad_(False)
     train(model=model, batches=batches, learning_rate=1e-2)
@@ -132,9 +136,9 @@ def sized(store: Path, **changes: Any) -> LanguageModel:
 
 
 def test_mistakes_are_one_line_and_leave_nothing(
-    store: Path, batches: Batches, tmp_path: Path
+    store: Path, batches: OtherBatches, tmp_path: Path
 ) -> None:
-    model, empty = new_model(store), Batches.__new__(Batches)
+    model, empty = new_model(store), OtherBatches.__new__(OtherBatches)
     empty.__dict__ = batches.__dict__ | {"steps": 0}
     frozen = new_model(store).requires_grad_(False)
     mistakes: list[tuple[dict[str, Any], str]] = [

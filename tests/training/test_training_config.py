@@ -10,6 +10,7 @@ import pytest
 
 from proxylm.config import dump_config, load_config, validate_config
 from proxylm.data.mixture import WarmUpPairs
+from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.errors import UsageError
 from proxylm.training.config import TrainingConfig
 from proxylm.training.schedule import ConstantRate
@@ -91,7 +92,7 @@ def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
     assert len(overrides) == 4
     config = load_config(TrainingConfig, CONFIGS / name, overrides)
     assert config.mixing.rate.rates(5).tolist() == [0.0] * 5
-    assert config.mixing.steps_with_pairs(100) == 0
+    assert mixture_numbers(config.mixing, 100).steps_with_pairs == 0
 
 
 def test_symbols_are_rounded_up_to_whole_steps() -> None:

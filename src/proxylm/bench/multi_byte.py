@@ -24,7 +24,8 @@ import torch
 from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
-from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.batch_decoder import BatchDecoder
@@ -87,7 +88,7 @@ def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, 
     prepare(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
     config = TrainingConfig(
         data=(SourceConfig(store=str(store)),),
-        mixing=MixingConfig.bytes_only(),
+        mixing=Mixture.bytes_only(),
         model=PresetModel(name="demo", overrides=HEADS),
         length=StepCount(steps=steps),
         symbols_per_step=SYMBOLS_PER_STEP,

@@ -21,7 +21,7 @@ import numpy as np
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_step import document_layout
 from proxylm.data.batch import Batch
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
 from proxylm.demo.settings import DemoSettings
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import usable_cores
@@ -72,7 +72,7 @@ class DividedByTorch(Trainer):
 
 def run_busy_benchmark(*, steps: int = STEPS, repeats: int = 3) -> list[BenchmarkRow]:
     """Rows ``train/demo`` and ``train/busy``, symbols/s."""
-    config = DemoSettings().training(MixingConfig.bytes_only(), Path("unused"))
+    config = DemoSettings().training(Mixture.bytes_only(), Path("unused"))
     handed_out, divided = (trainer_of(kind, config) for kind in (Trainer, DividedByTorch))
     symbols = steps * config.symbols_per_step
     seconds = alternate(

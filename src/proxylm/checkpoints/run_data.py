@@ -9,7 +9,8 @@ from typing import Any
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
-from proxylm.data.store.manifest import MANIFEST_NAME, Manifest
+from proxylm.data.sources import data_fingerprint
+from proxylm.data.store.manifest import MANIFEST_NAME
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DamagedFileError, DataNotAtHandError, UsageError
 from proxylm.yaml_text import read_yaml
@@ -47,7 +48,7 @@ class RunData:
         for path in self.stores:
             if not (path / MANIFEST_NAME).is_file():
                 raise DataNotAtHandError(f"{path}: the training's view store is not there any more")
-        now = Manifest.joint_fingerprint(ViewStore.open(path).manifest for path in self.stores)
+        now = data_fingerprint(ViewStore.open(path) for path in self.stores)
         if trained_on is not None and trained_on != now:
             raise DataNotAtHandError(
                 f"{self.store}: has changed since the training ({trained_on} → {now}), so what it "

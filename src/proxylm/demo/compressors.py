@@ -18,7 +18,7 @@ from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
 from proxylm.pipelines.byte_lm_training import recipe
 from proxylm.pipelines.neural_compressor import (
     NeuralBuild,
@@ -30,10 +30,10 @@ from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
 
-BYTES_AND_PROXIES: dict[str, MixingConfig] = {
-    "bytes": MixingConfig.bytes_only(),
-    PAPER_PROXY: MixingConfig.paper(),
-    "proxy-pieces": MixingConfig.pieces(),
+BYTES_AND_PROXIES: dict[str, Mixture] = {
+    "bytes": Mixture.bytes_only(),
+    PAPER_PROXY: Mixture.paper(),
+    "proxy-pieces": Mixture.pieces(),
 }
 """Raw bytes, the paper's schedule, and mixing inside documents."""
 
@@ -49,9 +49,9 @@ class BpeDemo(Config):
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
 
     unit: ClassVar[str] = "token"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = {
+    mixtures: ClassVar[Mapping[str, Mixture]] = {
         "bytes": BYTES_AND_PROXIES["bytes"],
-        "tokens": MixingConfig.compressed_only(),
+        "tokens": Mixture.compressed_only(),
         **BYTES_AND_PROXIES,
     }
 
@@ -86,7 +86,7 @@ class NeuralDemo(Config):
     kind: Literal["neural"] = "neural"
 
     unit: ClassVar[str] = "symbol"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = BYTES_AND_PROXIES
+    mixtures: ClassVar[Mapping[str, Mixture]] = BYTES_AND_PROXIES
 
     MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
     """A shorter demo trains its byte LM for less, in proportion."""

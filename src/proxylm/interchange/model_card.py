@@ -13,7 +13,8 @@ from pathlib import Path
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
 from proxylm.checkpoints.layouts.contract import Layout
 from proxylm.config import validate_config
-from proxylm.data.mixture import SourceConfig
+from proxylm.data.mixture_numbers import mixture_numbers
+from proxylm.data.sources import SourceConfig
 from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest
 from proxylm.errors import DataError
 from proxylm.models.config import EvaAttention, ModelConfig
@@ -188,13 +189,18 @@ def _schedule(training: TrainingConfig | None, state: TrainingState | None) -> s
     if training is None:
         return UNKNOWN
     steps = training.total_steps
-    rates = training.mixing.rate.rates(steps)
-    pairs = training.mixing.steps_with_pairs(steps)
+    mixture = "views mixed by objects of the program that trained it, named below"
+    if not training.mixing.has_own_objects:
+        numbers = mixture_numbers(training.mixing, steps)
+        mixture = (
+            f"share of views shown compressed: {numbers.rates[0]:.2f} in the first step, "
+            f"{numbers.rates[-1]:.2f} in the last, {numbers.rates.mean():.2f} on average; "
+            f"translation pairs in the first {numbers.steps_with_pairs:,} steps"
+        )
     done = f"{state.step:,} of {steps:,}" if state else f"{steps:,}"
     summary = _list(
         f"{done} steps of {training.symbols_per_step:,} symbols, seed {training.seed}",
-        f"share of views shown compressed: {rates[0]:.2f} in the first step, {rates[-1]:.2f} in "
-        f"the last, {rates.mean():.2f} on average; translation pairs in the first {pairs:,} steps",
+        mixture,
     )
     if training.init_from:
         summary += f"- started from `{printable(Path(training.init_from).name)}`\n"

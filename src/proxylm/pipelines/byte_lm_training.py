@@ -15,7 +15,8 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.byte_lm.training_contexts import Contexts, TrainingPart
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
-from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
@@ -52,7 +53,7 @@ class LmRecipe(Config):
         warmup = min(self.learning_rate.warmup_steps, steps // 4)
         return TrainingConfig(
             data=(SourceConfig(store=str(store)),),
-            mixing=MixingConfig.bytes_only().model_copy(update={"sentinels": False}),
+            mixing=Mixture.bytes_only().model_copy(update={"sentinels": False}),
             model=self.model,
             length=SymbolCount(symbols=self.symbols),
             symbols_per_step=self.symbols_per_step,

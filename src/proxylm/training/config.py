@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config, validate_config
-from proxylm.data.mixture import MixingConfig, SourceConfig, check_sources
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import mixture_numbers
+from proxylm.data.sources import SourceConfig, check_sources
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
@@ -141,7 +143,7 @@ class TrainingConfig(LoopConfig):
     """
 
     data: tuple[SourceConfig, ...]
-    mixing: MixingConfig = MixingConfig()
+    mixing: Mixture = Mixture()
     model: ModelChoice
     length: RunLength
     symbols_per_step: PositiveInt
@@ -190,8 +192,18 @@ class TrainingConfig(LoopConfig):
         return self.model_copy(update={"model": ExplicitModel(sizes=sizes)})
 
     def hash(self) -> str:
-        """Names everything that is configured; kept in every checkpoint."""
-        return fingerprint_of(self.resolved().model_dump(mode="json"))
+        """Names everything that is configured; kept in every checkpoint.
+
+        An object of the user's own enters it by its fingerprint and by the numbers that it gives,
+        so that one that has changed is noticed even where its fingerprint has not.
+
+        Raises:
+            UsageError: such an object gives numbers that cannot be, or is not at hand.
+        """
+        values = self.resolved().model_dump(mode="json")
+        if not self.mixing.has_own_objects:
+            return fingerprint_of(values)
+        return fingerprint_of(values, mixture_numbers(self.mixing, self.total_steps).fingerprint)
 
 
 def _refuse_derived(values: dict[str, Any]) -> None:

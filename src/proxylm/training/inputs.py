@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 from proxylm.checkpoints.checkpoint import Origin
 from proxylm.config import Config, plain_config, validate_config
-from proxylm.data.batches import build_loader
-from proxylm.data.store.manifest import Manifest
+from proxylm.data.batches import batches as batches_of
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
@@ -92,41 +91,39 @@ def open_inputs(config: TrainingConfig) -> Inputs:
             a model larger than memory.
     """
     place = place_for(config)
-    manifests = _verified_manifests(config)
-    loader = build_loader(
+    _verify_stores(config)
+    batches = batches_of(
         config.data,
         config.mixing,
         context=config.context,
         contexts_per_step=config.contexts_per_step,
-        total_steps=config.total_steps,
+        steps=config.total_steps,
         heads=config.model_for(0).target_heads,
         seed=config.seed,
     )
-    place.require_memory(config.model_for(loader.symbol_count))
-    compressor = loader.compressor_fingerprint
+    place.require_memory(config.model_for(batches.symbol_count))
+    compressor = batches.compressor_fingerprint
     return Inputs(
         settings=config,
         recorded=config.resolved(),
         origin=Origin(
             configuration_hash=config.hash(),
-            data_fingerprint=Manifest.joint_fingerprint(
-                manifests[source.store] for source in config.data
-            ),
+            data_fingerprint=batches.data_fingerprint,
             compressor_fingerprint=compressor,
         ),
         place=place,
-        batches=loader,
-        total_steps=min(config.total_steps, len(loader)),
+        batches=batches,
+        total_steps=min(config.total_steps, len(batches)),
         held_out=choose_held_out(config),
-        new_model=lambda: starting_model(config, loader.symbol_count, compressor),
+        new_model=lambda: starting_model(config, batches.symbol_count, compressor),
         model_to_fill=lambda sizes: LanguageModel(sizes, seed=config.seed),
     )
 
 
-def _verified_manifests(config: TrainingConfig) -> dict[str, Manifest]:
-    """Manifests of the sources' stores by their configured path; each store is read once."""
-    paths = {source.store for source in config.data}
-    return {path: ViewStore.open(Path(path), verify=True).manifest for path in paths}
+def _verify_stores(config: TrainingConfig) -> None:
+    """Read every byte of the sources' stores, each once."""
+    for path in {source.store for source in config.data}:
+        ViewStore.open(Path(path), verify=True)
 
 
 class GivenObjects(Config):

@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Int64, Record, compiled
+from proxylm.compiled import Int64, Record
+from proxylm.data.packing.compiled import compiled
 from proxylm.data.packing.pointers import borrowed, int64_at, uint8_at, uint16_at, uint32_at
 from proxylm.data.packing.spans import (
     HAS_BOS,

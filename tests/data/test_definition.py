@@ -1,4 +1,4 @@
-"""The loader against its plain form, over all policies, on random small stores."""
+"""Batches against their definition, over all policies, on random small stores."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from memory_store import MemoryDocument, memory_loader, memory_store, random_documents
-from naive_loader import NaiveLoader
+from memory_store import MemoryDocument, memory_store, random_documents, unchecked_batches
 
 from proxylm.data.mixture import (
     AlwaysPairs,
     ConstantRate,
     DocumentGranularity,
-    MixingConfig,
+    Mixture,
     NoPairs,
     PieceGranularity,
     WarmUpPairs,
     WarmUpRate,
 )
+from proxylm.data.packing.definition import PlainBatches
 
 fractions = st.floats(0, 1)
 rates = st.one_of(
@@ -40,7 +40,7 @@ granularities = st.one_of(
     st.builds(PieceGranularity, min_symbols=st.integers(1, 5), max_symbols=st.integers(5, 30)),
 )
 mixtures = st.builds(
-    MixingConfig,
+    Mixture,
     rate=rates,
     granularity=granularities,
     sentinels=st.booleans(),
@@ -78,37 +78,38 @@ def stores(draw: Any) -> tuple[list[MemoryDocument], list[int]]:
     return all_documents, sizes
 
 
-def check_equal(sources: list[Any], mixing: MixingConfig, sizes: dict[str, int]) -> None:
-    """Every step of the loader equals the plain form, and so do its statistics."""
+def check_equal(sources: list[Any], mixing: Mixture, sizes: dict[str, int]) -> None:
+    """Every step equals the definition, and so do its statistics."""
     weights = [1.0, 2.5][: len(sources)]
-    naive = NaiveLoader(
-        sources=[docs for docs, _ in sources], mixing=mixing, weights=weights, **sizes
-    )
-    dtypes = [np.uint16, np.uint32]
-    loader = memory_loader(
-        [
-            memory_store(docs, shard_sizes=shards, dtype=dtype)
-            for (docs, shards), dtype in zip(sources, dtypes, strict=False)
-        ],
-        mixing,
+    # The definition reads them as one shard; symbols are 16 and 32 bits wide.
+    counts = [10_000, 100_000]
+    stores = [
+        [memory_store(docs, shard_sizes=form, symbol_count=count) for form in (None, shards)]
+        for (docs, shards), count in zip(sources, counts, strict=False)
+    ]
+    plain = PlainBatches(
+        sources=[(whole, whole.view("v")) for whole, _ in stores],
+        mixture=mixing,
         weights=weights,
-        **sizes,
+        total_steps=sizes["steps"],
+        **{name: size for name, size in sizes.items() if name != "steps"},
     )
-    assert loader.steps == naive.steps
-    for step in range(naive.steps):
-        batch = loader.batch(step)
-        packed = naive.training_order(step)
+    drawn = unchecked_batches([sharded for _, sharded in stores], mixing, weights=weights, **sizes)
+    assert drawn.steps == plain.steps
+    for step in range(plain.steps):
+        batch = drawn.batch(step)
+        packed = plain.training_order(step)
         for row, number in enumerate(packed):
-            cells = naive.contexts[number]
+            cells = plain.contexts[number]
             assert batch.inputs[row].tolist() == [cell.symbol for cell in cells]
             assert batch.segment_ids[row].tolist() == [cell.segment for cell in cells]
             assert batch.position_ids[row].tolist() == [cell.position for cell in cells]
-            assert batch.targets[row].tolist() == naive.targets(cells)
-        check_statistics(naive, loader.statistics(step), packed)
+            assert batch.targets[row].tolist() == plain.targets(cells)
+        check_statistics(plain, drawn.statistics(step), packed)
 
 
-def check_statistics(naive: NaiveLoader, statistics: Any, packed: list[int]) -> None:
-    counts = [naive.counts[number] for number in packed if number in naive.counts]
+def check_statistics(plain: PlainBatches, statistics: Any, packed: list[int]) -> None:
+    counts = [plain.counts[number] for number in packed if number in plain.counts]
     raw = sum(count.raw_views for count in counts)
     compressed = sum(count.compressed_views for count in counts)
     assert statistics.views == raw + compressed
@@ -117,7 +118,7 @@ def check_statistics(naive: NaiveLoader, statistics: Any, packed: list[int]) -> 
     assert statistics.documents_started == sum(count.documents for count in counts)
     assert statistics.pairs == sum(count.pairs for count in counts)
     assert statistics.pairs_in_one_context == sum(c.pairs_in_one_context for c in counts)
-    symbols = [cell.symbol for number in packed for cell in naive.contexts[number]]
+    symbols = [cell.symbol for number in packed for cell in plain.contexts[number]]
     assert statistics.raw_symbols == sum(64 <= symbol < 320 for symbol in symbols)
     assert statistics.compressed_symbols == sum(symbol >= 320 for symbol in symbols)
     assert statistics.padding == symbols.count(0)
@@ -131,7 +132,7 @@ SMALL_RUNS: dict[str, Any] = {
         {
             "context": st.integers(16, 48),
             "contexts_per_step": st.integers(1, 3),
-            "total_steps": st.integers(1, 9),
+            "steps": st.integers(1, 9),
             "heads": st.integers(1, 3),
             "seed": st.integers(0, 2**63 - 1),
         }
@@ -142,7 +143,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 @given(**SMALL_RUNS)
 @settings(max_examples=150, deadline=None, suppress_health_check=QUIET)
-def test_loader_equals_the_plain_form(sources: Any, mixing: MixingConfig, sizes: Any) -> None:
+def test_batches_equal_their_definition(sources: Any, mixing: Any, sizes: Any) -> None:
     check_equal(sources, mixing, sizes)
 
 
@@ -150,19 +151,19 @@ def test_loader_equals_the_plain_form(sources: Any, mixing: MixingConfig, sizes:
 @pytest.mark.timeout(3000)
 @given(**SMALL_RUNS)
 @settings(max_examples=5000, deadline=None, suppress_health_check=QUIET)
-def test_loader_equals_the_plain_form_many_times(
-    sources: Any, mixing: MixingConfig, sizes: Any
+def test_batches_equal_their_definition_many_times(
+    sources: Any, mixing: Mixture, sizes: Any
 ) -> None:
     check_equal(sources, mixing, sizes)
 
 
 @pytest.mark.parametrize("overflow", ["continue", "plain", "truncate"])
 @pytest.mark.parametrize("kind", ["split", "cut", "pieces"])
-def test_larger_runs_equal_the_plain_form(overflow: Any, kind: str) -> None:
+def test_larger_runs_equal_their_definition(overflow: Any, kind: str) -> None:
     granularity: Any = PieceGranularity(min_symbols=4, max_symbols=30)
     if kind != "pieces":
         granularity = DocumentGranularity(pairing=WarmUpPairs(fraction=0.5), pair_overflow=kind)
-    mixing = MixingConfig(granularity=granularity, overflow=overflow, shuffle_block_steps=3)
+    mixing = Mixture(granularity=granularity, overflow=overflow, shuffle_block_steps=3)
     documents = random_documents(60, mean_bytes=150, seed=4)
-    sizes = {"context": 96, "contexts_per_step": 4, "total_steps": 24, "heads": 2, "seed": 1}
+    sizes = {"context": 96, "contexts_per_step": 4, "steps": 24, "heads": 2, "seed": 1}
     check_equal([(documents, [20, 0, 40])], mixing, sizes)

@@ -5,76 +5,49 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memory_store import MemoryDocument, memory_loader, memory_store, random_documents
+import torch
+from memory_store import (
+    MemoryDocument,
+    disk_store,
+    memory_store,
+    random_documents,
+    unchecked_batches,
+)
 
-from proxylm.compressors.contract import CompressedView
-from proxylm.corpus.document import Document
-from proxylm.data.batches import Loader, build_loader
+from proxylm.data.batches import Batches, batches
 from proxylm.data.mixture import (
     AlwaysPairs,
     ConstantRate,
     DocumentGranularity,
-    MixingConfig,
+    Mixture,
     PieceGranularity,
-    SourceConfig,
 )
-from proxylm.data.store.manifest import CorpusRecord, ViewRecord
-from proxylm.data.store.writer import ShardRows, write_store
+from proxylm.data.sources import SourceConfig
 from proxylm.errors import DataError, ProxylmError, UsageError
 
-SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "total_steps": 12}
+SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "steps": 12}
 
 
-def pairs(pair_overflow: Any = "split", **changes: Any) -> MixingConfig:
+def pairs(pair_overflow: Any = "split", **changes: Any) -> Mixture:
     granularity = DocumentGranularity(pairing=AlwaysPairs(), pair_overflow=pair_overflow)
-    return MixingConfig(rate=ConstantRate(rate=0.6), granularity=granularity, **changes)
+    return Mixture(rate=ConstantRate(rate=0.6), granularity=granularity, **changes)
 
 
-def pieces(**changes: Any) -> MixingConfig:
+def pieces(**changes: Any) -> Mixture:
     granularity = PieceGranularity(min_symbols=4, max_symbols=30)
-    return MixingConfig(rate=ConstantRate(rate=0.6), granularity=granularity, **changes)
-
-
-def write(
-    folder: Path,
-    documents: list[MemoryDocument],
-    *,
-    shards: int = 3,
-    symbol_count: int = 5000,
-    fingerprint: str = "a" * 32,
-) -> str:
-    """A store on disk of those documents with one view, 'v'."""
-    record = ViewRecord(
-        kind="given",
-        compressor_fingerprint=fingerprint,
-        symbol_count=symbol_count,
-        reversible=False,
-        compressor_folder=None,
-    )
-    rows = [ShardRows(view_names=["v"]) for _ in range(shards)]
-    for index, document in enumerate(documents):
-        view = CompressedView(
-            symbols=np.array(document.symbols, np.uint32),
-            anchors=np.array(document.anchors, np.uint32).reshape(-1, 2),
-        )
-        rows[index * shards // len(documents)].add(
-            Document(id=f"d{index}", raw=document.raw), document.held_out, {"v": view}
-        )
-    corpus = CorpusRecord(name="test", fingerprint="x")
-    write_store(folder, rows, {"v": record}, corpus=corpus, held_out_fraction=0.1)
-    return str(folder)
+    return Mixture(rate=ConstantRate(rate=0.6), granularity=granularity, **changes)
 
 
 # --- from the disk
 
 
-@pytest.mark.parametrize("mixing", [MixingConfig(), pairs("cut"), pieces()])
-def test_a_store_on_disk_reads_like_one_in_memory(tmp_path: Path, mixing: MixingConfig):
+@pytest.mark.parametrize("mixing", [Mixture(), pairs("cut"), pieces()])
+def test_a_store_on_disk_reads_like_one_in_memory(tmp_path: Path, mixing: Mixture):
     documents = random_documents(90, mean_bytes=200)
-    path = write(tmp_path / "store", documents, shards=4)
-    on_disk = build_loader([SourceConfig(store=path, view="v")], mixing, heads=2, seed=5, **SIZES)
+    path = disk_store(tmp_path / "store", documents, shards=4)
+    on_disk = batches([SourceConfig(store=path, view="v")], mixing, heads=2, seed=5, **SIZES)
     store = memory_store(documents, shard_sizes=[90])
-    in_memory = memory_loader([store], mixing, heads=2, seed=5, **SIZES)
+    in_memory = unchecked_batches([store], mixing, heads=2, seed=5, **SIZES)
     assert on_disk.symbol_count == 5000
     assert on_disk.compressor_fingerprint == "a" * 32
     for step in range(12):
@@ -86,29 +59,26 @@ def test_a_store_on_disk_reads_like_one_in_memory(tmp_path: Path, mixing: Mixing
 
 def test_wide_symbols(tmp_path: Path):
     document = MemoryDocument(raw=b"x" * 90, symbols=(70_000, 0, 99_999) * 30)
-    path = write(tmp_path / "store", [document], shards=1, symbol_count=100_000)
-    loader = build_loader(
-        [SourceConfig(store=path, view="v")], MixingConfig.compressed_only(), **SIZES
-    )
-    row = loader.batch(0).inputs[0].tolist()
+    path = disk_store(tmp_path / "store", [document], shards=1, symbol_count=100_000)
+    drawn = batches([SourceConfig(store=path, view="v")], Mixture.compressed_only(), **SIZES)
+    row = drawn.batch(0).inputs[0].tolist()
     assert {70_320, 320, 100_319} < set(row)
 
 
 # --- slices and ranks
 
 
-@pytest.mark.parametrize("mixing", [MixingConfig(), pieces()])
+@pytest.mark.parametrize("mixing", [Mixture(), pieces()])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_the_stream_is_the_same_for_any_number_of_ranks(mixing: MixingConfig, ranks: int):
+def test_the_stream_is_the_same_for_any_number_of_ranks(mixing: Mixture, ranks: int):
     store = memory_store(random_documents(90, mean_bytes=200), shard_sizes=[90])
-    whole = memory_loader([store], mixing, heads=2, **SIZES)
+    whole = unchecked_batches([store], mixing, heads=2, **SIZES)
     share = 8 // ranks
-    loaders = [memory_loader([store], mixing, heads=2, **SIZES) for _ in range(ranks)]
+    copies = [unchecked_batches([store], mixing, heads=2, **SIZES) for _ in range(ranks)]
     for step in range(12):
         expected = whole.batch(step)
         parts = [
-            loader.batch(step, first=rank * share, count=share)
-            for rank, loader in enumerate(loaders)
+            copy.batch(step, first=rank * share, count=share) for rank, copy in enumerate(copies)
         ]
         for name in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
             together = np.concatenate([getattr(part, name) for part in parts])
@@ -117,44 +87,83 @@ def test_the_stream_is_the_same_for_any_number_of_ranks(mixing: MixingConfig, ra
 
 def test_any_slicing_of_a_step_gives_the_same_contexts():
     store = memory_store(random_documents(90, mean_bytes=200), shard_sizes=[90])
-    loader = memory_loader([store], MixingConfig(), **SIZES)
-    whole = loader.batch(7)
+    drawn = unchecked_batches([store], Mixture(), **SIZES)
+    whole = drawn.batch(7)
     for first, count in ((0, 1), (1, 3), (4, 4), (7, 1)):
-        part = loader.batch(7, first=first, count=count)
+        part = drawn.batch(7, first=first, count=count)
         assert (part.inputs == whole.inputs[first : first + count]).all()
         assert part.contexts.tolist() == list(range(56 + first, 56 + first + count))
-    assert (loader.batch(7, first=5).inputs == whole.inputs[5:]).all()
+    assert (drawn.batch(7, first=5).inputs == whole.inputs[5:]).all()
 
 
-def test_given_arrays_are_overwritten_entirely():
-    store = memory_store(random_documents(90, mean_bytes=200), shard_sizes=[90])
-    loader = memory_loader([store], pairs(), heads=3, **SIZES)
-    expected = loader.batch(4)
-    out = loader.batch(0)
-    for array in (out.inputs, out.targets, out.segment_ids, out.position_ids):
-        array[...] = -7
-    assert loader.batch(4, out=out) is out
-    for name in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
-        assert (getattr(out, name) == getattr(expected, name)).all()
+@pytest.mark.parametrize(
+    "part", [{"first": -1}, {"first": 8}, {"count": 0}, {"count": -1}, {"first": 6, "count": 3}]
+)
+def test_a_slice_that_is_not_in_the_step_is_refused(part: dict[str, int]):
+    data = batches(memory_store(random_documents(90, mean_bytes=200)), **SIZES)
+    with pytest.raises(UsageError, match="it has 8, from 0; ask for at least one"):
+        data.batch(7, **part)
+
+
+# --- as a sequence
+
+
+def test_batches_are_a_sequence_of_their_steps():
+    data = batches(memory_store(random_documents(90, mean_bytes=200)), heads=2, **SIZES)
+    assert len(data) == data.steps == 12
+    assert [batch.contexts[0] for batch in data] == list(range(0, 96, 8))
+    assert repr(data).startswith("Batches(12 steps of 8 contexts of 64 symbols, from MemoryStore(")
+    assert repr(data[3]) == "Batch(8 contexts of 64 symbols, 2 heads; contexts 24 to 31)"
+    for step in (12, -1):
+        with pytest.raises(DataError, match=f"step {step}: the training data holds 12 steps"):
+            data[step]
+
+
+def test_a_batch_gives_the_tensors_that_the_loss_takes():
+    batch = batches(memory_store(random_documents(90, mean_bytes=200)), heads=2, **SIZES)[0]
+    tensors = batch.tensors()
+    arrays = (batch.inputs, batch.targets, batch.segment_ids, batch.position_ids)
+    for tensor, array in zip(tensors, arrays, strict=True):
+        assert tensor.dtype == torch.int64 and (tensor.numpy() == array).all()
+
+
+def test_workers_of_a_data_loader_give_the_same_batches(tmp_path: Path):
+    documents = random_documents(90, mean_bytes=200)
+    path = disk_store(tmp_path / "store", documents)
+    data = batches([path, memory_store(documents)], heads=2, **SIZES)
+    loaded = torch.utils.data.DataLoader(
+        data, batch_size=None, num_workers=2, multiprocessing_context="spawn"
+    )
+    for ours, theirs in zip(data, loaded, strict=True):
+        for name in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
+            assert (getattr(ours, name) == getattr(theirs, name)).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"contexts_per_step": 0}, {"steps": 0}, {"heads": 0}, {"seed": -1}, {"seed": 1 << 63}]
+)
+def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} .*: must be from"):
+        batches(memory_store(random_documents(9, mean_bytes=200)), **(SIZES | wrong))
 
 
 # --- what is predicted
 
 
-def one_epoch(mixing: MixingConfig, documents: list[MemoryDocument]) -> tuple[Loader, Any]:
+def one_epoch(mixing: Mixture, documents: list[MemoryDocument]) -> tuple[Batches, Any]:
     """All contexts of exactly one epoch."""
     mixing = mixing.model_copy(update={"when_exhausted": "stop"})
-    loader = memory_loader(
-        [memory_store(documents, shard_sizes=[len(documents)], dtype=np.uint32)],
+    drawn = unchecked_batches(
+        [memory_store(documents, shard_sizes=[len(documents)], symbol_count=1 << 17)],
         mixing,
         context=64,
         contexts_per_step=1,
-        total_steps=100_000,
+        steps=100_000,
     )
-    batches = [loader.batch(step) for step in range(loader.steps)]
-    return loader, (
-        np.concatenate([batch.inputs for batch in batches]),
-        np.concatenate([batch.targets[:, :, 0] for batch in batches]),
+    shown = list(drawn)
+    return drawn, (
+        np.concatenate([batch.inputs for batch in shown]),
+        np.concatenate([batch.targets[:, :, 0] for batch in shown]),
     )
 
 
@@ -197,11 +206,11 @@ def byte_counts(documents: list[MemoryDocument]) -> list[int]:
 @pytest.mark.parametrize("sentinels", [True, False])
 def test_every_content_symbol_is_predicted_exactly_once(sentinels: bool):
     documents = distinct_documents()
-    mixing = MixingConfig.compressed_only().model_copy(update={"sentinels": sentinels})
+    mixing = Mixture.compressed_only().model_copy(update={"sentinels": sentinels})
     _, (_, targets) = one_epoch(mixing, documents)
     compressed = np.sort(targets[targets >= 320] - 320)
     assert compressed.tolist() == list(range(sum(len(d.symbols) for d in documents)))
-    mixing = MixingConfig.bytes_only().model_copy(update={"sentinels": sentinels})
+    mixing = Mixture.bytes_only().model_copy(update={"sentinels": sentinels})
     _, (_, targets) = one_epoch(mixing, documents)
     raw = targets[(targets >= 64) & (targets < 320)]
     assert np.bincount(raw - 64, minlength=256).tolist() == byte_counts(documents)
@@ -209,21 +218,21 @@ def test_every_content_symbol_is_predicted_exactly_once(sentinels: bool):
 
 def test_pieces_show_everything_once_in_one_format():
     documents = distinct_documents()
-    loader, (inputs, targets) = one_epoch(pieces(), documents)
+    drawn, (inputs, targets) = one_epoch(pieces(), documents)
     compressed = targets[targets >= 320]
     assert len(np.unique(compressed)) == len(compressed)
     assert 0 < len(compressed) < sum(len(d.symbols) for d in documents)
     for array in (inputs, targets):
         raw_count = ((array >= 64) & (array < 320)).sum()
-        assert raw_count == sum(loader.statistics(step).raw_symbols for step in range(loader.steps))
-    shown = sum(loader.statistics(step).raw_bytes for step in range(loader.steps))
+        assert raw_count == sum(drawn.statistics(step).raw_symbols for step in range(drawn.steps))
+    shown = sum(drawn.statistics(step).raw_bytes for step in range(drawn.steps))
     assert shown == sum(len(d.raw) for d in documents)
 
 
 def test_plain_loses_the_first_symbol_of_a_context_and_truncate_only_drops():
     documents = distinct_documents()
     everything = set(range(sum(len(d.symbols) for d in documents)))
-    mixing = MixingConfig.compressed_only()
+    mixing = Mixture.compressed_only()
     plain = mixing.model_copy(update={"overflow": "plain"})
     _, (inputs, targets) = one_epoch(plain, documents)
     predicted = (targets[targets >= 320] - 320).tolist()
@@ -239,14 +248,14 @@ def test_plain_loses_the_first_symbol_of_a_context_and_truncate_only_drops():
 
 def test_a_cut_end_is_not_closed_and_the_rest_opens_again():
     document = MemoryDocument(raw=bytes(range(200)), symbols=(1,))
-    loader = memory_loader(
+    drawn = unchecked_batches(
         [memory_store([document], shard_sizes=[1])],
-        MixingConfig(rate=ConstantRate(rate=0), shuffle_block_steps=1),
+        Mixture(rate=ConstantRate(rate=0), shuffle_block_steps=1),
         context=64,
         contexts_per_step=1,
-        total_steps=4,
+        steps=4,
     )
-    first, second = loader.batch(0), loader.batch(1)
+    first, second = drawn.batch(0), drawn.batch(1)
     assert first.inputs[0, :3].tolist() == [1, 12, 64]
     assert first.inputs[0, -1] == 64 + 61 and first.targets[0, -1, 0] == -100
     assert second.inputs[0, :3].tolist() == [1, 12, 64 + 62]
@@ -256,9 +265,9 @@ def test_a_cut_end_is_not_closed_and_the_rest_opens_again():
 
 def test_targets_of_several_heads_stop_at_the_segments_end():
     store = memory_store(random_documents(60, mean_bytes=60), shard_sizes=[60])
-    loader = memory_loader([store], MixingConfig.samples(rate=0.5), heads=4, **SIZES)
+    drawn = unchecked_batches([store], Mixture.samples(rate=0.5), heads=4, **SIZES)
     for step in range(12):
-        batch = loader.batch(step)
+        batch = drawn.batch(step)
         for head in range(4):
             shift = 1 + head
             same = batch.segment_ids[:, shift:] == batch.segment_ids[:, :-shift]
@@ -270,10 +279,10 @@ def test_targets_of_several_heads_stop_at_the_segments_end():
 
 def test_further_heads_never_look_into_the_second_view_of_a_pair():
     store = memory_store(random_documents(60, mean_bytes=40), shard_sizes=[60])
-    loader = memory_loader([store], pairs("cut"), heads=3, **SIZES)
+    drawn = unchecked_batches([store], pairs("cut"), heads=3, **SIZES)
     pairs_seen = 0
     for step in range(12):
-        batch = loader.batch(step)
+        batch = drawn.batch(step)
         for row in range(8):
             for document in np.unique(batch.segment_ids[row]):
                 at = np.flatnonzero(batch.segment_ids[row] == document)
@@ -297,7 +306,7 @@ def test_further_heads_never_look_into_the_second_view_of_a_pair():
 
 def refused(error: type[ProxylmError], *args: Any, **changes: Any) -> str:
     with pytest.raises(error) as caught:
-        build_loader(*args, **(SIZES | changes))
+        batches(*args, **(SIZES | changes))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -305,64 +314,64 @@ def refused(error: type[ProxylmError], *args: Any, **changes: Any) -> str:
 
 def test_settings_that_do_not_fit_the_data(tmp_path: Path):
     documents = random_documents(20, mean_bytes=100)
-    path = write(tmp_path / "store", documents)
+    path = disk_store(tmp_path / "store", documents)
     source = [SourceConfig(store=path, view="v")]
-    message = refused(UsageError, source, MixingConfig(), context=1_000_000)
+    message = refused(UsageError, source, Mixture(), context=1_000_000)
     assert "context 1000000 is longer than the training data" in message
-    assert "at least 16" in refused(UsageError, source, MixingConfig(), context=8)
+    assert "at least 16" in refused(UsageError, source, Mixture(), context=8)
     unknown = [SourceConfig(store=path, view="w")]
-    assert "it has: v" in refused(DataError, unknown, MixingConfig())
+    assert "it has: v" in refused(DataError, unknown, Mixture())
     no_view = [SourceConfig(store=path)]
-    assert "no view is named" in refused(UsageError, no_view, MixingConfig())
-    assert "no view is named" in refused(UsageError, no_view, MixingConfig.pieces(rate=0.0))
+    assert "no view is named" in refused(UsageError, no_view, Mixture())
+    assert "no view is named" in refused(UsageError, no_view, Mixture.pieces(rate=0.0))
     assert "weights are 0" in refused(
-        UsageError, [SourceConfig(store=path, view="v", weight=0)], MixingConfig()
+        UsageError, [SourceConfig(store=path, view="v", weight=0)], Mixture()
     )
     missing = [SourceConfig(store=str(tmp_path / "none"), view="v")]
-    assert str(tmp_path / "none") in refused(DataError, missing, MixingConfig())
+    assert str(tmp_path / "none") in refused(DataError, missing, Mixture())
 
 
 def test_bytes_only_needs_no_view(tmp_path: Path):
-    path = write(tmp_path / "store", random_documents(20, mean_bytes=100))
-    loader = build_loader([SourceConfig(store=path)], MixingConfig.bytes_only(), **SIZES)
-    assert loader.symbol_count == 0 and loader.compressor_fingerprint is None
-    inputs = loader.batch(3).inputs
+    path = disk_store(tmp_path / "store", random_documents(20, mean_bytes=100))
+    drawn = batches([SourceConfig(store=path)], Mixture.bytes_only(), **SIZES)
+    assert drawn.symbol_count == 0 and drawn.compressor_fingerprint is None
+    inputs = drawn.batch(3).inputs
     assert inputs.max() < 320 and (inputs != 14).all()
 
 
 def test_sources_of_different_compressors_are_refused_showing_both(tmp_path: Path):
     documents = random_documents(20, mean_bytes=100)
-    ours = write(tmp_path / "a", documents)
-    other = write(tmp_path / "b", documents, fingerprint="b" * 32)
-    larger = write(tmp_path / "c", documents, symbol_count=6000)
+    ours = disk_store(tmp_path / "a", documents)
+    other = disk_store(tmp_path / "b", documents, fingerprint="b" * 32)
+    larger = disk_store(tmp_path / "c", documents, symbol_count=6000)
     for path, texts in ((other, ("a" * 32, "b" * 32)), (larger, ("5000", "6000"))):
         sources = [SourceConfig(store=ours, view="v"), SourceConfig(store=path, view="v")]
-        message = refused(DataError, sources, MixingConfig())
+        message = refused(DataError, sources, Mixture())
         assert all(text in message for text in (*texts, ours, path))
 
 
 def test_a_source_without_training_documents_is_refused(tmp_path: Path):
     held_out = [MemoryDocument(raw=b"abc" * 100, symbols=(1, 2), held_out=True)]
-    path = write(tmp_path / "store", held_out, shards=1)
-    message = refused(DataError, [SourceConfig(store=path, view="v")], MixingConfig())
+    path = disk_store(tmp_path / "store", held_out, shards=1)
+    message = refused(DataError, [SourceConfig(store=path, view="v")], Mixture())
     assert "no document is left for training" in message
 
 
 def test_splitting_pairs_of_a_view_that_cannot_be_cut_is_refused(tmp_path: Path):
     solid = [MemoryDocument(raw=bytes(900), symbols=(5,) * 300)]
-    source = [SourceConfig(store=write(tmp_path / "store", solid, shards=1), view="v")]
-    message = refused(UsageError, source, MixingConfig())
+    source = [SourceConfig(store=disk_store(tmp_path / "store", solid, shards=1), view="v")]
+    message = refused(UsageError, source, Mixture())
     assert "pair_overflow to cut" in message
-    for mixing in (pairs("cut"), MixingConfig.samples(rate=0.9), pieces()):
-        assert build_loader(source, mixing, **SIZES).batch(3).inputs.shape == (8, 64)
+    for mixing in (pairs("cut"), Mixture.samples(rate=0.9), pieces()):
+        assert batches(source, mixing, **SIZES).batch(3).inputs.shape == (8, 64)
 
 
 def test_a_document_without_anchors_is_shown_whole_in_one_format():
     solid = [MemoryDocument(raw=bytes(30), symbols=(n,) * 10) for n in range(40)]
-    loader = memory_loader([memory_store(solid, shard_sizes=[40])], pieces(), **SIZES)
+    drawn = unchecked_batches([memory_store(solid, shard_sizes=[40])], pieces(), **SIZES)
     formats = {"raw": 0, "compressed": 0}
     for step in range(12):
-        batch = loader.batch(step)
+        batch = drawn.batch(step)
         for row in range(8):
             for document in np.unique(batch.segment_ids[row]):
                 symbols = batch.inputs[row][batch.segment_ids[row] == document]
