@@ -1,4 +1,4 @@
-"""How many documents a real loader's context holds: appendix A with specials, cuts and padding.
+"""How many documents a packed context really holds: appendix A with specials, cuts and padding.
 
 The model knows two numbers of the data, the mean length and the compressor's rate, and assumes
 that a document finds any room in its context equally often. A document then takes its own length,

@@ -2,7 +2,7 @@
 
 "Samples per step" is always relative to a raw-byte model that sees the same number of symbols per
 step. ``rho`` is the compressor's rate: bytes per symbol. The formulas count content alone;
-``data.prediction`` adds special symbols, cuts and padding for a loader with a given context.
+``data.prediction`` adds special symbols, cuts and padding for contexts of a given length.
 """
 
 from __future__ import annotations

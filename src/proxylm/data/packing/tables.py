@@ -77,17 +77,13 @@ class SourceTables:
         tables: what the kernels read.
         columns: for each shard its raw bytes, symbols and anchors: the arrays that the addresses
             point into, which must stay alive.
+        has_content: whether every row lies inside its column; not so for lengths alone, whose
+            addresses must not be followed.
     """
 
     tables: Tables
     columns: list[Columns]
-
-    @property
-    def has_content(self) -> bool:
-        """Whether every row lies inside its column; not so for lengths alone."""
-        return all(
-            column.offsets[-1] <= len(column.values) for shard in self.columns for column in shard
-        )
+    has_content: bool
 
     def documents_of(self, source: int) -> NDArray[np.void]:
         """The training documents of one source, in the store's order."""
@@ -108,7 +104,16 @@ def source_tables(sources: Sequence[tuple[SourceStore, SourceView | None]]) -> S
         entries[f"first_{kind}"] = np.cumsum(counts) - counts
     shards = np.concatenate([_shards(part) for part in columns])
     tables = Tables(np.concatenate(documents), entries, shards)
-    return SourceTables(tables=tables, columns=[shard for part in columns for shard in part])
+    return SourceTables(
+        tables=tables,
+        columns=[shard for part in columns for shard in part],
+        has_content=all(
+            column.offsets[-1] <= len(column.values)
+            for part in columns
+            for shard in part
+            for column in shard
+        ),
+    )
 
 
 def _training_documents(store: SourceStore, view: SourceView | None) -> NDArray[np.void]:

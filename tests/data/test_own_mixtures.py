@@ -23,9 +23,11 @@ from proxylm.data.mixture import (
     PieceGranularity,
 )
 from proxylm.data.mixture_numbers import mixture_numbers
-from proxylm.errors import UsageError
+from proxylm.errors import CheckpointError, UsageError
 from proxylm.training.config import TrainingConfig
+from proxylm.training.run import train
 
+CAUSAL = {"kind": "causal", "kv_heads": 2}
 STORE = memory_store(random_documents(60, mean_bytes=150))
 
 
@@ -232,3 +234,22 @@ def test_the_command_line_does_not_go_on_without_the_object(tmp_path: Path, caps
 def test_batches_with_an_own_object_can_be_pickled():
     data = drawn(Mixture(rate=Ramp()))
     assert ids(pickle.loads(pickle.dumps(data))) == ids(data)
+
+
+def test_a_run_goes_on_with_the_same_object_and_with_no_other(tmp_path: Path):
+    store = disk_store(tmp_path / "store", random_documents(60, mean_bytes=150))
+
+    def run_with(schedule: Ramp) -> int:
+        sizes = {"layers": 1, "width": 16, "ffn": 16, "heads": 2, "context": 64}
+        config = training(Mixture(rate=schedule), store).model_dump(exclude={"mixing"}) | {
+            "mixing": Mixture(rate=schedule),
+            "model": {"kind": "explicit", "sizes": sizes | {"attention": CAUSAL}},
+            "length": {"kind": "steps", "steps": 2},
+            "symbols_per_step": 128,
+            "device": "cpu",
+        }
+        return train(validate_config(TrainingConfig, config), tmp_path / "run").steps
+
+    assert run_with(Ramp()) == run_with(Ramp()) == 2
+    with pytest.raises(CheckpointError, match="its configuration has changed"):
+        run_with(Ramp(top=0.5))
