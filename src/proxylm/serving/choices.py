@@ -70,8 +70,8 @@ class Choices:
         """
         if self._request.echo and not self._request.scores_prompts:  # nothing to wait for
             for index, sequence in enumerate(self._sequences):
-                delta = self._texts[index].feed(sequence.request.prompt)
-                yield ChoiceDelta(index=index, delta=delta, finish_reason=None)
+                echoed = self._texts[index].feed(sequence.request.prompt)
+                yield ChoiceDelta(index=index, delta=echoed, finish_reason=None)
         while self._unfinished:
             for delta in self._merge(await self._next_events()):
                 yield delta
