@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from proxylm.errors import CheckpointError, UsageError
 from proxylm.generation import batch_decoder
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.decoding import decode
@@ -98,6 +99,20 @@ def test_rows_that_score_and_rows_that_do_not_share_passes() -> None:
 def test_the_empty_prompt_has_no_entries() -> None:
     [delta] = decode(small_model(), [scoring(b"")])
     assert (delta.data, delta.logprobs, delta.finish) == (b"", (), Finish.LIMIT)
+
+
+def test_weights_that_are_no_numbers_are_an_error_and_no_score() -> None:
+    model = small_model()
+    model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not a number"):
+        list(decode(model, [scoring(b"ab")]))
+
+
+def test_a_decoder_whose_rows_are_taken_says_so() -> None:
+    decoder = BatchDecoder(small_model(), max_rows=1)
+    decoder.add(scoring(b"ab"))
+    with pytest.raises(UsageError, match="all 1 rows are taken"):
+        decoder.add(scoring(b"ab"))
 
 
 def test_without_sentinels_the_first_byte_follows_the_beginning() -> None:

@@ -107,11 +107,15 @@ class DecodingRow:
         """Score the prompt's next bytes.
 
         ``logits`` are head 0's where these bytes are predicted, at least ``output.end`` columns.
+
+        Raises:
+            DamagedWeightsError: they are no numbers.
         """
         for symbol, row in zip(self._unscored.tolist(), logits, strict=False):
-            self._scored.append(
-                self._logprobs_of(symbol, row[: self.output.end] + self.output.mask)
-            )
+            allowed = row[: self.output.end] + self.output.mask
+            self._scored.append(self._logprobs_of(symbol, allowed))
+            if math.isnan(self._scored[-1].logprob):
+                raise DamagedWeightsError
         self._unscored = self._unscored[len(logits) :]
         self._end_at_limit()
 
