@@ -22,6 +22,12 @@ install_import_hook(
         "proxylm.compressors.neural.coder.contract",
         "proxylm.compressors.neural.flat_documents",
         "proxylm.data.batch",
+        "proxylm.data.batches",
+        "proxylm.generation.logprobs",
+        "proxylm.generation.request",
+        "proxylm.generation.sampling",
+        "proxylm.scoring.readings",
+        "proxylm.scoring.tokenizer_readings",
     ],
     "beartype.beartype",
 )

@@ -35,12 +35,13 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import tokenizer_training
 from proxylm.config import validate_config
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.batches import Loader, build_loader
-from proxylm.data.mixture import READY_MIXTURES, MixingConfig, SourceConfig
+from proxylm.data.batches import Batches, batches
+from proxylm.data.mixture import READY_MIXTURES, Mixture
+from proxylm.data.sources import Source
 from proxylm.data.store.prepare import prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.proposals import Chain, Tree
+from proxylm.generation.drafts import Chain, Tree
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import RAW_OFFSET, vocabulary_size
@@ -132,23 +133,23 @@ def store_content(folder: Path) -> Items:
         yield f"{name}: segment symbols", [view.segment_symbol_counts(row) for row in rows]
 
 
-def loader(stores: list[Path], mixing: dict[str, Any], *, heads: int, steps: int) -> Loader:
+def batches_of(stores: list[Path], mixing: dict[str, Any], *, heads: int, steps: int) -> Batches:
     weights = [1.0, 3.0]
-    return build_loader(
+    return batches(
         [
-            SourceConfig(store=str(store), view="bpe", weight=weight)
+            Source(store, view="bpe", weight=weight)
             for store, weight in zip(stores, weights, strict=True)
         ],
-        validate_config(MixingConfig, mixing),
+        validate_config(Mixture, mixing),
         context=128,
         contexts_per_step=4,
-        total_steps=steps,
+        steps=steps,
         heads=heads,
         seed=11,
     )
 
 
-def planned(data: Loader) -> Items:
+def planned(data: Batches) -> Items:
     blocks, step = [], 0
     while step < data.steps:
         blocks.append(data.plan.block_of(step))
@@ -164,7 +165,7 @@ def planned(data: Loader) -> Items:
     yield "statistics", [[step[name] for name in COUNTS] for step in counts]
 
 
-def drawn_contexts(data: Loader) -> Items:
+def drawn_contexts(data: Batches) -> Items:
     batches = [data.batch(step) for step in range(data.steps)]
     for array in ("inputs", "targets", "segment_ids", "position_ids", "contexts"):
         yield array, [getattr(batch, array) for batch in batches]
@@ -212,13 +213,13 @@ def generated(model: ByteModel) -> Items:
 
 
 def generated_by_passes(model: ByteModel) -> Items:
-    """All bytes, and those of each pass, for chains and trees of proposals."""
-    for name, proposals in {
+    """All bytes, and those of each pass, for chains and trees of drafts."""
+    for name, drafting in {
         "one byte": {},
-        "chain": {"proposals": Chain(least_probability=0)},
-        "tree": {"proposals": Tree(nodes=6)},
+        "chain": {"drafter": Chain(least_probability=0)},
+        "tree": {"drafter": Tree(nodes=6)},
     }.items():
-        pieces = [list(model.stream(p, max_new_bytes=60, **proposals)) for p in PROMPTS]
+        pieces = [list(model.stream(p, max_new_bytes=60, **drafting)) for p in PROMPTS]
         yield f"{name}: bytes", [b"".join(parts) for parts in pieces]
         yield f"{name}: bytes of each pass", pieces
 
@@ -228,7 +229,7 @@ def training_hash(**values: Any) -> str:
 
 
 def ready_mixtures() -> dict[str, Any]:
-    assert MixingConfig() == MixingConfig.paper()
+    assert Mixture() == Mixture.paper()
     return {name: make().model_dump(mode="json") for name, make in READY_MIXTURES.items()}
 
 
@@ -413,7 +414,7 @@ def tokenizer(name: str) -> Compressor:
 
 
 @cache
-def with_proposals(name: str) -> dict[str, Any]:
+def with_drafts(name: str) -> dict[str, Any]:
     return dict(generated_by_passes(model_with_foresight(**ATTENTIONS[name])))
 
 
@@ -472,7 +473,7 @@ def mixing(stores: Stores) -> Items:
     for name, values in MIXTURES.items():
         values = {"shuffle_block_steps": 5, **values}
         one, four = (
-            loader(folders, values, heads=heads, steps=STEPS.get(name, 24)) for heads in (1, 4)
+            batches_of(folders, values, heads=heads, steps=STEPS.get(name, 24)) for heads in (1, 4)
         )
         yield from named(name, planned(one))
         yield from named(name, drawn_contexts(one))
@@ -482,7 +483,7 @@ def mixing(stores: Stores) -> Items:
 def generation(stores: Stores) -> Items:
     for name, values in ATTENTIONS.items():
         yield from named(name, generated(ByteModel(seeded_model(**values))))
-        yield from named(f"{name}, proposals", with_proposals(name).items())
+        yield from named(f"{name}, drafts", with_drafts(name).items())
 
 
 GROUPS: dict[str, Callable[[Stores], Items]] = {
@@ -548,8 +549,8 @@ def test_integers_are_those_of_every_version(group: str, stores: Stores) -> None
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_some_proposals_are_accepted_and_none_changes_a_byte(name: str) -> None:
-    found = with_proposals(name)
+def test_some_drafts_are_accepted_and_none_changes_a_byte(name: str) -> None:
+    found = with_drafts(name)
     for kind in ("chain", "tree"):
         assert found[f"{kind}: bytes"] == found["one byte: bytes"]
         sizes = [len(piece) for pieces in found[f"{kind}: bytes of each pass"] for piece in pieces]

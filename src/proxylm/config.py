@@ -73,7 +73,11 @@ def load_config(
 def validate_config(
     config_class: type[ConfigType], values: Any, *, origin: str = "configuration"
 ) -> ConfigType:
-    """Validate plain values; the first mistake becomes a one-line ``UsageError``."""
+    """Validate plain values.
+
+    Raises:
+        UsageError: a key or value is wrong; the message names the first mistake.
+    """
     try:
         return config_class.model_validate(_keys_and_values(values, origin))
     except ValidationError as error:

@@ -56,13 +56,13 @@ def demo(
     from proxylm.demo.explanation import EXPLANATIONS
     from proxylm.demo.run import Narrator, run_demo
     from proxylm.demo.settings import DemoSettings
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
 
     chosen = {"kind": compressor}
     source = corpus_values(corpus, pattern, files, text_field, max_document_bytes)
     values = {"minutes": minutes, "corpus": source, "seed": seed, "compressor": chosen}
     settings = validate_config(DemoSettings, values, origin="demo")
-    narrator = Narrator(say=note, training=reported_on_stderr, write=_write)
+    narrator = Narrator(say=note, callbacks=[shown_on_stderr()], write=_write)
     folder = out or _default_folder(minutes, corpus, compressor, seed)
     result = run_demo(folder, settings, narrator)
     explanation = EXPLANATIONS[result.compressor]

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
-    from proxylm.scoring.readings import Reading
-    from proxylm.symbols import Format
+    from proxylm.scoring.readings import Ids, Reading
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -91,7 +90,7 @@ def bpb(
     left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
-        documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
+        prefix, documents = _from_store(loaded, store, held_out, read_as or BYTES, compressor)
     else:
         reading = _reading(loaded, read_as or compressor)
         files, skipped = find_files(paths or [], left_out)
@@ -103,9 +102,9 @@ def bpb(
             text_field=text_field,
             max_document_bytes=max_document_bytes,
         )
-        content_format = reading.format
+        prefix = reading.prefix
     wanted = until_bytes(documents, limit_bytes)
-    scores = score_documents(loaded.module, wanted, content_format, context=context, stride=stride)
+    scores = score_documents(loaded.module, wanted, prefix, context=context, stride=stride)
     rows, failure = _scored(scores)
     note_left_out(left_out)
     about = {
@@ -113,7 +112,7 @@ def bpb(
         "store": None if store is None else str(store),
         "held_out": held_out,
         "limit_bytes": limit_bytes,
-        **_windows(loaded, content_format, context, stride),
+        **_windows(loaded, len(prefix), context, stride),
     }
     if rows or failure is None:
         read = read_as or compressor or BYTES
@@ -136,15 +135,13 @@ def _scored(
 
 
 def _windows(
-    model: ByteModel, content_format: Format, context: int | None, stride: int | None
+    model: ByteModel, prefix_length: int, context: int | None, stride: int | None
 ) -> dict[str, int]:
     """The windows of documents longer than the context, in symbols."""
     from proxylm.models.scoring_windows import default_stride
-    from proxylm.scoring.readings import prefix_of
 
     size = context or model.config.context
-    prefix = prefix_of(model.module, content_format)
-    return {"context": size, "stride": stride or default_stride(size, len(prefix))}
+    return {"context": size, "stride": stride or default_stride(size, prefix_length)}
 
 
 def _check_arguments(
@@ -163,33 +160,28 @@ def _check_arguments(
 
 
 def _from_store(
-    model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
-) -> tuple[Iterator[ReadDocument], Format]:
+    model: ByteModel, folder: Path, held_out: bool, read_as: str, compressor: str | None
+) -> tuple[Ids, Iterator[ReadDocument]]:
     from proxylm.data.store.store import ViewStore
-    from proxylm.scoring.documents import read_store, read_stored_view
-    from proxylm.symbols import Format
+    from proxylm.scoring.documents import read_from_store, read_store, stored_view
 
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
-    ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
-    if view is None or view == BYTES:
+    chosen = store.ordinals(held_out=True) if held_out else range(store.document_count)
+    ordinals = map(int, chosen)
+    if compressor is not None:
         reading = _reading(model, compressor)
-        return read_store(store, map(int, ordinals), reading), reading.format
-    stored = store.view(view)
-    model.require_compressor(stored.symbol_count, stored.compressor_fingerprint)
-    return read_stored_view(store, map(int, ordinals), view), Format.COMPRESSED
+        return reading.prefix, read_store(store, ordinals, reading)
+    return read_from_store(store, ordinals, model, stored_view(store, model, read_as))
 
 
 def _reading(model: ByteModel, read_as: str | None) -> Reading:
     from proxylm.compressors.registry import load_compressor
-    from proxylm.scoring.readings import CompressedReading, RawView
+    from proxylm.scoring.readings import reading_of
 
     if read_as is None or read_as == BYTES:
-        return RawView()
-    compressor = load_compressor(read_as)
-    reading = CompressedReading(compressor)
-    model.require_compressor(compressor.symbol_count, compressor.fingerprint)
-    return reading
+        return reading_of(model)
+    return reading_of(model, load_compressor(read_as))
 
 
 def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:

@@ -35,8 +35,7 @@ from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.job import GenerationJob
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
@@ -136,6 +135,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.cli.evaluation_tables import everything_rows
     from proxylm.evaluation.everything import (
         Everything,
@@ -143,7 +143,7 @@ def _evaluate(
         evaluate_everything,
         read_selection,
     )
-    from proxylm.evaluation.run_data import run_data
+    from proxylm.scoring.readings import require_compressor
 
     choices.check()
     data = read_selection(selection)
@@ -151,7 +151,7 @@ def _evaluate(
     chosen = _compressor(run, compressor, everything)
     model = load_for(run, choices, device)
     if chosen is not None and compressor is not None:
-        model.require_compressor(chosen.symbol_count, chosen.fingerprint)
+        require_compressor(model, chosen.symbol_count, chosen.fingerprint)
     everything.about = _about(model, run, choices, data)
     folder = out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
@@ -230,8 +230,10 @@ def _about(
     }
 
 
-def _jobs(choices: GenerationChoices, run: Path, folder: Path, progress: Progress) -> JobFactory:
-    def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
+def _jobs(
+    choices: GenerationChoices, run: Path, folder: Path, progress: AnswersProgress
+) -> JobFactory:
+    def job_for(writer: ProgramWriter, name: str) -> Answering | None:
         return job_of(choices, writer, name, run, None, progress, base=folder)
 
     return job_for

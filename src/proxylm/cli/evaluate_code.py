@@ -262,7 +262,6 @@ def translation(
     """
     from proxylm.cli.evaluation_tables import translation_rows
     from proxylm.evaluation.translation import (
-        OraclePrompts,
         TranslationWriter,
         evaluate_translation,
     )
@@ -276,7 +275,7 @@ def translation(
     chosen = compressor_for(run, compressor)
     if chosen is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
-    writer = TranslationWriter(model, OraclePrompts(model, chosen, jointly=not separately))
+    writer = TranslationWriter(model, chosen, jointly=not separately)
     with shown_progress() as progress:
         job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)
         report = evaluate_translation(writer, benchmark, job)

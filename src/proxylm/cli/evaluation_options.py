@@ -15,9 +15,8 @@ from proxylm.cli.output import note
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.job import GenerationJob
     from proxylm.evaluation.answers.options import SamplingPlan
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
@@ -141,15 +140,15 @@ def evaluation_folder(run: Path) -> Path:
 
     Checkpoints are removed when newer ones come, with whatever stands in them.
     """
-    from proxylm.evaluation.run_data import run_folder
+    from proxylm.checkpoints.run_data import run_folder
 
     return run_folder(run) / EVALUATION_FOLDER
 
 
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
     """The compressor that was given, else the one of the run's training data, if it is there."""
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.compressors.registry import load_compressor
-    from proxylm.evaluation.run_data import run_data
 
     if given is not None:
         return load_compressor(given)
@@ -172,17 +171,16 @@ def job_of(
     name: str,
     run: Path,
     out: Path | None,
-    progress: Progress,
+    progress: AnswersProgress,
     *,
     base: Path | None = None,
-) -> GenerationJob | None:
+) -> Answering | None:
     """The generation that was asked for; None without one.
 
     Without --out its folder is named after what the samples depend on, so that a model that was
     trained further, or other draws, never meet old samples. ``base`` is where it stands.
     """
-    from proxylm.evaluation.answers.job import DEFAULT_KS, GenerationJob
-    from proxylm.evaluation.answers.run import sample_settings
+    from proxylm.evaluation.answers.run import DEFAULT_KS, Answering, sample_settings
     from proxylm.fingerprint import fingerprint_of
 
     if not choices.generate:
@@ -191,7 +189,7 @@ def job_of(
     settings = fingerprint_of(sample_settings(writer, plan))
     folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
     note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
-    return GenerationJob(
+    return Answering(
         plan=plan,
         folder=folder,
         execute=choices.execute,
@@ -202,14 +200,14 @@ def job_of(
 
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
+def shown_progress() -> Iterator[AnswersProgress]:
     """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import AnswersProgress
 
-    class Shown(Progress):
+    class Shown(AnswersProgress):
         def generated(self, done: int, total: int) -> None:
             bars.update(generating, completed=done, total=total, visible=True)
 

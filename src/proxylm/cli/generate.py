@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json as json_module
 import os
 import sys
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxylm.generation.byte_model import ByteModel
-    from proxylm.generation.decoding_row import Piece
+    from proxylm.generation.decoding_row import ByteDelta
     from proxylm.generation.options import GenerationOptions
-    from proxylm.generation.proposals import Proposals
     from proxylm.generation.token_reading import TokenReading
 
 Utf8Option = Annotated[
@@ -66,9 +66,9 @@ def generate(
     max_new_symbols: Annotated[
         int | None, typer.Option(help="As tokens: most symbols; 64 unless told.")
     ] = None,
-    proposals: Annotated[
-        str, typer.Option(help="Bytes per forward pass: one, or several by a chain or tree.")
-    ] = "one",
+    drafter: Annotated[
+        str, typer.Option(help="Draft several bytes per forward pass: chain or tree.")
+    ] = "none",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -79,15 +79,15 @@ def generate(
     pipe or a file they go exactly as they are. With --json the object carries both: "text", and
     "bytes_base64" for the exact bytes.
 
-    With --proposals chain or tree the model's further heads propose bytes that head 0 verifies,
+    With --drafter chain or tree the model's further heads draft bytes that head 0 verifies,
     several in one pass: the bytes are the same, and come faster where the heads are often right.
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
     from proxylm.config import validate_config
+    from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
     from proxylm.generation.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
-    from proxylm.generation.proposals import proposals_named
 
     options = validate_config(
         GenerationOptions,
@@ -98,28 +98,28 @@ def generate(
             "seed": seed,
             "stop": tuple(os.fsencode(text) for text in stop or ()),
             "utf8": utf8,
-            "guide": _guide(regex, json_schema, grammar),
+            "drafter": drafter_named(drafter),
+            "structured_output": _structured_output(regex, json_schema, grammar),
         },
         origin="generation",
     )
-    chosen = proposals_named(proposals)
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
     if read_as != "bytes":
         if max_new_bytes is not None:
             raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
         tokens = _token_reading(loaded, model, read_as, compressor)
-        pieces = _pieces_as_tokens(tokens, given, options, chosen, max_new_symbols)
+        deltas = _deltas_as_tokens(tokens, given, options, max_new_symbols)
     else:
         if max_new_symbols is not None:
             raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
-        if proposals != "one" and loaded.config.target_heads == 1:
-            note("this model has one head, which proposes nothing: one byte per pass")
-        pieces = loaded.pieces(given, options, proposals=chosen)
+        if options.drafter and loaded.config.target_heads == 1:
+            note("this model has one head, which drafts nothing: one byte per pass")
+        deltas = loaded.deltas(given, options)
     if json:
-        emit(_generate_object(given, pieces), as_json=True, text="")
+        emit(_generate_object(given, deltas), as_json=True, text="")
     else:
-        _stream_to_stdout(pieces)
+        _stream_to_stdout(deltas)
 
 
 def _token_reading(
@@ -135,30 +135,28 @@ def _token_reading(
     return TokenReading(model, chosen)
 
 
-def _pieces_as_tokens(
+def _deltas_as_tokens(
     tokens: TokenReading,
     prompt: bytes,
     options: GenerationOptions,
-    proposals: Proposals,
     max_new_symbols: int | None,
-) -> Iterator[Piece]:
+) -> Iterator[ByteDelta]:
     from proxylm.config import validate_config
     from proxylm.generation.options import SymbolOptions
-    from proxylm.generation.proposals import ONE_BYTE
 
-    if options.constrains or proposals != ONE_BYTE:
-        raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
+    if options.is_structured or options.drafter:
+        raise UsageError("--read-as tokens takes no structured output and no --drafter")
     drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
     if max_new_symbols is not None:
         drawn["max_new_symbols"] = max_new_symbols
     symbol_options = validate_config(SymbolOptions, drawn, origin="generation")
-    return tokens.pieces(prompt, symbol_options)
+    return tokens.deltas(prompt, symbol_options)
 
 
-def _guide(
+def _structured_output(
     regex: str | None, json_schema: Path | None, grammar: Path | None
 ) -> dict[str, Any] | None:
-    """The one constraint that was given, as ``GenerationOptions`` takes it."""
+    """The one that was given, as ``GenerationOptions`` takes it."""
     if sum(given is not None for given in (regex, json_schema, grammar)) > 1:
         raise UsageError("give one of --regex, --json-schema and --grammar")
     if regex is not None:
@@ -204,33 +202,31 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _stream_to_stdout(pieces: Iterator[Piece]) -> None:
-    from proxylm.generation.text_stream import TextStream
-
+def _stream_to_stdout(deltas: Iterator[ByteDelta]) -> None:
     as_text = sys.stdout.isatty()
-    text = TextStream()
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
     start = time.perf_counter()
     count = 0
-    for piece in pieces:
-        count += len(piece.data)
+    for delta in deltas:
+        count += len(delta.data)
         with stdout_errors():
             if as_text:
-                sys.stdout.write(printable(text.feed(piece.data), keep="\n\t"))
+                sys.stdout.write(printable(text.decode(delta.data), keep="\n\t"))
                 sys.stdout.flush()
             else:
-                sys.stdout.buffer.write(piece.data)
+                sys.stdout.buffer.write(delta.data)
                 sys.stdout.buffer.flush()
     if as_text:
         with stdout_errors():
-            sys.stdout.write(printable(text.finish(), keep="\n\t") + "\n")
+            sys.stdout.write(printable(text.decode(b"", final=True), keep="\n\t") + "\n")
             sys.stdout.flush()
         note(f"{count} bytes, {count / (time.perf_counter() - start):.0f} bytes/s")
 
 
-def _generate_object(prompt: bytes, pieces: Iterator[Piece]) -> dict[str, Any]:
+def _generate_object(prompt: bytes, deltas: Iterator[ByteDelta]) -> dict[str, Any]:
     start = time.perf_counter()
-    taken = list(pieces)
-    data, finish = b"".join(piece.data for piece in taken), taken[-1].finish
+    taken = list(deltas)
+    data, finish = b"".join(delta.data for delta in taken), taken[-1].finish
     return {
         "text": data.decode("utf-8", "replace"),
         "bytes_base64": base64.b64encode(data).decode("ascii"),

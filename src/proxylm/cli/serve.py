@@ -42,12 +42,9 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(help="How long running requests may go on after SIGTERM.")
     ] = defaults.DRAIN_SECONDS,
-    proposals: Annotated[
-        str,
-        typer.Option(
-            help="Bytes per forward pass, by the model's further heads: one, chain, tree."
-        ),
-    ] = "one",
+    drafter: Annotated[
+        str, typer.Option(help="Draft several bytes per forward pass: chain or tree.")
+    ] = "none",
     api_key: Annotated[
         str | None,
         typer.Option(envvar=_KEY_VARIABLE, help="Ask clients for this key under /v1."),
@@ -66,14 +63,14 @@ def serve(
     """
     require_serving()
     from proxylm.config import validate_config
+    from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
-    from proxylm.generation.proposals import proposals_named
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
     from proxylm.serving.limits import ServingLimits
 
     api_key = _checked_key(api_key)
-    proposing = proposals_named(proposals)
+    drafting = drafter_named(drafter)
     loaded = load(model, device=device)
     values = {
         "max_rows": max_rows,
@@ -90,7 +87,7 @@ def serve(
         listening,
         name=name,
         limits=limits,
-        proposals=proposing,
+        drafter=drafting,
         api_key=api_key,
         on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
     )

@@ -81,7 +81,7 @@ def train_neural(
         Reports,
         train_neural_compressor,
     )
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
 
     cutting = {"kind": segmentation, "percentile": percentile, "length": length}
     coder = {
@@ -97,9 +97,8 @@ def train_neural(
     }
     training = validate_config(NeuralTraining, values, origin="compressor train neural")
     opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
-    with reported_on_stderr() as progress:
-        reports = Reports(say=note, training=progress)
-        compressor = train_neural_compressor(opened, out, training=training, reports=reports)
+    reports = Reports(say=note, callbacks=[shown_on_stderr()])
+    compressor = train_neural_compressor(opened, out, training=training, reports=reports)
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))

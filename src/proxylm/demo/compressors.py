@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -18,7 +18,7 @@ from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
 from proxylm.pipelines.byte_lm_training import recipe
 from proxylm.pipelines.neural_compressor import (
     NeuralTraining,
@@ -26,14 +26,14 @@ from proxylm.pipelines.neural_compressor import (
     new_lm,
     train_neural_compressor,
 )
-from proxylm.training.progress import ProgressReport
+from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
 
-BYTES_AND_PROXIES: dict[str, MixingConfig] = {
-    "bytes": MixingConfig.bytes_only(),
-    PAPER_PROXY: MixingConfig.paper(),
-    "proxy-pieces": MixingConfig.pieces(),
+BYTES_AND_PROXIES: dict[str, Mixture] = {
+    "bytes": Mixture.bytes_only(),
+    PAPER_PROXY: Mixture.paper(),
+    "proxy-pieces": Mixture.pieces(),
 }
 """Raw bytes, the paper's schedule, and mixing inside documents."""
 
@@ -49,9 +49,9 @@ class BpeDemo(Config):
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
 
     unit: ClassVar[str] = "token"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = {
+    mixtures: ClassVar[Mapping[str, Mixture]] = {
         "bytes": BYTES_AND_PROXIES["bytes"],
-        "tokens": MixingConfig.compressed_only(),
+        "tokens": Mixture.compressed_only(),
         **BYTES_AND_PROXIES,
     }
 
@@ -62,7 +62,7 @@ class BpeDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
@@ -86,7 +86,7 @@ class NeuralDemo(Config):
     kind: Literal["neural"] = "neural"
 
     unit: ClassVar[str] = "symbol"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = BYTES_AND_PROXIES
+    mixtures: ClassVar[Mapping[str, Mixture]] = BYTES_AND_PROXIES
 
     MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
     """A shorter demo trains its byte LM for less, in proportion."""
@@ -98,7 +98,7 @@ class NeuralDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         whole = recipe("tiny")
@@ -111,7 +111,7 @@ class NeuralDemo(Config):
             ),
             device="cpu",
         )
-        reports = Reports(say=say, training=progress)
+        reports = Reports(say=say, callbacks=callbacks)
         train_neural_compressor(corpus, folder, training=training, reports=reports)
 
 

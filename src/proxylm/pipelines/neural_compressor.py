@@ -38,7 +38,7 @@ from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
 from proxylm.pipelines.byte_lm_training import RECIPES, LmRecipe, recipe, train_byte_lm
-from proxylm.training.progress import ProgressReport
+from proxylm.training.callbacks import AnyCallback
 
 WORK_SUFFIX = ".work"
 
@@ -103,7 +103,7 @@ class Reports:
     """
 
     say: Callable[[str], None] = lambda _: None
-    training: ProgressReport | None = None
+    callbacks: Sequence[AnyCallback] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -172,7 +172,7 @@ def _byte_lm(corpus: Corpus, work: Path, training: NeuralTraining, reports: Repo
         held_out_fraction=training.held_out_fraction,
         device=training.device,
         say=reports.say,
-        progress=reports.training,
+        callbacks=reports.callbacks,
     )
 
 

@@ -8,7 +8,6 @@ its own text included, is found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from pydantic import Field
 from proxylm.config import Config
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import atomic_file, require_utf8
-from proxylm.fingerprint import fingerprint_of
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -101,11 +99,6 @@ class Manifest(Config):
     shards: list[RawShard]
     views: dict[str, ViewRecord]
     view_shards: dict[str, list[ViewShard]]
-
-    @staticmethod
-    def joint_fingerprint(manifests: Iterable[Manifest]) -> str:
-        """Names the data of a training: its sources' stores, in order."""
-        return fingerprint_of(*[manifest.fingerprint for manifest in manifests])
 
     def files(self) -> list[FileRecord]:
         """Every file of the store that the manifest answers for."""

@@ -10,7 +10,7 @@ from proxylm.config import Config
 
 
 class Budget(Config):
-    """Most output of one completion (method, section 9): symbols read as tokens, bytes as bytes."""
+    """Most output of one completion (docs/evaluation.md, "Generating"), as it is read."""
 
     max_symbols: int = Field(default=512, ge=1)
     max_bytes: int = Field(default=2048, ge=1)

@@ -15,7 +15,6 @@ import torch
 import xxhash
 
 from proxylm.compressors.contract import Compressor
-from proxylm.errors import UsageError
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.generation.byte_model import ByteModel
@@ -23,7 +22,7 @@ from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions, SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.readings import RawView, Reading
+from proxylm.scoring.readings import RawReading, Reading, reading_of
 
 
 class ProgramWriter(ABC):
@@ -105,7 +104,7 @@ class BytesWriter(PromptWriter):
 
     def __init__(self, model: ByteModel) -> None:
         self.model = model
-        self.reading = RawView()
+        self.reading = RawReading(sentinels=model.config.sentinels)
 
     @cached_property
     def identity(self) -> str:
@@ -165,16 +164,10 @@ def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) ->
     """The writer that ``--read-as`` names.
 
     Raises:
-        UsageError: the name is neither of the two, or tokens are asked for without a compressor.
+        UsageError: the model cannot be read so; see ``reading_of``.
     """
-    if read_as == BytesWriter.read_as:
-        return BytesWriter(model)
-    if read_as != TokensWriter.read_as:
-        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
-    model.config.require_compressed_symbols()
-    if compressor is None:
-        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
-    return TokensWriter(model, compressor)
+    reading_of(model, read_as, compressor)
+    return BytesWriter(model) if compressor is None else TokensWriter(model, compressor)
 
 
 def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:

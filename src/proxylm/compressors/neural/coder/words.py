@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxylm.compressors.neural.coder.compiled import Uint64, inlined
+from proxylm.compiled import Uint64
+from proxylm.compressors.neural.coder.compiled import inlined
 from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS
 

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Uint64
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.frequencies import TOTAL, TOTAL_BITS
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
