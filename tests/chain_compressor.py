@@ -16,7 +16,8 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralCompressor
+from proxylm.compressors.neural.settings import NeuralSettings
 from small_models import ATTENTIONS, small_model
 
 TEXT = (

@@ -8,9 +8,9 @@ import pytest
 from proxylm.cli.compressor import DEFAULT_HELD_OUT
 from proxylm.cli.train_neural import DEFAULT_CONTEXTS, DEFAULT_PRESET
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.compressor import NeuralSettings
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.simple import LineSegmentation
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.errors import UsageError

@@ -33,9 +33,10 @@ from proxylm.bench.neural_cases import (
 )
 from proxylm.bench.neural_memory import MemoryCase
 from proxylm.bench.report import BenchmarkRow
-from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus

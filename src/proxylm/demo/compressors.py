@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.compressor import NeuralSettings
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining, shortfall, texts_of
@@ -19,13 +19,6 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
 from proxylm.data.mixture import Mixture
-from proxylm.pipelines.byte_lm_training import recipe
-from proxylm.pipelines.neural_compressor import (
-    NeuralTraining,
-    Reports,
-    new_lm,
-    train_neural_compressor,
-)
 from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
@@ -101,6 +94,15 @@ class NeuralDemo(Config):
         callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
+        # These bring torch and numba, which a demo's settings do without.
+        from proxylm.pipelines.byte_lm_training import recipe
+        from proxylm.pipelines.neural_compressor import (
+            NeuralTraining,
+            Reports,
+            new_lm,
+            train_neural_compressor,
+        )
+
         whole = recipe("tiny")
         share = min(1.0, minutes / self.MINUTES_OF_THE_WHOLE_LM)
         symbols = max(whole.symbols_per_step, round(share * whole.symbols))

@@ -25,9 +25,9 @@ from proxylm.compressors.neural.compressor import (
     AUTOMATON_FILE,
     LM_FOLDER,
     NeuralCompressor,
-    NeuralSettings,
     Provenance,
 )
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.config import Config, validate_config
 from proxylm.corpus.contract import Corpus

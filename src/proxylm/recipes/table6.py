@@ -18,10 +18,11 @@ from pydantic import PositiveInt
 from proxylm.analysis.compression import measure
 from proxylm.analysis.neural_facts import CorpusObserver
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
-from proxylm.compressors.neural.compressor import NeuralCompressor, NeuralSettings
+from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus

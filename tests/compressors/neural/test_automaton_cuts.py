@@ -11,12 +11,15 @@ from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.automaton import (
-    AutomatonSegmenter,
+    COSTS,
+    MAX_COST,
     AutomatonThresholds,
-    measured_costs,
     plain_cuts,
 )
-from proxylm.compressors.neural.segmentation.automaton_walks import COSTS, MAX_COST
+from proxylm.compressors.neural.segmentation.automaton_walks import (
+    AutomatonSegmenter,
+    measured_costs,
+)
 from proxylm.errors import DataError
 
 NO_CUTS = AutomatonThresholds(cost=MAX_COST, jump=MAX_COST)

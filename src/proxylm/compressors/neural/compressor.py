@@ -32,8 +32,8 @@ from proxylm.compressors.neural.coder.engines import engine_of
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.contract import Cuts
-from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.segmentation.rules import Segmentation
+from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
@@ -45,28 +45,6 @@ PROVENANCE_FILE = "training.json"
 
 GROUP_BYTES = 1 << 19
 """Documents are scored and coded in groups of about this size."""
-
-
-class NeuralSettings(Config):
-    """Saved with the compressor; with the LM and the automaton it defines the symbols.
-
-    Attributes:
-        segmentation: the rule that cuts documents, with its fitted thresholds.
-        coder: windows, packing and termination.
-    """
-
-    segmentation: Segmentation = EntropySegmentation()
-    coder: CoderSettings = CoderSettings()
-
-    def fitted(self, sample: Sequence[bytes], lm: ByteLM, automaton: Automaton | None) -> Self:
-        """The settings with the thresholds of a sample of training documents.
-
-        Raises:
-            UsageError: the segmentation needs an automaton, and there is none.
-            DataError: the sample is too small.
-        """
-        rule = self.segmentation.fitted(FlatDocuments.of(sample), lm, automaton)
-        return self.model_copy(update={"segmentation": rule})
 
 
 class Provenance(Config):

@@ -18,6 +18,7 @@ KERNEL_FILES = (
     "automaton_build.py",
     "transitions.py",
     "automaton_engine.py",
+    "../segmentation/automaton.py",
     "../segmentation/automaton_walks.py",
     "lazy.py",
 )

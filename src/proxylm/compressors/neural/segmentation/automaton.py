@@ -12,37 +12,40 @@ both strict. Then ``x_i`` is read at the root; where it does not fit the window,
 a cut. The walk is at the root only at a document's first byte, where nothing is decided. The walk
 that cuts is the walk that codes, so symbols come with the cuts.
 
-``plain_cuts`` is this paragraph as it reads; ``automaton_walks`` has its fast forms.
+``plain_cuts`` is this paragraph as it reads; ``automaton_walks`` has its fast forms, and what
+measures and cuts with them.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.contract import symbols_of_windows
+from proxylm.compressors.neural.coder.frequencies import TOTAL, TOTAL_BITS
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
-from proxylm.compressors.neural.coder.transitions import transitions_of
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.automaton_walks import (
-    COSTS,
-    MAX_COST,
-    cut_and_code,
-    cutting_table,
-    walk_costs,
-)
 from proxylm.compressors.neural.segmentation.contract import (
-    Cuts,
     Percentile,
     SegmentationRule,
     Segmenter,
 )
 from proxylm.config import Config
 from proxylm.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.neural.byte_lm.model import ByteLM
+
+COST_UNITS_PER_BIT = 16
+MAX_COST = 255
+"""The highest cost: nearly 16 bits, and what fits in a byte."""
+
+COSTS = np.zeros(TOTAL + 1, np.uint8)
+"""The cost of each frequency, in 1/16 bit; no frequency is 0."""
+_INFORMATION = COST_UNITS_PER_BIT * (TOTAL_BITS - np.log2(np.arange(1, TOTAL + 1)))
+COSTS[1:] = np.minimum(MAX_COST, np.rint(_INFORMATION))
 
 FIT_ROUNDS = 4
 
@@ -63,6 +66,8 @@ class AutomatonThresholds(Config):
         Raises:
             DataError: the sample has fewer than two bytes in all.
         """
+        from proxylm.compressors.neural.segmentation.automaton_walks import measured_costs
+
         if len(sample.raw) < 2:
             raise DataError("the sample for the thresholds is empty; give more documents")
         thresholds = cls(cost=MAX_COST, jump=MAX_COST)  # which no byte goes beyond
@@ -78,19 +83,6 @@ def _percentile(values: NDArray[np.int32], percentile: float) -> int:
     if not len(values):
         return MAX_COST
     return int(np.percentile(values, percentile, method="inverted_cdf"))
-
-
-def measured_costs(
-    automaton: Automaton, documents: FlatDocuments, thresholds: AutomatonThresholds
-) -> NDArray[np.int32]:
-    """The cost of every byte in the walk that cuts at ``thresholds``: int32 ``[n]``."""
-    edges = transitions_of(automaton)
-    nodes = edges.by_base(np.arange(len(automaton)))
-    rows = automaton.row_starts, automaton.row_bytes, automaton.row_frequencies
-    limits = thresholds.cost, thresholds.jump
-    return walk_costs(
-        documents.raw, documents.filled_ends, edges.slots, edges.first, nodes, rows, COSTS, limits
-    )
 
 
 def plain_cuts(
@@ -130,9 +122,15 @@ class AutomatonSegmentation(SegmentationRule):
         return self.model_copy(update={"thresholds": thresholds})
 
     def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:
-        """See the base class."""
+        """See the base class.
+
+        Raises:
+            UsageError: the thresholds are not fitted, or there is no automaton.
+        """
         if self.thresholds is None:
             raise UsageError("segmentation automaton: its thresholds are not fitted; train it")
+        from proxylm.compressors.neural.segmentation.automaton_walks import AutomatonSegmenter
+
         return AutomatonSegmenter(_required(automaton), self.thresholds)
 
 
@@ -142,25 +140,3 @@ def _required(automaton: Automaton | None) -> Automaton:
             "segmentation automaton: the coder's windows are not enumerated; take window_bits 16"
         )
     return automaton
-
-
-class AutomatonSegmenter(Segmenter):
-    """Cuts documents by the automaton's own costs, and codes the segments in the same walk.
-
-    Raises:
-        UsageError: the automaton has too many nodes for the walk's table.
-    """
-
-    def __init__(self, automaton: Automaton, thresholds: AutomatonThresholds) -> None:
-        self.automaton = automaton
-        self.thresholds = thresholds
-        self._table = cutting_table(automaton, thresholds.cost, thresholds.jump)
-
-    def cut(self, documents: FlatDocuments) -> Cuts:
-        """See the base class; the segments' symbols come with them."""
-        limits = self.thresholds.cost, self.thresholds.jump
-        codes, lengths, windows_per_segment = cut_and_code(
-            documents.raw, documents.filled_ends, self._table.arrays(), limits
-        )
-        coded = symbols_of_windows(self.automaton.settings, codes, windows_per_segment)
-        return Cuts(lengths=lengths, coded=coded)

@@ -1,4 +1,4 @@
-"""The fast walks of the automaton's own rule; ``automaton`` defines what they compute.
+"""The automaton's own rule at work, in fast walks; ``automaton`` defines what they compute.
 
 ``walk_costs`` gives the cost of every byte and serves fitting. ``cut_and_code`` cuts and codes. It
 finds the cost of a byte that fits in the same word as its edge, and the others in a second table
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from proxylm.compiled import Uint64
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
-from proxylm.compressors.neural.coder.frequencies import TOTAL, TOTAL_BITS
+from proxylm.compressors.neural.coder.contract import symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,
@@ -35,17 +35,11 @@ from proxylm.compressors.neural.coder.transitions import (
     place_edges,
     transitions_of,
 )
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.automaton import COSTS, MAX_COST, AutomatonThresholds
+from proxylm.compressors.neural.segmentation.contract import Cuts, Segmenter
 from proxylm.errors import UsageError
 from proxylm.symbols import BYTE_COUNT
-
-COST_UNITS_PER_BIT = 16
-MAX_COST = 255
-"""The highest cost: nearly 16 bits, and what fits in a byte."""
-
-COSTS = np.zeros(TOTAL + 1, np.uint8)
-"""The cost of each frequency, in 1/16 bit; no frequency is 0."""
-_INFORMATION = COST_UNITS_PER_BIT * (TOTAL_BITS - np.log2(np.arange(1, TOTAL + 1)))
-COSTS[1:] = np.minimum(MAX_COST, np.rint(_INFORMATION))
 
 _LABEL_BITS, _COST_BITS, _EDGE_BITS, _OTHER_BITS = 9, 8, 22, 25
 _NO_EDGE = np.uint64(BYTE_COUNT)
@@ -59,6 +53,41 @@ _OTHER_SHIFT = np.uint64(_EDGE_BITS)
 # Those of the automaton engine's slots (``transitions``), which ``walk_costs`` reads.
 _PLAIN_LABELS = np.uint64(NO_EDGE)
 _PLAIN_BASE_SHIFT = np.uint64(LABEL_BITS)
+
+
+class AutomatonSegmenter(Segmenter):
+    """Cuts documents by the automaton's own costs, and codes the segments in the same walk.
+
+    Raises:
+        UsageError: the automaton has too many nodes for the walk's table.
+    """
+
+    def __init__(self, automaton: Automaton, thresholds: AutomatonThresholds) -> None:
+        self.automaton = automaton
+        self.thresholds = thresholds
+        self._table = cutting_table(automaton, thresholds.cost, thresholds.jump)
+
+    def cut(self, documents: FlatDocuments) -> Cuts:
+        """See the base class; the segments' symbols come with them."""
+        limits = self.thresholds.cost, self.thresholds.jump
+        codes, lengths, windows_per_segment = cut_and_code(
+            documents.raw, documents.filled_ends, self._table.arrays(), limits
+        )
+        coded = symbols_of_windows(self.automaton.settings, codes, windows_per_segment)
+        return Cuts(lengths=lengths, coded=coded)
+
+
+def measured_costs(
+    automaton: Automaton, documents: FlatDocuments, thresholds: AutomatonThresholds
+) -> NDArray[np.int32]:
+    """The cost of every byte in the walk that cuts at ``thresholds``: int32 ``[n]``."""
+    edges = transitions_of(automaton)
+    nodes = edges.by_base(np.arange(len(automaton)))
+    rows = automaton.row_starts, automaton.row_bytes, automaton.row_frequencies
+    limits = thresholds.cost, thresholds.jump
+    return walk_costs(
+        documents.raw, documents.filled_ends, edges.slots, edges.first, nodes, rows, COSTS, limits
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,23 +2,26 @@
 
 A rule is a configuration with its own fields. Those with thresholds are *fitted* once, on a sample
 of training documents, and carry the thresholds from then on. A fitted rule makes a ``Segmenter``.
+A rule is read as a setting before any work, so torch and numba come in where it fits and cuts.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from proxylm.compressors.neural.byte_lm.model import ByteLM
-from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.config import Config
+
+if TYPE_CHECKING:
+    from proxylm.compressors.neural.byte_lm.model import ByteLM
+    from proxylm.compressors.neural.coder.automaton import Automaton
 
 Percentile = Annotated[float, Field(gt=0, lt=100)]
 

@@ -11,16 +11,13 @@ of threads or workers, or the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from proxylm.compressors.neural.byte_lm.model import ByteLM
-from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass, ScoringWindows
 from proxylm.compressors.neural.segmentation.contract import (
     Cuts,
     Percentile,
@@ -29,6 +26,11 @@ from proxylm.compressors.neural.segmentation.contract import (
 )
 from proxylm.config import Config
 from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.neural.byte_lm.model import ByteLM
+    from proxylm.compressors.neural.coder.automaton import Automaton
+    from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass, ScoringWindows
 
 TIE_BITS = 2.0**-11
 """More than eight times the largest distance between float32 and float64 that was seen anywhere
@@ -84,15 +86,24 @@ class EntropySegmentation(SegmentationRule):
 
     def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
         """See the base class."""
-        scores = BoundaryPass(lm, overlap=self.overlap).scores(sample)
+        scores = self._boundary_pass(lm).scores(sample)
         thresholds = EntropyThresholds.fit(scores, sample, self.percentile)
         return self.model_copy(update={"thresholds": thresholds})
 
     def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:
-        """See the base class."""
+        """See the base class.
+
+        Raises:
+            UsageError: the thresholds are not fitted.
+        """
         if self.thresholds is None:
             raise UsageError("segmentation entropy: its thresholds are not fitted; train it")
-        return EntropySegmenter(BoundaryPass(lm, overlap=self.overlap), self.thresholds)
+        return EntropySegmenter(self._boundary_pass(lm), self.thresholds)
+
+    def _boundary_pass(self, lm: ByteLM) -> BoundaryPass:
+        from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
+
+        return BoundaryPass(lm, overlap=self.overlap)
 
 
 class EntropySegmenter(Segmenter):
