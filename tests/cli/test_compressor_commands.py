@@ -267,7 +267,7 @@ def test_a_vocabulary_that_is_not_reached_and_a_sample_of_nothing_are_told(tmp_p
     corpus = ("--corpus", tmp_path / "text", "--held-out", 0, "--out", tmp_path / "out")
     command = [*TRAIN, "tokenizer", *corpus, "--vocabulary-size", 2048]
     status, line = run_failing(capsys, *command, "--sample-bytes", 1)
-    assert (status, line.endswith("falls into a sample of 1 bytes; raise --sample-bytes")) == (
+    assert (status, line.endswith("raise sample_bytes (--sample-bytes)")) == (
         1,
         True,
     )
