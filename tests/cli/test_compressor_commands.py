@@ -54,7 +54,11 @@ def test_a_tokenizer_is_trained_saved_described_and_used(tmp_path, capsys, corpu
     out = tmp_path / "deep" / "bpe"
     facts = train(capsys, corpus, out, "--pre-tokenization", kind)
     assert facts["path"] == str(out)
-    assert (facts["kind"], facts["symbol_count"], facts["engine"]) == ("tokenizer", 300, "tiktoken")
+    assert (facts["kind"], facts["symbol_count"], facts["library"]) == (
+        "tokenizer",
+        300,
+        "tiktoken",
+    )
     saved = load_compressor(out)
     assert saved.fingerprint == facts["fingerprint"]
 

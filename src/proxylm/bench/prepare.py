@@ -115,13 +115,13 @@ def _measure(
         lambda: _encode_with_library(library, texts, copies),
         repeats=repeats,
     )
-    engine, threads = compressor.describe()["engine"], os.cpu_count()
+    name, threads = compressor.describe()["library"], os.cpu_count()
     return BenchmarkRow(
         case=case,
         value=num_bytes / ours,
         unit="bytes/s",
         yardstick=num_bytes / yardstick,
-        yardstick_is=f"encode_batch_fast of the same texts, {threads} threads (ours: {engine})",
+        yardstick_is=f"encode_batch_fast of the same texts, {threads} threads (ours: {name})",
     )
 
 
