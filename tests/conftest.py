@@ -15,9 +15,12 @@ from small_disk import mounted_small_disk
 # Two workers on a 2-core machine: more threads each would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Modules at the borders between rooms: shapes and types of the arrays that cross them are checked in
-# every test, by their annotations. (None of them holds kernels, which numba compiles as they are.)
-install_import_hook(["proxylm.data.batch"], "beartype.beartype")
+# Modules at the borders between rooms: shapes and types of the arrays that cross them are checked
+# in every test, by their annotations. (None holds kernels, which numba compiles as they are.)
+install_import_hook(
+    ["proxylm.compressors.view", "proxylm.data.batch"],
+    "beartype.beartype",
+)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("proxylm", deadline=None)

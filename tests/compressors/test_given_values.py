@@ -19,6 +19,7 @@ from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSettings
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.errors import DamagedFileError, DataError, UsageError
+from unchecked_views import altered
 
 
 class ForeignCompressor(Compressor):
@@ -36,11 +37,10 @@ class ForeignCompressor(Compressor):
         return {}
 
     def encode(self, documents: Any) -> list[Any]:
-        made = self._symbols
-        return [
-            CompressedView(symbols=np.frombuffer(raw, np.uint8) if made is None else made)
-            for raw in documents
-        ]
+        views = [CompressedView(symbols=np.frombuffer(raw, np.uint8)) for raw in documents]
+        if self._symbols is None:
+            return views
+        return [altered(view, symbols=self._symbols) for view in views]
 
     def decode(self, symbols: Any) -> list[bytes]:
         return [bytes(one.astype(np.uint8)) for one in symbols]

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 import xxhash
+from jaxtyping import Int
 from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens
@@ -155,10 +156,23 @@ class TokenizerCompressor(Compressor):
             return CannotCompress(reason=NO_BYTE_TOKENS, detail="it is not valid UTF-8")
         if not self._spells(symbols, raw):
             return CannotCompress(reason=NOT_EXACT, detail="its tokens spell other bytes")
-        num_bytes = self._num_bytes[symbols]
-        if self._prefix and len(num_bytes):
+        return CompressedView(
+            symbols=symbols, anchors=anchors_of_tokens(self.num_bytes_of(symbols), 1)
+        )
+
+    def num_bytes_of(self, tokens: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """Bytes of a document that each of its tokens stands for, ``[t]``."""
+        num_bytes = self._num_bytes[tokens]
+        if len(num_bytes):
+            # A space that some tokenizers put before every text is no byte of the document.
             num_bytes[0] -= len(self._prefix)
-        return CompressedView(symbols=symbols, anchors=anchors_of_tokens(num_bytes, 1))
+        return num_bytes
+
+    def divide(
+        self, raw: bytes, view: CompressedView
+    ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
+        """Token by token, a symbol each."""
+        return self.num_bytes_of(view.symbols), np.ones(len(view.symbols), np.int64)
 
     def _spells(self, symbols: NDArray[np.uint32], raw: bytes) -> bool:
         """Whether the tokens are the document's, byte for byte."""
