@@ -1,4 +1,4 @@
-"""Views as a faulty compressor makes them; tests check annotations, which would refuse them first."""
+"""Views as a faulty compressor makes them; where annotations are checked, no one can build them."""
 
 from __future__ import annotations
 

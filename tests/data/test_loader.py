@@ -19,8 +19,8 @@ from proxylm.data.mixture import (
     SourceConfig,
 )
 from proxylm.data.store.manifest import CorpusRecord, ViewRecord
-from proxylm.data.store.writer import ShardRows, write_store
 from proxylm.errors import DataError, ProxylmError, UsageError
+from written_store import ShardRows, write_store
 
 SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "total_steps": 12}
 

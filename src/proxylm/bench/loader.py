@@ -23,7 +23,7 @@ from proxylm.data.lengths import lengths_store
 from proxylm.data.mixture import MixingConfig, SourceConfig
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CONTEXT = 4096
 CONTEXTS_PER_STEP = 64
@@ -49,7 +49,7 @@ def run_loader_benchmark(
         store = Path(folder) / "store"
         compressor = load_compressor("units:bits=16")
         corpus = open_corpus(CorpusConfig(path="stdlib", part_bytes=1 << 20))
-        prepare(corpus, {"units": compressor}, store, workers=1)
+        prepare_store(corpus, {"units": compressor}, store, workers=1)
         rows = [
             _loader_row(case, store, mixing, heads, steps, repeats) for case, mixing, heads in CASES
         ]

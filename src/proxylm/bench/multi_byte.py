@@ -25,7 +25,7 @@ from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
 from proxylm.data.mixture import MixingConfig, SourceConfig
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.decoding_row import Finish
@@ -91,7 +91,7 @@ def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, 
     store, run = folder / "store", folder / "run"
     source = CorpusConfig(path=STANDARD_LIBRARY, max_document_bytes=MAX_DOCUMENT_BYTES)
     corpus = open_corpus(source)
-    prepare(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
+    prepare_store(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
     config = TrainingConfig(
         data=(SourceConfig(store=str(store)),),
         mixing=MixingConfig.bytes_only(),

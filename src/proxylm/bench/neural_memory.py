@@ -18,7 +18,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CORPUS_COPIES = 10
 
@@ -59,7 +59,7 @@ def main() -> None:
     compressor, text, part_bytes, copies = sys.argv[1:]
     corpus = open_corpus(CorpusConfig(path=text, part_bytes=int(part_bytes)))
     with tempfile.TemporaryDirectory() as folder:
-        prepare(
+        prepare_store(
             CopiedCorpus(corpus, int(copies)),
             {"neural": load_compressor(compressor)},
             Path(folder) / "store",

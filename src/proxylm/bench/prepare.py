@@ -29,7 +29,7 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import split_documents
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.fingerprint import fingerprint_of
 
 VOCABULARY_SIZE = 4096
@@ -127,7 +127,7 @@ def _measure(
 
 def _prepare_once(corpus: Corpus, compressor: Compressor) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return prepare(corpus, {"tokens": compressor}, Path(folder) / "store")
+        return prepare_store(corpus, {"tokens": compressor}, Path(folder) / "store")
 
 
 def _encode_with_library(library: Tokenizer, texts: list[str], copies: int) -> None:

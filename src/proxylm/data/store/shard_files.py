@@ -67,7 +67,7 @@ class Column:
 
 
 def write_raw_file(
-    path: Path, ids: list[str], raw: list[bytes], held_out: list[bool], header: Header
+    path: Path, ids: list[str], raw: list[bytes], held_out: Sequence[bool], header: Header
 ) -> FileRecord:
     """Write one shard's raw documents; returns the file's length and checksum."""
     arrays = [
