@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from proxylm.compressors.view import CompressedView
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.reasons import RejectionReason
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, UsageError, one_line
 from proxylm.fingerprint import fingerprint_of
 from proxylm.inputs import as_documents, as_symbols, items_of
 
@@ -140,8 +140,17 @@ class Compressor(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """128-bit name of everything that determines the symbols; stored with every view."""
-        return fingerprint_of(self.kind, self.settings, self.content_fingerprint())
+        """128-bit name of everything that determines the symbols; stored with every view.
+
+        Raises:
+            UsageError: the settings cannot be written into a file.
+        """
+        try:
+            return fingerprint_of(self.kind, self.settings, self.content_fingerprint())
+        except TypeError as error:
+            raise UsageError(
+                f"{self.kind}: its settings are no plain JSON values ({one_line(error)})"
+            ) from None
 
     def content_fingerprint(self) -> str:
         """Fingerprint of the files that belong to the compressor; empty if it has none."""

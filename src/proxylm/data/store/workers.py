@@ -82,13 +82,12 @@ def _run_in_pool(
     needs = {rank: executor.memory_for(rank) for rank in ranks}
     try:
         for rank in within_memory(
-            lambda rank: pool.submit(run_shard, rank), needs, workers, available_memory()
+            lambda rank: _submit(pool, rank), needs, workers, available_memory()
         ):
             on_done(rank)
     except BrokenProcessPool:
-        raise _lost_worker(
-            executor.job.folder, sent, none_started=_count(numbers) == workers
-        ) from None
+        none_started = _count(numbers) == workers
+        raise _lost_worker(executor.job.folder, sent, none_started=none_started) from None
     except BaseException:
         # Ctrl-C, or a shard that failed: let go of the workers at once, they lose one shard each.
         our_end.close()
