@@ -45,10 +45,9 @@ INSTALLED = 'work("gzip", sys.argv[1] + "/installed", 2)\n'
 def run_script(folder: Path, last_lines: str, *, how: str = "file") -> str:
     script = folder / "script.py"
     script.write_text(SCRIPT + last_lines)
-    command = (
-        [sys.executable, script] if how == "file" else [sys.executable, "-c", script.read_text()]
-    )
-    done = subprocess.run([*command, folder / "store"], capture_output=True, text=True, check=True)
+    program = [script] if how == "file" else ["-c", script.read_text()]
+    command = [sys.executable, *program, folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return done.stdout
 
