@@ -17,10 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Modules at the borders between rooms: shapes and types of the arrays that cross them are checked
 # in every test, by their annotations. (None holds kernels, which numba compiles as they are.)
-install_import_hook(
-    ["proxylm.compressors.view", "proxylm.data.batch"],
-    "beartype.beartype",
-)
+CHECKED_MODULES = ["proxylm.compressors.view", "proxylm.data.batch", "proxylm.data.store.column"]
+install_import_hook(CHECKED_MODULES, "beartype.beartype")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("proxylm", deadline=None)

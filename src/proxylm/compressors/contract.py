@@ -82,6 +82,24 @@ class Compressor(ABC):
         """
         raise DataError(f"{self.kind}: this compressor is one-way, its symbols have no bytes")
 
+    def views(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
+        """As ``encode``, for documents that are bytes; what comes out is checked.
+
+        Raises:
+            DataError: there is another number of results, or one is nothing of the kind.
+        """
+        found = self.encode(documents)
+        if len(found) != len(documents):
+            raise DataError(
+                f"{self.kind}: encode gave {len(found)} results for {len(documents)} documents"
+            )
+        for view in found:
+            if not isinstance(view, CompressedView | CannotCompress):
+                raise DataError(
+                    f"{self.kind}: encode gave a {type(view).__name__}, not a CompressedView"
+                )
+        return found
+
     def divide(
         self, raw: bytes, view: CompressedView
     ) -> tuple[Int[np.ndarray, " segment"], Int[np.ndarray, " segment"]]:
@@ -102,9 +120,9 @@ class Compressor(ABC):
 
         Raises:
             UsageError: a document is no bytes.
-            DataError: a document has no exact form in this compressor.
+            DataError: a document has no exact form in this compressor, or the compressor errs.
         """
-        views = self.encode(as_documents(documents))
+        views = self.views(as_documents(documents))
         return [self._symbols_of(index, view) for index, view in enumerate(views)]
 
     def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:

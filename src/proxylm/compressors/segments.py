@@ -98,7 +98,7 @@ def segments(compressor: Compressor, document: bytes) -> Segments:
         DataError: the compressor has no exact form for it.
     """
     raw = as_bytes(document, 0, "document")
-    (view,) = compressor.encode([raw])
+    (view,) = compressor.views([raw])
     if isinstance(view, CannotCompress):
         raise DataError(f"{compressor.kind}: cannot compress this ({view.reason}) {view.detail}")
     num_bytes, num_symbols = compressor.divide(raw, view)

@@ -36,7 +36,7 @@ from proxylm.data.store.manifest import (
     record_file,
     write_manifest,
 )
-from proxylm.data.store.steps import StoredCorpus
+from proxylm.data.store.steps import CompressorSource, GivenSource, StoredCorpus
 from proxylm.data.store.store import check_all_files
 from proxylm.data.store.summary import PrepareSummary, left_out_of, summarize
 from proxylm.data.store.wanted import WantedView, wanted_views
@@ -192,7 +192,7 @@ class _Run:
         self._remove_empty_work_folder()
 
     def _add_view(self, manifest: Manifest, name: str, view: WantedView) -> Manifest:
-        if view.compressor is None:
+        if isinstance(view.source, GivenSource):
             raise UsageError(
                 f"{self.out}: view '{name}' comes with the documents and cannot be added to a "
                 "finished store; prepare it together with the others in a new folder"
@@ -273,12 +273,12 @@ def _add_job(view: str) -> str:
 
 def _save(out: Path, view: WantedView) -> None:
     """Save a compressor beside its view, in place of what an interrupted run may have left."""
-    if view.compressor is None or view.record.compressor_folder is None:
+    if not isinstance(view.source, CompressorSource) or view.record.compressor_folder is None:
         return
     folder = out / view.record.compressor_folder
     if folder.exists():
         shutil.rmtree(folder)
-    save_compressor(view.compressor, folder)
+    save_compressor(view.source.compressor, folder)
 
 
 def _check_folder(out: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
+from proxylm.data.store.column import Column
 from proxylm.data.store.manifest import FORMAT_VERSION, FileRecord, ViewRecord, record_file
 from proxylm.errors import DamagedFileError, one_line
 from proxylm.files import atomic_file
@@ -42,28 +42,6 @@ class Header(Config):
     view: str | None = None
     compressor_fingerprint: str | None = None
     symbol_count: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of one shard, as arrays over the memory map.
-
-    Attributes:
-        values: all rows' values one after the other, ``[n]`` (anchors: ``[n, 2]``), read-only.
-        offsets: int64 ``[rows + 1]``; row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
-    """
-
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-    def row(self, index: int) -> NDArray[Any]:
-        """Row ``index`` of this shard, without copying."""
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Length of each row, int64 ``[rows]``."""
-        return np.diff(self.offsets)
 
 
 def write_raw_file(

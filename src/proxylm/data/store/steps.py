@@ -96,7 +96,7 @@ class CompressorSource(ViewSource):
 
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
         """Compress each document on its own."""
-        views = self.compressor.encode([document.raw for document in documents])
+        views = self.compressor.views([document.raw for document in documents])
         return [_narrowed(view) for view in views]
 
     def memory_for(self, num_bytes: int) -> int:

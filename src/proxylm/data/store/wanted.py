@@ -21,11 +21,10 @@ _RESERVED_NAMES = {"raw"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedView:
-    """A view asked for; ``compressor`` is None where the symbols come with the documents."""
+    """A view asked for: what it will be, and how its symbols are obtained."""
 
     record: ViewRecord
     source: ViewSource
-    compressor: Compressor | None
 
 
 def wanted_views(
@@ -75,8 +74,7 @@ def _compressed_view(name: str, compressor: Compressor, out: Path | None) -> Wan
         compressor_folder=None if out is None else folder,
     )
     saved_at = out / folder if out is not None and is_registered(compressor) else None
-    source = CompressorSource(compressor, saved_at)
-    return WantedView(record=record, source=source, compressor=compressor)
+    return WantedView(record=record, source=CompressorSource(compressor, saved_at))
 
 
 def _given_view(name: str, corpus: Corpus | None) -> WantedView:
@@ -92,4 +90,4 @@ def _given_view(name: str, corpus: Corpus | None) -> WantedView:
         reversible=False,
         compressor_folder=None,
     )
-    return WantedView(record=record, source=GivenSource(symbol_count), compressor=None)
+    return WantedView(record=record, source=GivenSource(symbol_count))
