@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,6 +22,7 @@ from proxylm.corpus.memory import MemoryCorpus
 from proxylm.corpus.parquet import ParquetCorpus
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
+from proxylm.corpus.record_files import RecordFilesCorpus
 from proxylm.corpus.records import MAX_DOCUMENT_BYTES, RecordFields
 from proxylm.errors import DataError, UsageError
 from proxylm.files import is_there
@@ -34,7 +35,7 @@ Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[st
 """What stands for documents: bytes, or pairs of id and bytes; a path or a name as
 ``CorpusConfig.path`` has it; an open corpus."""
 
-_RECORD_READERS = {
+_RECORD_READERS: dict[FileContent, Callable[..., RecordFilesCorpus]] = {
     FileContent.JSON_LINES: JsonLinesCorpus,
     FileContent.PARQUET: ParquetCorpus,
     FileContent.ARROW: ArrowCorpus,

@@ -125,9 +125,11 @@ def named_compressors(compressors: Compressors) -> dict[str, Compressor]:
     """
     if isinstance(compressors, Mapping):
         return {name: _loaded(one) for name, one in compressors.items()}
-    is_one = isinstance(compressors, Compressor | str | os.PathLike)
+    if isinstance(compressors, Compressor | str | os.PathLike):
+        compressors = [compressors]
     named: dict[str, Compressor] = {}
-    for compressor in map(_loaded, [compressors] if is_one else compressors):
+    for given in compressors:
+        compressor = _loaded(given)
         if compressor.kind in named:
             raise UsageError(
                 f"compressors: two views would be named '{compressor.kind}'; give a dictionary "
