@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from proxylm.models.kernels.cpu import few_rows
-from proxylm.models.kernels.cpu.few_rows import MOST_ROWS, add_linear, linear
+from proxylm.models.kernels.decoding import few_rows
+from proxylm.models.kernels.decoding.few_rows import MOST_ROWS, add_linear, linear
 
 
 def some(*shape: int, seed: int = 0) -> torch.Tensor:

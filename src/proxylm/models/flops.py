@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.kernels.cpu.runs import context_runs
+from proxylm.models.kernels.training.runs import context_runs
 from proxylm.models.masks import visible_chunk_count
 
 _CONTEXTS_AVERAGED = 64

@@ -19,7 +19,7 @@ from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.feed import Feed, Integers
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
-from proxylm.models.kernels.choice import execution_for, step_for
+from proxylm.models.kernels.dispatch import execution_for, step_for
 from proxylm.models.loss import LossReport, OutputLayers, heads_loss
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm

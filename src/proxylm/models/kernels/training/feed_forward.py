@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.norm import inverse_rms, normalize, normalize_backward
-from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.kernels.training.norm import inverse_rms, normalize, normalize_backward
+from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK, row_blocks
 
 
 class FeedForwardSaved(NamedTuple):

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.attention import Heads, attend_runs, attend_runs_backward
-from proxylm.models.kernels.cpu.feed_forward import (
+from proxylm.models.kernels.training.attention import Heads, attend_runs, attend_runs_backward
+from proxylm.models.kernels.training.feed_forward import (
     FeedForwardSaved,
     feed_forward,
     feed_forward_backward,
 )
-from proxylm.models.kernels.cpu.projection import project, project_backward
-from proxylm.models.kernels.cpu.runs import RunPlan
-from proxylm.models.kernels.cpu.summaries import ChunkWeights, summarize, summarize_backward
+from proxylm.models.kernels.training.projection import project, project_backward
+from proxylm.models.kernels.training.runs import RunPlan
+from proxylm.models.kernels.training.summaries import ChunkWeights, summarize, summarize_backward
 from proxylm.models.rotary import Rotation
 
 

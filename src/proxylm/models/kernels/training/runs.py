@@ -20,7 +20,7 @@ from torch import Tensor
 
 from proxylm.errors import DataError
 from proxylm.models.config import Attention, EvaAttention
-from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK
+from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK
 from proxylm.models.masks import visible_chunk_count, window_of
 
 

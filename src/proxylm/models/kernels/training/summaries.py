@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.runs import SummaryPass
+from proxylm.models.kernels.training.runs import SummaryPass
 
 
 @dataclass(frozen=True, slots=True)

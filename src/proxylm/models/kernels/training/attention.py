@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.runs import Run, RunPlan
+from proxylm.models.kernels.training.runs import Run, RunPlan
 
 QUERIES_PER_BLOCK = 128
 SCORES_PER_PRODUCT = 1 << 20
