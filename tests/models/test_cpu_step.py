@@ -10,6 +10,7 @@ from torch import Tensor
 from proxylm.models.blocks import Block
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import SymbolTree
+from proxylm.models.kernels.decoding import step as step_module
 from proxylm.models.kernels.decoding.step import step_block
 from proxylm.models.kernels.dispatch import BlockStep, step_for
 from proxylm.models.language_model import LanguageModel
@@ -54,9 +55,7 @@ def some_ids(rows: int) -> Tensor:
 def test_the_step_by_hand_equals_the_modules(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
 ) -> None:
-    monkeypatch.setattr(
-        "proxylm.models.kernels.decoding.step.ONE_THREAD_PRODUCTS", one_thread_products
-    )
+    monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3)
     ours = hidden_by(model, step_block, monkeypatch, ids)
     reference = hidden_by(model, Block.step, monkeypatch, ids)
@@ -68,9 +67,7 @@ def test_the_step_by_hand_equals_the_modules(
 def test_rows_and_trees_by_hand_equal_the_modules(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
 ) -> None:
-    monkeypatch.setattr(
-        "proxylm.models.kernels.decoding.step.ONE_THREAD_PRODUCTS", one_thread_products
-    )
+    monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3).flatten()
     states = []
     for step in (step_block, Block.step):
