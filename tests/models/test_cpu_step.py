@@ -88,11 +88,14 @@ def test_rows_and_trees_by_hand_equal_the_modules(
     assert float((ours - reference).norm() / reference.norm()) < 1e-6
 
 
-def test_it_equals_the_whole_forward(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", [step_block, Block.step], ids=["by hand", "modules"])
+def test_it_equals_the_whole_forward(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, step: BlockStep
+) -> None:
     ids = some_ids(rows=2)
     with torch.no_grad():
         reference = model.hidden(ids)
-    ours = hidden_by(model, step_block, monkeypatch, ids)
+    ours = hidden_by(model, step, monkeypatch, ids)
     assert float((ours - reference).norm() / reference.norm()) < 1e-5
 
 
