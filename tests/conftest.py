@@ -17,7 +17,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Modules at the borders between rooms: shapes and types of the arrays that cross them are checked
 # in every test, by their annotations. None of them holds kernels, which numba compiles itself.
-install_import_hook(["proxylm.data.batch"], "beartype.beartype")
+install_import_hook(
+    [
+        "proxylm.data.batch",
+        "proxylm.models.cache",
+        "proxylm.models.language_model",
+        "proxylm.models.loss",
+    ],
+    "beartype.beartype",
+)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("proxylm", deadline=None)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gradients import assert_gradients_close, loss_and_gradients
 
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.models.config import CausalAttention, EvaAttention
 from proxylm.models.kernels.dispatch import CpuExecution, ModuleExecution, execution_for
 from proxylm.models.kernels.training import attention as cpu_attention
@@ -72,7 +72,7 @@ def test_backward_twice_is_refused_rather_than_wrong(build, packed):
     model, (ids, documents) = build(), packed(1, 40)
     total = model.hidden(ids, documents).sum()
     total.backward(retain_graph=True)
-    with pytest.raises(AssertionError, match="once per forward"):
+    with pytest.raises(UsageError, match="once per forward"):
         total.backward()
 
 

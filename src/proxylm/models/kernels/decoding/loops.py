@@ -7,7 +7,7 @@ One thread computes each; arrays are contiguous float32 and int64. A name ends i
     w  channels of the residual stream (``width``)
     f  inner channels of the feed-forward layer (``ffn``)
     o  outputs of a projection, heads side by side
-    h  heads of queries; ``g`` heads of keys and values, each shared by ``H / G`` of queries
+    h  heads of queries; ``g`` of keys and values (``H_kv``), each shared by ``H / H_kv``
     d  channels of a head (``D``); ``e`` half of them, which rotation pairs: i, D/2 + i
     b  rows of the cache; ``p`` places of a row, as ``proxylm.models.cache`` lays them out
     a  ancestors of a symbol in its tree, -1 beyond the last
