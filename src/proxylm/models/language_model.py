@@ -170,7 +170,7 @@ class LanguageModel(nn.Module):
         segment_ids: Int[Tensor, "batch position"] | None = None,
         position_ids: PerPosition | None = None,
         *,
-        normalizer: Tensor | float | None = None,
+        normalizer: int | None = None,
     ) -> LossReport:
         """Training loss of packed contexts, in nats (``proxylm.models.loss`` says of what mean).
 

@@ -52,7 +52,7 @@ def heads_loss(
     targets: Int64[Tensor, "position heads"],
     outputs: OutputLayers,
     *,
-    normalizer: Tensor | float | None = None,
+    normalizer: int | None = None,
 ) -> LossReport:
     """Loss of every head, and head 0's sums per format.
 
