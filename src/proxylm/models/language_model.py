@@ -114,15 +114,6 @@ class LanguageModel(nn.Module):
             x = execution.run(block, x)
         return self.model.norm(x)
 
-    def forward(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
-    ) -> Float32[Tensor, "batch position head vocabulary"]:
-        """The same as ``logits``."""
-        return self.logits(ids, segment_ids, position_ids)
-
     def logits(
         self,
         ids: Int[Tensor, "batch position"],
@@ -139,6 +130,8 @@ class LanguageModel(nn.Module):
             DataError: see ``hidden``.
         """
         return self._shared_logits(self.hidden(ids, segment_ids, position_ids), ids)
+
+    forward = logits
 
     def raw_logits(
         self,
