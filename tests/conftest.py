@@ -25,6 +25,9 @@ CHECKED_MODULES = [
     "proxylm.generation.logprobs",
     "proxylm.generation.request",
     "proxylm.generation.sampling",
+    "proxylm.models.cache",
+    "proxylm.models.language_model",
+    "proxylm.models.loss",
     "proxylm.scoring.readings",
     "proxylm.scoring.tokenizer_readings",
 ]
