@@ -39,7 +39,7 @@ from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.data.batches import Batches, batches
 from proxylm.data.mixture import READY_MIXTURES, Mixture
 from proxylm.data.sources import Source
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.drafts import Chain, Tree
@@ -114,7 +114,7 @@ def compressed(compressor: Compressor, documents: list[bytes]) -> Items:
 
 def prepared(out: Path, views: dict[str, Compressor], **corpus: Any) -> None:
     opened = open_corpus(CorpusConfig(part_bytes=4000, **corpus))
-    prepare(opened, views, out, workers=1, held_out_fraction=0.2)
+    prepare_store(opened, views, out, workers=1, held_out_fraction=0.2)
 
 
 def store_content(folder: Path) -> Items:

@@ -15,7 +15,7 @@ from proxylm.bench.multi_byte import (
     run_multi_byte_benchmark,
 )
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.drafts import Chain, Tree
 from proxylm.generation.options import GenerationOptions
@@ -29,7 +29,7 @@ def small_store(folder: Path, *, held_out_fraction: float) -> ViewStore:
         lines = [f"value_{index}_{line} = {line * index}\n" for line in range(60)]
         (sources / f"{index}.py").write_text("".join(lines))
     corpus = open_corpus(CorpusConfig(path=str(sources)))
-    prepare(corpus, {}, folder / "store", held_out_fraction=held_out_fraction)
+    prepare_store(corpus, {}, folder / "store", held_out_fraction=held_out_fraction)
     return ViewStore.open(folder / "store")
 
 

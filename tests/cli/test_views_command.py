@@ -11,7 +11,7 @@ import pytest
 from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 
 
@@ -25,7 +25,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "store"
     compressors = {name: load_compressor(spec) for name, spec in VIEWS.items()}
     corpus = open_corpus(CorpusConfig(path=str(folder)))
-    prepare(corpus, compressors, out, workers=1, held_out_fraction=0.0)
+    prepare_store(corpus, compressors, out, workers=1, held_out_fraction=0.0)
     return out
 
 
@@ -83,7 +83,7 @@ def test_symbols_that_cannot_be_decoded_are_shown_by_number(capsys, store: Path)
 def test_the_readable_form_is_safe_for_a_terminal(capsys, tmp_path: Path):
     (tmp_path / "odd.txt").write_bytes(b"\x1b[31m <raw> \xff\x00\n" * 60)
     corpus = open_corpus(CorpusConfig(path=str(tmp_path / "odd.txt")))
-    prepare(corpus, {}, tmp_path / "store", workers=1, held_out_fraction=0.0)
+    prepare_store(corpus, {}, tmp_path / "store", workers=1, held_out_fraction=0.0)
     assert run(["views", "show", str(tmp_path / "store"), "--mixture", "bytes"]) == 0
     shown = capsys.readouterr().out
     assert "<bos><raw>" in shown and "∎" in shown

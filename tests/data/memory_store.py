@@ -16,9 +16,9 @@ from proxylm.data.batches import Batches
 from proxylm.data.memory import MemoryStore
 from proxylm.data.mixture import Mixture
 from proxylm.data.sources import OpenSource
+from proxylm.data.store.column import Column
 from proxylm.data.store.manifest import CorpusRecord, ViewRecord
-from proxylm.data.store.shard_files import Column
-from proxylm.data.store.writer import ShardRows, write_store
+from written_store import ShardRows, write_store
 
 VIEW = "v"
 

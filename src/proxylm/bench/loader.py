@@ -24,7 +24,7 @@ from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
 from proxylm.data.mixture import Mixture
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CONTEXT = 4096
 CONTEXTS_PER_STEP = 64
@@ -50,7 +50,7 @@ def run_loader_benchmark(
         store = Path(folder) / "store"
         compressor = load_compressor("units:bits=16")
         corpus = open_corpus(CorpusConfig(path="stdlib", part_bytes=1 << 20))
-        prepare(corpus, {"units": compressor}, store, workers=1)
+        prepare_store(corpus, {"units": compressor}, store, workers=1)
         rows = [
             _loader_row(case, store, mixture, heads, steps, repeats)
             for case, mixture, heads in CASES

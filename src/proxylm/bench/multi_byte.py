@@ -26,7 +26,7 @@ from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
 from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.draft_heads import DraftHeads
@@ -85,7 +85,7 @@ def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, 
     store, run = folder / "store", folder / "run"
     source = CorpusConfig(path=STANDARD_LIBRARY, max_document_bytes=MAX_DOCUMENT_BYTES)
     corpus = open_corpus(source)
-    prepare(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
+    prepare_store(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
     config = TrainingConfig(
         data=(SourceConfig(store=str(store)),),
         mixing=Mixture.bytes_only(),

@@ -18,7 +18,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CORPUS_COPIES = 10
 
@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copied:
         corpus = write_copies(documents, int(copies), Path(copied), int(part_bytes))
         compressors = {"neural": load_compressor(compressor)}
-        prepare(corpus, compressors, Path(folder) / "store", workers=1)
+        prepare_store(corpus, compressors, Path(folder) / "store", workers=1)
     print(peak_memory_bytes())
 
 

@@ -28,7 +28,7 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import split_documents
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 VOCABULARY_SIZE = 4096
 COPIES = 6
@@ -73,13 +73,13 @@ def _measure(
             lambda: _encode_with_library(library, texts, copies),
             repeats=repeats,
         )
-    engine, threads = compressor.describe()["engine"], os.cpu_count()
+    name, threads = compressor.describe()["library"], os.cpu_count()
     return BenchmarkRow(
         case=case,
         value=num_bytes / ours,
         unit="bytes/s",
         yardstick=num_bytes / yardstick,
-        yardstick_is=f"encode_batch_fast of the same texts, {threads} threads (ours: {engine})",
+        yardstick_is=f"encode_batch_fast of the same texts, {threads} threads (ours: {name})",
     )
 
 
@@ -97,7 +97,7 @@ def write_copies(
 
 def _prepare_once(corpus: Corpus, compressor: Compressor) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return prepare(corpus, {"tokens": compressor}, Path(folder) / "store")
+        return prepare_store(corpus, {"tokens": compressor}, Path(folder) / "store")
 
 
 def _encode_with_library(library: Tokenizer, texts: list[str], copies: int) -> None:

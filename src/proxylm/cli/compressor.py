@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.output import JsonOption, counts_text, emit, note, table
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import UsageError
 from proxylm.files import require_new
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.corpus.contract import Corpus
-    from proxylm.corpus.document import Document
     from proxylm.corpus.left_out import LeftOut
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -82,8 +81,7 @@ def train_tokenizer(
 
     Example: proxylm compressor train tokenizer --corpus stdlib --vocabulary-size 4096 --out bpe
     """
-    from proxylm.compressors.tokenizer import TokenizerCompressor
-    from proxylm.compressors.tokenizer.training import shortfall, texts_of, tokenizer_training
+    from proxylm.compressors.tokenizer.training import tokenizer_training, train_on_corpus
     from proxylm.corpus.left_out import LeftOut
 
     require_new(out)  # before the work, not after it
@@ -95,13 +93,16 @@ def train_tokenizer(
         }
     )
     opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
-    wanted = sample_bytes or training.sample_bytes
     note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
     left_out = LeftOut()
-    documents = _training_documents(opened, held_out, wanted, left_out)
-    trained = TokenizerCompressor(training.train(texts_of(documents, note)))
-    if told := shortfall(vocabulary_size, trained.symbol_count):
-        note(told)
+    trained = train_on_corpus(
+        training,
+        opened,
+        held_out_fraction=held_out,
+        sample_bytes=sample_bytes,
+        left_out=left_out,
+        say=note,
+    )
     _save(trained, out, left_out, as_json=json)
 
 
@@ -135,6 +136,7 @@ def train_token_bytes(
     from proxylm.compressors.tokenizer import TokenizerCompressor
     from proxylm.config import validate_config
     from proxylm.corpus.left_out import LeftOut
+    from proxylm.corpus.split import training_sample
 
     require_new(out)  # before the work, not after it
     values = {"encoding": encoding, "double_byte": double_byte}
@@ -148,8 +150,12 @@ def train_token_bytes(
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
         opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
         note(f"counting tokens of {opened.name}")
-        wanted = sample_bytes or DEFAULT_COUNTED_BYTES
-        documents = _training_documents(opened, held_out, wanted, left_out)
+        documents = training_sample(
+            opened,
+            wanted_bytes=sample_bytes or DEFAULT_COUNTED_BYTES,
+            fraction=held_out,
+            left_out=left_out,
+        )
         frequencies = count_tokens(inner, documents, left_out)
     _save(TokenBytesCompressor(inner, settings, frequencies), out, left_out, as_json=json)
 
@@ -266,22 +272,6 @@ def note_left_out(left_out: LeftOut) -> None:
     """Tell what a command could not read of its corpus, and what helps."""
     if left_out:
         note(f"documents left out: {left_out}")
-
-
-def _training_documents(
-    corpus: Corpus, held_out: float, wanted_bytes: int, left_out: LeftOut
-) -> Iterator[Document]:
-    from proxylm.corpus.split import sample, split_documents
-
-    documents = split_documents(corpus, held_out=False, left_out=left_out, fraction=held_out)
-    total = sum(part.num_bytes for part in corpus.parts())
-    is_empty = True
-    for document in sample(documents, total_bytes=total, wanted_bytes=wanted_bytes):
-        is_empty = False
-        yield document
-    if is_empty:
-        what = f"{corpus.name}: no document falls into a sample of {wanted_bytes} bytes"
-        raise DataError(f"{what}; raise --sample-bytes")
 
 
 def _save(compressor: Compressor, out: Path, left_out: LeftOut, *, as_json: bool) -> None:

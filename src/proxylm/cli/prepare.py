@@ -18,7 +18,7 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.corpus.contract import Corpus
-    from proxylm.data.store.prepare import Progress
+    from proxylm.data.store.prepare import PrepareProgress
     from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
@@ -72,7 +72,7 @@ def prepare(
 
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
-    from proxylm.data.store.prepare import prepare as fill_store
+    from proxylm.data.store.prepare import prepare_store
 
     compressors = _load_compressors(compressor or [])
     options = {
@@ -87,7 +87,7 @@ def prepare(
         "part_bytes": part_bytes,
     }
     with _progress() as progress:
-        summary = fill_store(
+        summary = prepare_store(
             None if corpus is None else _open_corpus(corpus, options),
             compressors,
             out,
@@ -137,7 +137,7 @@ def split_name(argument: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
     """A bar with an estimate on a terminal, a line now and then elsewhere; always on stderr."""
     from rich.console import Console
     from rich.progress import (
@@ -163,7 +163,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
     tasks = {}
     with Bar(*columns, console=console, transient=True) as bar:
 
-        def show(progress: Progress) -> None:
+        def show(progress: PrepareProgress) -> None:
             if progress.job not in tasks:
                 tasks[progress.job] = bar.add_task(progress.job, total=progress.total_bytes)
             bar.update(tasks[progress.job], completed=progress.done_bytes)
@@ -178,7 +178,7 @@ class LineProgress:
         self._first: dict[str, tuple[float, int]] = {}
         self._last = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: PrepareProgress) -> None:
         """Print a line if one is due."""
         now = time.monotonic()
         started, at_first = self._first.setdefault(progress.job, (now, progress.done_bytes))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.data.memory import MemoryStore, MemoryView
-from proxylm.data.store.shard_files import Column
+from proxylm.data.store.column import Column
 from proxylm.fingerprint import fingerprint_of
 
 LENGTHS_VIEW = "lengths"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView, Compressor
+from proxylm.data.store.column import Column
 from proxylm.data.store.manifest import ViewRecord
-from proxylm.data.store.shard_files import Column
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from proxylm.compressors.contract import Compressor
 from proxylm.config import Config
-from proxylm.data.store.shard_files import Column
+from proxylm.data.store.column import Column
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of

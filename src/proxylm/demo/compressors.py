@@ -12,12 +12,11 @@ from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
-from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.training import BpeTraining, shortfall, texts_of
+from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.split import split_documents
+from proxylm.corpus.split import HELD_OUT_FRACTION
 from proxylm.data.mixture import Mixture
 from proxylm.training.callbacks import AnyCallback
 
@@ -60,11 +59,14 @@ class BpeDemo(Config):
         """Train on the corpus's training part and save as ``folder``."""
         say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
         # Preparing the views tells what is left out.
-        documents = split_documents(corpus, held_out=False, left_out=LeftOut())
-        training = BpeTraining(vocabulary_size=self.vocabulary_size)
-        trained = TokenizerCompressor(training.train(texts_of(documents, say)))
-        if told := shortfall(self.vocabulary_size, trained.symbol_count):
-            say(told)
+        trained = train_on_corpus(
+            BpeTraining(vocabulary_size=self.vocabulary_size),
+            corpus,
+            held_out_fraction=HELD_OUT_FRACTION,
+            sample_bytes=None,
+            left_out=LeftOut(),
+            say=say,
+        )
         save_compressor(trained, folder)
 
 

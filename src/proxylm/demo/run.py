@@ -19,7 +19,7 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import split_documents
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.summary import PrepareSummary
 from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
@@ -113,7 +113,7 @@ def _views(
     corpus: Corpus, chosen: DemoCompressor, compressor: Compressor, store: Path, narrator: Narrator
 ) -> PrepareSummary:
     narrator.say(f"preparing the views: every document as bytes and as {chosen.unit}s")
-    summary = prepare(corpus, {chosen.kind: compressor}, store)
+    summary = prepare_store(corpus, {chosen.kind: compressor}, store)
     narrator.say(
         f"{summary.documents_written} documents, {summary.num_bytes / 1e6:.1f} MB, "
         f"{summary.views[chosen.kind].bytes_per_symbol:.2f} bytes per {chosen.unit}; "

@@ -17,7 +17,7 @@ from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.generation.loading import load
@@ -114,7 +114,7 @@ def train_byte_lm(
     """
     store = work / STORE_FOLDER
     part = TrainingPart(corpus, held_out_fraction, contexts)
-    summary = prepare(part, {}, store, held_out_fraction=0.0)
+    summary = prepare_store(part, {}, store, held_out_fraction=0.0)
     say(f"training the byte LM '{chosen.model.name}' on {summary.num_bytes / 1e6:.1f} MB")
     result = train(chosen.training(store, device), work / RUN_FOLDER, callbacks)
     say(

@@ -140,6 +140,16 @@ class LoopConfig(Config):
 class TrainingConfig(LoopConfig):
     """One run; the settings of its updates are those of ``LoopConfig``.
 
+    >>> config = TrainingConfig(
+    ...     data=[{"store": "views/mine", "view": "bpe"}],
+    ...     model={"kind": "preset", "name": "demo"},
+    ...     length={"kind": "symbols", "symbols": 1_000_000},
+    ...     symbols_per_step=4096,
+    ...     learning_rate={"kind": "cosine", "peak": 2e-3, "warmup_steps": 10},
+    ... )
+    >>> config.total_steps, config.contexts_per_step
+    (245, 4)
+
     Attributes:
         data: view stores and the views shown from them; at least one.
         mixing: how raw and compressed views are mixed and packed.

@@ -17,7 +17,7 @@ from proxylm.compiled import Record
 from proxylm.data.packing.compiled import compiled
 from proxylm.data.packing.pointers import int64_at, uint32_at
 from proxylm.data.sources import SourceStore, SourceView
-from proxylm.data.store.shard_files import Column
+from proxylm.data.store.column import Column
 
 DOCUMENT_FIELDS = [("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")]
 DOCUMENT_DTYPE = np.dtype(DOCUMENT_FIELDS)

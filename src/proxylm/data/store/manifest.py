@@ -132,7 +132,11 @@ def record_file(path: Path) -> FileRecord:
 
 
 def check_length(folder: Path, record: FileRecord) -> None:
-    """Raise unless the file is there and as long as it was when it was written."""
+    """Check that a file is there and as long as it was when it was written.
+
+    Raises:
+        DamagedFileError: it is missing, or its length is another.
+    """
     path = folder / record.name
     try:
         num_bytes = path.stat().st_size
@@ -145,7 +149,11 @@ def check_length(folder: Path, record: FileRecord) -> None:
 
 
 def check_content(folder: Path, record: FileRecord) -> None:
-    """Raise unless the file holds exactly the bytes that were written."""
+    """Check that a file holds exactly the bytes that were written.
+
+    Raises:
+        DamagedFileError: it is missing, or its length or content is another.
+    """
     check_length(folder, record)
     if checksum_of(folder / record.name) != record.checksum:
         raise DamagedFileError(

@@ -117,7 +117,11 @@ class StoredView:
         return load_compressor(self.compressor_folder)
 
     def check_symbols(self) -> None:
-        """Raise ``DamagedFileError`` if a symbol is outside the vocabulary."""
+        """Check every symbol against the vocabulary.
+
+        Raises:
+            DamagedFileError: a symbol is outside the vocabulary.
+        """
         for shard, column in enumerate(self.columns):
             if column.values.size and int(column.values.max()) >= self.symbol_count:
                 name = self._store.manifest.view_shards[self.name][shard].file.name
@@ -205,7 +209,11 @@ class ViewStore:
         return list(self.manifest.views)
 
     def view(self, name: str) -> StoredView:
-        """One compressed view; an unknown name is a ``DataError`` that lists the views."""
+        """One compressed view.
+
+        Raises:
+            DataError: the store has no view of that name; those that it has are listed.
+        """
         if name not in self.manifest.views:
             known = ", ".join(self.view_names) or "none"
             raise DataError(f"{self.folder}: no view '{name}' in this store (it has: {known})")

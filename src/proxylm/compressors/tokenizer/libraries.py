@@ -1,4 +1,4 @@
-"""Two engines for the same ids: the tokenizer library, and tiktoken where that is proved equal.
+"""Two libraries for the same ids: tokenizers (*the* library here), and tiktoken where proved equal.
 
 tiktoken runs byte-level BPE about four times as fast, but it decides merges otherwise: it joins
 any two neighbours whose bytes are a token, lowest rank first, where the library joins listed
@@ -65,7 +65,7 @@ PATTERN_PARTS = re.compile(
     r"|(?P<class>\\p\{\w+\}|\\.|\[(?:\\p\{\w+\}|\\.|[^\]\\])+\]|[^\\])",
     re.DOTALL,
 )
-"""What expressions that are ``SAME_IN_BOTH`` engines are written in."""
+"""What expressions that are ``SAME_IN_BOTH`` libraries are written in."""
 
 NEVER_MATCHED = "\U0010fffe<no text has this>"
 """tiktoken searches slowly if it has no special token at all; this one is never allowed."""
@@ -94,7 +94,7 @@ class NotProvedError(Exception):
     """Something might give other ids than the library; the message says why."""
 
 
-class Engine(Protocol):
+class TokenizerLibrary(Protocol):
     """Turns valid texts into token ids."""
 
     name: str
@@ -104,7 +104,7 @@ class Engine(Protocol):
         ...
 
 
-class LibraryEngine:
+class HuggingFaceLibrary:
     """The tokenizer library's fastest call; special tokens in the text stay text.
 
     Attributes:
@@ -132,7 +132,7 @@ class LibraryEngine:
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
 
-class RankEngine:
+class TiktokenLibrary:
     """The same merges in tiktoken; texts it is not proved for go to the library.
 
     Args:
@@ -154,7 +154,7 @@ class RankEngine:
         pattern: str,
         ids: NDArray[np.uint32] | None,
         matched: Sequence[str],
-        library: LibraryEngine,
+        library: HuggingFaceLibrary,
     ) -> None:
         special = {token: len(ranks) + number for number, token in enumerate(matched)}
         special[NEVER_MATCHED] = len(ranks) + len(matched)
@@ -216,29 +216,31 @@ def _newer_characters() -> re.Pattern[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineChoice:
-    """The engine that runs, its tokens, and why not the faster one (empty if it is)."""
+class LibraryChoice:
+    """The library that runs, its tokens, and why not the faster one (empty if it is)."""
 
-    engine: Engine
+    library: TokenizerLibrary
     vocabulary: Vocabulary
     reason: str = ""
 
 
-def choose_engine(specification: TokenizerSpecification) -> EngineChoice:
+def choose_library(specification: TokenizerSpecification) -> LibraryChoice:
     """tiktoken if it provably gives the library's ids for this tokenizer, else the library."""
-    library = LibraryEngine(specification)
+    library = HuggingFaceLibrary(specification)
     try:
-        engine = _rank_engine(specification, library)
+        faster = _tiktoken_library(specification, library)
     except NotProvedError as error:
-        return EngineChoice(library, library.vocabulary, str(error))
+        return LibraryChoice(library, library.vocabulary, str(error))
     probes = [PROBE, "".join(f"x{content}y " for content in library.vocabulary.added)]
-    for fast, plain in zip(engine.encode(probes), library.encode(probes), strict=True):
+    for fast, plain in zip(faster.encode(probes), library.encode(probes), strict=True):
         if not np.array_equal(fast, plain):
-            return EngineChoice(library, library.vocabulary, "the probe text gets other ids")
-    return EngineChoice(engine, library.vocabulary)
+            return LibraryChoice(library, library.vocabulary, "the probe text gets other ids")
+    return LibraryChoice(faster, library.vocabulary)
 
 
-def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) -> RankEngine:
+def _tiktoken_library(
+    specification: TokenizerSpecification, library: HuggingFaceLibrary
+) -> TiktokenLibrary:
     pattern = pattern_for_both(specification)
     matched = _matched_tokens(specification, library.vocabulary.added)
     ids_by_rank = _ids_by_rank(specification)
@@ -247,13 +249,13 @@ def _rank_engine(specification: TokenizerSpecification, library: LibraryEngine) 
     equal = np.array_equal(ids, np.arange(len(ids)))
     ranks = {bytes_of[index]: rank for rank, index in enumerate(ids_by_rank)}
     try:
-        return RankEngine(ranks, pattern, None if equal else ids, [*matched], library)
+        return TiktokenLibrary(ranks, pattern, None if equal else ids, [*matched], library)
     except ValueError as error:
         raise NotProvedError(f"tiktoken refuses it ({one_line(error)})") from None
 
 
 def pattern_for_both(specification: TokenizerSpecification) -> str:
-    """The regular expression that cuts the text, if it means the same to both engines.
+    """The regular expression that cuts the text, if it means the same to both libraries.
 
     Raises:
         NotProvedError: it may not, or the text is not only cut.
@@ -272,7 +274,7 @@ def pattern_for_both(specification: TokenizerSpecification) -> str:
         raise NotProvedError("its pre-tokenizer cuts twice, or not at all")
     pattern = _split_pattern(splits[0]) if splits else BYTE_LEVEL_PATTERN
     if not SAME_IN_BOTH.fullmatch(pattern):
-        raise NotProvedError("its pattern may mean something else to another engine")
+        raise NotProvedError("its pattern may mean something else to another library")
     if _matches_nothing(pattern):
         raise NotProvedError("its pattern can match without a character")
     return pattern

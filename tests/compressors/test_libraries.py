@@ -1,4 +1,4 @@
-"""The faster engine runs only where it gives the library's ids, and then it gives them."""
+"""The faster library runs only where it gives the library's ids, and then it gives them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, tra
 
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.byte_level import LINE_PATTERN, WORD_PATTERN, bpe_tokenizer
-from proxylm.compressors.tokenizer.engines import (
+from proxylm.compressors.tokenizer.libraries import (
     PROBE,
     SAME_IN_BOTH,
-    LibraryEngine,
-    RankEngine,
+    HuggingFaceLibrary,
+    TiktokenLibrary,
     _newer_characters,
-    choose_engine,
+    choose_library,
 )
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 
@@ -37,24 +37,30 @@ def specification(values: bytes | dict[str, Any]) -> TokenizerSpecification:
     return TokenizerSpecification(values, "test")
 
 
-def assert_same_ids(engine: RankEngine, library: LibraryEngine, texts: list[str]) -> None:
-    for text, fast, plain in zip(texts, engine.encode(texts), library.encode(texts), strict=True):
+def assert_same_ids(
+    fast_library: TiktokenLibrary, library: HuggingFaceLibrary, texts: list[str]
+) -> None:
+    for text, fast, plain in zip(
+        texts, fast_library.encode(texts), library.encode(texts), strict=True
+    ):
         assert fast.tolist() == plain.tolist(), text[:100]
 
 
 @pytest.fixture(scope="module")
-def engines(trained: dict[str, TokenizerCompressor]) -> dict[str, tuple[RankEngine, LibraryEngine]]:
-    """For each BPE training, the faster engine and the library on the same tokenizer."""
+def libraries(
+    trained: dict[str, TokenizerCompressor],
+) -> dict[str, tuple[TiktokenLibrary, HuggingFaceLibrary]]:
+    """For each BPE training, the faster library and the library on the same tokenizer."""
     pairs = {}
     for name in ("bpe", "line", "superbpe"):
-        chosen = choose_engine(specification(trained[name]._file))
-        assert isinstance(chosen.engine, RankEngine), chosen.reason
-        pairs[name] = chosen.engine, LibraryEngine(specification(trained[name]._file))
+        chosen = choose_library(specification(trained[name]._file))
+        assert isinstance(chosen.library, TiktokenLibrary), chosen.reason
+        pairs[name] = chosen.library, HuggingFaceLibrary(specification(trained[name]._file))
     return pairs
 
 
-def test_ids_are_equal_on_the_trained_text_and_on_long_runs(engines):
-    for fast, library in engines.values():
+def test_ids_are_equal_on_the_trained_text_and_on_long_runs(libraries):
+    for fast, library in libraries.values():
         assert_same_ids(fast, library, [*TEXTS, PROBE, *LONG_RUNS])
 
 
@@ -88,23 +94,25 @@ PIECES = st.sampled_from(
 
 @given(text=st.lists(PIECES, max_size=60).map("".join) | st.text(max_size=60))
 @settings(deadline=None, max_examples=300)
-def test_ids_are_equal_on_any_text(engines, text):
-    for fast, library in engines.values():
+def test_ids_are_equal_on_any_text(libraries, text):
+    for fast, library in libraries.values():
         assert_same_ids(fast, library, [text])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("pattern", [WORD_PATTERN, LINE_PATTERN, QWEN])
-def test_both_engines_cut_alike_around_every_old_character(trained, pattern):
+def test_both_libraries_cut_alike_around_every_old_character(trained, pattern):
     merges = json.loads(trained["bpe"]._file)["model"]["merges"]
     tokenizer = bpe_tokenizer(merges, pattern)
-    chosen = choose_engine(specification(tokenizer.to_str().encode()))
-    assert isinstance(chosen.engine, RankEngine), chosen.reason
+    chosen = choose_library(specification(tokenizer.to_str().encode()))
+    assert isinstance(chosen.library, TiktokenLibrary), chosen.reason
     old = [chr(c) for c in range(0x10000) if not 0xD800 <= c < 0xE000]
     old = [one for one in old if not _newer_characters().search(one)]
     assert len(old) > 40_000
     texts = [f"a{c}a {c} 1{c}{c}\n{c}.{c} '{c}" for c in old]
-    assert_same_ids(chosen.engine, LibraryEngine(specification(tokenizer.to_str().encode())), texts)
+    assert_same_ids(
+        chosen.library, HuggingFaceLibrary(specification(tokenizer.to_str().encode())), texts
+    )
 
 
 def test_characters_newer_than_unicode_3_2_go_to_the_library():
@@ -146,7 +154,7 @@ def test_patterns_that_mean_the_same_everywhere_are_accepted(pattern):
         r"(a)\1",
     ],
 )
-def test_patterns_that_engines_read_differently_are_not(pattern):
+def test_patterns_that_libraries_read_differently_are_not(pattern):
     assert not SAME_IN_BOTH.fullmatch(pattern)
 
 
@@ -183,8 +191,8 @@ REFUSED = [
 
 @pytest.mark.parametrize(("changes", "reason"), REFUSED)
 def test_what_is_not_proved_runs_in_the_library(trained, changes, reason):
-    chosen = choose_engine(changed(trained, **json.loads(json.dumps(changes))))
-    assert chosen.engine.name == "tokenizers"
+    chosen = choose_library(changed(trained, **json.loads(json.dumps(changes))))
+    assert chosen.library.name == "tokenizers"
     assert reason in chosen.reason
 
 
@@ -193,14 +201,14 @@ def test_what_is_not_proved_runs_in_the_library(trained, changes, reason):
     [WORD_PATTERN, LINE_PATTERN, QWEN, "a+?", r"(?!x)[^y]", r"(?=\p{L}*)(?: |a){1,2}", "x++"],
 )
 def test_patterns_that_take_a_character_each_time_run_fast(trained, pattern):
-    chosen = choose_engine(changed(trained, pre_tokenizer=split_by(pattern)))
-    assert chosen.engine.name == "tiktoken", chosen.reason
+    chosen = choose_library(changed(trained, pre_tokenizer=split_by(pattern)))
+    assert chosen.library.name == "tiktoken", chosen.reason
 
 
 def test_unigram_runs_in_the_library(trained):
-    assert trained["unigram"].describe()["engine"] == "tokenizers"
-    assert trained["unigram"].describe()["engine_reason"] == "it is not BPE"
-    assert trained["bpe"].describe()["engine"] == "tiktoken"
+    assert trained["unigram"].describe()["library"] == "tokenizers"
+    assert trained["unigram"].describe()["library_reason"] == "it is not BPE"
+    assert trained["bpe"].describe()["library"] == "tiktoken"
 
 
 def byte_bpe(merges: list[tuple[str, str]], **options: Any) -> TokenizerSpecification:
@@ -213,19 +221,19 @@ def byte_bpe(merges: list[tuple[str, str]], **options: Any) -> TokenizerSpecific
 def test_merges_that_joining_by_rank_would_apply_otherwise_are_not_trusted():
     # The library reaches "abc" from (ab, c) only; by rank "bc" comes first and a+bc would join.
     misleading = byte_bpe([("b", "c"), ("a", "b"), ("ab", "c")])
-    chosen = choose_engine(misleading)
-    assert (chosen.engine.name, chosen.reason) == (
+    chosen = choose_library(misleading)
+    assert (chosen.library.name, chosen.reason) == (
         "tokenizers",
         "a token does not encode to itself",
     )
-    fine = choose_engine(byte_bpe([("b", "c"), ("a", "b"), ("a", "bc")]))
-    assert fine.engine.name == "tiktoken"
+    fine = choose_library(byte_bpe([("b", "c"), ("a", "b"), ("a", "bc")]))
+    assert fine.library.name == "tiktoken"
 
 
 def test_merges_before_their_parts_are_not_trusted():
     values = byte_bpe([("a", "b"), ("ab", "c")]).data
     values["model"]["merges"].reverse()
-    assert choose_engine(specification(values)).reason == "its merges are not in order"
+    assert choose_library(specification(values)).reason == "its merges are not in order"
 
 
 def test_ids_in_another_order_than_merges_are_mapped(trained):
@@ -234,25 +242,27 @@ def test_ids_in_another_order_than_merges_are_mapped(trained):
     rng = np.random.default_rng(5)
     shuffled = rng.permutation(len(vocabulary)) * 2 + 1
     values["model"]["vocab"] = {token: int(shuffled[index]) for token, index in vocabulary.items()}
-    chosen = choose_engine(specification(values))
-    assert isinstance(chosen.engine, RankEngine), chosen.reason
-    assert_same_ids(chosen.engine, LibraryEngine(specification(values)), [*TEXTS, PROBE])
+    chosen = choose_library(specification(values))
+    assert isinstance(chosen.library, TiktokenLibrary), chosen.reason
+    assert_same_ids(chosen.library, HuggingFaceLibrary(specification(values)), [*TEXTS, PROBE])
     compressor = TokenizerCompressor(json.dumps(values).encode())
     assert compressor.decompress(compressor.compress(ODD_DOCUMENTS)) == ODD_DOCUMENTS
 
 
 def test_ignored_merges_need_every_token_to_be_reachable(trained):
     with_extra = json.loads(trained["bpe"]._file)["model"]["vocab"] | {"qqq": 400}
-    assert choose_engine(changed(trained, model={"ignore_merges": True})).engine.name == "tiktoken"
-    chosen = choose_engine(changed(trained, model={"ignore_merges": True, "vocab": with_extra}))
+    assert (
+        choose_library(changed(trained, model={"ignore_merges": True})).library.name == "tiktoken"
+    )
+    chosen = choose_library(changed(trained, model={"ignore_merges": True, "vocab": with_extra}))
     assert chosen.reason == "it has tokens without merges"
-    # Without it the extra token can never appear, in either engine.
-    chosen = choose_engine(changed(trained, model={"vocab": with_extra}))
-    assert chosen.engine.encode(["qqq"])[0].tolist() == [ord("q")] * 3
+    # Without it the extra token can never appear, in either library.
+    chosen = choose_library(changed(trained, model={"vocab": with_extra}))
+    assert chosen.library.encode(["qqq"])[0].tolist() == [ord("q")] * 3
 
 
 @pytest.mark.parametrize(
-    ("tokens", "engine"),
+    ("tokens", "library_name"),
     [
         (["<tool>", "</tool>"], "tiktoken"),
         (["<tool>", "<tool>x"], "tokenizers"),
@@ -260,39 +270,39 @@ def test_ignored_merges_need_every_token_to_be_reachable(trained):
         (["xabx", "ab"], "tokenizers"),
     ],
 )
-def test_added_tokens_are_matched_alike_or_left_to_the_library(trained, tokens, engine):
+def test_added_tokens_are_matched_alike_or_left_to_the_library(trained, tokens, library_name):
     tokenizer = Tokenizer.from_str(trained["bpe"]._file.decode())
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens])
     tokenizer.add_special_tokens(["<|end|>"])
     values = specification(tokenizer.to_str().encode())
-    chosen = choose_engine(values)
-    assert chosen.engine.name == engine
+    chosen = choose_library(values)
+    assert chosen.library.name == library_name
     texts = ["".join(tokens), f"x {tokens[0]} y{tokens[1]}\n<|end|>", "abcab xabxabc"]
-    assert_same_ids(chosen.engine, LibraryEngine(values), texts)
+    assert_same_ids(chosen.library, HuggingFaceLibrary(values), texts)
 
 
 def test_text_that_no_match_covers_is_kept(trained):
     values = changed(trained, pre_tokenizer=split_by("[0-9]+"))
-    chosen = choose_engine(values)
-    assert chosen.engine.name == "tiktoken"
+    chosen = choose_library(values)
+    assert chosen.library.name == "tiktoken"
     texts = ["def area 12 radius\n34", "no digits at all", "5"]
-    assert_same_ids(chosen.engine, LibraryEngine(values), texts)
-    assert sum(map(len, chosen.engine.encode(texts))) > 10
+    assert_same_ids(chosen.library, HuggingFaceLibrary(values), texts)
+    assert sum(map(len, chosen.library.encode(texts))) > 10
 
 
 def test_the_library_s_own_byte_level_cut_is_known(trained):
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     values = changed(trained, pre_tokenizer=byte_level | {"trim_offsets": True})
-    chosen = choose_engine(values)
-    assert chosen.engine.name == "tiktoken", chosen.reason
-    assert_same_ids(chosen.engine, LibraryEngine(values), [*TEXTS, PROBE])
+    chosen = choose_library(values)
+    assert chosen.library.name == "tiktoken", chosen.reason
+    assert_same_ids(chosen.library, HuggingFaceLibrary(values), [*TEXTS, PROBE])
 
 
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=pytest.mark.long) for s in range(3, 60)] + [0, 1, 2]
 )
 def test_random_tokenizers_agree_or_are_refused(seed):
-    """Merges that no training gave: whichever engine is chosen must give the library's ids."""
+    """Merges that no training gave: whichever library is chosen must give the library's ids."""
     rng = np.random.default_rng(seed)
     letters = list("abcd ")
     texts = ["".join(rng.choice(letters, 300)) for _ in range(20)]
@@ -313,6 +323,6 @@ def test_random_tokenizers_agree_or_are_refused(seed):
         # Neighbouring merges change places: an order that training would not give.
         place = int(rng.integers(len(merges) - 1))
         merges[place], merges[place + 1] = merges[place + 1], merges[place]
-    chosen = choose_engine(specification(values))
+    chosen = choose_library(specification(values))
     probes = ["".join(rng.choice(letters, int(rng.integers(1, 80)))) for _ in range(500)]
-    assert_same_ids(chosen.engine, LibraryEngine(specification(values)), probes)
+    assert_same_ids(chosen.library, HuggingFaceLibrary(specification(values)), probes)
