@@ -50,11 +50,12 @@ def test_one_call_gives_a_compressor_and_its_folder(corpus, tmp_path):
         train_neural_compressor(corpus, out, training=training)
 
 
-def test_a_rule_that_needs_an_automaton_says_so(corpus, tmp_path):
+def test_a_rule_that_needs_an_automaton_says_so(tmp_path):
+    documents = [text(seed) for seed in range(9)]
     settings = NeuralSettings(segmentation=AutomatonSegmentation(), coder=WHOLE_SEGMENTS)
     training = NeuralTraining(lm=FEW_STEPS, settings=settings)
     with pytest.raises(UsageError, match="windows are not enumerated"):
-        train_neural_compressor(corpus, tmp_path / "mine", training=training)
+        train_neural_compressor(documents, tmp_path / "mine", training=training)
 
 
 def test_the_defaults_are_the_commands():

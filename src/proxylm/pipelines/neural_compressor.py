@@ -33,6 +33,7 @@ from proxylm.config import Config, validate_config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
+from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
@@ -108,7 +109,7 @@ class Reports:
 
 
 def train_neural_compressor(
-    documents: Corpus,
+    documents: Documents,
     out: str | PathLike[str],
     *,
     training: NeuralTraining | None = None,
@@ -121,13 +122,13 @@ def train_neural_compressor(
     >>> training = NeuralTraining(lm=new_lm("tiny", "short", symbols=500_000))
     >>> training.settings.segmentation.kind, training.settings.coder.window_bits
     ('entropy', 16)
-    >>> corpus = open_corpus(CorpusConfig(path="my-texts"))  # doctest: +SKIP
     >>> compressor = train_neural_compressor(
-    ...     corpus, "compressors/mine", training=training
+    ...     "my-texts", "compressors/mine", training=training
     ... )  # doctest: +SKIP
 
     Args:
-        documents: the text; a share of it (``training.held_out_fraction``) is not looked at.
+        documents: bytes, pairs of id and bytes, a path, or an open corpus; a share of them
+            (``training.held_out_fraction``) is not looked at.
         out: the new folder, which ``load_compressor`` reads.
         training: everything else; the defaults train the tiny byte LM for the entropy rule.
         reports: who hears of it.
@@ -138,7 +139,7 @@ def train_neural_compressor(
         DataError: the training part is empty or too small.
         KeyboardInterrupt: the LM's training was stopped; its state is saved.
     """
-    corpus, out = documents, Path(out)
+    corpus, out = as_corpus(documents), Path(out)
     training, reports = training or NeuralTraining(), reports or Reports()
     require_new(out)
     work = out.with_name(out.name + WORK_SUFFIX)
