@@ -94,26 +94,26 @@ def test_stop_strings_may_be_given_repeatedly(
     assert base64.b64decode(result["bytes_base64"]) == whole[: whole.index(stop.encode())]
 
 
-@pytest.mark.parametrize("proposals", ["chain", "tree"])
-def test_proposals_change_no_byte(
-    run: Path, model: ByteModel, proposals: str, capfdbinary: pytest.CaptureFixture[bytes]
+@pytest.mark.parametrize("drafts", ["chain", "tree"])
+def test_drafts_change_no_byte(
+    run: Path, model: ByteModel, drafts: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
-    assert run_command([*arguments, "--proposals", proposals]) == 0
+    assert run_command([*arguments, "--drafts", drafts]) == 0
     output = capfdbinary.readouterr()
     assert output.out == model.generate(PROMPT, max_new_bytes=30)
     assert b"one head" not in output.err
 
 
-def test_a_model_of_one_head_proposes_nothing_and_says_so(
+def test_a_model_of_one_head_drafts_nothing_and_says_so(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     save_small_run(tmp_path / "run", seed=3, prediction_heads=1)
     arguments = ["generate", str(tmp_path / "run"), "--prompt", "a", "--max-new-bytes", "9"]
-    assert run_command([*arguments, "--proposals", "tree"]) == 0
+    assert run_command([*arguments, "--drafts", "tree"]) == 0
     output = capfdbinary.readouterr()
     assert output.out == proxylm.load(tmp_path / "run").generate(b"a", max_new_bytes=9)
-    assert b"this model has one head, which proposes nothing" in output.err
+    assert b"this model has one head, which drafts nothing" in output.err
 
 
 def test_the_prompt_can_be_piped_in(
@@ -141,23 +141,23 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temperature", "-1"], "temperature"),
-        (["--temperature", "nan"], "temperature"),
-        (["--top-p", "0"], "top_p"),
-        (["--top-p", "1.5"], "top_p"),
-        (["--top-p", "nan"], "top_p"),
-        (["--max-new-bytes", "-1"], "max_new_bytes"),
-        (["--stop", ""], "stop"),
+        (["--temperature", "-1"], "--temperature: "),
+        (["--temperature", "nan"], "--temperature: "),
+        (["--top-p", "0"], "--top-p: "),
+        (["--top-p", "1.5"], "--top-p: "),
+        (["--top-p", "nan"], "--top-p: "),
+        (["--max-new-bytes", "-1"], "--max-new-bytes: "),
+        (["--stop", ""], "--stop: "),
         (["--device", "tpu"], "device"),
-        (["--proposals", "bush"], "unknown proposals 'bush'"),
+        (["--drafts", "bush"], "unknown proposals 'bush'"),
         (["--prompt-file", "no-such-file"], "no-such-file"),
-        (["--temperature", "warm"], "temperature"),
-        (["--utf8", "loose"], "utf8"),
+        (["--temperature", "warm"], "--temperature: "),
+        (["--utf8", "loose"], "--utf8: "),
         (["--regex", "("], "invalid regex"),
         (["--regex", "a", "--grammar", "g.lark"], "one of --regex"),
         (["--json-schema", "no-such-schema"], "no-such-schema"),
         (["--json-schema", __file__], "not JSON"),
-        (["--proposals", "three"], "one, chain, tree"),
+        (["--drafts", "three"], "one, chain, tree"),
         (["--read-as", "words"], "bytes or tokens"),
         (["--max-new-symbols", "9"], "--max-new-bytes"),
         (["--read-as", "tokens", "--max-new-bytes", "9"], "--max-new-symbols"),
@@ -210,7 +210,7 @@ def test_constraints_and_proposals_from_the_command_line(
     schema = tmp_path / "schema.json"
     schema.write_text('{"enum": ["yes", "no"]}')
     command = ["generate", str(run), "--prompt", "a", "--utf8", "strict", "--json"]
-    assert run_command([*command, "--json-schema", str(schema), "--proposals", "chain"]) == 0
+    assert run_command([*command, "--json-schema", str(schema), "--drafts", "chain"]) == 0
     assert json.loads(json.loads(capsys.readouterr().out)["text"]) in ("yes", "no")
 
 
@@ -227,4 +227,4 @@ def test_a_tokenizer_proxy_is_read_as_tokens(
     [expected] = reading.complete([b"ab"], SymbolOptions(max_new_symbols=8), samples=[0])
     assert base64.b64decode(printed["bytes_base64"]) == expected.data
     assert expected.data, "eight half bytes spell four bytes at most, and some here"
-    assert run_command([*command, "--proposals", "tree"]) == 2
+    assert run_command([*command, "--drafts", "tree"]) == 2

@@ -260,7 +260,8 @@ def test_no_help_text_looks_like_markup(path):
     command = typer.main.get_command(cli.app)
     for name in path:
         command = command.commands[name]
-    texts = [command.help, *[getattr(one, "help", None) for one in command.params]]
+    parameters = command.get_params(command.make_context("", [], resilient_parsing=True))
+    texts = [command.help, *[getattr(one, "help", None) for one in parameters]]
     assert [text for text in texts if text and "[" in text] == []
 
 

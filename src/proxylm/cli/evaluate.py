@@ -13,9 +13,19 @@ from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.reading import (
+    BYTES,
+    TOKENS,
+    CompressorOption,
+    DeviceOption,
+    ReadAsOption,
+    RunArgument,
+    read_by,
+)
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
@@ -32,8 +42,6 @@ app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("all")(evaluate_all.evaluate_all)
 
-BYTES = "bytes"
-
 MaxRecordBytesOption = Annotated[
     int | None, typer.Option(help="Longer records are left out and counted.", min=1)
 ]
@@ -41,9 +49,7 @@ MaxRecordBytesOption = Annotated[
 
 @app.command()
 def bpb(
-    model: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-    ],
+    model: RunArgument,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files and folders to score.")
     ] = None,
@@ -53,13 +59,8 @@ def bpb(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="With --store: only its held-out documents.")
     ] = False,
-    read_as: Annotated[
-        str | None,
-        typer.Option(help="bytes (default), a view of --store, or a saved compressor."),
-    ] = None,
-    compressor: Annotated[
-        str | None, typer.Option(help="Read as the symbols of this saved, reversible compressor.")
-    ] = None,
+    read_as: ReadAsOption = BYTES,
+    compressor: CompressorOption = None,
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
@@ -73,7 +74,7 @@ def bpb(
     limit_bytes: Annotated[
         int | None, typer.Option(min=1, help="Stop with the document that reaches this many bytes.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Bits per byte of documents: the model's bits for their content per *raw* byte.
@@ -87,13 +88,13 @@ def bpb(
     from proxylm.generation.loading import load
     from proxylm.scoring.documents import find_files, read_files, score_documents, until_bytes
 
-    _check_arguments(paths, store, held_out, read_as, compressor)
+    _check_arguments(paths, store, held_out)
     left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
-        documents, content_format = _from_store(loaded, store, held_out, read_as, compressor)
+        documents, content_format = _from_store(loaded, model, store, held_out, read_as, compressor)
     else:
-        reading = _reading(loaded, read_as or compressor)
+        reading = _reading(read_by(loaded, model, read_as, compressor))
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
         documents = read_files(
@@ -116,8 +117,7 @@ def bpb(
         **_windows(loaded, content_format, context, stride),
     }
     if rows or failure is None:
-        read = read_as or compressor or BYTES
-        _report(rows, read, left_out, about, complete=failure is None, as_json=json)
+        _report(rows, read_as, left_out, about, complete=failure is None, as_json=json)
     if failure is not None:
         raise failure
 
@@ -147,23 +147,20 @@ def _windows(
     return {"context": size, "stride": stride or default_stride(size, len(prefix))}
 
 
-def _check_arguments(
-    paths: list[Path] | None,
-    store: Path | None,
-    held_out: bool,
-    read_as: str | None,
-    compressor: str | None,
-) -> None:
+def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: bool) -> None:
     if bool(paths) == (store is not None):
         raise UsageError("give files or folders to score, or --store STORE, and not both")
     if held_out and store is None:
         raise UsageError("--held-out needs --store: files have no split")
-    if read_as is not None and compressor is not None:
-        raise UsageError("--read-as and --compressor both say how to read; give one of them")
 
 
 def _from_store(
-    model: ByteModel, folder: Path, held_out: bool, view: str | None, compressor: str | None
+    model: ByteModel,
+    run: Path,
+    folder: Path,
+    held_out: bool,
+    read_as: str,
+    compressor: str | None,
 ) -> tuple[Iterator[ReadDocument], Format]:
     from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_store, read_stored_view
@@ -172,24 +169,18 @@ def _from_store(
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
     ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
-    if view is None or view == BYTES:
-        reading = _reading(model, compressor)
+    if read_as in (BYTES, TOKENS):
+        reading = _reading(read_by(model, run, read_as, compressor))
         return read_store(store, map(int, ordinals), reading), reading.format
-    stored = store.view(view)
+    stored = store.view(read_as)
     model.require_compressor(stored.symbol_count, stored.compressor_fingerprint)
-    return read_stored_view(store, map(int, ordinals), view), Format.COMPRESSED
+    return read_stored_view(store, map(int, ordinals), read_as), Format.COMPRESSED
 
 
-def _reading(model: ByteModel, read_as: str | None) -> Reading:
-    from proxylm.compressors.registry import load_compressor
+def _reading(compressor: Compressor | None) -> Reading:
     from proxylm.scoring.readings import CompressedReading, RawView
 
-    if read_as is None or read_as == BYTES:
-        return RawView()
-    compressor = load_compressor(read_as)
-    reading = CompressedReading(compressor)
-    model.require_compressor(compressor.symbol_count, compressor.fingerprint)
-    return reading
+    return RawView() if compressor is None else CompressedReading(compressor)
 
 
 def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:

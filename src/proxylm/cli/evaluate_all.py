@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ExecuteOption,
-    GenerationChoices,
-    MaxBytesOption,
-    MaxTokensOption,
-    RunArgument,
-    SamplesOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WorkersOption,
+    WHATEVER_IS_GENERATED,
     about_programs,
-    compressor_for,
     evaluation_folder,
     job_of,
     load_for,
     shown_progress,
     task_names,
 )
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, note, table
-from proxylm.errors import ProxylmError
+from proxylm.cli.reading import CompressorOption, DeviceOption, RunArgument, compressor_for
+from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.evaluation.answers.job import GenerationJob
+    from proxylm.evaluation.answers.options import GenerationChoices
     from proxylm.evaluation.answers.run import Progress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
@@ -47,8 +37,10 @@ def _file_option(description: str) -> typer.models.OptionInfo:
     return option
 
 
+@options(choices=WHATEVER_IS_GENERATED)
 def evaluate_all(
     run: RunArgument,
+    choices: GenerationChoices,
     humaneval: Annotated[
         Path | None, _file_option("HumanEval's file. (default: where its package has it)")
     ] = None,
@@ -65,17 +57,10 @@ def evaluate_all(
         str, typer.Option(help="Tasks of lm-eval, comma-separated; olmes: the paper's nine.")
     ] = "",
     compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
     generate: Annotated[
         bool | None,
         typer.Option(help="Completions, judged only with --execute. (default: as --execute)"),
     ] = None,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many problems of each.")
     ] = None,
@@ -85,7 +70,6 @@ def evaluate_all(
     out: Annotated[
         Path | None, typer.Option(help="Folder of everything written. (default: in RUN)")
     ] = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -112,16 +96,10 @@ def evaluate_all(
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
     )
-    choices = GenerationChoices(
-        generate=execute if generate is None else generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
+    if choices.execute and generate is False:
+        raise UsageError("--execute needs completions: leave --no-generate out")
+    choices = choices.model_copy(
+        update={"generate": choices.execute if generate is None else generate}
     )
     _evaluate(run, selection, choices, compressor, out, device, as_json=json)
 
@@ -145,7 +123,6 @@ def _evaluate(
     )
     from proxylm.evaluation.run_data import run_data
 
-    choices.check()
     data = read_selection(selection)
     everything = Everything()
     chosen = _compressor(run, compressor, everything)
@@ -159,12 +136,7 @@ def _evaluate(
         generation = Generation(
             drawn=_jobs(choices, run, folder, progress),
             # As the single commands draw them, so that they find each other's samples.
-            greedy=_jobs(
-                replace(choices, samples=1, temperature=0.0),
-                run,
-                folder,
-                progress,
-            ),
+            greedy=_jobs(choices.greedy, run, folder, progress),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)

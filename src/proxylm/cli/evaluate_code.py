@@ -8,63 +8,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ExecuteOption,
-    GenerateOption,
-    GenerationChoices,
-    KOption,
-    LimitOption,
-    MaxBytesOption,
-    MaxTokensOption,
+    DRAWN,
+    DRAWN_OFTEN,
+    GREEDY,
+    GREEDY_AS_BYTES,
+    PROBLEMS,
+    PROBLEMS_AT_HAND,
     OutOption,
-    ProblemOption,
-    ReadAsOption,
-    RunArgument,
-    SamplesOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WorkersOption,
     about_programs,
-    compressor_for,
     job_of,
     load_for,
     report_object,
     shown_progress,
     writer_of,
 )
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.reading import (
+    BYTES,
+    CompressorOption,
+    DeviceOption,
+    ReadAsOption,
+    RunArgument,
+    compressor_for,
+)
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
+    from proxylm.evaluation.answers.options import GenerationChoices, ProblemChoice
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
-DataOption = Annotated[
-    Path | None, typer.Option(help="The benchmark's file. (default: where its package has it)")
-]
-PlusOption = Annotated[bool, typer.Option("--plus", help="The EvalPlus form, with its tests.")]
 
-
+@options(problems=PROBLEMS, choices=DRAWN_OFTEN)
 def humaneval(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
+    problems: ProblemChoice,
+    choices: GenerationChoices,
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    k: KOption = None,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
     out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -74,41 +56,18 @@ def humaneval(
 
     Example: proxylm evaluate humaneval runs/demo/proxy --limit 20 --execute
     """
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        ks=k,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
+    benchmark = _benchmark("humaneval", problems)
     _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
 
 
+@options(problems=PROBLEMS, choices=DRAWN_OFTEN)
 def mbpp(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
+    problems: ProblemChoice,
+    choices: GenerationChoices,
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    k: KOption = None,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
     out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -118,36 +77,18 @@ def mbpp(
 
     Example: proxylm evaluate mbpp runs/demo/proxy --plus --data MbppPlus.jsonl.gz --execute
     """
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        ks=k,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("mbpp", plus, data, limit, problem)
+    benchmark = _benchmark("mbpp", problems)
     _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
 
 
+@options(problems=PROBLEMS, choices=GREEDY)
 def prompt_boundary(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
+    problems: ProblemChoice,
+    choices: GenerationChoices,
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
     out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -160,14 +101,7 @@ def prompt_boundary(
     from proxylm.cli.evaluation_tables import boundary_rows
     from proxylm.evaluation.prompt_boundary import evaluate_boundary
 
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
+    benchmark = _benchmark("humaneval", problems)
     writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
     name = f"prompt-boundary-{benchmark.name}"
     with shown_progress() as progress:
@@ -177,26 +111,18 @@ def prompt_boundary(
     _emit(report_object(report, about), boundary_rows(report), as_json=json)
 
 
+@options(problems=PROBLEMS_AT_HAND, choices=DRAWN)
 def recode(
     run: RunArgument,
+    problems: ProblemChoice,
+    choices: GenerationChoices,
     data: Annotated[
         Path | None, typer.Option(help="ReCode's release: its folder, or the .tar.xz of it.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="s: most seeds of a random perturbation.")] = 5,
-    read_as: ReadAsOption = "bytes",
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
     out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -212,20 +138,8 @@ def recode(
 
     if data is None:
         raise UsageError("ReCode comes with no package: give its folder or archive with --data")
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    families = [
-        one.select(limit=limit, task_ids=problem or ()) for one in load_recode(data, seeds=seeds)
-    ]
+    chosen = {"limit": problems.limit, "task_ids": problems.problems}
+    families = [one.select(**chosen) for one in load_recode(data, seeds=seeds)]
     writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
     with shown_progress() as progress:
         job = job_of(choices, writer, "recode", run, out, progress)
@@ -236,21 +150,16 @@ def recode(
     _emit(report_object(report, about), recode_rows(report), as_json=json)
 
 
+@options(problems=PROBLEMS, choices=GREEDY_AS_BYTES)
 def translation(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
+    problems: ProblemChoice,
+    choices: GenerationChoices,
     compressor: CompressorOption = None,
     separately: Annotated[
         bool, typer.Option("--separately", help="Compress prompt and solution each on its own.")
     ] = False,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    max_new_bytes: MaxBytesOption = 2048,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
     out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -267,10 +176,7 @@ def translation(
         evaluate_translation,
     )
 
-    choices = GenerationChoices(
-        generate=generate, execute=execute, max_new_bytes=max_new_bytes, workers=workers
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
+    benchmark = _benchmark("humaneval", problems)
     model = load_for(run, choices, device)
     model.config.require_compressed_symbols()
     chosen = compressor_for(run, compressor)
@@ -284,13 +190,11 @@ def translation(
     _emit(report_object(report, about), translation_rows(report), as_json=json)
 
 
-def _benchmark(
-    name: str, plus: bool, data: Path | None, limit: int | None, problems: list[str] | None
-) -> Benchmark:
+def _benchmark(name: str, chosen: ProblemChoice) -> Benchmark:
     from proxylm.evaluation.benchmarks.catalog import load_benchmark
 
-    benchmark = load_benchmark(f"{name}-plus" if plus else name, data)
-    return benchmark.select(limit=limit, task_ids=problems or ())
+    benchmark = load_benchmark(f"{name}-plus" if chosen.plus else name, chosen.data)
+    return benchmark.select(limit=chosen.limit, task_ids=chosen.problems)
 
 
 def _code(

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ReadAsOption,
-    RunArgument,
-    about_model,
-    report_object,
-    task_names,
-    writer_of,
-)
+from proxylm.cli.evaluation_options import about_model, report_object, task_names, writer_of
 from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.reading import BYTES, CompressorOption, DeviceOption, ReadAsOption, RunArgument
 from proxylm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +33,7 @@ def lm_eval(
             exists=True, file_okay=False, help="A folder with further tasks in the harness's YAML."
         ),
     ] = None,
-    read_as: ReadAsOption = "bytes",
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,

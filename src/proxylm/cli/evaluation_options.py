@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli.options import Flags
 from proxylm.cli.output import note
+from proxylm.cli.reading import read_by
 
 if TYPE_CHECKING:
-    from proxylm.compressors.contract import Compressor
     from proxylm.evaluation.answers.job import GenerationJob
-    from proxylm.evaluation.answers.options import SamplingPlan
+    from proxylm.evaluation.answers.options import GenerationChoices
     from proxylm.evaluation.answers.run import Progress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
@@ -24,93 +25,24 @@ if TYPE_CHECKING:
 
 EVALUATION_FOLDER = "evaluation"
 
-RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-]
-ReadAsOption = Annotated[str, typer.Option(help="bytes, or tokens (a tokenizer proxy's).")]
-CompressorOption = Annotated[
-    str | None, typer.Option(help="The model's compressor. (default: its training data's)")
-]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Run the generated programs, in the sandbox, for pass@k.")
-]
-GenerateOption = Annotated[
-    bool, typer.Option(help="Without: likelihood forms alone, nothing is generated.")
-]
-SamplesOption = Annotated[int, typer.Option(help="Completions per prompt.")]
-TemperatureOption = Annotated[float, typer.Option(help="0 is greedy.")]
-TopPOption = Annotated[float, typer.Option(help="Draw from the most probable this much.")]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
-KOption = Annotated[
-    list[int] | None, typer.Option("--k", help="The k of pass@k, repeatedly. (default: 1 and 10)")
-]
-MaxBytesOption = Annotated[int, typer.Option(help="Most bytes of a completion.")]
-MaxTokensOption = Annotated[int, typer.Option(help="Most symbols of one that is read as tokens.")]
-LimitOption = Annotated[int | None, typer.Option(help="Only the first so many problems.")]
-ProblemOption = Annotated[
-    list[str] | None, typer.Option("--problem", help="Only this problem; may be given repeatedly.")
-]
 OutOption = Annotated[
     Path | None,
     typer.Option(help="Folder of samples and verdicts; goes on there. (default: in RUN)"),
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Programs run at the same time. (default: the cores)")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
+_CHOICES = "proxylm.evaluation.answers.options:GenerationChoices"
+_PROBLEMS = "proxylm.evaluation.answers.options:ProblemChoice"
+_DRAWING = ("samples=plan.samples", "temperature=plan.temperature", "top_p=plan.top_p")
+_AS_BYTES = ("max_new_bytes=plan.budget.max_bytes", "workers")
+_AS_TOKENS = ("max_new_tokens=plan.budget.max_symbols",)
 
-@dataclass(frozen=True, kw_only=True)
-class GenerationChoices:
-    """What the options say about generating; plain values, validated when used."""
-
-    generate: bool
-    execute: bool
-    samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    ks: list[int] | None = None
-    max_new_bytes: int = 2048
-    max_new_tokens: int = 512
-    workers: int | None = None
-
-    def plan(self) -> SamplingPlan:
-        """How completions are drawn.
-
-        Raises:
-            UsageError: a value is out of its range; the message names it.
-        """
-        from proxylm.config import validate_config
-        from proxylm.evaluation.answers.options import SamplingPlan
-
-        values = {
-            "samples": self.samples,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-            "budget": {"max_symbols": self.max_new_tokens, "max_bytes": self.max_new_bytes},
-        }
-        return validate_config(SamplingPlan, values, origin="generation")
-
-    def check(self) -> None:
-        """Refuse what cannot be done before a model is loaded or anything generated.
-
-        Raises:
-            UsageError: an option is wrong, or execution is asked for without completions.
-            SandboxError: execution is asked for and impossible here.
-        """
-        from proxylm.errors import UsageError
-        from proxylm.evaluation.answers.judging import require_sandbox
-
-        plan = self.plan()
-        for k in self.ks or ():
-            if not 1 <= k <= plan.samples:
-                raise UsageError(f"--k {k}: must be between 1 and --samples {plan.samples}")
-        if self.execute and not self.generate:
-            raise UsageError("--execute needs completions: leave --no-generate out")
-        if self.execute:
-            require_sandbox()
+PROBLEMS = Flags(_PROBLEMS, ("plus", "data", "limit", "problem=problems"))
+PROBLEMS_AT_HAND = Flags(_PROBLEMS, ("limit", "problem=problems"))
+GREEDY_AS_BYTES = Flags(_CHOICES, ("execute", "generate", *_AS_BYTES))
+GREEDY = Flags(_CHOICES, (*GREEDY_AS_BYTES.names, *_AS_TOKENS))
+DRAWN = Flags(_CHOICES, (*GREEDY.names, *_DRAWING, "seed=plan.seed"))
+DRAWN_OFTEN = Flags(_CHOICES, (*DRAWN.names, "k=ks"))
+WHATEVER_IS_GENERATED = Flags(_CHOICES, tuple(n for n in DRAWN.names if n != "generate"))
 
 
 def task_names(listed: str) -> list[str]:
@@ -127,11 +59,18 @@ def task_names(listed: str) -> list[str]:
 
 
 def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
-    """The model, once everything else about the command is known to be right."""
+    """The model, once everything else about the command is known to be right.
+
+    Raises:
+        SandboxError: execution is asked for and impossible here.
+        CheckpointError: the model cannot be loaded.
+    """
+    from proxylm.evaluation.answers.judging import require_sandbox
     from proxylm.generation.loading import load
 
-    choices.check()
-    if not choices.execute:
+    if choices.execute:
+        require_sandbox()
+    else:
         note("nothing is executed: pass@k and what follows from it need --execute")
     return load(run, device=device)
 
@@ -146,24 +85,12 @@ def evaluation_folder(run: Path) -> Path:
     return run_folder(run) / EVALUATION_FOLDER
 
 
-def compressor_for(run: Path, given: str | None) -> Compressor | None:
-    """The compressor that was given, else the one of the run's training data, if it is there."""
-    from proxylm.compressors.registry import load_compressor
-    from proxylm.evaluation.run_data import run_data
-
-    if given is not None:
-        return load_compressor(given)
-    data = run_data(run)
-    return None if data is None else data.compressor()
-
-
 def writer_of(model: ByteModel, run: Path, read_as: str, given: str | None) -> PromptWriter:
-    """The model read as ``--read-as`` says."""
-    from proxylm.evaluation.answers.writers import BytesWriter, writer_for
+    """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
+    from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 
-    wants_compressor = read_as != BytesWriter.read_as
-    compressor = compressor_for(run, given) if wants_compressor else None
-    return writer_for(model, read_as, compressor)
+    compressor = read_by(model, run, read_as, given)
+    return BytesWriter(model) if compressor is None else TokensWriter(model, compressor)
 
 
 def job_of(
@@ -187,15 +114,14 @@ def job_of(
 
     if not choices.generate:
         return None
-    plan = choices.plan()
-    settings = fingerprint_of(sample_settings(writer, plan))
+    settings = fingerprint_of(sample_settings(writer, choices.plan))
     folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
     note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
     return GenerationJob(
-        plan=plan,
+        plan=choices.plan,
         folder=folder,
         execute=choices.execute,
-        ks=tuple(choices.ks or DEFAULT_KS),
+        ks=choices.ks or DEFAULT_KS,
         workers=choices.workers,
         progress=progress,
     )
@@ -253,7 +179,7 @@ def about_programs(
     return {
         **about_model(model, run),
         "data": {name: data_identity(forms) for name, forms in data.items()},
-        "generation": choices.plan().model_dump(mode="json") if choices.generate else None,
+        "generation": choices.plan.model_dump(mode="json") if choices.generate else None,
         "sandbox": usable_tier() if choices.execute else None,
     }
 

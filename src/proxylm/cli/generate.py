@@ -12,23 +12,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.evaluation_options import CompressorOption, ReadAsOption, compressor_for
+from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
+from proxylm.cli.reading import (
+    BYTES,
+    ONE,
+    CompressorOption,
+    DeviceOption,
+    DraftsOption,
+    ReadAsOption,
+    RunArgument,
+    read_by,
+)
 from proxylm.errors import UsageError
 from proxylm.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxylm.generation.byte_model import ByteModel
     from proxylm.generation.decoding_row import Piece
-    from proxylm.generation.options import GenerationOptions
-    from proxylm.generation.proposals import Proposals
-    from proxylm.generation.token_reading import TokenReading
+    from proxylm.generation.options import GenerationOptions, SymbolOptions
 
-Utf8Option = Annotated[
-    str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
-]
+DRAWING = ("temperature", "top_p", "seed", "stop")
+
 RegexOption = Annotated[
     str | None, typer.Option(help="The output matches this regular expression.")
 ]
@@ -40,36 +46,27 @@ GrammarOption = Annotated[
 ]
 
 
+@options(
+    bounds=Flags(
+        "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
+    ),
+    symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
+)
 def generate(
-    model: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-    ],
+    model: RunArgument,
+    bounds: GenerationOptions,
+    symbols: SymbolOptions,
     prompt: Annotated[str | None, typer.Option(help="The text to continue; may be empty.")] = None,
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
     ] = None,
-    max_new_bytes: Annotated[
-        int | None, typer.Option(help="Most bytes to generate; 256 unless told.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Draw from the most probable this much.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End before this string; may be given repeatedly.")
-    ] = None,
-    utf8: Utf8Option = "any",
     regex: RegexOption = None,
     json_schema: JsonSchemaOption = None,
     grammar: GrammarOption = None,
-    read_as: ReadAsOption = "bytes",
+    read_as: ReadAsOption = BYTES,
     compressor: CompressorOption = None,
-    max_new_symbols: Annotated[
-        int | None, typer.Option(help="As tokens: most symbols; 64 unless told.")
-    ] = None,
-    proposals: Annotated[
-        str, typer.Option(help="Bytes per forward pass: one, or several by a chain or tree.")
-    ] = "one",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    drafts: DraftsOption = ONE,
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Continue a prompt byte by byte and print the new bytes as they come.
@@ -79,80 +76,51 @@ def generate(
     pipe or a file they go exactly as they are. With --json the object carries both: "text", and
     "bytes_base64" for the exact bytes.
 
-    With --proposals chain or tree the model's further heads propose bytes that head 0 verifies,
-    several in one pass: the bytes are the same, and come faster where the heads are often right.
+    With --drafts chain or tree the model's further heads draft bytes that head 0 verifies, several
+    in one pass: the bytes are the same, and come faster where the heads are often right.
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
-    from proxylm.config import validate_config
     from proxylm.generation.loading import load
-    from proxylm.generation.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
     from proxylm.generation.proposals import proposals_named
+    from proxylm.generation.token_reading import TokenReading
 
-    options = validate_config(
-        GenerationOptions,
-        {
-            "max_new_bytes": DEFAULT_MAX_NEW_BYTES if max_new_bytes is None else max_new_bytes,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-            "stop": tuple(os.fsencode(text) for text in stop or ()),
-            "utf8": utf8,
-            "guide": _guide(regex, json_schema, grammar),
-        },
-        origin="generation",
-    )
-    chosen = proposals_named(proposals)
+    chosen = _guided(bounds, _guide(regex, json_schema, grammar))
+    drafting = proposals_named(drafts)
+    if read_as != BYTES:
+        _check_tokens(chosen, drafts)
+    elif was_given(symbols, "max_new_symbols"):
+        raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
-    if read_as != "bytes":
-        if max_new_bytes is not None:
-            raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
-        tokens = _token_reading(loaded, model, read_as, compressor)
-        pieces = _pieces_as_tokens(tokens, given, options, chosen, max_new_symbols)
+    symbols_of = read_by(loaded, model, read_as, compressor)
+    if symbols_of is None:
+        if drafts != ONE and loaded.config.target_heads == 1:
+            note("this model has one head, which drafts nothing: one byte per pass")
+        pieces = loaded.pieces(given, chosen, proposals=drafting)
     else:
-        if max_new_symbols is not None:
-            raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
-        if proposals != "one" and loaded.config.target_heads == 1:
-            note("this model has one head, which proposes nothing: one byte per pass")
-        pieces = loaded.pieces(given, options, proposals=chosen)
+        drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
+        pieces = TokenReading(loaded, symbols_of).pieces(given, drawn)
     if json:
         emit(_generate_object(given, pieces), as_json=True, text="")
     else:
         _stream_to_stdout(pieces)
 
 
-def _token_reading(
-    model: ByteModel, run: Path, read_as: str, compressor: str | None
-) -> TokenReading:
-    from proxylm.generation.token_reading import TokenReading
-
-    if read_as != "tokens":
-        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
-    chosen = compressor_for(run, compressor)
-    if chosen is None:
-        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
-    return TokenReading(model, chosen)
+def _check_tokens(chosen: GenerationOptions, drafts: str) -> None:
+    if was_given(chosen, "max_new_bytes"):
+        raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
+    if chosen.constrains or drafts != ONE:
+        raise UsageError("--read-as tokens takes no constraint on bytes and no --drafts")
 
 
-def _pieces_as_tokens(
-    tokens: TokenReading,
-    prompt: bytes,
-    options: GenerationOptions,
-    proposals: Proposals,
-    max_new_symbols: int | None,
-) -> Iterator[Piece]:
+def _guided(options: GenerationOptions, guide: dict[str, Any] | None) -> GenerationOptions:
     from proxylm.config import validate_config
-    from proxylm.generation.options import SymbolOptions
-    from proxylm.generation.proposals import ONE_BYTE
 
-    if options.constrains or proposals != ONE_BYTE:
-        raise UsageError("--read-as tokens takes no constraint on bytes and no --proposals")
-    drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
-    if max_new_symbols is not None:
-        drawn["max_new_symbols"] = max_new_symbols
-    symbol_options = validate_config(SymbolOptions, drawn, origin="generation")
-    return tokens.pieces(prompt, symbol_options)
+    if guide is None:
+        return options
+    values = options.model_dump(exclude_unset=True) | {"guide": guide}
+    return validate_config(type(options), values, origin="generate")
 
 
 def _guide(

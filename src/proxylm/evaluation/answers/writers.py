@@ -15,7 +15,6 @@ import torch
 import xxhash
 
 from proxylm.compressors.contract import Compressor
-from proxylm.errors import UsageError
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.generation.byte_model import ByteModel
@@ -159,22 +158,6 @@ class TokensWriter(PromptWriter):
         """See the base class."""
         options = SymbolOptions(max_new_symbols=self.budget_of(plan), **_drawing(plan, stop))
         return self._tokens.complete(prompts, options, samples)
-
-
-def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) -> PromptWriter:
-    """The writer that ``--read-as`` names.
-
-    Raises:
-        UsageError: the name is neither of the two, or tokens are asked for without a compressor.
-    """
-    if read_as == BytesWriter.read_as:
-        return BytesWriter(model)
-    if read_as != TokensWriter.read_as:
-        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
-    model.config.require_compressed_symbols()
-    if compressor is None:
-        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
-    return TokensWriter(model, compressor)
 
 
 def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:

@@ -71,8 +71,8 @@ class EntropySegmentation(Config):
     """The paper's rule: a segment starts where a byte's cross-entropy or its rise is high.
 
     Attributes:
-        percentile: of a sample's cross-entropies, and of their differences, above which a
-            segment starts; the paper's ablation is 98.
+        percentile: of a sample's cross-entropies (of the automaton: costs), and of their
+            differences, above which a segment starts; the paper's ablation is 98.
         overlap: bytes that a later scoring window of a long document reads before it scores.
         thresholds: what the percentiles were on the sample; None before they are fitted.
     """
@@ -101,7 +101,11 @@ class EntropySegmentation(Config):
 
 
 class FixedSegmentation(Config):
-    """Segments of so many bytes, counted from each document's start; the last may be shorter."""
+    """Segments of one length, counted from each document's start; the last may be shorter.
+
+    Attributes:
+        length: bytes of fixed segments.
+    """
 
     kind: Literal["fixed"] = "fixed"
     length: Annotated[int, Field(ge=1, le=MAX_SEGMENT_BYTES)] = 16
