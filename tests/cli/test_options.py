@@ -156,7 +156,8 @@ def test_what_has_no_default_must_be_given_unless_the_whole_may_be_missing(
 
 def test_the_help_is_what_the_class_says() -> None:
     fields = SETTINGS.fields
-    assert {name: (one.metavar, one.help) for name, one in fields.items()} == {
+    shown = {n: (None if one.is_flag else one.metavar, one.help) for n, one in fields.items()}
+    assert shown == {
         "whose": ("<str>", "Whose it is."),
         "place": ("<path>", "Where it is."),
         "count": ("<int 1..>", "How many, of things that can be counted. (default: 3)"),
@@ -166,6 +167,6 @@ def test_the_help_is_what_the_class_says() -> None:
         "bits": ("<8|16>", "Of a symbol. (default: 8)"),
         "way": ("<fast|slow>", "How it goes. (default: fast)"),
         "speed": ("<float 0..1>", "How quick. (default: 0.5)"),
-        "loud": ("<str>", "Say it loudly."),
-        "kept": ("<str>", "Keep what was said."),
+        "loud": (None, "Say it loudly."),
+        "kept": (None, "Keep what was said."),
     }

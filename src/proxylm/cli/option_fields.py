@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache, cached_property
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, get_args
 
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -20,12 +19,13 @@ from proxylm.config import Config
 from proxylm.yaml_text import parse_value
 
 NOTHING = "none"
-"""Stands for null where an option can be switched off."""
+"""Stands for null where an option switches off what is on by default."""
 
-_SHOWN_BOUND = 1 << 31
+SHOWN_BOUND = 1 << 31
 """Bounds from here on are the machine's, and help nobody who reads them."""
 
 _ATTRIBUTE = re.compile(r"    (\w[\w, ]*): (.*)")
+_WORDS = {"string": "str", "integer": "int", "number": "float"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +34,15 @@ class OptionField:
 
     Attributes:
         place: where it stands in its configuration, with dots between.
-        annotation: its type.
-        bounds: what pydantic checks of it beside the type.
-        choices: the words that it may be; none where it is something else.
-        default: what it is unless it is given; ``PydanticUndefined`` where it must be.
+        forms: what one value may be, as JSON schemas without references.
+        is_list: whether it holds several, so that the option may be given repeatedly.
+        default: its value unless it is given; ``PydanticUndefined`` where it must be.
         description: what it means.
     """
 
     place: str
-    annotation: Any
-    bounds: Sequence[Any]
-    choices: Sequence[str]
+    forms: Sequence[Mapping[str, Any]]
+    is_list: bool
     default: Any
     description: str
 
@@ -56,34 +54,25 @@ class OptionField:
     @property
     def is_flag(self) -> bool:
         """Whether giving the option is all that it says."""
-        return bool in self._types
-
-    @property
-    def is_list(self) -> bool:
-        """Whether the option may be given repeatedly."""
-        return any(get_origin(one) is tuple for one in _union(self.annotation))
-
-    @property
-    def argument_type(self) -> Any:
-        """What the parser makes of the option: texts, or a truth value."""
-        if self.is_flag:
-            return bool | None
-        return list[str] | None if self.is_list else str | None
+        return any(form.get("type") == "boolean" for form in self.forms)
 
     @property
     def metavar(self) -> str:
-        """The type, the bounds and the choices, for reading."""
-        if self.choices:
-            return f"<{'|'.join(self.choices)}>"
-        number = next((one.__name__ for one in self._types if one in (int, float)), None)
-        text = "path" if Path in self._types else "str"
-        return f"<{number}{self._range()}>" if number else f"<{text}>"
+        """The choices, or the type and the bounds, for reading."""
+        words = [f"{word}" for form in self.forms for word in _choices(form)]
+        if words:
+            return f"<{'|'.join(dict.fromkeys(words))}>"
+        form = next(form for form in self.forms if form.get("type") in _WORDS)
+        word = "path" if form.get("format") == "path" else _WORDS[form["type"]]
+        low = _bound(form, "minimum", "exclusiveMinimum", 1)
+        high = _bound(form, "maximum", "exclusiveMaximum", -1)
+        return f"<{word} {low}..{high}>" if low or high else f"<{word}>"
 
     @property
     def help(self) -> str:
         """The description, as a sentence, and the default, unless it says that itself."""
-        text = self.description[:1].upper() + self.description[1:].replace("``", "")
-        text = text.removeprefix("`").removeprefix("`")
+        text = self.description[:1].upper() + self.description[1:]
+        text = text.replace("``", "")
         if self.is_list and "repeatedly" not in text:
             text += " May be given repeatedly."
         default = self.default.value if isinstance(self.default, Enum) else self.default
@@ -91,7 +80,7 @@ class OptionField:
         return text if is_told or default in (None, ()) else f"{text} (default: {default})"
 
     def value_of(self, given: Any, flag: str) -> Any:
-        """The plain value of what was given.
+        """The plain value of what was given: a truth value, a text, or texts.
 
         Raises:
             UsageError: a text is no value; names the option.
@@ -100,76 +89,44 @@ class OptionField:
             return tuple(self._plain(text, flag) for text in given)
         return given if self.is_flag else self._plain(given, flag)
 
-    @cached_property
-    def _types(self) -> list[Any]:
-        inner = [
-            get_args(one)[0] if get_origin(one) is tuple else one for one in _union(self.annotation)
-        ]
-        return [one for part in inner for one in _union(part) if one is not type(None)]
-
     def _plain(self, text: str, flag: str) -> Any:
-        if bytes in self._types:
+        formats = {form.get("format") for form in self.forms}
+        types = {form.get("type") for form in self.forms}
+        if "binary" in formats:
             return os.fsencode(text)  # the arguments' own bytes, whatever the locale made of them
-        can_be_nothing = type(None) in _union(self.annotation) and self.default is not None
-        if can_be_nothing and text == NOTHING:
+        if text == NOTHING and "null" in types and self.default is not None:
             return None
-        is_text = any(
-            isinstance(one, type) and issubclass(one, str | Path | Enum) for one in self._types
-        )
-        if is_text or (self.choices and not self._is_number):
-            return text
-        return parse_value(text, origin=flag)
-
-    @property
-    def _is_number(self) -> bool:
-        """Whether all choices are numbers."""
-        return all(choice.isdigit() for choice in self.choices)
-
-    def _range(self) -> str:
-        """The bounds; those of integers belong to the range."""
-        step = 1 if int in self._types else 0
-        ends = []
-        for inclusive, exclusive, inside in (("ge", "gt", step), ("le", "lt", -step)):
-            values = [getattr(one, inclusive, None) for one in self.bounds]
-            values += [
-                value + inside
-                for one in self.bounds
-                if (value := getattr(one, exclusive, None)) is not None
-            ]
-            shown = [f"{v}" for v in values if v is not None and abs(v) < _SHOWN_BOUND]
-            ends.append("".join(shown[:1]))
-        return f" {'..'.join(ends)}" if any(ends) else ""
+        return text if "string" in types else parse_value(text, origin=flag)
 
 
 def option_field(config: type[Config], place: str, default: Any = None) -> OptionField:
     """The field at a place; ``default`` is one in place of the class's.
 
     >>> from proxylm.evaluation.answers.options import SamplingPlan
-    >>> option_field(SamplingPlan, "budget.max_symbols").metavar
-    '<int 1..>'
+    >>> field = option_field(SamplingPlan, "budget.max_symbols")
+    >>> field.metavar, field.default
+    ('<int 1..>', 512)
     """
-    found = list(_found(config, place.split(".")))
-    assert found, f"{config.__name__} has no {place}"
-    _, info = found[0]
-    if default is None:
-        default = _default(config, place.split("."), info)
+    schemas = [
+        TypeAdapter(Annotated[info.annotation, info]).json_schema()
+        for _, info in _fields(config, place)
+    ]
     return OptionField(
         place=place,
-        annotation=info.annotation,
-        bounds=[*info.metadata, *_inner_bounds(info.annotation)],
-        choices=list(dict.fromkeys(word for _, one in found for word in _choices(one.annotation))),
-        default=default,
+        forms=[form for one in schemas for form in _forms(one, one.get("$defs", {}))],
+        is_list=any(one.get("type") == "array" for one in schemas),
+        default=_default(config, place) if default is None else default,
         description=_description(config, place),
     )
 
 
-def _found(annotation: Any, parts: Sequence[str]) -> Iterator[tuple[type[Config], FieldInfo]]:
-    """The field in each of the classes that a choice has, where it is in several."""
-    first, *rest = parts
+def _fields(annotation: Any, place: str) -> Iterator[tuple[type[Config], FieldInfo]]:
+    """The field at a place, in each of the classes of a choice that have it."""
+    first, _, rest = place.partition(".")
     for config in _configs(annotation):
         info = config.model_fields.get(first)
         if info is not None and rest:
-            yield from _found(info.annotation, rest)
+            yield from _fields(info.annotation, rest)
         elif info is not None:
             yield config, info
 
@@ -181,45 +138,46 @@ def _configs(annotation: Any) -> Iterator[type[Config]]:
         yield from _configs(part)
 
 
-def _default(config: type[Config], parts: Sequence[str], info: FieldInfo) -> Any:
+def _forms(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The alternatives of a schema, of a list those of what is in it."""
+    if "$ref" in schema:
+        yield from _forms(named[schema["$ref"].rpartition("/")[2]], named)
+    elif schema.get("type") == "array":
+        yield from _forms(schema["items"], named)
+    elif "anyOf" in schema:
+        for one in schema["anyOf"]:
+            yield from _forms(one, named)
+    else:
+        yield schema
+
+
+def _choices(form: Mapping[str, Any]) -> Sequence[Any]:
+    return [form["const"]] if "const" in form else form.get("enum", ())
+
+
+def _bound(form: Mapping[str, Any], inclusive: str, exclusive: str, step: int) -> str:
+    """A bound as text, that of an integer within the range; empty where there is none."""
+    bound = form.get(inclusive)
+    if bound is None and exclusive in form:
+        bound = form[exclusive] + (step if form["type"] == "integer" else 0)
+    return "" if bound is None or abs(bound) >= SHOWN_BOUND else str(bound)
+
+
+def _default(config: type[Config], place: str) -> Any:
     """What the class's own default has there; of a choice it does not make, the field's."""
-    value = config.model_fields[parts[0]].get_default(call_default_factory=True, validated_data={})
-    for part in parts[1:]:
+    _, info = next(_fields(config, place))
+    first, *rest = place.split(".")
+    value = config.model_fields[first].default
+    for part in rest:
         value = getattr(value, part, PydanticUndefined)
-    if value is PydanticUndefined:
-        value = info.get_default(call_default_factory=True, validated_data={})
-    return value
-
-
-def _union(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Annotated:
-        return _union(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [one for part in get_args(annotation) for one in _union(part)]
-    return [annotation]
-
-
-def _inner_bounds(annotation: Any) -> list[Any]:
-    """Those of the alternatives, ``PositiveInt | None`` for instance."""
-    own = list(getattr(annotation, "__metadata__", ()))
-    return own + [one for part in get_args(annotation) for one in _inner_bounds(part)]
-
-
-def _choices(annotation: Any) -> list[str]:
-    words: list[str] = []
-    for one in _union(annotation):
-        if get_origin(one) is Literal:
-            words += map(str, get_args(one))
-        elif isinstance(one, type) and issubclass(one, Enum):
-            words += [str(member.value) for member in one]
-    return words
+    return info.default if value is PydanticUndefined else value
 
 
 def _description(config: type[Config], place: str) -> str:
     """What a class says of the field; of a choice's kind, of the field that has the choice."""
     section, _, name = place.rpartition(".")
-    for owner, info in _found(config, place.split(".")):
-        if told := info.description or _descriptions(owner).get(name):
+    for owner, _ in _fields(config, place):
+        if told := _descriptions(owner).get(name):
             return told
     assert section, f"{config.__name__} does not say what {place} is"
     return _description(config, section)
@@ -229,11 +187,11 @@ def _description(config: type[Config], place: str) -> str:
 def _descriptions(config: type) -> dict[str, str]:
     """The ``Attributes:`` of a class and of those it derives from."""
     found: dict[str, str] = {}
-    for one in reversed(config.__mro__[:-1]):
+    names: list[str] = []
+    for one in reversed(config.__mro__):
         _, _, section = inspect.cleandoc(one.__dict__.get("__doc__") or "").partition("Attributes:")
         for line in section.splitlines():
-            begins = _ATTRIBUTE.fullmatch(line)
-            if begins:
+            if begins := _ATTRIBUTE.fullmatch(line):
                 names = begins[1].split(", ")
                 found |= dict.fromkeys(names, begins[2])
             elif line.startswith("     "):

@@ -73,7 +73,7 @@ class Flags:
                 option,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty if required and one.is_required else None,
-                annotation=Annotated[one.argument_type, _typer_option(flag_of(option), one)],
+                annotation=_annotation(flag_of(option), one),
             )
             for option, one in self.fields.items()
         ]
@@ -206,15 +206,13 @@ def _put(values: dict[str, Any], place: str, value: Any) -> None:
     values[last] = value
 
 
-def _typer_option(flag: str, one: OptionField) -> typer.models.OptionInfo:
+def _annotation(flag: str, one: OptionField) -> Any:
+    """The option as typer takes it: its values are texts, and what they mean is for us to say."""
     if one.is_flag:
-        both = f"{flag}/{flag.replace('--', '--no-', 1)}"
-        declared: typer.models.OptionInfo = typer.Option(
-            both if one.default else flag, help=one.help
-        )
-    else:
-        declared = typer.Option(flag, help=one.help, metavar=one.metavar)
-    return declared
+        names = f"{flag}/--no-{flag.removeprefix('--')}" if one.default else flag
+        return Annotated[bool | None, typer.Option(names, help=one.help)]
+    value = list[str] | None if one.is_list else str | None
+    return Annotated[value, typer.Option(flag, help=one.help, metavar=one.metavar)]
 
 
 def _stand_in(function: Callable[..., Any]) -> Callable[[], None]:
