@@ -99,7 +99,7 @@ def test_drafts_change_no_byte(
     run: Path, model: ByteModel, drafts: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
-    assert run_command([*arguments, "--drafts", drafts]) == 0
+    assert run_command([*arguments, "--drafter", drafts]) == 0
     output = capfdbinary.readouterr()
     assert output.out == model.generate(PROMPT, max_new_bytes=30)
     assert b"one head" not in output.err
@@ -110,7 +110,7 @@ def test_a_model_of_one_head_drafts_nothing_and_says_so(
 ) -> None:
     save_small_run(tmp_path / "run", seed=3, prediction_heads=1)
     arguments = ["generate", str(tmp_path / "run"), "--prompt", "a", "--max-new-bytes", "9"]
-    assert run_command([*arguments, "--drafts", "tree"]) == 0
+    assert run_command([*arguments, "--drafter", "tree"]) == 0
     output = capfdbinary.readouterr()
     assert output.out == proxylm.load(tmp_path / "run").generate(b"a", max_new_bytes=9)
     assert b"this model has one head, which drafts nothing" in output.err
@@ -149,7 +149,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--max-new-bytes", "-1"], "--max-new-bytes: "),
         (["--stop", ""], "--stop: "),
         (["--device", "tpu"], "device"),
-        (["--drafts", "bush"], "unknown proposals 'bush'"),
+        (["--drafter", "bush"], "unknown proposals 'bush'"),
         (["--prompt-file", "no-such-file"], "no-such-file"),
         (["--temperature", "warm"], "--temperature: "),
         (["--utf8", "loose"], "--utf8: "),
@@ -157,7 +157,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--regex", "a", "--grammar", "g.lark"], "one of --regex"),
         (["--json-schema", "no-such-schema"], "no-such-schema"),
         (["--json-schema", __file__], "not JSON"),
-        (["--drafts", "three"], "one, chain, tree"),
+        (["--drafter", "three"], "one, chain, tree"),
         (["--read-as", "words"], "bytes or tokens"),
         (["--max-new-symbols", "9"], "--max-new-bytes"),
         (["--read-as", "tokens", "--max-new-bytes", "9"], "--max-new-symbols"),
@@ -210,7 +210,7 @@ def test_constraints_and_proposals_from_the_command_line(
     schema = tmp_path / "schema.json"
     schema.write_text('{"enum": ["yes", "no"]}')
     command = ["generate", str(run), "--prompt", "a", "--utf8", "strict", "--json"]
-    assert run_command([*command, "--json-schema", str(schema), "--drafts", "chain"]) == 0
+    assert run_command([*command, "--json-schema", str(schema), "--drafter", "chain"]) == 0
     assert json.loads(json.loads(capsys.readouterr().out)["text"]) in ("yes", "no")
 
 
@@ -227,4 +227,4 @@ def test_a_tokenizer_proxy_is_read_as_tokens(
     [expected] = reading.complete([b"ab"], SymbolOptions(max_new_symbols=8), samples=[0])
     assert base64.b64decode(printed["bytes_base64"]) == expected.data
     assert expected.data, "eight half bytes spell four bytes at most, and some here"
-    assert run_command([*command, "--drafts", "tree"]) == 2
+    assert run_command([*command, "--drafter", "tree"]) == 2

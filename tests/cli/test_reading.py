@@ -11,6 +11,7 @@ from proxylm.cli.reading import read_by
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
+from proxylm.scoring.read_as import ReadAs
 from small_models import small_model
 from units_store import write_units_store
 
@@ -28,9 +29,9 @@ def run(tmp_path: Path) -> Path:
 
 def test_bytes_need_no_compressor_and_tokens_find_theirs(run: Path) -> None:
     model = ByteModel(small_model(), compressor_fingerprint=load_compressor(UNITS).fingerprint)
-    assert read_by(model, run, "bytes", None) is None
+    assert read_by(model, run, ReadAs()) is None
     for read_as, given in (("tokens", None), ("tokens", UNITS), ("units", None)):
-        found = read_by(model, run, read_as, given)
+        found = read_by(model, run, ReadAs(read_as=read_as, compressor=given))
         assert found is not None and found.fingerprint == model.compressor_fingerprint
 
 
@@ -49,7 +50,7 @@ def test_what_cannot_be_read_so_is_named(
 ) -> None:
     model = ByteModel(small_model(), compressor_fingerprint="0" * 32)
     with pytest.raises(UsageError, match=message):
-        read_by(model, run, read_as, given)
+        read_by(model, run, ReadAs(read_as=read_as, compressor=given))
 
 
 @pytest.mark.parametrize(
@@ -60,4 +61,4 @@ def test_without_training_data_there_are_no_views(
     tmp_path: Path, read_as: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        read_by(ByteModel(small_model()), tmp_path, read_as, None)
+        read_by(ByteModel(small_model()), tmp_path, ReadAs(read_as=read_as))

@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--port", "99999"], "--port"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
         (["--device", "tpu"], "device"),
-        (["--drafts", "forest"], "forest"),
+        (["--drafter", "forest"], "forest"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(

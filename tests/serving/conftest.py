@@ -38,5 +38,5 @@ def model(saved_run: Path) -> ByteModel:
 @pytest.fixture(scope="session")
 def server(saved_run: Path) -> Iterator[RunningServer]:
     """With several bytes per pass, which must not be seen in any answer."""
-    with running_server(saved_run, "--drafts", "chain") as running:
+    with running_server(saved_run, "--drafter", "chain") as running:
         yield running

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,16 +11,9 @@ import typer
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
-from proxylm.cli.output import JsonOption, emit, table
-from proxylm.cli.reading import (
-    BYTES,
-    TOKENS,
-    CompressorOption,
-    DeviceOption,
-    ReadAsOption,
-    RunArgument,
-    read_by,
-)
+from proxylm.cli.options import options
+from proxylm.cli.output import JsonOption, bars, emit, table
+from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +21,7 @@ if TYPE_CHECKING:
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
+    from proxylm.scoring.read_as import ReadAs
     from proxylm.scoring.readings import Reading
     from proxylm.symbols import Format
 
@@ -48,8 +41,10 @@ MaxRecordBytesOption = Annotated[
 
 
 @app.command()
+@options(reading=READING)
 def bpb(
     model: RunArgument,
+    reading: ReadAs,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files and folders to score.")
     ] = None,
@@ -59,8 +54,6 @@ def bpb(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="With --store: only its held-out documents.")
     ] = False,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
@@ -92,19 +85,19 @@ def bpb(
     left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
-        documents, content_format = _from_store(loaded, model, store, held_out, read_as, compressor)
+        documents, content_format = _from_store(loaded, model, store, held_out, reading)
     else:
-        reading = _reading(read_by(loaded, model, read_as, compressor))
+        view = _reading(read_by(loaded, model, reading))
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
         documents = read_files(
             files,
-            reading,
+            view,
             left_out=left_out,
             text_field=text_field,
             max_document_bytes=max_document_bytes,
         )
-        content_format = reading.format
+        content_format = view.format
     wanted = until_bytes(documents, limit_bytes)
     scores = score_documents(loaded.module, wanted, content_format, context=context, stride=stride)
     rows, failure = _scored(scores)
@@ -117,7 +110,7 @@ def bpb(
         **_windows(loaded, content_format, context, stride),
     }
     if rows or failure is None:
-        _report(rows, read_as, left_out, about, complete=failure is None, as_json=json)
+        _report(rows, reading.read_as, left_out, about, complete=failure is None, as_json=json)
     if failure is not None:
         raise failure
 
@@ -128,8 +121,10 @@ def _scored(
     """The scores; where a later document cannot be had, those before it, and why."""
     rows: list[DocumentScore] = []
     try:
-        for score in _shown(scores):
-            rows.append(score)
+        with bars() as show:
+            for score in scores:
+                rows.append(score)
+                show("documents scored", len(rows), None)
     except DataError as error:
         return rows, error
     return rows, None
@@ -159,45 +154,28 @@ def _from_store(
     run: Path,
     folder: Path,
     held_out: bool,
-    read_as: str,
-    compressor: str | None,
+    reading: ReadAs,
 ) -> tuple[Iterator[ReadDocument], Format]:
     from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_store, read_stored_view
+    from proxylm.scoring.read_as import BYTES, TOKENS
     from proxylm.symbols import Format
 
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
     ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
-    if read_as in (BYTES, TOKENS):
-        reading = _reading(read_by(model, run, read_as, compressor))
-        return read_store(store, map(int, ordinals), reading), reading.format
-    stored = store.view(read_as)
+    if reading.read_as in (BYTES, TOKENS):
+        view = _reading(read_by(model, run, reading))
+        return read_store(store, map(int, ordinals), view), view.format
+    stored = store.view(reading.read_as)
     model.require_compressor(stored.symbol_count, stored.compressor_fingerprint)
-    return read_stored_view(store, map(int, ordinals), read_as), Format.COMPRESSED
+    return read_stored_view(store, map(int, ordinals), reading.read_as), Format.COMPRESSED
 
 
 def _reading(compressor: Compressor | None) -> Reading:
     from proxylm.scoring.readings import CompressedReading, RawView
 
     return RawView() if compressor is None else CompressedReading(compressor)
-
-
-def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
-    """Count on a terminal's stderr what has been scored so far."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(
-        track(
-            scores,
-            description="documents scored",
-            console=console,
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-    )
 
 
 def _report(
@@ -211,26 +189,21 @@ def _report(
 ) -> None:
     from proxylm.scoring.documents import total_score
 
-    total = total_score(scores, left_out)
-    rows = [
-        [
-            score.name,
-            f"{score.num_bytes}",
-            f"{score.num_symbols}",
-            f"{score.bits:.1f}",
-            f"{score.bits_per_byte:.4f}",
-        ]
-        for score in (*scores, total)
-    ]
+    *documents, total = map(_score_object, [*scores, total_score(scores, left_out)])
     result = {
         "about": about,
         "read_as": read_as,
-        "documents": [_score_object(score) for score in scores],
-        "total": _score_object(total),
+        "documents": documents,
+        "total": total,
         "left_out": left_out.to_json(),
         "complete": complete,
     }
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
+    forms = ["", "", "", ".1f", ".4f"]
+    rows = [
+        [format(value, form) for value, form in zip(one.values(), forms, strict=True)]
+        for one in (*documents, total)
+    ]
     emit(result, as_json=as_json, text=table(headers, rows))
 
 

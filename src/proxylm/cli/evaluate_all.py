@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.evaluation_options import (
-    WHATEVER_IS_GENERATED,
+    ALL,
     about_programs,
     evaluation_folder,
     job_of,
@@ -19,13 +19,13 @@ from proxylm.cli.evaluation_options import (
 )
 from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, note, table
-from proxylm.cli.reading import CompressorOption, DeviceOption, RunArgument, compressor_for
+from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.evaluation.answers.job import GenerationJob
-    from proxylm.evaluation.answers.options import GenerationChoices
+    from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Progress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
@@ -37,10 +37,10 @@ def _file_option(description: str) -> typer.models.OptionInfo:
     return option
 
 
-@options(choices=WHATEVER_IS_GENERATED)
+@options(settings=ALL)
 def evaluate_all(
     run: RunArgument,
-    choices: GenerationChoices,
+    settings: EvaluationSettings,
     humaneval: Annotated[
         Path | None, _file_option("HumanEval's file. (default: where its package has it)")
     ] = None,
@@ -56,19 +56,12 @@ def evaluate_all(
     tasks: Annotated[
         str, typer.Option(help="Tasks of lm-eval, comma-separated; olmes: the paper's nine.")
     ] = "",
-    compressor: CompressorOption = None,
     generate: Annotated[
         bool | None,
         typer.Option(help="Completions, judged only with --execute. (default: as --execute)"),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many problems of each.")
-    ] = None,
     held_out_bytes: Annotated[
         int | None, typer.Option(min=1, help="Held-out documents until so many bytes.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of everything written. (default: in RUN)")
     ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -92,24 +85,21 @@ def evaluate_all(
         },
         recode=recode,
         seeds=seeds,
-        limit=limit,
+        limit=settings.limit,
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
     )
-    if choices.execute and generate is False:
+    if settings.execute and generate is False:
         raise UsageError("--execute needs completions: leave --no-generate out")
-    choices = choices.model_copy(
-        update={"generate": choices.execute if generate is None else generate}
-    )
-    _evaluate(run, selection, choices, compressor, out, device, as_json=json)
+    wanted = settings.execute if generate is None else generate
+    settings = settings.model_copy(update={"generate": wanted})
+    _evaluate(run, selection, settings, device, as_json=json)
 
 
 def _evaluate(
     run: Path,
     selection: Selection,
-    choices: GenerationChoices,
-    compressor: str | None,
-    out: Path | None,
+    settings: EvaluationSettings,
     device: str,
     *,
     as_json: bool,
@@ -125,18 +115,20 @@ def _evaluate(
 
     data = read_selection(selection)
     everything = Everything()
-    chosen = _compressor(run, compressor, everything)
-    model = load_for(run, choices, device)
-    if chosen is not None and compressor is not None:
+    given = settings.reading.compressor
+    chosen = _compressor(run, given, everything)
+    model = load_for(run, settings, device)
+    if chosen is not None and given is not None:
         model.require_compressor(chosen.symbol_count, chosen.fingerprint)
-    everything.about = _about(model, run, choices, data)
-    folder = out or evaluation_folder(run)
+    everything.about = _about(model, run, settings, data)
+    folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
+    drawn = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
     with shown_progress() as progress:
         generation = Generation(
-            drawn=_jobs(choices, run, folder, progress),
+            drawn=_jobs(drawn, folder, progress),
             # As the single commands draw them, so that they find each other's samples.
-            greedy=_jobs(choices.greedy, run, folder, progress),
+            greedy=_jobs(drawn.greedy, folder, progress),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
@@ -185,7 +177,7 @@ def _compressor(run: Path, given: str | None, everything: Everything) -> Compres
 
 
 def _about(
-    model: ByteModel, run: Path, choices: GenerationChoices, data: SelectedData
+    model: ByteModel, run: Path, settings: EvaluationSettings, data: SelectedData
 ) -> dict[str, Any]:
     from proxylm.evaluation.recode.evaluation import recode_conditions
 
@@ -194,7 +186,7 @@ def _about(
     if data.recode is not None:
         forms["recode"] = list(recode_conditions(data.recode).values())
     return {
-        **about_programs(model, run, choices, forms),
+        **about_programs(model, run, settings, forms),
         "limit": selection.limit,
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,
@@ -202,8 +194,8 @@ def _about(
     }
 
 
-def _jobs(choices: GenerationChoices, run: Path, folder: Path, progress: Progress) -> JobFactory:
+def _jobs(settings: EvaluationSettings, folder: Path, progress: Progress) -> JobFactory:
     def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
-        return job_of(choices, writer, name, run, None, progress, base=folder)
+        return job_of(settings, writer, name, folder, progress)
 
     return job_for

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.evaluation_options import (
-    DRAWN,
-    DRAWN_OFTEN,
-    GREEDY,
-    GREEDY_AS_BYTES,
-    PROBLEMS,
-    PROBLEMS_AT_HAND,
-    OutOption,
+    BOUNDARY,
+    CODE,
+    RECODE,
+    TRANSLATION,
     about_programs,
+    evaluation_folder,
     job_of,
     load_for,
     report_object,
@@ -24,29 +24,20 @@ from proxylm.cli.evaluation_options import (
 )
 from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
-from proxylm.cli.reading import (
-    BYTES,
-    CompressorOption,
-    DeviceOption,
-    ReadAsOption,
-    RunArgument,
-    compressor_for,
-)
+from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.options import GenerationChoices, ProblemChoice
+    from proxylm.evaluation.answers.job import GenerationJob
+    from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
 
-@options(problems=PROBLEMS, choices=DRAWN_OFTEN)
+@options(settings=CODE)
 def humaneval(
     run: RunArgument,
-    problems: ProblemChoice,
-    choices: GenerationChoices,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
-    out: OutOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -56,18 +47,13 @@ def humaneval(
 
     Example: proxylm evaluate humaneval runs/demo/proxy --limit 20 --execute
     """
-    benchmark = _benchmark("humaneval", problems)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code("humaneval", run, settings, device, as_json=json)
 
 
-@options(problems=PROBLEMS, choices=DRAWN_OFTEN)
+@options(settings=CODE)
 def mbpp(
     run: RunArgument,
-    problems: ProblemChoice,
-    choices: GenerationChoices,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
-    out: OutOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -77,18 +63,13 @@ def mbpp(
 
     Example: proxylm evaluate mbpp runs/demo/proxy --plus --data MbppPlus.jsonl.gz --execute
     """
-    benchmark = _benchmark("mbpp", problems)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code("mbpp", run, settings, device, as_json=json)
 
 
-@options(problems=PROBLEMS, choices=GREEDY)
+@options(settings=BOUNDARY)
 def prompt_boundary(
     run: RunArgument,
-    problems: ProblemChoice,
-    choices: GenerationChoices,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
-    out: OutOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -101,34 +82,26 @@ def prompt_boundary(
     from proxylm.cli.evaluation_tables import boundary_rows
     from proxylm.evaluation.prompt_boundary import evaluate_boundary
 
-    benchmark = _benchmark("humaneval", problems)
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    name = f"prompt-boundary-{benchmark.name}"
-    with shown_progress() as progress:
-        job = job_of(choices, writer, name, run, out, progress)
+    benchmark = _benchmark("humaneval", settings)
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    name, data = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
+    with _job(name, run, settings, writer) as job:
         report = evaluate_boundary(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), boundary_rows(report), as_json=json)
+    _emit(report, boundary_rows(report), run, settings, writer, data, as_json=json)
 
 
-@options(problems=PROBLEMS_AT_HAND, choices=DRAWN)
+@options(settings=RECODE)
 def recode(
     run: RunArgument,
-    problems: ProblemChoice,
-    choices: GenerationChoices,
-    data: Annotated[
-        Path | None, typer.Option(help="ReCode's release: its folder, or the .tar.xz of it.")
-    ] = None,
+    settings: EvaluationSettings,
     seeds: Annotated[int, typer.Option(help="s: most seeds of a random perturbation.")] = 5,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
-    out: OutOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """ReCode, HumanEval split: robust pass, drop and relative at 1, in all four families.
 
     Per perturbation, per family (mean and worst case) and over all; robust bits per byte beside.
+    --data is ReCode's release: its folder, or the .tar.xz of it.
 
     Example: proxylm evaluate recode runs/demo/proxy --data recode-humaneval.tar.xz --no-generate
     """
@@ -136,30 +109,26 @@ def recode(
     from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
     from proxylm.evaluation.recode.folder import load_recode
 
-    if data is None:
+    if settings.data is None:
         raise UsageError("ReCode comes with no package: give its folder or archive with --data")
-    chosen = {"limit": problems.limit, "task_ids": problems.problems}
-    families = [one.select(**chosen) for one in load_recode(data, seeds=seeds)]
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    with shown_progress() as progress:
-        job = job_of(choices, writer, "recode", run, out, progress)
+    families = [
+        one.select(limit=settings.limit, task_ids=settings.problems)
+        for one in load_recode(settings.data, seeds=seeds)
+    ]
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    data = {"recode": list(recode_conditions(families).values())}
+    with _job("recode", run, settings, writer) as job:
         report = evaluate_recode(writer, families, job)
-    about = about_programs(
-        writer.model, run, choices, {"recode": list(recode_conditions(families).values())}
-    )
-    _emit(report_object(report, about), recode_rows(report), as_json=json)
+    _emit(report, recode_rows(report), run, settings, writer, data, as_json=json)
 
 
-@options(problems=PROBLEMS, choices=GREEDY_AS_BYTES)
+@options(settings=TRANSLATION)
 def translation(
     run: RunArgument,
-    problems: ProblemChoice,
-    choices: GenerationChoices,
-    compressor: CompressorOption = None,
+    settings: EvaluationSettings,
     separately: Annotated[
         bool, typer.Option("--separately", help="Compress prompt and solution each on its own.")
     ] = False,
-    out: OutOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -176,48 +145,57 @@ def translation(
         evaluate_translation,
     )
 
-    benchmark = _benchmark("humaneval", problems)
-    model = load_for(run, choices, device)
+    benchmark = _benchmark("humaneval", settings)
+    model = load_for(run, settings, device)
     model.config.require_compressed_symbols()
-    chosen = compressor_for(run, compressor)
-    if chosen is None:
+    compressor = compressor_for(run, settings.reading.compressor)
+    if compressor is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
-    writer = TranslationWriter(model, OraclePrompts(model, chosen, jointly=not separately))
-    with shown_progress() as progress:
-        job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)
+    writer = TranslationWriter(model, OraclePrompts(model, compressor, jointly=not separately))
+    name, data = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
+    with _job(name, run, settings, writer) as job:
         report = evaluate_translation(writer, benchmark, job)
-    about = about_programs(model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), translation_rows(report), as_json=json)
-
-
-def _benchmark(name: str, chosen: ProblemChoice) -> Benchmark:
-    from proxylm.evaluation.benchmarks.catalog import load_benchmark
-
-    benchmark = load_benchmark(f"{name}-plus" if chosen.plus else name, chosen.data)
-    return benchmark.select(limit=chosen.limit, task_ids=chosen.problems)
+    _emit(report, translation_rows(report), run, settings, writer, data, as_json=json)
 
 
 def _code(
-    run: Path,
-    benchmark: Benchmark,
-    choices: GenerationChoices,
-    read_as: str,
-    compressor: str | None,
-    out: Path | None,
-    device: str,
-    *,
-    as_json: bool,
+    name: str, run: Path, settings: EvaluationSettings, device: str, *, as_json: bool
 ) -> None:
     from proxylm.cli.evaluation_tables import code_rows
     from proxylm.evaluation.code_generation import evaluate_code
 
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    with shown_progress() as progress:
-        job = job_of(choices, writer, benchmark.name, run, out, progress)
+    benchmark = _benchmark(name, settings)
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    data = {benchmark.name: [benchmark]}
+    with _job(benchmark.name, run, settings, writer) as job:
         report = evaluate_code(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), code_rows(report), as_json=as_json)
+    _emit(report, code_rows(report), run, settings, writer, data, as_json=as_json)
 
 
-def _emit(report: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:
-    emit(report, as_json=as_json, text=table(rows[0], rows[1:]))
+def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
+    from proxylm.evaluation.benchmarks.catalog import load_benchmark
+
+    benchmark = load_benchmark(f"{name}-plus" if settings.plus else name, settings.data)
+    return benchmark.select(limit=settings.limit, task_ids=settings.problems)
+
+
+@contextmanager
+def _job(
+    name: str, run: Path, settings: EvaluationSettings, writer: ProgramWriter
+) -> Iterator[GenerationJob | None]:
+    with shown_progress() as progress:
+        yield job_of(settings, writer, name, evaluation_folder(run), progress)
+
+
+def _emit(
+    report: Any,
+    rows: list[list[str]],
+    run: Path,
+    settings: EvaluationSettings,
+    writer: ProgramWriter,
+    data: Mapping[str, Sequence[Benchmark]],
+    *,
+    as_json: bool,
+) -> None:
+    about = about_programs(writer.model, run, settings, data)
+    emit(report_object(report, about), as_json=as_json, text=table(rows[0], rows[1:]))

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from proxylm.cli.options import Flags
-from proxylm.cli.output import note
-from proxylm.cli.reading import read_by
+from proxylm.cli.options import Flags, within
+from proxylm.cli.output import bars, note
+from proxylm.cli.reading import READING, read_by
 
 if TYPE_CHECKING:
     from proxylm.evaluation.answers.job import GenerationJob
-    from proxylm.evaluation.answers.options import GenerationChoices
+    from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Progress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
+    from proxylm.scoring.read_as import ReadAs
 
 EVALUATION_FOLDER = "evaluation"
 
-OutOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of samples and verdicts; goes on there. (default: in RUN)"),
-]
+_SETTINGS = "proxylm.evaluation.answers.options:EvaluationSettings"
+_READING = within("reading", READING.names)
+_PROBLEMS = ("plus", "data", "limit", "problem=problems")
+_MAX_NEW = ("max_new_bytes=plan.budget.max_bytes", "max_new_tokens=plan.budget.max_symbols")
+_DRAWING = within("plan", ("samples", "temperature", "top_p", "seed"))
+_WAYS = ("execute", "generate", "workers", "out")
 
-_CHOICES = "proxylm.evaluation.answers.options:GenerationChoices"
-_PROBLEMS = "proxylm.evaluation.answers.options:ProblemChoice"
-_DRAWING = ("samples=plan.samples", "temperature=plan.temperature", "top_p=plan.top_p")
-_AS_BYTES = ("max_new_bytes=plan.budget.max_bytes", "workers")
-_AS_TOKENS = ("max_new_tokens=plan.budget.max_symbols",)
-
-PROBLEMS = Flags(_PROBLEMS, ("plus", "data", "limit", "problem=problems"))
-PROBLEMS_AT_HAND = Flags(_PROBLEMS, ("limit", "problem=problems"))
-GREEDY_AS_BYTES = Flags(_CHOICES, ("execute", "generate", *_AS_BYTES))
-GREEDY = Flags(_CHOICES, (*GREEDY_AS_BYTES.names, *_AS_TOKENS))
-DRAWN = Flags(_CHOICES, (*GREEDY.names, *_DRAWING, "seed=plan.seed"))
-DRAWN_OFTEN = Flags(_CHOICES, (*DRAWN.names, "k=ks"))
-WHATEVER_IS_GENERATED = Flags(_CHOICES, tuple(n for n in DRAWN.names if n != "generate"))
+CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
+BOUNDARY = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW))
+RECODE = Flags(_SETTINGS, ("data", *_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
+TRANSLATION = Flags(_SETTINGS, (*_PROBLEMS, _READING[1], *_WAYS, _MAX_NEW[0]))
+ALL = Flags(
+    _SETTINGS,
+    ("limit", _READING[1], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
+)
 
 
 def task_names(listed: str) -> list[str]:
@@ -58,7 +53,7 @@ def task_names(listed: str) -> list[str]:
     return list(filter(None, names))
 
 
-def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
+def load_for(run: Path, settings: EvaluationSettings, device: str) -> ByteModel:
     """The model, once everything else about the command is known to be right.
 
     Raises:
@@ -68,7 +63,7 @@ def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
     from proxylm.evaluation.answers.judging import require_sandbox
     from proxylm.generation.loading import load
 
-    if choices.execute:
+    if settings.execute:
         require_sandbox()
     else:
         note("nothing is executed: pass@k and what follows from it need --execute")
@@ -85,44 +80,37 @@ def evaluation_folder(run: Path) -> Path:
     return run_folder(run) / EVALUATION_FOLDER
 
 
-def writer_of(model: ByteModel, run: Path, read_as: str, given: str | None) -> PromptWriter:
+def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
     """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
     from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 
-    compressor = read_by(model, run, read_as, given)
+    compressor = read_by(model, run, reading)
     return BytesWriter(model) if compressor is None else TokensWriter(model, compressor)
 
 
 def job_of(
-    choices: GenerationChoices,
-    writer: ProgramWriter,
-    name: str,
-    run: Path,
-    out: Path | None,
-    progress: Progress,
-    *,
-    base: Path | None = None,
+    settings: EvaluationSettings, writer: ProgramWriter, name: str, base: Path, progress: Progress
 ) -> GenerationJob | None:
     """The generation that was asked for; None without one.
 
-    Without --out its folder is named after what the samples depend on, so that a model that was
-    trained further, or other draws, never meet old samples. ``base`` is where it stands.
+    Without --out its folder, in ``base``, is named after what the samples depend on, so that a
+    model that was trained further, or other draws, never meet old samples.
     """
     from proxylm.evaluation.answers.job import DEFAULT_KS, GenerationJob
     from proxylm.evaluation.answers.run import sample_settings
     from proxylm.fingerprint import fingerprint_of
 
-    if not choices.generate:
+    if not settings.generate:
         return None
-    settings = fingerprint_of(sample_settings(writer, choices.plan))
-    folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
-    note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
+    drawn = fingerprint_of(sample_settings(writer, settings.plan))
+    folder = settings.out or base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    note(f"samples{' and verdicts' if settings.execute else ''}: {folder}")
     return GenerationJob(
-        plan=choices.plan,
+        plan=settings.plan,
         folder=folder,
-        execute=choices.execute,
-        ks=choices.ks or DEFAULT_KS,
-        workers=choices.workers,
+        execute=settings.execute,
+        ks=settings.ks or DEFAULT_KS,
+        workers=settings.workers,
         progress=progress,
     )
 
@@ -130,22 +118,16 @@ def job_of(
 @contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
     from proxylm.evaluation.answers.run import Progress
 
     class Shown(Progress):
         def generated(self, done: int, total: int) -> None:
-            bars.update(generating, completed=done, total=total, visible=True)
+            show("completions", done, total)
 
         def judged(self, done: int, total: int) -> None:
-            bars.update(judging, completed=done, total=total, visible=True)
+            show("programs run", done, total)
 
-    console = Console(stderr=True)
-    with Bars(console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-        generating = bars.add_task("completions", total=None, visible=False)
-        judging = bars.add_task("programs run", total=None, visible=False)
+    with bars() as show:
         yield Shown()
 
 
@@ -166,7 +148,7 @@ def about_model(model: ByteModel, run: Path) -> dict[str, Any]:
 def about_programs(
     model: ByteModel,
     run: Path,
-    choices: GenerationChoices,
+    settings: EvaluationSettings,
     data: Mapping[str, Sequence[Benchmark]],
 ) -> dict[str, Any]:
     """What a generative evaluation's numbers depend on: the model, data, draws and sandbox.
@@ -179,8 +161,8 @@ def about_programs(
     return {
         **about_model(model, run),
         "data": {name: data_identity(forms) for name, forms in data.items()},
-        "generation": choices.plan.model_dump(mode="json") if choices.generate else None,
-        "sandbox": usable_tier() if choices.execute else None,
+        "generation": settings.plan.model_dump(mode="json") if settings.generate else None,
+        "sandbox": usable_tier() if settings.execute else None,
     }
 
 

@@ -15,13 +15,12 @@ import typer
 from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
 from proxylm.cli.reading import (
-    BYTES,
-    ONE,
-    CompressorOption,
+    NO_DRAFTER,
+    READING,
     DeviceOption,
-    DraftsOption,
-    ReadAsOption,
+    DrafterOption,
     RunArgument,
+    drafting,
     read_by,
 )
 from proxylm.errors import UsageError
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from proxylm.generation.decoding_row import Piece
     from proxylm.generation.options import GenerationOptions, SymbolOptions
+    from proxylm.scoring.read_as import ReadAs
 
 DRAWING = ("temperature", "top_p", "seed", "stop")
 
@@ -51,11 +51,13 @@ GrammarOption = Annotated[
         "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
     ),
     symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
+    reading=READING,
 )
 def generate(
     model: RunArgument,
     bounds: GenerationOptions,
     symbols: SymbolOptions,
+    reading: ReadAs,
     prompt: Annotated[str | None, typer.Option(help="The text to continue; may be empty.")] = None,
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
@@ -63,9 +65,7 @@ def generate(
     regex: RegexOption = None,
     json_schema: JsonSchemaOption = None,
     grammar: GrammarOption = None,
-    read_as: ReadAsOption = BYTES,
-    compressor: CompressorOption = None,
-    drafts: DraftsOption = ONE,
+    drafter: DrafterOption = NO_DRAFTER,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -76,28 +76,28 @@ def generate(
     pipe or a file they go exactly as they are. With --json the object carries both: "text", and
     "bytes_base64" for the exact bytes.
 
-    With --drafts chain or tree the model's further heads draft bytes that head 0 verifies, several
+    With --drafter chain or tree the model's further heads draft bytes that head 0 verifies, several
     in one pass: the bytes are the same, and come faster where the heads are often right.
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
     from proxylm.generation.loading import load
-    from proxylm.generation.proposals import proposals_named
     from proxylm.generation.token_reading import TokenReading
+    from proxylm.scoring.read_as import BYTES
 
     chosen = _guided(bounds, _guide(regex, json_schema, grammar))
-    drafting = proposals_named(drafts)
-    if read_as != BYTES:
-        _check_tokens(chosen, drafts)
+    drafts = drafting(drafter)
+    if reading.read_as != BYTES:
+        _check_tokens(chosen, drafter)
     elif was_given(symbols, "max_new_symbols"):
         raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
-    symbols_of = read_by(loaded, model, read_as, compressor)
+    symbols_of = read_by(loaded, model, reading)
     if symbols_of is None:
-        if drafts != ONE and loaded.config.target_heads == 1:
+        if drafter != NO_DRAFTER and loaded.config.target_heads == 1:
             note("this model has one head, which drafts nothing: one byte per pass")
-        pieces = loaded.pieces(given, chosen, proposals=drafting)
+        pieces = loaded.pieces(given, chosen, proposals=drafts)
     else:
         drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
         pieces = TokenReading(loaded, symbols_of).pieces(given, drawn)
@@ -107,11 +107,11 @@ def generate(
         _stream_to_stdout(pieces)
 
 
-def _check_tokens(chosen: GenerationOptions, drafts: str) -> None:
+def _check_tokens(chosen: GenerationOptions, drafter: str) -> None:
     if was_given(chosen, "max_new_bytes"):
         raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
-    if chosen.constrains or drafts != ONE:
-        raise UsageError("--read-as tokens takes no constraint on bytes and no --drafts")
+    if chosen.constrains or drafter != NO_DRAFTER:
+        raise UsageError("--read-as tokens takes no constraint on bytes and no --drafter")
 
 
 def _guided(options: GenerationOptions, guide: dict[str, Any] | None) -> GenerationOptions:

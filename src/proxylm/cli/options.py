@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from proxylm.cli.option_fields import OptionField
     from proxylm.config import Config
 
+OverridesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to replace, as key.sub=value."),
+]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import typer
 
 from proxylm.cli.compressor import CORPUS, CORPUS_CLASS
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, counts_text, emit, note, table
+from proxylm.cli.output import JsonOption, bars, counts_text, emit, note, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ def split_name(argument: str) -> tuple[str, str]:
 @contextmanager
 def _progress() -> Iterator[Callable[[Progress], None]]:
     """A bar with an estimate on a terminal, a line now and then elsewhere; always on stderr."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -112,28 +112,13 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-    from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield LineProgress()
         return
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
-    tasks = {}
-    with Bar(*columns, console=console, transient=True) as bar:
-
-        def show(progress: Progress) -> None:
-            if progress.job not in tasks:
-                tasks[progress.job] = bar.add_task(progress.job, total=progress.total_bytes)
-            bar.update(tasks[progress.job], completed=progress.done_bytes)
-
-        yield show
+    ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with bars(TextColumn("{task.description}"), BarColumn(), *ends) as show:
+        yield lambda progress: show(progress.job, progress.done_bytes, progress.total_bytes)
 
 
 class LineProgress:

@@ -7,36 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxylm.cli.options import Flags
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.generation.byte_model import ByteModel
+    from proxylm.generation.proposals import Proposals
+    from proxylm.scoring.read_as import ReadAs
 
-BYTES, TOKENS = "bytes", "tokens"
-ONE = "one"
+READING = Flags("proxylm.scoring.read_as:ReadAs", ("read_as", "compressor"))
+NO_DRAFTER = "none"
 
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
 ]
-ReadAsOption = Annotated[
+DrafterOption = Annotated[
     str,
     typer.Option(
-        help="How the model reads: bytes, tokens (its compressor's symbols), or the name of a view "
-        "of its training data."
-    ),
-]
-CompressorOption = Annotated[
-    str | None, typer.Option(help="The model's compressor. (default: its training data's)")
-]
-DraftsOption = Annotated[
-    str,
-    typer.Option(
-        help="Bytes per forward pass: one, or several that the model's further heads draft, as a "
-        "chain or a tree."
+        help="What drafts several bytes for each forward pass: chain or tree, of the model's "
+        "further heads, or none."
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def drafting(drafter: str) -> Proposals:
+    """What ``--drafter`` names.
+
+    Raises:
+        UsageError: there is no such drafter.
+    """
+    from proxylm.generation.proposals import proposals_named
+
+    return proposals_named("one" if drafter == NO_DRAFTER else drafter)
 
 
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
@@ -50,27 +54,29 @@ def compressor_for(run: Path, given: str | None) -> Compressor | None:
     return None if data is None else data.compressor()
 
 
-def read_by(model: ByteModel, run: Path, read_as: str, given: str | None) -> Compressor | None:
+def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Compressor | None:
     """The compressor whose symbols the model is to read; None for bytes.
 
     Args:
         model: the model.
         run: where it was loaded from.
-        read_as: of ``--read-as``.
-        given: of ``--compressor``.
+        reading: what ``--read-as`` and ``--compressor`` say.
 
     Raises:
         UsageError: the model knows bytes alone, there is no such view, no compressor, or it is not
             the model's.
     """
-    if read_as == BYTES:
+    from proxylm.scoring.read_as import BYTES, TOKENS
+
+    name, given = reading.read_as, reading.compressor
+    if name == BYTES:
         if given is not None:
             raise UsageError("--compressor goes with --read-as tokens; bytes need none")
         return None
     model.config.require_compressed_symbols()
-    compressor = compressor_for(run, given) if read_as == TOKENS else _of_view(run, read_as, given)
+    compressor = compressor_for(run, given) if name == TOKENS else _of_view(run, name, given)
     if compressor is None:
-        raise UsageError(f"--read-as {read_as} needs the model's compressor: give --compressor")
+        raise UsageError(f"--read-as {name} needs the model's compressor: give --compressor")
     model.require_compressor(compressor.symbol_count, compressor.fingerprint)
     return compressor
 

@@ -12,7 +12,7 @@ import typer
 
 from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note
-from proxylm.cli.reading import ONE, DeviceOption, DraftsOption, RunArgument
+from proxylm.cli.reading import NO_DRAFTER, DeviceOption, DrafterOption, RunArgument, drafting
 from proxylm.errors import UsageError
 from proxylm.printable import printable
 
@@ -39,7 +39,7 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="The model's name for clients; by default the folder's.")
     ] = None,
-    drafts: DraftsOption = ONE,
+    drafter: DrafterOption = NO_DRAFTER,
     api_key: Annotated[
         str | None,
         typer.Option(envvar=_KEY_VARIABLE, help="Ask clients for this key under /v1."),
@@ -58,12 +58,11 @@ def serve(
     """
     require_serving()
     from proxylm.generation.loading import load
-    from proxylm.generation.proposals import proposals_named
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
 
     api_key = _checked_key(api_key)
-    drafting = proposals_named(drafts)
+    drafts = drafting(drafter)
     loaded = load(model, device=device)
     if not was_given(limits, "max_length_bytes"):
         limits = limits.model_copy(update={"max_length_bytes": loaded.config.context})
@@ -74,7 +73,7 @@ def serve(
         listening,
         name=name,
         limits=limits,
-        proposals=drafting,
+        proposals=drafts,
         api_key=api_key,
         on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
     )

@@ -1,4 +1,4 @@
-"""How completions are drawn and how long they may get; which problems, and what is done with them.
+"""What an evaluation of generated programs is asked to do, and how completions are drawn.
 
 Fields that commands make options of: what stands here of each is its help.
 """
@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config
+from proxylm.scoring.read_as import ReadAs
 
 
 class Budget(Config):
@@ -49,22 +50,34 @@ class SamplingPlan(Config):
         return self
 
 
-class GenerationChoices(Config):
-    """What a command is asked to do about completions.
+class EvaluationSettings(Config):
+    """What an evaluation of generated programs is asked to do.
 
     Attributes:
+        plus: the EvalPlus form, with its tests.
+        data: the benchmark's file. (default: where its package has it)
+        limit: only the first so many problems.
+        problems: only this problem; may be given repeatedly.
+        reading: how the model is read.
         execute: run the generated programs, in the sandbox, for pass@k.
         generate: without: likelihood forms alone, nothing is generated.
         plan: how completions are drawn.
         ks: the k of pass@k, repeatedly. (default: 1 and 10, as far as there are samples)
         workers: programs run at the same time. (default: the cores)
+        out: folder of everything written; goes on there. (default: in RUN)
     """
 
+    plus: bool = False
+    data: Path | None = None
+    limit: PositiveInt | None = None
+    problems: tuple[str, ...] = ()
+    reading: ReadAs = ReadAs()
     execute: bool = False
     generate: bool = True
     plan: SamplingPlan = SamplingPlan()
     ks: tuple[int, ...] = ()
     workers: PositiveInt | None = None
+    out: Path | None = None
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
@@ -80,19 +93,3 @@ class GenerationChoices(Config):
         """The same with one completion per prompt, the most probable."""
         plan = self.plan.model_copy(update={"samples": 1, "temperature": 0.0})
         return self.model_copy(update={"plan": plan})
-
-
-class ProblemChoice(Config):
-    """Which problems of a benchmark are taken.
-
-    Attributes:
-        plus: the EvalPlus form, with its tests.
-        data: the benchmark's file. (default: where its package has it)
-        limit: only the first so many problems.
-        problems: only this problem; may be given repeatedly.
-    """
-
-    plus: bool = False
-    data: Path | None = None
-    limit: PositiveInt | None = None
-    problems: tuple[str, ...] = ()
