@@ -246,7 +246,7 @@ def test_help_answers_without_importing_torch(command, heavy):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert ("bench" in result.stdout) == (not command)
+    assert "Usage: " in result.stdout
 
 
 def command_paths(app: typer.Typer, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -107,10 +107,8 @@ def option_field(config: type[Config], place: str, default: Any = None) -> Optio
     >>> field.metavar, field.default
     ('<int 1..>', 512)
     """
-    schemas = [
-        TypeAdapter(Annotated[info.annotation, info]).json_schema()
-        for _, info in _fields(config, place)
-    ]
+    types: list[Any] = [Annotated[info.annotation, info] for _, info in _fields(config, place)]
+    schemas = [TypeAdapter(one).json_schema() for one in types]
     return OptionField(
         place=place,
         forms=[form for one in schemas for form in _forms(one, one.get("$defs", {}))],

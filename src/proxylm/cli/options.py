@@ -94,14 +94,15 @@ class Flags:
             UsageError: a value is wrong; the message names the option.
         """
         from proxylm.config import validate_config
+        from proxylm.overrides import put
 
         values: dict[str, Any] = {}
         for place, value in self.defaults.items():
-            _put(values, place, value)
+            put(values, place, value, origin=origin)
         taken = [option for option in self.fields if given[option] not in (None, [], ())]
         for option in taken:
-            one = self.fields[option]
-            _put(values, one.place, one.value_of(given[option], flag_of(option)))
+            one, flag = self.fields[option], flag_of(option)
+            put(values, one.place, one.value_of(given[option], flag), origin=flag)
         lacking = [o for o, one in self.fields.items() if one.is_required and o not in taken]
         if lacking and not required:
             if taken:
@@ -201,13 +202,6 @@ def within(section: str, names: Sequence[str]) -> list[str]:
 def _option_and_place(name: str) -> tuple[str, str]:
     option, _, place = name.partition("=")
     return option, place or option
-
-
-def _put(values: dict[str, Any], place: str, value: Any) -> None:
-    *sections, last = place.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-    values[last] = value
 
 
 def _annotation(flag: str, one: OptionField) -> Any:
