@@ -94,6 +94,9 @@ def prompt_boundary(
 def recode(
     run: RunArgument,
     settings: EvaluationSettings,
+    data: Annotated[
+        Path | None, typer.Option(help="ReCode's release: its folder, or the .tar.xz of it.")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="s: most seeds of a random perturbation.")] = 5,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -101,7 +104,6 @@ def recode(
     """ReCode, HumanEval split: robust pass, drop and relative at 1, in all four families.
 
     Per perturbation, per family (mean and worst case) and over all; robust bits per byte beside.
-    --data is ReCode's release: its folder, or the .tar.xz of it.
 
     Example: proxylm evaluate recode runs/demo/proxy --data recode-humaneval.tar.xz --no-generate
     """
@@ -109,17 +111,17 @@ def recode(
     from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
     from proxylm.evaluation.recode.folder import load_recode
 
-    if settings.data is None:
+    if data is None:
         raise UsageError("ReCode comes with no package: give its folder or archive with --data")
     families = [
         one.select(limit=settings.limit, task_ids=settings.problems)
-        for one in load_recode(settings.data, seeds=seeds)
+        for one in load_recode(data, seeds=seeds)
     ]
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
-    data = {"recode": list(recode_conditions(families).values())}
+    forms = {"recode": list(recode_conditions(families).values())}
     with _job("recode", run, settings, writer) as job:
         report = evaluate_recode(writer, families, job)
-    _emit(report, recode_rows(report), run, settings, writer, data, as_json=json)
+    _emit(report, recode_rows(report), run, settings, writer, forms, as_json=json)
 
 
 @options(settings=TRANSLATION)

@@ -32,7 +32,7 @@ _WAYS = ("execute", "generate", "workers", "out")
 
 CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
 BOUNDARY = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW))
-RECODE = Flags(_SETTINGS, ("data", *_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
+RECODE = Flags(_SETTINGS, (*_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
 TRANSLATION = Flags(_SETTINGS, (*_PROBLEMS, _READING[1], *_WAYS, _MAX_NEW[0]))
 ALL = Flags(
     _SETTINGS,

@@ -11,8 +11,8 @@ class ReadAs(Config):
     """What a model's input and output are taken for.
 
     Attributes:
-        read_as: bytes, tokens (its compressor's symbols), or the name of a view of its training
-            data.
+        read_as: how the model reads: bytes, tokens (its compressor's symbols), or the name of a
+            view of its training data.
         compressor: the model's compressor, where its symbols are read. (default: its training
             data's)
     """

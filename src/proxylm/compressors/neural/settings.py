@@ -11,7 +11,7 @@ class NeuralSettings(Config):
     """Saved with the compressor; with the LM and the automaton it defines the symbols.
 
     Attributes:
-        segmentation: the rule that cuts documents; saved with its fitted thresholds.
+        segmentation: the rule that cuts documents, with its thresholds once they are fitted.
         coder: windows, packing and termination.
     """
 
