@@ -15,9 +15,20 @@ from small_disk import mounted_small_disk
 # Two workers on a 2-core machine: more threads each would only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Modules at the borders between rooms: shapes and types of the arrays that cross them are checked in
-# every test, by their annotations. (None of them holds kernels, which numba compiles as they are.)
-install_import_hook(["proxylm.data.batch"], "beartype.beartype")
+# Modules at the borders between rooms: shapes and types of the arrays that cross them are checked
+# in every test, by their annotations. (None holds kernels, which numba compiles as they are.)
+CHECKED_MODULES = [
+    "proxylm.compressors.view",
+    "proxylm.data.batch",
+    "proxylm.data.batches",
+    "proxylm.data.store.column",
+    "proxylm.generation.logprobs",
+    "proxylm.generation.request",
+    "proxylm.generation.sampling",
+    "proxylm.scoring.readings",
+    "proxylm.scoring.tokenizer_readings",
+]
+install_import_hook(CHECKED_MODULES, "beartype.beartype")
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("proxylm", deadline=None)

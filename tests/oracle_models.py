@@ -17,7 +17,6 @@ from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions
-from proxylm.generation.proposals import ONE_BYTE, Proposals
 from proxylm.models.cache import Cache
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.feed import Feed
@@ -137,7 +136,6 @@ class ReplayModel(ByteModel):
         options: GenerationOptions,
         *,
         samples: Sequence[int] | None = None,
-        proposals: Proposals = ONE_BYTE,
     ) -> list[Completion]:
         self.asked += len(prompts)
-        return super().complete(prompts, options, samples=samples, proposals=proposals)
+        return super().complete(prompts, options, samples=samples)

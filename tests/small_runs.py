@@ -11,8 +11,8 @@ from proxylm.compressors.contract import CompressedView
 from proxylm.config import validate_config
 from proxylm.corpus.document import Document
 from proxylm.data.store.manifest import CorpusRecord, ViewRecord
-from proxylm.data.store.writer import ShardRows, write_store
 from proxylm.training.config import TrainingConfig
+from written_store import ShardRows, write_store
 
 SYMBOL_COUNT = 40
 CONTEXT = 64

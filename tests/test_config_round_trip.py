@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 import proxylm
 from proxylm.config import Config, dump_config, load_config, validate_config
-from proxylm.data.mixture import SourceConfig
+from proxylm.data.open_choice import OBJECT_KIND, OpenChoice
+from proxylm.data.sources import SourceConfig
 from proxylm.errors import UsageError
-from proxylm.generation.structured_output.guided import Grammar
+from proxylm.generation.structured_output.guidance import Grammar
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import PRESETS
 from proxylm.training.config import TrainingConfig
@@ -67,6 +68,11 @@ def plain(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
     """Plain values for a field of that type, within its limits."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     limits = limits_of(metadata)
+    open_choices = [one for one in metadata if isinstance(one, OpenChoice)]
+    if open_choices:
+        recorded = {"kind": st.just(OBJECT_KIND), "class": TEXTS, "fingerprint": TEXTS}
+        kinds = [fields(kind) for kind in open_choices[0].kinds]
+        return st.one_of([*kinds, st.fixed_dictionaries(recorded)])
     if origin is Annotated:
         return plain(arguments[0], [*metadata, *arguments[1:]])
     if origin in (Union, types.UnionType):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -43,8 +44,11 @@ def printed(value: Any, capsys: pytest.CaptureFixture[str], _: Path) -> str:
 
 
 def logged(value: Any, _: pytest.CaptureFixture[str], run: Path) -> str:
-    with MetricsLog(run, resumed_step=0) as log:
-        log.write({"step": 1, "text": value})
+    at_start: Any = SimpleNamespace(folder=run, step=0)
+    log = MetricsLog()
+    log.on_start(at_start)
+    log.on_step(at_start, {"step": 1, "text": value})
+    log.on_end(at_start)
     return (run / METRICS_FILE).read_text(encoding="utf-8")
 
 

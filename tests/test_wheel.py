@@ -54,6 +54,8 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     prepared = run(proxylm, "prepare", "--corpus", "hello.py", "--out", "store", cwd=tmp_path)
     assert prepared.returncode == 0, prepared.stderr
     assert (tmp_path / "store" / "manifest.json").exists()
+    program = "from proxylm.sandbox.adversarial.attack import ATTACKS; print(len(ATTACKS))"
+    assert int(run(python, "-c", program, cwd=tmp_path).stdout) >= 140, "data files are left out"
     program = f"import proxylm; print(proxylm.load({str(ROOT / 'tests/golden/evabyte')!r}).config)"
     loaded = run(python, "-c", program, cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr

@@ -1,4 +1,4 @@
-"""Tiny models that have learned a few words, so that what their heads propose is often right."""
+"""Tiny models that have learned a few words, so that what their heads draft is often right."""
 
 from __future__ import annotations
 

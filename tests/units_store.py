@@ -11,7 +11,7 @@ from proxylm.compressors.units import UnitsCompressor
 from proxylm.corpus.document import Document
 from proxylm.data.store.manifest import CorpusRecord, ViewRecord
 from proxylm.data.store.store import ViewStore
-from proxylm.data.store.writer import ShardRows, write_store
+from written_store import ShardRows, write_store
 
 DOCUMENTS = [b"one\n", b"\xff\x00second document" * 5, b"3"]
 

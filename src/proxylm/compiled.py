@@ -1,4 +1,4 @@
-"""How kernels are compiled: with numba, cached on disk, without the GIL.
+"""How kernels are compiled: with numba, cached on disk, without the GIL; the types they speak of.
 
 Numba's cache notices a change of the file that holds a function, not of the files whose functions
 it inlines: after an upgrade a kernel could go on computing with yesterday's steps. The cache
@@ -17,6 +17,13 @@ from numba.core import config
 from proxylm.fingerprint import fingerprint_of
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+Uint64 = Any
+"""A 64-bit word in a kernel: numpy's uint64 from Python, a machine word inside."""
+Int64 = Any
+"""A signed 64-bit number where numpy's type and Python's int would both be half the truth."""
+Record = Any
+"""One element of a structured array, whose fields kernels read and write as attributes."""
 
 _numba_config: Any = config
 

@@ -7,6 +7,8 @@ Everything that bad input, a wrong option or a damaged file can trigger raises a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,6 +29,24 @@ def shortened(text: str, characters: int = 100) -> str:
     'seed=1…'
     """
     return text if len(text) <= characters else f"{text[:characters]}…"
+
+
+@contextmanager
+def needing_extra(what: str, extra: str) -> Iterator[None]:
+    """For imports of packages that not every installation has.
+
+    Args:
+        what: what needs them.
+        extra: the extra of ours that installs them.
+
+    Raises:
+        UsageError: one is not there; says what to install.
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = error.name or one_line(error)
+        raise UsageError(f"{what} needs {missing}: pip install 'proxylm[{extra}]'") from None
 
 
 class ProxylmError(Exception):

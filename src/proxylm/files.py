@@ -1,7 +1,7 @@
 """Files that are never half there: atomic writes, whole published folders, checksums.
 
-One write path for everything that must survive a kill or a full disk (``reliability``): write
-beside the target, flush to the disk, rename, flush the folder that holds the name.
+One write path for everything that must survive a kill or a full disk: write beside the target,
+flush to the disk, rename, flush the folder that holds the name.
 """
 
 from __future__ import annotations
@@ -175,7 +175,11 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, or say in one line which file is missing or damaged."""
+    """Read a JSON file.
+
+    Raises:
+        DamagedFileError: it is missing, or no JSON; the message names it.
+    """
     require_utf8(path)
     try:
         return json.loads(path.read_bytes())

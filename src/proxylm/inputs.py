@@ -31,7 +31,30 @@ def as_documents(documents: Any, *, kind: str = "document") -> list[bytes]:
         UsageError: one is text or no bytes at all, or a single document stands for the list.
     """
     items = items_of(documents, f"{kind}s")
-    return [_as_bytes(document, index, kind) for index, document in enumerate(items)]
+    return [as_bytes(document, index, kind) for index, document in enumerate(items)]
+
+
+def as_bytes(document: Any, index: int, kind: str) -> bytes:
+    """One document as ``bytes``, from whatever holds bytes.
+
+    Args:
+        document: as the caller gave it.
+        index: its place, for messages.
+        kind: what it is called in messages.
+
+    Raises:
+        UsageError: it is text or no bytes at all.
+    """
+    if isinstance(document, bytes):
+        return document
+    try:
+        view = memoryview(document)
+    except TypeError:
+        view = None
+    if view is None or view.ndim != 1 or view.format not in _FORMATS_OF_BYTES:
+        hint = "; encode text first" if isinstance(document, str) else ""
+        raise UsageError(f"{kind} {index}: a {kind} is bytes, not {type(document).__name__}{hint}")
+    return view.tobytes()
 
 
 def items_of(values: Any, name: str) -> Sequence[Any]:
@@ -83,19 +106,6 @@ def require_whole(name: str, value: Any) -> None:
     """
     if not _is_integer(value):
         raise UsageError(f"{name}: must be a whole number, not {value!r:.{_SHOWN_CHARACTERS}}")
-
-
-def _as_bytes(document: Any, index: int, kind: str) -> bytes:
-    if isinstance(document, bytes):
-        return document
-    try:
-        view = memoryview(document)
-    except TypeError:
-        view = None
-    if view is None or view.ndim != 1 or view.format not in _FORMATS_OF_BYTES:
-        hint = "; encode text first" if isinstance(document, str) else ""
-        raise UsageError(f"{kind} {index}: a {kind} is bytes, not {type(document).__name__}{hint}")
-    return view.tobytes()
 
 
 def _vector(values: Any) -> NDArray[Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -50,6 +51,13 @@ def test_chart_is_well_formed_and_reproducible():
     chart = line_chart(curves, **labels)
     assert ElementTree.fromstring(chart).tag.endswith("svg")
     assert chart == line_chart(curves, **labels)
+
+
+def test_without_matplotlib_the_command_says_what_to_install(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run_command(["report", str(run), "--out", str(run / "report.html")]) == 2
+    expected = "proxylm: a report needs matplotlib: pip install 'proxylm[analysis]'"
+    assert expected in capsys.readouterr().err
 
 
 ODD_NAMES = [

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
-import proxylm.corpus
-from proxylm.bench.prepare import CopiedCorpus, run_prepare_benchmark
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+import pytest
 
-SOURCES = str(Path(proxylm.corpus.__file__).parent)
+from proxylm.bench.prepare import run_prepare_benchmark, write_copies
+
+WORDS = [f"{first}{second}" for first in "bcdfglmnprst" for second in ("a", "in", "er", "out")]
 
 
-def test_every_case_is_measured_beside_its_yardstick():
-    rows = run_prepare_benchmark(SOURCES, copies=1, repeats=1)
+@pytest.fixture
+def documents() -> list[bytes]:
+    chosen = random.Random(7)
+    return [" ".join(chosen.choices(WORDS, k=200)).encode() for _ in range(40)]
+
+
+def test_every_case_is_measured_beside_its_yardstick(documents: list[bytes], tmp_path: Path):
+    write_copies(documents, 1, tmp_path)
+    rows = run_prepare_benchmark(str(tmp_path), copies=1, repeats=1)
     assert [row.case for row in rows] == ["prepare/bpe", "prepare/bpe/once", "prepare/unigram"]
     for row in rows:
         assert row.unit == "bytes/s"
@@ -23,10 +31,7 @@ def test_every_case_is_measured_beside_its_yardstick():
     assert "ours: tokenizers" in rows[2].yardstick_is
 
 
-def test_a_corpus_several_times_over():
-    corpus = open_corpus(CorpusConfig(path=SOURCES, pattern="*.py", part_bytes=8192))
-    copied = CopiedCorpus(corpus, 3)
-    once, thrice = list(corpus.documents()), list(copied.documents())
-    assert [document.raw for document in thrice] == 3 * [document.raw for document in once]
+def test_a_corpus_several_times_over(documents: list[bytes], tmp_path: Path):
+    thrice = list(write_copies(documents, 3, tmp_path).documents())
+    assert [document.raw for document in thrice] == 3 * documents
     assert len({document.id for document in thrice}) == len(thrice)
-    assert [part.index for part in copied.parts()] == list(range(3 * len(corpus.parts())))

@@ -11,7 +11,7 @@ import torch
 
 from proxylm.bench import train, train_busy
 from proxylm.bench.plain_transformer import PlainTransformer
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
 from proxylm.demo.settings import DemoSettings
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
@@ -91,7 +91,7 @@ def test_half_of_the_quiet_speed_is_the_fair_share(monkeypatch):
 
 
 def test_both_ways_of_dividing_the_work_make_the_same_update():
-    config = DemoSettings().training(MixingConfig.bytes_only(), Path("unused"))
+    config = DemoSettings().training(Mixture.bytes_only(), Path("unused"))
     with torch_threads(2):
         found = [
             train_busy.trainer_of(kind, config).update(0)

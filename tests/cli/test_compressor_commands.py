@@ -54,7 +54,11 @@ def test_a_tokenizer_is_trained_saved_described_and_used(tmp_path, capsys, corpu
     out = tmp_path / "deep" / "bpe"
     facts = train(capsys, corpus, out, "--pre-tokenization", kind)
     assert facts["path"] == str(out)
-    assert (facts["kind"], facts["symbol_count"], facts["engine"]) == ("tokenizer", 300, "tiktoken")
+    assert (facts["kind"], facts["symbol_count"], facts["library"]) == (
+        "tokenizer",
+        300,
+        "tiktoken",
+    )
     saved = load_compressor(out)
     assert saved.fingerprint == facts["fingerprint"]
 
@@ -267,7 +271,7 @@ def test_a_vocabulary_that_is_not_reached_and_a_sample_of_nothing_are_told(tmp_p
     corpus = ("--corpus", tmp_path / "text", "--held-out", 0, "--out", tmp_path / "out")
     command = [*TRAIN, "tokenizer", *corpus, "--vocabulary-size", 2048]
     status, line = run_failing(capsys, *command, "--sample-bytes", 1)
-    assert (status, line.endswith("falls into a sample of 1 bytes; raise --sample-bytes")) == (
+    assert (status, line.endswith("raise sample_bytes (--sample-bytes)")) == (
         1,
         True,
     )

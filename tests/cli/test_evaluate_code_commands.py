@@ -16,7 +16,7 @@ from benchmark_data import DATA, HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
-from proxylm.data.store.manifest import Manifest
+from proxylm.data.sources import data_fingerprint
 from proxylm.evaluation.answers import judging
 from proxylm.evaluation.answers.writers import weights_fingerprint
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
@@ -43,7 +43,7 @@ def run(tmp_path: Path) -> Path:
         seed=6,
         sharpness=8,
         compressor_fingerprint=fingerprint,
-        data_fingerprint=Manifest.joint_fingerprint([store.manifest]),
+        data_fingerprint=data_fingerprint([store]),
     )
     config = {"data": [{"store": str(store.folder), "view": "units"}]}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

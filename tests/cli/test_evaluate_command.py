@@ -11,8 +11,8 @@ import pytest
 import proxylm
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
-from proxylm.scoring.bits_per_byte import bits_per_byte
 from proxylm.scoring.readings import CompressedReading
+from proxylm.scoring.score import score
 from small_models import save_run, save_small_run, small_model
 from units_store import DOCUMENTS, write_units_store
 
@@ -116,7 +116,7 @@ def test_reading_as_a_compressor(
     run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reading = CompressedReading(load_compressor(UNITS))
-    expected = bits_per_byte(proxylm.load(run).module, [TEXTS["a.txt"]], reading)
+    expected = score(proxylm.load(run), [TEXTS["a.txt"]], reading).per_document
     options = [*TOKENS_OF, UNITS]
     result = evaluate(capsys, run, folder / "a.txt", *options)
     assert result["total"]["bits_per_byte"] == pytest.approx(expected[0], rel=1e-6)
@@ -162,8 +162,8 @@ def test_stores_by_split_and_view(
     [held_out] = evaluate(capsys, *arguments, "--held-out")["documents"]
     assert (held_out["name"], held_out["bits"]) == ("d2", pytest.approx(expected[2]))
 
-    expected = bits_per_byte(model.module, DOCUMENTS, CompressedReading(load_compressor(UNITS)))
-    for option in (["--read-as", "units"], [*TOKENS_OF, UNITS]):
+    expected = score(model, DOCUMENTS, load_compressor(UNITS)).per_document
+    for option in (["--read-as", "units"], ["--read-as", "tokens"], [*TOKENS_OF, UNITS]):
         rows = evaluate(capsys, *arguments, *option)["documents"]
         assert [row["bits_per_byte"] for row in rows] == pytest.approx(expected, rel=1e-6)
 

@@ -94,12 +94,12 @@ def test_stop_strings_may_be_given_repeatedly(
     assert base64.b64decode(result["bytes_base64"]) == whole[: whole.index(stop.encode())]
 
 
-@pytest.mark.parametrize("drafts", ["chain", "tree"])
+@pytest.mark.parametrize("drafter", ["chain", "tree"])
 def test_drafts_change_no_byte(
-    run: Path, model: ByteModel, drafts: str, capfdbinary: pytest.CaptureFixture[bytes]
+    run: Path, model: ByteModel, drafter: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
-    assert run_command([*arguments, "--drafter", drafts]) == 0
+    assert run_command([*arguments, "--drafter", drafter]) == 0
     output = capfdbinary.readouterr()
     assert output.out == model.generate(PROMPT, max_new_bytes=30)
     assert b"one head" not in output.err
@@ -149,7 +149,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--max-new-bytes", "-1"], "--max-new-bytes: "),
         (["--stop", ""], "--stop: "),
         (["--device", "tpu"], "device"),
-        (["--drafter", "bush"], "unknown proposals 'bush'"),
+        (["--drafter", "bush"], "unknown drafter 'bush'"),
         (["--prompt-file", "no-such-file"], "no-such-file"),
         (["--temperature", "warm"], "--temperature: "),
         (["--utf8", "loose"], "--utf8: "),
@@ -157,7 +157,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--regex", "a", "--grammar", "g.lark"], "one of --regex"),
         (["--json-schema", "no-such-schema"], "no-such-schema"),
         (["--json-schema", __file__], "not JSON"),
-        (["--drafter", "three"], "one, chain, tree"),
+        (["--drafter", "three"], "none, chain, tree"),
         (["--read-as", "words"], "bytes or tokens"),
         (["--max-new-symbols", "9"], "--max-new-bytes"),
         (["--read-as", "tokens", "--max-new-bytes", "9"], "--max-new-symbols"),
@@ -204,7 +204,7 @@ def test_two_prompts_or_none_are_refused(
     assert "no prompt" in capsys.readouterr().err
 
 
-def test_constraints_and_proposals_from_the_command_line(
+def test_structured_output_and_drafts_from_the_command_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schema = tmp_path / "schema.json"

@@ -18,7 +18,7 @@ import pytest
 from proxylm.cli.main import run
 from proxylm.cli.prepare import LineProgress, split_name
 from proxylm.compressors.registry import load_compressor, save_compressor
-from proxylm.data.store.prepare import Progress
+from proxylm.data.store.prepare import PrepareProgress
 from proxylm.data.store.store import ViewStore
 
 PART_BYTES = 50_000
@@ -326,7 +326,7 @@ def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
     show = LineProgress()
     for done in (20, 30, 40, 60, 100):
-        show(Progress(job="fill", done_bytes=done * 10**6, total_bytes=10**8))
+        show(PrepareProgress(job="fill", done_bytes=done * 10**6, total_bytes=10**8))
     assert capfd.readouterr().err.splitlines() == [
         "fill: 20.0 of 100.0 MB",
         "fill: 40.0 of 100.0 MB, about 12 s left",

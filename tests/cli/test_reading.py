@@ -12,6 +12,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.scoring.read_as import ReadAs
+from proxylm.scoring.readings import CompressedReading, RawReading
 from small_models import small_model
 from units_store import write_units_store
 
@@ -29,10 +30,11 @@ def run(tmp_path: Path) -> Path:
 
 def test_bytes_need_no_compressor_and_tokens_find_theirs(run: Path) -> None:
     model = ByteModel(small_model(), compressor_fingerprint=load_compressor(UNITS).fingerprint)
-    assert read_by(model, run, ReadAs()) is None
+    assert isinstance(read_by(model, run, ReadAs()), RawReading)
     for read_as, given in (("tokens", None), ("tokens", UNITS), ("units", None)):
         found = read_by(model, run, ReadAs(read_as=read_as, compressor=given))
-        assert found is not None and found.fingerprint == model.compressor_fingerprint
+        assert isinstance(found, CompressedReading)
+        assert found.compressor.fingerprint == model.compressor_fingerprint
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_json_is_the_only_output(
     result = json.loads(capsys.readouterr().out)
     assert set(result) == {
         "run", "steps", "symbols", "loss", "held_out", "seconds", "symbols_per_second",
-        "training_flops", "parameters", "raw_bytes", "documents",
+        "training_flops", "parameters", "raw_bytes", "documents", "stopped",
     }  # fmt: skip
     assert result["steps"] == STEPS
 

@@ -11,7 +11,7 @@ import pytest
 from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 
 
@@ -25,7 +25,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "store"
     compressors = {name: load_compressor(spec) for name, spec in VIEWS.items()}
     corpus = open_corpus(CorpusConfig(path=str(folder)))
-    prepare(corpus, compressors, out, workers=1, held_out_fraction=0.0)
+    prepare_store(corpus, compressors, out, workers=1, held_out_fraction=0.0)
     return out
 
 
@@ -37,34 +37,34 @@ def show(capsys: pytest.CaptureFixture[str], store: Path, *options: str) -> dict
     return json.loads(capsys.readouterr().out)
 
 
-def test_pieces_cover_the_context_and_decode(capsys, store: Path):
+def test_spans_cover_the_context_and_decode(capsys, store: Path):
     half = ("granularity.kind=piece", "rate.kind=constant", "rate.rate=0.5")
     result = show(capsys, store, *half, "--view", "units", "--context", "700")
-    pieces = result["pieces"]
-    assert pieces[0]["offset"] == 0 and pieces[-1]["end"] == 700
-    for left, right in pairwise(pieces):
+    spans = result["spans"]
+    assert spans[0]["offset"] == 0 and spans[-1]["end"] == 700
+    for left, right in pairwise(spans):
         assert left["end"] == right["offset"]
-    assert {piece["format"] for piece in pieces} >= {"raw", "compressed"}
-    assert all(piece["is_decoded"] for piece in pieces)
-    lines = [piece for piece in pieces if "costs 3 €\n" in piece["text"]]
-    assert {piece["format"] for piece in lines} == {"raw", "compressed"}
+    assert {span["format"] for span in spans} >= {"raw", "compressed"}
+    assert all(span["is_decoded"] for span in spans)
+    lines = [span for span in spans if "costs 3 €\n" in span["text"]]
+    assert {span["format"] for span in lines} == {"raw", "compressed"}
     assert lines[0]["document"].endswith(".txt")
-    assert pieces[0]["before"][0] == "<bos>"
+    assert spans[0]["before"][0] == "<bos>"
 
 
 def test_masked_targets_are_shown_for_every_head(capsys, store: Path):
     options = ("--view", "units", "--context", "512", "--heads", "2", "--contexts-per-step", "4")
     pairs = ("granularity.pairing.kind=always", "rate.kind=constant", "rate.rate=0.5")
     result = show(capsys, store, *pairs, *options)
-    for left, right in zip(result["pieces"], [*result["pieces"][1:], None], strict=True):
+    for left, right in zip(result["spans"], [*result["spans"][1:], None], strict=True):
         first, second = left["masked_targets"]
-        ends_segment = right is None or right["document_id"] != left["document_id"]
+        ends_segment = right is None or right["segment_id"] != left["segment_id"]
         if left["format"] == "padding":
             assert first == second == list(range(left["offset"], left["end"]))
         else:
             assert first == ([left["end"] - 1] if ends_segment else [])
             assert set(first) <= set(second)
-    assert any(len(piece["masked_targets"][1]) > 2 for piece in result["pieces"])
+    assert any(len(span["masked_targets"][1]) > 2 for span in result["spans"])
 
 
 def test_pairs_of_the_default_mixture(capsys, store: Path):
@@ -75,15 +75,15 @@ def test_pairs_of_the_default_mixture(capsys, store: Path):
 
 def test_symbols_that_cannot_be_decoded_are_shown_by_number(capsys, store: Path):
     result = show(capsys, store, "--view", "gz", "--mixture", "compressed", "--context", "64")
-    (piece, *_) = result["pieces"]
-    assert piece["format"] == "compressed" and not piece["is_decoded"]
-    assert re.fullmatch(r"#\d+( #\d+)*", piece["text"])
+    (span, *_) = result["spans"]
+    assert span["format"] == "compressed" and not span["is_decoded"]
+    assert re.fullmatch(r"#\d+( #\d+)*", span["text"])
 
 
 def test_the_readable_form_is_safe_for_a_terminal(capsys, tmp_path: Path):
     (tmp_path / "odd.txt").write_bytes(b"\x1b[31m <raw> \xff\x00\n" * 60)
     corpus = open_corpus(CorpusConfig(path=str(tmp_path / "odd.txt")))
-    prepare(corpus, {}, tmp_path / "store", workers=1, held_out_fraction=0.0)
+    prepare_store(corpus, {}, tmp_path / "store", workers=1, held_out_fraction=0.0)
     assert run(["views", "show", str(tmp_path / "store"), "--mixture", "bytes"]) == 0
     shown = capsys.readouterr().out
     assert "<bos><raw>" in shown and "∎" in shown
@@ -95,7 +95,7 @@ def test_settings_of_ones_own(capsys, store: Path, tmp_path: Path):
     config = tmp_path / "mixing.yaml"
     config.write_text("rate: {kind: constant, rate: 1.0}\ngranularity: {pairing: {kind: none}}\n")
     options = ("--view", "units", "--config", str(config), "--context", "64")
-    assert show(capsys, store, "sentinels=false", *options)["pieces"][0]["before"] == ["<bos>"]
+    assert show(capsys, store, "sentinels=false", *options)["spans"][0]["before"] == ["<bos>"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_settings_of_ones_own(capsys, store: Path, tmp_path: Path):
         (["--view", "units", "overflw=plain"], "did you mean 'overflow'"),
         (["--view", "units", "--mixture", "bytes", "sentinels=false"], "exclude each other"),
         (["--view", "gz"], "pair_overflow to cut"),
-        ([], "no view is named"),
+        ([], "several views (units, gz)"),
     ],
 )
 def test_mistakes_are_one_line(capsys, store: Path, options: list[str], message: str):

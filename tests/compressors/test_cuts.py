@@ -13,22 +13,22 @@ import pytest
 from compressor_cases import ODD_DOCUMENTS, TEXTS, TRAININGS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_engines import PIECES, QWEN
+from test_libraries import PIECES, QWEN
 from test_vocabulary import added, with_tokens
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSettings
-from proxylm.compressors.tokenizer import TokenizerCompressor, compressor, engines
+from proxylm.compressors.tokenizer import TokenizerCompressor, compressor, libraries
 from proxylm.compressors.tokenizer.byte_level import LINE_PATTERN, WORD_PATTERN
 from proxylm.compressors.tokenizer.cuts import SafeCuts, safe_cuts
-from proxylm.compressors.tokenizer.engines import (
+from proxylm.compressors.tokenizer.libraries import (
     BYTE_LEVEL_PATTERN,
     PROBE,
     SAME_IN_BOTH,
-    EngineChoice,
-    LibraryEngine,
+    HuggingFaceLibrary,
+    LibraryChoice,
     NotProvedError,
 )
 
@@ -126,8 +126,8 @@ def test_symbols_in_stretches_and_groups_are_those_of_the_whole(
     documents = [*ODD_DOCUMENTS, LONG_PROBE.encode(), b"a b\n<x> \xff" * 90, b"aa bb\n" * 50]
     whole._cuts = None
     if library:
-        plain = LibraryEngine(whole._specification)
-        parted._choice = EngineChoice(plain, plain.vocabulary, "in a test")
+        plain = HuggingFaceLibrary(whole._specification)
+        parted._choice = LibraryChoice(plain, plain.vocabulary, "in a test")
     expected = whole.encode(documents)
     stretches = parted._cuts.stretches
     monkeypatch.setattr(parted._cuts, "stretches", lambda text: stretches(text, 50))
@@ -149,9 +149,9 @@ def test_tokens_that_depend_on_their_neighbours_and_other_pipelines_are_not_cut(
 
 @pytest.mark.parametrize("name", ["bpe", "line", "superbpe"])
 def test_long_words_of_new_characters_are_merged_as_in_the_library(trained, name, monkeypatch):
-    monkeypatch.setattr(engines, "LONG_TEXT", 10)
-    fast = TokenizerCompressor(trained[name]._file)._choice.engine
-    library = LibraryEngine(trained[name]._specification)
+    monkeypatch.setattr(libraries, "LONG_TEXT", 10)
+    fast = TokenizerCompressor(trained[name]._file)._choice.library
+    library = HuggingFaceLibrary(trained[name]._specification)
     for text in ["𠀀𠀁" * 50, LONG_PROBE, "𝟎" * 40 + "def area", " 🤗\n" * 30]:
         assert fast.encode([text])[0].tolist() == library.encode([text])[0].tolist()
         assert fast._encode_words(text).tolist() == library.encode([text])[0].tolist()
@@ -228,5 +228,5 @@ CUT_IN_THE_LIBRARY = {"random", "alternating", "text", "rare words"}
 @pytest.mark.parametrize("name", ["bpe", "unigram", "token-bytes"])
 def test_a_document_of_16_mib_takes_less_than_a_gibibyte(saved, name, kind):
     if name == "unigram" and kind not in CUT_IN_THE_LIBRARY:
-        pytest.skip("one word, which this library engine takes whole")
+        pytest.skip("one word, which this library takes whole")
     assert measured(saved, name, large_documents(16 << 20)[kind])[1] < 1 << 30

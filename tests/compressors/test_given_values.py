@@ -18,7 +18,9 @@ from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSettings
 from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.data.preparing import prepare
 from proxylm.errors import DamagedFileError, DataError, UsageError
+from unchecked_views import altered
 
 
 class ForeignCompressor(Compressor):
@@ -36,11 +38,10 @@ class ForeignCompressor(Compressor):
         return {}
 
     def encode(self, documents: Any) -> list[Any]:
-        made = self._symbols
-        return [
-            CompressedView(symbols=np.frombuffer(raw, np.uint8) if made is None else made)
-            for raw in documents
-        ]
+        views = [CompressedView(symbols=np.frombuffer(raw, np.uint8)) for raw in documents]
+        if self._symbols is None:
+            return views
+        return [altered(view, symbols=self._symbols) for view in views]
 
     def decode(self, symbols: Any) -> list[bytes]:
         return [bytes(one.astype(np.uint8)) for one in symbols]
@@ -151,3 +152,20 @@ def test_token_counts_are_one_count_for_each_token(tmp_path, counts, message):
     np.save(tmp_path / "saved" / "token_frequencies.npy", counts)
     with pytest.raises(DamagedFileError, match=rf"token_frequencies\.npy: .*{message}"):
         load_compressor(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([], "foreign: encode gave 0 results for 1 documents"),
+        ([np.zeros(3, np.uint32)], "foreign: encode gave a ndarray, not a CompressedView"),
+    ],
+)
+def test_what_encode_must_not_give_is_said_in_one_line(results, message, monkeypatch):
+    monkeypatch.setattr(ForeignCompressor, "encode", lambda self, documents: results)
+    for use in (
+        ForeignCompressor().compress,
+        lambda documents: prepare(documents, ForeignCompressor()),
+    ):
+        with pytest.raises(DataError, match=message):
+            use([b"a"])

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.engines import LibraryEngine, RankEngine
+from proxylm.compressors.tokenizer.libraries import HuggingFaceLibrary, TiktokenLibrary
 from proxylm.errors import DamagedFileError
 
 SIZE = 400
@@ -36,7 +36,7 @@ def with_tokens(
 
 
 def check_one_numbering(compressor: TokenizerCompressor, contents: list[str]) -> None:
-    """Both engines (a new character sends a text to the library) give each token one id."""
+    """Both libraries (a new character sends a text to the library) give each token one id."""
     plain = "".join(f"x{content}y" for content in contents)
     library = Tokenizer.from_str(compressor._file.decode())
     for document in (plain, f"{plain} 😀", f"{plain}\ud8ff".encode("utf-8", "surrogatepass")):
@@ -59,9 +59,9 @@ def test_the_loaded_tokenizer_s_ids_are_the_symbols(trained, name, behind):
     check_one_numbering(compressor, ["<a>", "<b>"])
 
 
-def test_the_faster_engine_runs_with_added_tokens(trained):
+def test_the_faster_library_runs_with_added_tokens(trained):
     compressor = with_tokens(trained["bpe"], added("<a>", 401), added("<b>", 400))
-    assert isinstance(compressor._choice.engine, RankEngine)
+    assert isinstance(compressor._choice.library, TiktokenLibrary)
 
 
 @given(ids=st.lists(st.integers(SIZE, SIZE + 30), min_size=1, max_size=6, unique=True))
@@ -76,11 +76,11 @@ def test_any_numbering_behind_the_model_s_works(trained, ids):
     ("special", "plain", "text"),
     [("ab", "bc", "abc xbc"), ("a b", "b x", "a b xb x"), ("<x>y", "<x>", "<x>y <x>")],
 )
-def test_a_special_token_hides_what_begins_in_it_from_both_engines(trained, special, plain, text):
+def test_a_special_token_hides_what_begins_in_it_from_both_libraries(trained, special, plain, text):
     compressor = with_tokens(
         trained["bpe"], added(special, SIZE, special=True), added(plain, SIZE + 1)
     )
-    library = LibraryEngine(compressor._specification)
+    library = HuggingFaceLibrary(compressor._specification)
     compressor._cuts.stretches = partial(compressor._cuts.stretches, size=1)
     for document in (text, f"{text} 😀"):
         expected = library.encode([document])[0].tolist()

@@ -9,7 +9,8 @@ from types import ModuleType, SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from proxylm.corpus.hugging_face import HuggingFaceCorpus, RowsPart
+from proxylm.corpus.contract import RangePart
+from proxylm.corpus.hugging_face import HuggingFaceCorpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.errors import DataError, UsageError
 
@@ -132,7 +133,7 @@ def test_a_stored_table_that_cannot_be_read_names_the_row(library, monkeypatch):
     corpus = open_corpus(CorpusConfig(path="hf:some/set"))
     monkeypatch.setattr(HuggingFaceCorpus, "_table", TruncatedTable())
     with pytest.raises(DataError, match=r"hf:some/set: row 0 or later cannot be read \(truncated"):
-        list(corpus.read(RowsPart(index=0, num_bytes=1, first=0, stop=1)))
+        list(corpus.read(RangePart(index=0, num_bytes=1, first=0, stop=1)))
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):

@@ -31,7 +31,7 @@ def corpus_reads(path: Path) -> list[str]:
 
 
 def evaluation_reads(path: Path) -> list[str]:
-    return [record["text"] for record in read_records(path)]
+    return [record.text("text") for record in read_records(path)]
 
 
 READERS = pytest.mark.parametrize("read", [corpus_reads, evaluation_reads])

@@ -1,39 +1,26 @@
-"""A view store in memory, for tests: the attributes that mixing reads, nothing on disk."""
+"""Small stores in memory and on disk, of several shards, and batches that nothing checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxylm.data.batches import Loader
-from proxylm.data.mixture import MixingConfig
-from proxylm.data.packing.plan import Plan
-from proxylm.data.packing.tables import StoreLike, ViewLike, source_tables
+from proxylm.compressors.contract import CompressedView
+from proxylm.corpus.document import Document
+from proxylm.data.batches import Batches
+from proxylm.data.memory import MemoryStore
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import OpenSource
+from proxylm.data.store.column import Column
+from proxylm.data.store.manifest import CorpusRecord, ViewRecord
+from written_store import ShardRows, write_store
 
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryColumn:
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryView:
-    symbol_lengths: NDArray[np.int64]
-    columns: list[MemoryColumn]
-    anchor_columns: list[MemoryColumn]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryStore:
-    raw_lengths: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
-    raw_columns: list[MemoryColumn]
+VIEW = "v"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,40 +30,79 @@ class MemoryDocument:
     anchors: tuple[tuple[int, int], ...] = ()
     held_out: bool = False
 
+    @property
+    def view(self) -> CompressedView:
+        return CompressedView(
+            symbols=np.array(self.symbols, np.uint32),
+            anchors=np.array(self.anchors, np.uint32).reshape(-1, 2),
+        )
 
-def column(rows: Sequence[NDArray[Any]], dtype: Any, width: int = 1) -> MemoryColumn:
-    lengths = [len(row) for row in rows]
-    shape = (-1, width) if width > 1 else (-1,)
-    joined = [np.asarray(row, dtype).reshape(shape) for row in rows]
-    empty = np.empty((0, width) if width > 1 else 0, dtype)
-    return MemoryColumn(
-        values=np.concatenate([empty, *joined]), offsets=np.cumsum([0, *lengths], dtype=np.int64)
+
+def view_record(*, symbol_count: int = 5000, fingerprint: str = "a" * 32) -> ViewRecord:
+    return ViewRecord(
+        kind="given",
+        compressor_fingerprint=fingerprint,
+        symbol_count=symbol_count,
+        reversible=False,
+        compressor_folder=None,
     )
 
 
 def memory_store(
-    documents: Sequence[MemoryDocument], *, shard_sizes: Sequence[int], dtype: Any = np.uint16
-) -> tuple[MemoryStore, MemoryView]:
-    """Documents as a store of shards of those sizes (which add up to the documents)."""
-    assert sum(shard_sizes) == len(documents)
-    ends = np.cumsum([0, *shard_sizes])
-    shards = [documents[a:b] for a, b in pairwise(ends)]
-    store = MemoryStore(
-        raw_lengths=np.array([len(d.raw) for d in documents], np.int64),
-        held_out=np.array([d.held_out for d in documents], bool),
-        raw_columns=[
-            column([np.frombuffer(d.raw, np.uint8) for d in shard], np.uint8) for shard in shards
-        ],
+    documents: Sequence[MemoryDocument],
+    *,
+    shard_sizes: Sequence[int] | None = None,
+    symbol_count: int = 5000,
+) -> MemoryStore:
+    """Documents as a store, of one shard or of shards of those sizes."""
+    store = MemoryStore.of(
+        [f"d{number}" for number in range(len(documents))],
+        [document.raw for document in documents],
+        {VIEW: (view_record(symbol_count=symbol_count), [one.view for one in documents])},
+        [document.held_out for document in documents],
     )
-    view = MemoryView(
-        symbol_lengths=np.array([len(d.symbols) for d in documents], np.int64),
-        columns=[column([np.array(d.symbols) for d in shard], dtype) for shard in shards],
-        anchor_columns=[
-            column([np.array(d.anchors).reshape(-1, 2) for d in shard], np.uint32, 2)
-            for shard in shards
-        ],
+    if shard_sizes is None:
+        return store
+    view = store.view(VIEW)
+    sharded = replace(
+        view,
+        columns=shards(view.columns[0], shard_sizes),
+        anchor_columns=shards(view.anchor_columns[0], shard_sizes),
     )
-    return store, view
+    raw = shards(store.raw_columns[0], shard_sizes)
+    return replace(store, raw_columns=raw, views={VIEW: sharded})
+
+
+def shards(column: Column, sizes: Sequence[int]) -> list[Column]:
+    ends = np.cumsum([0, *sizes])
+    assert ends[-1] == len(column.lengths)
+    return [
+        Column(
+            values=column.values[column.offsets[first] : column.offsets[end]].copy(),
+            offsets=column.offsets[first : end + 1] - column.offsets[first],
+        )
+        for first, end in pairwise(ends)
+    ]
+
+
+def disk_store(
+    folder: Path,
+    documents: list[MemoryDocument],
+    *,
+    shards: int = 3,
+    symbol_count: int = 5000,
+    fingerprint: str = "a" * 32,
+) -> str:
+    """A store on disk of those documents with one view, 'v'."""
+    record = view_record(symbol_count=symbol_count, fingerprint=fingerprint)
+    rows = [ShardRows(view_names=["v"]) for _ in range(shards)]
+    for index, document in enumerate(documents):
+        rows[index * shards // len(documents)].add(
+            Document(id=f"d{index}", raw=document.raw), document.held_out, {"v": document.view}
+        )
+    corpus = CorpusRecord(name="test", fingerprint="x")
+    write_store(folder, rows, {"v": record}, corpus=corpus, held_out_fraction=0.1)
+    return str(folder)
 
 
 def random_documents(
@@ -100,25 +126,17 @@ def random_documents(
     return documents
 
 
-def memory_loader(
-    sources: Sequence[tuple[StoreLike, ViewLike | None]],
-    mixing: MixingConfig,
+def unchecked_batches(
+    stores: Sequence[MemoryStore],
+    mixture: Mixture,
     *,
-    context: int,
-    contexts_per_step: int,
-    total_steps: int,
-    heads: int = 1,
-    seed: int = 0,
     weights: Sequence[float] | None = None,
-) -> Loader:
-    """A loader over stores in memory."""
-    plan = Plan(
-        source_tables(sources),
-        mixing,
-        weights or [1.0] * len(sources),
-        context=context,
-        contexts_per_step=contexts_per_step,
-        total_steps=total_steps,
-        seed=seed,
-    )
-    return Loader(plan, context=context, contexts_per_step=contexts_per_step, heads=heads)
+    steps: int,
+    **sizes: Any,
+) -> Batches:
+    """Batches over stores of one view each, however small they are."""
+    sources = [
+        OpenSource(name=repr(store), store=store, view_name=store.view_names[0], weight=weight)
+        for store, weight in zip(stores, weights or [1.0] * len(stores), strict=True)
+    ]
+    return Batches(sources, mixture, total_steps=steps, **sizes)

@@ -4,11 +4,11 @@ from collections import Counter
 from math import factorial
 
 import hypothesis.strategies as st
-import naive_loader as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from proxylm.data.packing import definition
 from proxylm.data.packing.counter import (
     WORD,
     Purpose,
@@ -24,26 +24,26 @@ words = st.integers(0, 2**64 - 1)
 
 @given(state=words, word=words)
 @settings(deadline=None)
-def test_absorb_equals_the_plain_form(state: int, word: int):
-    assert int(absorb(WORD(state), WORD(word))) == naive.absorb(state, word)
+def test_absorb_equals_the_definition(state: int, word: int):
+    assert int(absorb(WORD(state), WORD(word))) == definition.absorb(state, word)
 
 
 @given(seed=st.integers(0, 2**63 - 1), source=st.integers(0, 99), state=words)
 @settings(deadline=None)
-def test_keys_and_uniforms_equal_the_plain_form(seed: int, source: int, state: int):
+def test_keys_and_uniforms_equal_the_definition(seed: int, source: int, state: int):
     for purpose in Purpose:
-        expected = naive.draw(seed, int(purpose), source)
+        expected = definition.draw(seed, int(purpose), source)
         assert int(purpose_key(WORD(seed), int(purpose), source)) == expected
     value = uniform(WORD(state))
-    assert value == naive.uniform(state)
+    assert value == definition.uniform(state)
     assert 0 <= value < 1
 
 
 @given(count=st.integers(1, 3000), key=words, position=st.integers(0, 10**9))
 @settings(deadline=None)
-def test_permuted_equals_the_plain_form(count: int, key: int, position: int):
+def test_permuted_equals_the_definition(count: int, key: int, position: int):
     position %= count
-    assert permuted(position, count, WORD(key)) == naive.permuted(position, count, key)
+    assert permuted(position, count, WORD(key)) == definition.permuted(position, count, key)
 
 
 def test_draws_are_what_they_were():
@@ -56,7 +56,7 @@ def test_draws_are_what_they_were():
 @pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 1000, 1024, 1025, 5000])
 def test_a_permutation_holds_everything_once(count: int):
     for seed in range(3):
-        order = permutation(count, WORD(naive.draw(seed, 7, 0)))
+        order = permutation(count, WORD(definition.draw(seed, 7, 0)))
         assert sorted(order.tolist()) == list(range(count))
     if count > 100:
         assert (order == np.arange(count)).mean() < 0.05
@@ -66,7 +66,8 @@ def test_a_permutation_holds_everything_once(count: int):
 def test_all_orders_of_few_elements_are_equally_frequent(count: int):
     trials = 6000
     seen = Counter(
-        tuple(permutation(count, WORD(naive.draw(seed, 2, 0))).tolist()) for seed in range(trials)
+        tuple(permutation(count, WORD(definition.draw(seed, 2, 0))).tolist())
+        for seed in range(trials)
     )
     orders = factorial(count)
     assert len(seen) == orders

@@ -12,25 +12,25 @@ from proxylm.data.mixture import (
     AlwaysPairs,
     ConstantRate,
     DocumentGranularity,
-    MixingConfig,
+    Mixture,
     NoPairs,
     PieceGranularity,
-    SourceConfig,
     WarmUpPairs,
     WarmUpRate,
-    check_sources,
 )
+from proxylm.data.mixture_numbers import mixture_numbers
+from proxylm.data.sources import SourceConfig, check_sources
 from proxylm.errors import UsageError
 
 
 def test_the_default_is_the_papers_schedule():
-    mixing = MixingConfig()
+    mixing = Mixture()
     rates = mixing.rate.rates(50_000)
     assert rates[0] == 0.4
     assert rates[5_000] == pytest.approx(0.65)
     assert rates[10_000] == rates[-1] == 0.9
     assert (np.diff(rates[:10_001]) > 0).all()
-    assert mixing.steps_with_pairs(50_000) == 10_000
+    assert mixture_numbers(mixing, 50_000).steps_with_pairs == 10_000
     assert mixing.granularity.pairing.compressed_first_probability == 0.5
 
 
@@ -44,22 +44,22 @@ def test_a_warm_up_of_no_steps_or_all_steps(fraction: float):
 def test_ready_mixtures_are_what_their_names_say():
     assert (READY_MIXTURES["bytes"]().rate.rates(5) == 0).all()
     assert (READY_MIXTURES["compressed"]().rate.rates(5) == 1).all()
-    assert READY_MIXTURES["paper"]() == MixingConfig()
+    assert READY_MIXTURES["paper"]() == Mixture()
     pieces = READY_MIXTURES["pieces"]()
     assert isinstance(pieces.granularity, PieceGranularity)
-    assert pieces.steps_with_pairs(100) == 0
-    assert MixingConfig.samples(rate=0.3).steps_with_pairs(100) == 0
+    for mixture in (pieces, Mixture.samples(rate=0.3)):
+        assert mixture_numbers(mixture, 100).steps_with_pairs == 0
 
 
 @pytest.mark.parametrize("mixing", [make() for make in READY_MIXTURES.values()])
-def test_a_mixture_survives_yaml(mixing: MixingConfig):
-    assert validate_config(MixingConfig, yaml.safe_load(dump_config(mixing))) == mixing
+def test_a_mixture_survives_yaml(mixing: Mixture):
+    assert validate_config(Mixture, yaml.safe_load(dump_config(mixing))) == mixing
 
 
 def test_a_kind_that_is_left_out_is_the_default(tmp_path: Path):
     path = tmp_path / "mixing.yaml"
     path.write_text("granularity: {pairing: {order: cr}, pair_overflow: cut}\n")
-    mixing = load_config(MixingConfig, path, ["rate.start=0.5"])
+    mixing = load_config(Mixture, path, ["rate.start=0.5"])
     assert mixing.granularity == DocumentGranularity(
         pairing=WarmUpPairs(order="cr"), pair_overflow="cut"
     )
@@ -91,7 +91,7 @@ def test_pair_orders(order, probability: float):
 )
 def test_mistakes_are_one_line_that_names_the_key(values, message: str):
     with pytest.raises(UsageError) as caught:
-        validate_config(MixingConfig, values)
+        validate_config(Mixture, values)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

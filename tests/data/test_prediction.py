@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memory_store import memory_loader
+from memory_store import unchecked_batches
 
 from proxylm.data.lengths import lengths_store
-from proxylm.data.mixture import AlwaysPairs, ConstantRate, DocumentGranularity, MixingConfig
+from proxylm.data.mixture import AlwaysPairs, ConstantRate, DocumentGranularity, Mixture
 from proxylm.data.packing.spans import STARTS_DOCUMENT
 from proxylm.data.prediction import DataSize, documents_per_context
 from proxylm.errors import UsageError
@@ -18,25 +18,25 @@ DOCUMENTS = 200_000
 RHO = 3.7
 
 
-def pairs(rate: float, pair_overflow: Any = "split") -> MixingConfig:
-    return MixingConfig(
+def pairs(rate: float, pair_overflow: Any = "split") -> Mixture:
+    return Mixture(
         rate=ConstantRate(rate=rate),
         granularity=DocumentGranularity(pairing=AlwaysPairs(), pair_overflow=pair_overflow),
     )
 
 
 MIXTURES = {
-    "bytes": MixingConfig.bytes_only(),
-    "compressed": MixingConfig.compressed_only(),
-    "mixed": MixingConfig.samples(rate=0.9),
-    "paper": MixingConfig.paper(),
+    "bytes": Mixture.bytes_only(),
+    "compressed": Mixture.compressed_only(),
+    "mixed": Mixture.samples(rate=0.9),
+    "paper": Mixture.paper(),
     "pairs": pairs(0.9),
     "pairs, mostly raw": pairs(0.3),
     "pairs, cut": pairs(0.3, "cut"),
-    "pieces": MixingConfig.pieces(),
-    "pieces, half raw": MixingConfig.pieces(rate=0.5),
-    "plain": MixingConfig(overflow="plain"),
-    "no sentinels": MixingConfig(sentinels=False),
+    "pieces": Mixture.pieces(),
+    "pieces, half raw": Mixture.pieces(rate=0.5),
+    "plain": Mixture(overflow="plain"),
+    "no sentinels": Mixture(sentinels=False),
 }
 
 
@@ -47,21 +47,21 @@ def lengths(mean: float, kind: str) -> np.ndarray:
     return np.maximum(1, values * mean / values.mean()).astype(np.int64)
 
 
-def planned(mixing: MixingConfig, num_bytes: np.ndarray, context: int, steps: int) -> float:
+def planned(mixing: Mixture, num_bytes: np.ndarray, context: int, steps: int) -> float:
     """Documents begun per context, counted from the plan of about one epoch."""
     data = DataSize(mean_bytes=float(num_bytes.mean()), rho=RHO)
     expected = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
     contexts_per_step = max(1, int(DOCUMENTS / expected / steps))
-    loader = memory_loader(
+    drawn = unchecked_batches(
         [lengths_store(num_bytes, rho=RHO)],
         mixing,
         context=context,
         contexts_per_step=contexts_per_step,
-        total_steps=steps,
+        steps=steps,
     )
     begun = step = 0
     while step < steps:
-        block = loader.plan.block_of(step)
+        block = drawn.plan.block_of(step)
         begun += int((block.spans["marks"] & STARTS_DOCUMENT != 0).sum())
         step += block.num_steps
     return begun / (steps * contexts_per_step)
@@ -83,10 +83,8 @@ def test_prediction_agrees_with_the_plan_within_one_percent(name: str):
 def test_without_overhead_the_prediction_is_appendix_a():
     # Very long documents in very long contexts: specials and cuts vanish.
     data = DataSize(mean_bytes=1e7, rho=RHO)
-    mixed = documents_per_context(
-        data, MixingConfig.samples(rate=0.9), context=1 << 20, total_steps=1
-    )
-    raw = documents_per_context(data, MixingConfig.bytes_only(), context=1 << 20, total_steps=1)
+    mixed = documents_per_context(data, Mixture.samples(rate=0.9), context=1 << 20, total_steps=1)
+    raw = documents_per_context(data, Mixture.bytes_only(), context=1 << 20, total_steps=1)
     assert mixed[0] / raw[0] == pytest.approx(2.913, abs=1e-3)
 
 
@@ -94,7 +92,7 @@ def test_truncation_is_not_predicted():
     with pytest.raises(UsageError, match="truncate"):
         documents_per_context(
             DataSize(mean_bytes=100, rho=2),
-            MixingConfig(overflow="truncate"),
+            Mixture(overflow="truncate"),
             context=64,
             total_steps=1,
         )

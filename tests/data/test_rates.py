@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proxylm.data.mixture import ConstantRate, DocumentGranularity, MixingConfig, WarmUpRate
+from proxylm.data.mixture import ConstantRate, DocumentGranularity, Mixture, WarmUpRate
 from proxylm.data.rates import mean_over_steps, mean_over_warm_up, samples_per_step, view_shares
 
 
@@ -43,7 +43,7 @@ def test_samples_per_step_are_the_published_formulas(rho: float, rate: float):
 
 def test_the_default_schedule():
     assert mean_over_warm_up(3.7, 0.4, 0.9, has_pairs=True) == pytest.approx(1.379, abs=5e-4)
-    assert mean_over_steps(3.7, MixingConfig.paper(), 50_000) == pytest.approx(2.606, abs=5e-4)
+    assert mean_over_steps(3.7, Mixture.paper(), 50_000) == pytest.approx(2.606, abs=5e-4)
 
 
 @pytest.mark.parametrize("rho", [1.0, 1 + 1e-9, 1.7, 3.7, 0.8])
@@ -59,7 +59,7 @@ def test_closed_form_is_the_mean_over_steps(rho: float, start: float, end: float
 
 
 def test_closed_form_is_the_schedules_mean_to_four_digits():
-    pairs_throughout = MixingConfig(
+    pairs_throughout = Mixture(
         rate=WarmUpRate(fraction=1.0),
         granularity=DocumentGranularity.model_validate({"pairing": {"fraction": 1.0}}),
     )
@@ -70,7 +70,7 @@ def test_closed_form_is_the_schedules_mean_to_four_digits():
 
 
 def test_a_constant_schedule_is_one_rate():
-    mixing = MixingConfig(rate=ConstantRate(rate=0.6))
+    mixing = Mixture(rate=ConstantRate(rate=0.6))
     expected = 0.2 * samples_per_step(2.0, 0.6, True) + 0.8 * samples_per_step(2.0, 0.6, False)
     assert mean_over_steps(2.0, mixing, 1000) == pytest.approx(float(expected))
     assert mean_over_warm_up(2.0, 0.6, 0.6, has_pairs=False) == pytest.approx(

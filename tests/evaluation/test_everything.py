@@ -9,12 +9,13 @@ import pytest
 
 from benchmark_data import HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
+from proxylm.checkpoints.run_data import RunData
 from proxylm.cli.evaluation_tables import everything_rows, number, share
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.everything import (
     HELD_OUT,
@@ -28,7 +29,6 @@ from proxylm.evaluation.everything import (
 from proxylm.evaluation.prompt_boundary import boundary_conditions
 from proxylm.evaluation.recode.evaluation import recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
-from proxylm.evaluation.run_data import RunData
 from proxylm.generation.byte_model import ByteModel
 from small_models import small_model
 from units_store import DOCUMENTS, write_units_store
@@ -59,8 +59,8 @@ def test_an_oracle_in_everything(tmp_path: Path) -> None:
         *problems_of(recode_conditions(load_recode(RECODE, seeds=1))),
     ]
 
-    def job(writer: Any, name: str) -> GenerationJob:
-        return GenerationJob(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
+    def job(writer: Any, name: str) -> Answering:
+        return Answering(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
 
     selection = Selection(benchmarks={"humaneval": HUMANEVAL}, recode=RECODE, seeds=1, limit=1)
     everything = Everything()

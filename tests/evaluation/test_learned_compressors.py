@@ -21,15 +21,13 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.errors import UsageError
 from proxylm.evaluation.answers.folder import opened_folder
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
-from proxylm.evaluation.answers.run import sample_settings
+from proxylm.evaluation.answers.run import Answering, sample_settings
 from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import PLAIN, evaluate_code
 from proxylm.evaluation.translation import (
-    OraclePrompts,
     TranslationWriter,
     evaluate_translation,
 )
@@ -80,9 +78,9 @@ def compressed(symbols: np.ndarray) -> list[int]:
     return (symbols.astype(int) + COMPRESSED_OFFSET).tolist()
 
 
-def job(folder: Path, budget: Budget | None = None) -> GenerationJob:
+def job(folder: Path, budget: Budget | None = None) -> Answering:
     plan = SamplingPlan(budget=budget or Budget())
-    return GenerationJob(plan=plan, folder=folder, execute=False)
+    return Answering(plan=plan, folder=folder, execute=False)
 
 
 def tokens_writer() -> TokensWriter:
@@ -118,7 +116,7 @@ def test_the_budget_of_tokens_is_counted_in_tokens(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jointly", [True, False])
 def test_translation_from_tokens(jointly: bool, tmp_path: Path) -> None:
     blank = ReplayModel((), module=ScriptedModule([], compressed_symbols=300))
-    prompts = OraclePrompts(blank, tokenizer(), jointly=jointly)
+    prompts = TranslationWriter(blank, tokenizer(), jointly=jointly)
     scripts = []
     for problem, prefix in zip(
         BENCHMARK.problems, prompts.prefixes(BENCHMARK.problems), strict=True
@@ -131,7 +129,7 @@ def test_translation_from_tokens(jointly: bool, tmp_path: Path) -> None:
         answer = [*raw_ids(problem.solution), RAW_CLOSE]
         scripts.append(([*opening, *raw_ids(problem.prompt)], answer))
     module = ScriptedModule(scripts, compressed_symbols=300)
-    writer = TranslationWriter(ReplayModel((), module=module), prompts)
+    writer = TranslationWriter(ReplayModel((), module=module), tokenizer(), jointly=jointly)
     report = evaluate_translation(writer, BENCHMARK, job(tmp_path))
     assert report.compressor == "tokenizer"
     assert report.recovery is not None and report.recovery.exact_match == 1
@@ -146,7 +144,7 @@ def test_prompts_beyond_the_context_count_with_their_bytes() -> None:
     for room, beyond in ((len(PROBLEM.prompt), 0), (len(PROBLEM.prompt) - 1, 1)):
         sizes = {"vocabulary_size": size, "context": prefix + room}
         model = ByteModel(small_model(attention=ATTENTIONS["causal"], **sizes))
-        writer = TranslationWriter(model, OraclePrompts(model, tokenizer()))
+        writer = TranslationWriter(model, tokenizer())
         report = evaluate_translation(writer, one, None)
         assert report.beyond_context == beyond
         assert report.likelihood.left_out == 1  # with the solution, too long for either
@@ -172,7 +170,7 @@ def test_translation_from_neural_codes(tmp_path: Path) -> None:
     request = ByteRequest(prompt=PROBLEM.prompt, prefix=np.array(prefix), options=options, sample=0)
     [expected] = complete(model.module, [request])
 
-    writer = TranslationWriter(model, OraclePrompts(model, neural()))
+    writer = TranslationWriter(model, neural())
     here = job(tmp_path, Budget(max_bytes=6))
     report = evaluate_translation(writer, one, here)
     with opened_folder(tmp_path, sample_settings(writer, here.plan)) as folder:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from benchmark_data import HUMANEVAL
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.answers.folder import Sample, SampleKey
+from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bits_per_byte
@@ -22,17 +26,22 @@ from proxylm.evaluation.recode.folder import FAMILIES, FamilyData
 from proxylm.evaluation.recode.likelihood import (
     PromptBits,
     RobustBits,
-    family_bits,
-    mean_bits,
     measure_family,
     rivals_of,
     robust_bits,
 )
-from proxylm.evaluation.translation import OraclePrompts, Recovery, recovery, translation_gain
+from proxylm.evaluation.recode.statistics import aggregated, mean_of
+from proxylm.evaluation.translation import (
+    Recovery,
+    TranslationWriter,
+    evaluate_translation,
+    recovery,
+    translation_gain,
+)
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Finish
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.readings import CompressedReading, RawView
+from proxylm.scoring.readings import CompressedReading, RawReading
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -71,10 +80,10 @@ def raw(data: bytes) -> list[int]:
 
 def test_solutions_cost_what_they_cost_after_their_prompts() -> None:
     model = small_model(seed=3, sharpness=8)
-    bits = Scorer(model, RawView()).solution_bits([PROBLEM])
+    bits = Scorer(model, RawReading()).solution_bits([PROBLEM])
     expected = plain_bits(model, [BOS, RAW_OPEN, *raw(PROBLEM.prompt)], raw(PROBLEM.solution))
     assert bits == pytest.approx([expected], rel=1e-5)
-    rate = solution_bits_per_byte(Scorer(model, RawView()), [PROBLEM, PROBLEM])
+    rate = solution_bits_per_byte(Scorer(model, RawReading()), [PROBLEM, PROBLEM])
     assert rate == pytest.approx(expected / len(PROBLEM.solution), rel=1e-5)
 
 
@@ -96,7 +105,7 @@ def test_read_as_symbols_both_parts_are_compressed() -> None:
 
 def test_a_long_prompt_costs_nothing_and_leaves_the_solution_in_windows() -> None:
     model = small_model(seed=3, sharpness=8)  # its context has 64 symbols
-    scorer = Scorer(model, RawView())
+    scorer = Scorer(model, RawReading())
     text = bytes(range(65, 91)) * 8 + PROBLEM.solution
     whole = scorer.bits([b""], [text])
     for cut in (90, 199):
@@ -142,14 +151,14 @@ def test_the_spread_is_of_the_population() -> None:
 def test_translation_gain_is_what_the_compressed_form_saves() -> None:
     model = ByteModel(small_model(seed=3, sharpness=8, context=128))
     for jointly in (True, False):
-        prompts = OraclePrompts(model, UNITS, jointly=jointly)
-        gain = translation_gain(model, prompts, [PROBLEM])
+        prompts = TranslationWriter(model, UNITS, jointly=jointly)
+        gain = translation_gain(prompts, [PROBLEM])
         whole = PROBLEM.prompt + PROBLEM.solution
         before = [BOS, COMPRESSED_OPEN, *(byte + COMPRESSED_OFFSET for byte in whole)]
         before += [COMPRESSED_CLOSE, RAW_OPEN, *raw(PROBLEM.prompt)]
         num_bytes = len(PROBLEM.solution)
         translated = plain_bits(model.module, before, raw(PROBLEM.solution)) / num_bytes
-        alone = solution_bits_per_byte(Scorer(model.module, RawView()), [PROBLEM])
+        alone = solution_bits_per_byte(Scorer(model.module, RawReading()), [PROBLEM])
         assert gain.translated_bits_per_byte == pytest.approx(translated, rel=1e-5)
         assert gain.bits_per_byte == pytest.approx(alone, rel=1e-6)
         assert gain.gain == pytest.approx(1 - translated / alone, abs=1e-6)
@@ -157,26 +166,26 @@ def test_translation_gain_is_what_the_compressed_form_saves() -> None:
 
 def test_prompts_that_do_not_fit_are_left_out_and_counted() -> None:
     model = ByteModel(small_model(seed=3, context=128))
-    prompts = OraclePrompts(model, UNITS)
+    prompts = TranslationWriter(model, UNITS)
     long = replace(PROBLEM, prompt=PROBLEM.prompt + b"# x\n" * 30)
-    both = translation_gain(model, prompts, [PROBLEM, long])
+    both = translation_gain(prompts, [PROBLEM, long])
     assert (both.problems, both.left_out) == (1, 1)
-    assert both == replace(translation_gain(model, prompts, [PROBLEM]), left_out=1)
-    none = translation_gain(model, prompts, [long])
+    assert both == replace(translation_gain(prompts, [PROBLEM]), left_out=1)
+    none = translation_gain(prompts, [long])
     assert (none.problems, none.left_out, none.gain) == (0, 1, None)
 
 
 def test_joint_and_separate_prompts_differ_for_gzip() -> None:
     model, gzip = ByteModel(small_model()), load_compressor("gzip")
-    jointly, separately = (OraclePrompts(model, gzip, jointly=joint) for joint in (True, False))
+    jointly, separately = (TranslationWriter(model, gzip, jointly=joint) for joint in (True, False))
     [joint], [apart] = (prompts.prefixes([PROBLEM]) for prompts in (jointly, separately))
     first, second = gzip.compress([PROBLEM.prompt, PROBLEM.solution])
     assert len(apart) == len(first) + len(second) + 4
     assert len(joint) == len(gzip.compress([PROBLEM.prompt + PROBLEM.solution])[0]) + 4
     with pytest.raises(UsageError, match="a model with sentinels"):
-        OraclePrompts(ByteModel(small_model(sentinels=False)), gzip)
+        TranslationWriter(ByteModel(small_model(sentinels=False)), gzip)
     with pytest.raises(UsageError, match="was trained with compressor 00"):
-        OraclePrompts(ByteModel(small_model(), compressor_fingerprint="00"), gzip)
+        TranslationWriter(ByteModel(small_model(), compressor_fingerprint="00"), gzip)
 
 
 def test_recovery_ignores_white_space_at_the_end_and_nothing_else() -> None:
@@ -194,6 +203,16 @@ def test_recovery_ignores_white_space_at_the_end_and_nothing_else() -> None:
     assert found.edit_similarity == pytest.approx((11 / 12 + 0) / 2)
 
 
+def test_without_rapidfuzz_nothing_is_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
+    writer = TranslationWriter(ByteModel(small_model()), UNITS)
+    benchmark = Benchmark(name="one", problems=(PROBLEM,), stop=(), origin="test")
+    job = Answering(plan=SamplingPlan(), folder=Path("unused"), execute=False)
+    with pytest.raises(UsageError, match=r"pip install 'proxylm\[evaluation\]'"):
+        evaluate_translation(writer, benchmark, job)
+    assert evaluate_translation(writer, benchmark, None).recovery is None
+
+
 def bits(*values: float, beats: tuple[bool, ...] = (True, True)) -> PromptBits:
     return PromptBits(np.array(values), np.array(beats))
 
@@ -208,11 +227,14 @@ def test_robust_bits_by_hand() -> None:
     assert one.robust == pytest.approx((4 * 2.5 + 6 * 3) / 10)
     assert one.drop == pytest.approx(28 / 20 - 1)
     assert one.flip_rate == 0.5
-    family = family_bits(nominal, {"a": [first, second], "b": [bits(2, 2)]}, num_bytes)
+    family = aggregated(
+        {"a": [first, second], "b": [bits(2, 2)]},
+        lambda variants: robust_bits(nominal, variants, num_bytes),
+    )
     assert family.mean.robust == pytest.approx((2.8 + 2.0) / 2)
     assert family.mean.flip_rate == 0.25
     assert family.worst == one
-    assert mean_bits([robust_bits(bits(0, 0), [first], num_bytes), one]).drop is None
+    assert mean_of([robust_bits(bits(0, 0), [first], num_bytes), one]).drop is None
 
 
 class BytesCostTheirValue:
@@ -256,7 +278,7 @@ def test_a_variant_s_solution_counts_over_its_own_bytes() -> None:
 
 
 def test_bits_per_byte_are_measured_under_each_prompt() -> None:
-    scorer = Scorer(small_model(seed=3, sharpness=8), RawView())
+    scorer = Scorer(small_model(seed=3, sharpness=8), RawReading())
     other = replace(PROBLEM, task_id="T/2", prompt=b"def g():\n", solution=b"    pass\n")
     problems = [PROBLEM, other]
     assert rivals_of(problems) == [other.solution, PROBLEM.solution]

@@ -271,4 +271,4 @@ def test_without_the_harness_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "proxylm.evaluation.lm_harness", None)
     assert run_command(["evaluate", *command, str(tmp_path)]) == 2
-    assert "install proxylm[lm-eval]" in capsys.readouterr().err
+    assert "pip install 'proxylm[lm-eval]'" in capsys.readouterr().err

@@ -252,10 +252,7 @@ def writers_that_know(pairs: list[Pair]) -> list[PromptWriter]:
         reading = writer.reading
         scripts = []
         for pair in pairs:
-            before, after = (
-                [int(symbol) + reading.format.offset for symbol in content]
-                for content in reading.contents([text.encode() for text in pair])
-            )
+            before, after = (reading.read(text.encode()).ids.tolist() for text in pair)
             scripts.append(([BOS, opening, *before], after))
         writer.model = ReplayModel((), module=ScriptedModule(scripts))
     return [as_bytes, as_tokens]

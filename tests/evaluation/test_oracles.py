@@ -12,8 +12,8 @@ import pytest
 from benchmark_data import DATA, HUMANEVAL, MBPP_FAILURES, RECODE, full_data, need_sandbox
 from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
 from proxylm.compressors.registry import load_compressor
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
@@ -24,10 +24,8 @@ from proxylm.evaluation.code_generation import evaluate_code
 from proxylm.evaluation.prompt_boundary import boundary_conditions, evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode, recode_conditions
 from proxylm.evaluation.recode.folder import load_recode
-from proxylm.evaluation.recode.likelihood import mean_bits
-from proxylm.evaluation.recode.statistics import mean_robustness
+from proxylm.evaluation.recode.statistics import mean_of
 from proxylm.evaluation.translation import (
-    OraclePrompts,
     TranslationWriter,
     evaluate_translation,
 )
@@ -40,13 +38,13 @@ from proxylm.symbols import (
 )
 
 UNITS = "units:bits=8"
-Job = Callable[[str], GenerationJob]
+Job = Callable[[str], Answering]
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     need_sandbox()
-    return lambda name: GenerationJob(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
+    return lambda name: Answering(plan=SamplingPlan(), folder=tmp_path / name, execute=True)
 
 
 def wrong(problem: Any) -> bytes:
@@ -146,11 +144,11 @@ def test_recode_notices_a_model_that_one_seed_confuses(job: Job) -> None:
     # Over the families, each aggregation is the mean of its own; here the two differ.
     families, overall = report.families.values(), report.overall
     robustness = [one.robustness for one in families if one.robustness is not None]
-    assert overall.robustness_mean == mean_robustness([one.mean for one in robustness])
-    assert overall.robustness_worst == mean_robustness([one.worst for one in robustness])
+    assert overall.robustness_mean == mean_of([one.mean for one in robustness])
+    assert overall.robustness_worst == mean_of([one.worst for one in robustness])
     assert overall.robustness_mean != overall.robustness_worst
-    assert overall.likelihood_mean == mean_bits([one.likelihood.mean for one in families])
-    assert overall.likelihood_worst == mean_bits([one.likelihood.worst for one in families])
+    assert overall.likelihood_mean == mean_of([one.likelihood.mean for one in families])
+    assert overall.likelihood_worst == mean_of([one.likelihood.worst for one in families])
     assert overall.likelihood_mean != overall.likelihood_worst
 
 
@@ -160,14 +158,15 @@ def test_translation(name: str, jointly: bool, job: Job) -> None:
     benchmark, compressor = few("humaneval"), load_compressor(name)
     for answer, expected in ((lambda problem: problem.solution, 1.0), (wrong, 0.0)):
         blank = ReplayModel((), module=ScriptedModule([]))
-        prompts = OraclePrompts(blank, compressor, jointly=jointly)
+        prompts = TranslationWriter(blank, compressor, jointly=jointly)
         scripts = [
             ([*prefix, *raw_ids(problem.prompt)], [*raw_ids(answer(problem)), RAW_CLOSE])
             for prefix, problem in zip(
                 prompts.prefixes(benchmark.problems), benchmark.problems, strict=True
             )
         ]
-        writer = TranslationWriter(ReplayModel((), module=ScriptedModule(scripts)), prompts)
+        model = ReplayModel((), module=ScriptedModule(scripts))
+        writer = TranslationWriter(model, compressor, jointly=jointly)
         report = evaluate_translation(writer, benchmark, job(f"{expected}"))
         assert report.pass_at_1 == expected
         assert report.recovery is not None

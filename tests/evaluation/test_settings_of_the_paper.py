@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from proxylm.cli import main as cli
-from proxylm.evaluation.answers.job import DEFAULT_KS
 from proxylm.evaluation.answers.options import Budget
+from proxylm.evaluation.answers.run import DEFAULT_KS
 from proxylm.evaluation.benchmarks import plus, stop_rules
 from proxylm.evaluation.prompt_boundary import SUFFIXES
 from proxylm.evaluation.recode.folder import DEFAULT_SEEDS

@@ -10,8 +10,8 @@ import xxhash
 
 from benchmark_data import full_data, need_sandbox
 from oracle_models import ReplayModel, problems_of
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.samples import Conditions
 from proxylm.evaluation.answers.writers import BytesWriter
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
@@ -62,7 +62,7 @@ def test_three_runs_of_everything_agree(name: str, tmp_path: Path) -> None:
     conditions = conditions_of(name, tmp_path)
     model = ReplayModel(problems_of(conditions), answer)
     first, *others = [
-        GenerationJob(
+        Answering(
             plan=SamplingPlan(), folder=tmp_path / str(number), execute=True, workers=workers
         ).run(BytesWriter(model), conditions)
         for number, workers in enumerate((2, 3, 2))

@@ -10,7 +10,7 @@ import torch
 
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.decoding_row import Finish, Piece
+from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import byte_logprobs
 from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import raw_output
@@ -39,15 +39,15 @@ def model(request: pytest.FixtureRequest) -> ByteModel:
     return ByteModel(small_model(seed=3, attention=ATTENTIONS[request.param]))
 
 
-def joined(pieces: list[Piece]) -> dict[int, tuple[bytes, Finish]]:
-    parts: dict[int, list[Piece]] = defaultdict(list)
-    for piece in pieces:
-        parts[piece.handle].append(piece)
+def joined(deltas: list[ByteDelta]) -> dict[int, tuple[bytes, Finish]]:
+    parts: dict[int, list[ByteDelta]] = defaultdict(list)
+    for delta in deltas:
+        parts[delta.handle].append(delta)
     for ours in parts.values():
-        assert [piece.finish is not None for piece in ours] == [False] * (len(ours) - 1) + [True]
-        assert all(piece.data for piece in ours[:-1])
+        assert [delta.finish is not None for delta in ours] == [False] * (len(ours) - 1) + [True]
+        assert all(delta.data for delta in ours[:-1])
     return {
-        handle: (b"".join(piece.data for piece in ours), ours[-1].finish)
+        handle: (b"".join(delta.data for delta in ours), ours[-1].finish)
         for handle, ours in parts.items()
         if ours[-1].finish is not None
     }
@@ -63,28 +63,28 @@ def test_rows_that_come_one_by_one_give_what_they_give_alone(
     model: ByteModel, max_rows: int
 ) -> None:
     decoder = BatchDecoder(model.module, max_rows=max_rows)
-    waiting, pieces, passes = list(REQUESTS), [], 0
+    waiting, deltas, passes = list(REQUESTS), [], 0
     while waiting or decoder.active:
         if waiting and decoder.free_rows and passes % 4 == 0:
             assert decoder.add(waiting.pop(0)) == len(REQUESTS) - len(waiting) - 1
         passes += 1
-        pieces += decoder.step()
-    assert joined(pieces) == {i: alone(model, request) for i, request in enumerate(REQUESTS)}
+        deltas += decoder.step()
+    assert joined(deltas) == {i: alone(model, request) for i, request in enumerate(REQUESTS)}
     assert decoder.free_rows == max_rows
 
 
 def test_a_cancelled_row_says_nothing_more_and_leaves_its_place(model: ByteModel) -> None:
     decoder = BatchDecoder(model.module, max_rows=2)
     kept, dropped = decoder.add(REQUESTS[4]), decoder.add(REQUESTS[0])
-    pieces = [piece for _ in range(5) for piece in decoder.step()]
+    deltas = [delta for _ in range(5) for delta in decoder.step()]
     decoder.cancel(dropped)
     assert (decoder.active, decoder.free_rows) == (1, 1)
     later = decoder.add(REQUESTS[1])
     after = []
     while decoder.active:
         after += decoder.step()
-    assert dropped not in {piece.handle for piece in after}
-    found = joined([piece for piece in pieces + after if piece.handle != dropped])
+    assert dropped not in {delta.handle for delta in after}
+    found = joined([delta for delta in deltas + after if delta.handle != dropped])
     assert found == {kept: alone(model, REQUESTS[4]), later: alone(model, REQUESTS[1])}
     decoder.cancel(dropped)  # again, and after its end: nothing happens
     decoder.cancel(kept)
@@ -108,12 +108,12 @@ def test_log_probabilities_are_those_of_head_0_at_temperature_1(
     decoder = BatchDecoder(model.module, max_rows=1)
     options = generation_options(max_new_bytes=25, temperature=1.3, top_p=0.9, seed=2, stop=stop)
     decoder.add(ByteRequest(prompt=b"ab", options=options, logprobs=3))
-    pieces = []
+    deltas = []
     while decoder.active:
-        pieces += decoder.step()
-    data = b"".join(piece.data for piece in pieces)
-    logprobs = [entry for piece in pieces for entry in piece.logprobs]
-    assert [len(piece.data) for piece in pieces] == [len(piece.logprobs) for piece in pieces]
+        deltas += decoder.step()
+    data = b"".join(delta.data for delta in deltas)
+    logprobs = [entry for delta in deltas for entry in delta.logprobs]
+    assert [len(delta.data) for delta in deltas] == [len(delta.logprobs) for delta in deltas]
     assert bytes(entry.symbol - RAW_OFFSET for entry in logprobs) == data
     assert len(data) > 5
     ids = torch.from_numpy(prompt_symbols(b"ab" + data, sentinels=True))[None]
@@ -133,14 +133,14 @@ def test_bytes_of_a_stop_string_take_their_log_probabilities_along(model: ByteMo
     decoder = BatchDecoder(model.module, max_rows=1)
     options = generation_options(max_new_bytes=25, stop=[free[8:11]])
     decoder.add(ByteRequest(prompt=b"ab", options=options, logprobs=0))
-    pieces = []
+    deltas = []
     while decoder.active:
-        pieces += decoder.step()
-    [(data, finish)] = joined(pieces).values()
+        deltas += decoder.step()
+    [(data, finish)] = joined(deltas).values()
     assert finish is Finish.STOP
     assert data == free[: free.index(free[8:11])]
-    assert sum(len(piece.logprobs) for piece in pieces) == len(data)
-    assert all(entry.alternatives == () for piece in pieces for entry in piece.logprobs)
+    assert sum(len(delta.logprobs) for delta in deltas) == len(data)
+    assert all(entry.alternatives == () for delta in deltas for entry in delta.logprobs)
 
 
 def test_byte_logprobs_leave_out_what_cannot_follow() -> None:

@@ -242,6 +242,6 @@ def test_only_bytes_are_stop_strings(options: type[Config], stop: Any) -> None:
     assert validate_config(options, {"stop": [bytearray(b"a")]}).stop == (b"a",)
 
 
-def test_proposals_by_their_name_alone_are_refused(model: ByteModel) -> None:
-    with pytest.raises(UsageError, match="proposals: expected what proposals_named gives, not str"):
-        model.generate(b"a", proposals="tree")  # type: ignore[arg-type]
+def test_a_drafter_by_its_name_alone_is_refused(model: ByteModel) -> None:
+    with pytest.raises(UsageError, match="generation: drafter"):
+        model.generate(b"a", drafter="tree")  # type: ignore[arg-type]

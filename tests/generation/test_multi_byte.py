@@ -17,9 +17,9 @@ from proxylm.generation import batch_decoder
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import DecodingRow, Finish
+from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import OutputFormat, raw_output
-from proxylm.generation.proposals import Chain, Draft, OneByte, Proposals, Tree
 from proxylm.generation.raw_text import prompt_symbols
 from proxylm.generation.request import ByteRequest
 from proxylm.generation.sampling import nucleus
@@ -35,7 +35,7 @@ NEAR_TIE = 1e-4
 """Two logits nearer than this may change places by rounding."""
 
 MODELS = [("eva", "raw"), ("causal", "shared")]
-PROPOSALS = [Chain(), Chain(length=2, least_probability=0), Tree(nodes=30, depth=4)]
+DRAFTERS = [Chain(), Chain(length=2, least_probability=0), Tree(nodes=30, depth=4)]
 
 Result = tuple[bytes, Finish]
 
@@ -55,27 +55,27 @@ def some_prompts(count: int, *, seed: int = 0) -> list[bytes]:
 def decoded(
     model: LanguageModel,
     prompts: list[bytes],
-    proposals: Proposals,
+    drafter: Drafter | None,
     *,
     max_rows: int = 16,
     **options: Any,
 ) -> tuple[list[Result], int]:
     """What each prompt gives, rows coming and going, and the passes it took."""
-    decoder = BatchDecoder(model, max_rows=max_rows, proposals=proposals)
+    decoder = BatchDecoder(model, max_rows=max_rows)
     data = [bytearray() for _ in prompts]
     finishes: dict[int, Finish] = {}
     added, passes = 0, 0
     while added < len(prompts) or decoder.active:
         while added < len(prompts) and decoder.free_rows:
-            chosen = generation_options(**options)
+            chosen = generation_options(drafter=drafter, **options)
             decoder.add(ByteRequest(prompt=prompts[added], options=chosen, sample=added))
             added += 1
         passes += 1
-        for piece in decoder.step():
-            assert piece.handle not in finishes, "nothing comes after the end"
-            data[piece.handle] += piece.data
-            if piece.finish is not None:
-                finishes[piece.handle] = piece.finish
+        for delta in decoder.step():
+            assert delta.handle not in finishes, "nothing comes after the end"
+            data[delta.handle] += delta.data
+            if delta.finish is not None:
+                finishes[delta.handle] = delta.finish
     return [(bytes(new), finishes[i]) for i, new in enumerate(data)], passes
 
 
@@ -112,51 +112,51 @@ def near_ties(
 @pytest.mark.parametrize(("attention", "heads"), MODELS)
 def test_greedy_bytes_are_those_of_one_byte_per_pass(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(100)
-    expected, passes = decoded(model, prompts, OneByte(), max_new_bytes=20)
-    for proposals in PROPOSALS:
-        found, fewer = decoded(model, prompts, proposals, max_new_bytes=20)
+    expected, passes = decoded(model, prompts, None, max_new_bytes=20)
+    for drafter in DRAFTERS:
+        found, fewer = decoded(model, prompts, drafter, max_new_bytes=20)
         assert near_ties(model, prompts, found, expected) <= 1
-        assert fewer < 0.8 * passes, "the proposals should often be right here"
+        assert fewer < 0.8 * passes, "the drafts should often be right here"
 
 
 @pytest.mark.parametrize(("attention", "heads"), MODELS)
 def test_samples_are_those_of_one_byte_per_pass(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(40, seed=1)
     options: dict[str, Any] = {"max_new_bytes": 30, "temperature": 0.8, "top_p": 0.95, "seed": 7}
-    expected, passes = decoded(model, prompts, OneByte(), **options)
+    expected, passes = decoded(model, prompts, None, **options)
     assert {finish for _, finish in expected} >= {Finish.LIMIT, Finish.END}
-    for proposals in PROPOSALS:
-        found, fewer = decoded(model, prompts, proposals, **options)
+    for drafter in DRAFTERS:
+        found, fewer = decoded(model, prompts, drafter, **options)
         assert sum(a != b for a, b in zip(found, expected, strict=True)) <= 1  # rounding
         assert fewer < passes
 
 
-@pytest.mark.parametrize("proposals", [Chain(least_probability=0), Tree(least_probability=0)])
-def test_rows_do_not_depend_on_their_company(proposals: Proposals) -> None:
+@pytest.mark.parametrize("drafter", [Chain(least_probability=0), Tree(least_probability=0)])
+def test_rows_do_not_depend_on_their_company(drafter: Drafter | None) -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(12, seed=2)
-    together, _ = decoded(model, prompts, proposals, max_new_bytes=40)
-    apart, _ = decoded(model, prompts, proposals, max_rows=1, max_new_bytes=40)
+    together, _ = decoded(model, prompts, drafter, max_new_bytes=40)
+    apart, _ = decoded(model, prompts, drafter, max_rows=1, max_new_bytes=40)
     assert near_ties(model, prompts, together, apart) <= 1
 
 
 @pytest.mark.parametrize(("attention", "heads"), MODELS)
-@pytest.mark.parametrize("proposals", [OneByte(), Chain(), Tree()])
+@pytest.mark.parametrize("drafter", [None, Chain(), Tree()])
 def test_the_plain_modules_that_a_gpu_runs_give_the_same(
-    monkeypatch: pytest.MonkeyPatch, attention: str, heads: str, proposals: Proposals
+    monkeypatch: pytest.MonkeyPatch, attention: str, heads: str, drafter: Drafter | None
 ) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(16, seed=8)
-    expected, _ = decoded(model, prompts, OneByte(), max_new_bytes=30)
+    expected, _ = decoded(model, prompts, None, max_new_bytes=30)
     monkeypatch.setattr("proxylm.models.language_model.step_for", lambda _: Block.step)
-    found, _ = decoded(model, prompts, proposals, max_new_bytes=30)
+    found, _ = decoded(model, prompts, drafter, max_new_bytes=30)
     assert near_ties(model, prompts, found, expected) <= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("proposals", [OneByte(), Chain(), Tree()])
-def test_on_a_gpu_too(proposals: Proposals) -> None:
+@pytest.mark.parametrize("drafter", [None, Chain(), Tree()])
+def test_on_a_gpu_too(drafter: Drafter | None) -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(40, seed=9)
-    expected, _ = decoded(model, prompts, OneByte(), max_new_bytes=30)
-    found, _ = decoded(deepcopy(model).to("cuda"), prompts, proposals, max_new_bytes=30)
+    expected, _ = decoded(model, prompts, None, max_new_bytes=30)
+    found, _ = decoded(deepcopy(model).to("cuda"), prompts, drafter, max_new_bytes=30)
     assert near_ties(model, prompts, found, expected) <= 2
 
 
@@ -188,13 +188,13 @@ def test_chains_cross_windows_and_are_rejected_there(feeds: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("window", [1, 2, 4, 8])
-@pytest.mark.parametrize("proposals", [Chain(length=8, least_probability=0), Tree(depth=8)])
-def test_windows_may_be_shorter_than_what_is_proposed(window: int, proposals: Proposals) -> None:
+@pytest.mark.parametrize("drafter", [Chain(length=8, least_probability=0), Tree(depth=8)])
+def test_windows_may_be_shorter_than_what_is_drafted(window: int, drafter: Drafter | None) -> None:
     attention = {"kind": "eva", "window": window, "chunk": 1}
     model = small_model(seed=4, sharpness=20, attention=attention, prediction_heads=9)
     prompts = [b"abc", b"", b"abcdefgh" * 3]
-    expected, _ = decoded(model, prompts, OneByte(), max_new_bytes=40)
-    assert decoded(model, prompts, proposals, max_new_bytes=40)[0] == expected
+    expected, _ = decoded(model, prompts, None, max_new_bytes=40)
+    assert decoded(model, prompts, drafter, max_new_bytes=40)[0] == expected
 
 
 def test_trees_are_kept_along_one_way(feeds: list[Any]) -> None:
@@ -212,40 +212,40 @@ def test_trees_are_kept_along_one_way(feeds: list[Any]) -> None:
     assert any(path != list(range(len(path))) for _, path in kept), "some keys must have moved"
 
 
-@pytest.mark.parametrize("proposals", PROPOSALS)
+@pytest.mark.parametrize("drafter", DRAFTERS)
 @pytest.mark.parametrize("limit", [1, 2, 3, 9])
 def test_nothing_is_fed_beyond_the_limit(
-    feeds: list[Any], proposals: Proposals, limit: int
+    feeds: list[Any], drafter: Drafter | None, limit: int
 ) -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(6, seed=4)
-    found, _ = decoded(model, prompts, proposals, max_rows=1, max_new_bytes=limit)
+    found, _ = decoded(model, prompts, drafter, max_rows=1, max_new_bytes=limit)
     assert all(len(data) == limit or finish is Finish.END for data, finish in found)
     longest = 2 + max(map(len, prompts)) + limit - 1
     assert all(feed.position_ids.max() < longest for feed, _ in feeds)
 
 
-def test_stop_strings_among_accepted_proposals() -> None:
+def test_stop_strings_among_accepted_drafts() -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(20, seed=5)
     options: dict[str, Any] = {"max_new_bytes": 40, "stop": [b"rea", b" i", b"xyz"]}
-    expected, _ = decoded(model, prompts, OneByte(), **options)
+    expected, _ = decoded(model, prompts, None, **options)
     assert {finish for _, finish in expected} >= {Finish.STOP}
-    for proposals in PROPOSALS:
-        found, _ = decoded(model, prompts, proposals, **options)
+    for drafter in DRAFTERS:
+        found, _ = decoded(model, prompts, drafter, **options)
         assert near_ties(model, prompts, found, expected) <= 1
 
 
-def test_log_probabilities_do_not_depend_on_the_proposals() -> None:
+def test_log_probabilities_do_not_depend_on_the_drafts() -> None:
     model = trained_model("eva", "raw")
     entries = []
-    for proposals in (OneByte(), Tree()):
-        decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
-        options = generation_options(max_new_bytes=30)
+    for drafter in (None, Tree()):
+        decoder = BatchDecoder(model, max_rows=1)
+        options = generation_options(max_new_bytes=30, drafter=drafter)
         decoder.add(ByteRequest(prompt=b"self.", options=options, logprobs=2))
-        pieces = []
+        deltas = []
         while decoder.active:
-            pieces += decoder.step()
-        assert all(len(piece.data) == len(piece.logprobs) for piece in pieces)
-        entries.append([entry for piece in pieces for entry in piece.logprobs])
+            deltas += decoder.step()
+        assert all(len(delta.data) == len(delta.logprobs) for delta in deltas)
+        entries.append([entry for delta in deltas for entry in delta.logprobs])
     for ours, theirs in zip(*entries, strict=True):
         assert ours.symbol == theirs.symbol
         assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-4)
@@ -253,19 +253,19 @@ def test_log_probabilities_do_not_depend_on_the_proposals() -> None:
 
 def test_a_model_of_one_head_writes_one_byte_per_pass() -> None:
     model = small_model(seed=3, prediction_heads=1)
-    expected = decoded(model, [b"ab"], OneByte(), max_new_bytes=20)
+    expected = decoded(model, [b"ab"], None, max_new_bytes=20)
     assert decoded(model, [b"ab"], Tree(), max_new_bytes=20) == expected
 
 
-def test_byte_models_take_proposals() -> None:
+def test_byte_models_take_a_drafter() -> None:
     model = ByteModel(trained_model("eva", "raw"))
     prompt = b"return self"
     expected = model.generate(prompt, max_new_bytes=30)
-    assert model.generate(prompt, max_new_bytes=30, proposals=Tree()) == expected
-    pieces = list(model.stream(prompt, max_new_bytes=30, proposals=Chain()))
+    assert model.generate(prompt, max_new_bytes=30, drafter=Tree()) == expected
+    pieces = list(model.stream(prompt, max_new_bytes=30, drafter=Chain()))
     assert b"".join(pieces) == expected
     assert max(map(len, pieces)) > 1
-    assert model.generate_batch([prompt], max_new_bytes=30, proposals=Chain()) == [expected]
+    assert model.generate_batch([prompt], max_new_bytes=30, drafter=Chain()) == [expected]
 
 
 # The distribution: enumerated exactly, against the frequencies of many samples.
@@ -310,20 +310,20 @@ def chi_square_excess(counts: Counter[bytes], exact: dict[bytes, float]) -> floa
     return float((statistic - freedom) / np.sqrt(2 * freedom))
 
 
-def sample_counts(model: LanguageModel, proposals: Proposals) -> Counter[bytes]:
+def sample_counts(model: LanguageModel, drafter: Drafter | None) -> Counter[bytes]:
     options = {"max_new_bytes": NEW_BYTES, "seed": 3, **SAMPLING}
-    results, _ = decoded(model, [PROMPT] * SAMPLES, proposals, max_rows=100, **options)
+    results, _ = decoded(model, [PROMPT] * SAMPLES, drafter, max_rows=100, **options)
     return Counter(data for data, _ in results)
 
 
-@pytest.mark.parametrize("proposals", [Chain(least_probability=0), Tree(least_probability=0)])
+@pytest.mark.parametrize("drafter", [Chain(least_probability=0), Tree(least_probability=0)])
 def test_samples_have_exactly_the_distribution_of_head_0(
-    feeds: list[Any], proposals: Proposals
+    feeds: list[Any], drafter: Drafter | None
 ) -> None:
     model = trained_model("eva", "raw")
     exact = exact_distribution(model)
     assert sum(exact.values()) == pytest.approx(1)
-    counts = sample_counts(model, proposals)
+    counts = sample_counts(model, drafter)
     assert set(counts) <= set(exact)
     assert chi_square_excess(counts, exact) < 4
     accepted = sum(len(path) - 1 for _, paths in feeds for path in paths.values())
@@ -331,7 +331,7 @@ def test_samples_have_exactly_the_distribution_of_head_0(
 
 
 def test_typical_acceptance_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published EvaByte decoding takes every proposal that is probable enough."""
+    """Published EvaByte decoding takes every drafted byte that is probable enough."""
     model = trained_model("eva", "raw")
     choose = DecodingRow._choose
 
@@ -365,11 +365,11 @@ def test_typical_acceptance_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw")])
 def test_greedy_bytes_over_a_thousand_prompts(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads, steps=250), some_prompts(1200, seed=6)
-    expected, passes = decoded(model, prompts, OneByte(), max_new_bytes=48)
-    for proposals in PROPOSALS:
-        found, fewer = decoded(model, prompts, proposals, max_new_bytes=48)
+    expected, passes = decoded(model, prompts, None, max_new_bytes=48)
+    for drafter in DRAFTERS:
+        found, fewer = decoded(model, prompts, drafter, max_new_bytes=48)
         ties = near_ties(model, prompts, found, expected)
-        print(f"{attention} {heads} {proposals!r}: {ties} of 1200 differ, all by near ties")
+        print(f"{attention} {heads} {drafter!r}: {ties} of 1200 differ, all by near ties")
         assert ties <= 12
         assert fewer < 0.8 * passes
 
@@ -385,16 +385,16 @@ class EndlessRequest(ByteRequest):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("proposals", [OneByte(), Tree()])
-def test_a_hundred_thousand_bytes_in_constant_memory_per_chunk(proposals: Proposals) -> None:
+@pytest.mark.parametrize("drafter", [None, Tree()])
+def test_a_hundred_thousand_bytes_in_constant_memory_per_chunk(drafter: Drafter | None) -> None:
     model, new_bytes, chunk = trained_model("eva", "raw"), 100_000, 4
-    decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
-    options = generation_options(max_new_bytes=new_bytes, temperature=0.5, seed=1)
+    decoder = BatchDecoder(model, max_rows=1)
+    options = generation_options(max_new_bytes=new_bytes, temperature=0.5, seed=1, drafter=drafter)
     decoder.add(EndlessRequest(prompt=b"for", options=options))
     written, objects = 0, []
     while decoder.active:
         before = written // 10_000
-        written += sum(len(piece.data) for piece in decoder.step())
+        written += sum(len(delta.data) for delta in decoder.step())
         if decoder.active and written // 10_000 > before:
             objects.append(sys.getallocatedblocks())
             for layer in decoder._cache.layers:

@@ -12,11 +12,11 @@ from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.errors import CheckpointError, DataError
 from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.decoding_row import Finish
+from proxylm.generation.drafts import Tree
 from proxylm.generation.options import SymbolOptions, generation_options
-from proxylm.generation.proposals import Tree
 from proxylm.generation.request import ByteRequest, SymbolRequest
 from proxylm.generation.sampling import draw, uniform
-from proxylm.generation.spelling import ByteSpeller, CompressedSpeller
+from proxylm.generation.spelling import CompressedSpeller
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import (
     BOS,
@@ -111,18 +111,23 @@ def test_symbols_are_those_of_the_definition(temperature: float) -> None:
     assert max(lengths) > 3
 
 
-def test_bytes_and_symbols_are_decoded_together_with_and_without_proposals() -> None:
+def test_bytes_and_symbols_are_decoded_together_with_and_without_drafts() -> None:
     model, compressor = small_model(seed=7, sharpness=20), WordCompressor()
     symbols = SymbolRequest(
         prompt=np.array([0, 5], np.uint32),
         compressor=compressor,
         options=SymbolOptions(max_new_symbols=12),
     )
-    data = ByteRequest(prompt=b"def f(x):\n", options=generation_options(max_new_bytes=24))
+    data, drafted = (
+        ByteRequest(
+            prompt=b"def f(x):\n", options=generation_options(max_new_bytes=24, drafter=drafter)
+        )
+        for drafter in (None, Tree())
+    )
     alone = [complete(model, [request])[0] for request in (symbols, data)]
     assert all(len(completion.data) > 2 for completion in alone)
     assert complete(model, [symbols, data]) == alone
-    assert complete(model, [symbols, data], proposals=Tree()) == alone
+    assert complete(model, [symbols, drafted]) == alone
 
 
 @torch.no_grad()
@@ -145,9 +150,8 @@ def test_a_prefix_stands_in_place_of_the_opening(temperature: float) -> None:
 
 def test_spelling_waits_for_whole_units_and_never_shows_the_prompt() -> None:
     speller = CompressedSpeller(WordCompressor(), np.array([4, 0], np.uint32))
-    fed = [speller.feed(symbol) for symbol in (1, 7, 7, 2, 3)]
+    fed = [speller.spell(symbol) for symbol in (1, 7, 7, 2, 3)]
     assert fed == [b"bc", b"", b"    ", b"\xc3", b"\xa9"]
-    assert ByteSpeller().feed(255) == b"\xff"
 
 
 def forced_model(*symbols: int) -> LanguageModel:

@@ -12,7 +12,7 @@ from exported import FINGERPRINT, KEEPING, VARIANTS, make_export, make_run
 from huggingface_hub import save_torch_state_dict
 
 import proxylm
-from proxylm.checkpoints.layouts import read_config
+from proxylm.checkpoints.layouts.choice import read_config
 from proxylm.errors import CannotWriteError, CheckpointError, UsageError
 from proxylm.interchange.export import export_model
 from proxylm.symbols import COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET

@@ -11,8 +11,8 @@ import torch
 from huggingface_hub import save_torch_state_dict
 
 import proxylm
-from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
-from proxylm.checkpoints.layout import FACTS_KEY
+from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
+from proxylm.checkpoints.layouts.contract import FACTS_KEY
 from proxylm.errors import UsageError
 from proxylm.files import read_json, write_json
 from proxylm.interchange.export import export_model
@@ -130,7 +130,7 @@ def test_it_trains_and_the_run_can_be_exported(
     config = further(store, published, prediction_heads=1, raw_prediction_heads=HEADS - 1)
     result = train(config, tmp_path / "further")
     assert result.steps == 4
-    trained = load_model(checkpoint_folders(tmp_path / "further" / "checkpoints")[0])
+    trained = open_checkpoint(checkpoint_folders(tmp_path / "further" / "checkpoints")[0]).model()
     assert trained.config.vocabulary_size == COMPRESSED_OFFSET + SYMBOL_COUNT
     before = proxylm.load(published).module.model.embed_tokens.weight
     assert not torch.equal(trained.model.embed_tokens.weight[:COMPRESSED_OFFSET], before)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 import proxylm
 from documents import blocks
-from proxylm.checkpoints.evabyte_layout import EvaByteLayout
+from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
 from proxylm.cli.main import run as run_command
 from proxylm.generation.raw_text import prompt_symbols
 from proxylm.interchange.export import export_model

@@ -44,7 +44,7 @@ def test_rows_of_a_batch_equal_rows_alone(case):
 
 
 @pytest.mark.parametrize("kept", [62, 64, 66])
-def test_rejected_proposals_leave_no_trace(case, kept):
+def test_rejected_drafts_leave_no_trace(case, kept):
     model, ids, logits = case
     cache = model.new_cache(len(ids))
     model.step(ids[:, :60], cache)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from proxylm.checkpoints.layouts import read_config
+from proxylm.checkpoints.layouts.choice import read_config
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import EOS
 

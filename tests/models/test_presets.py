@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from proxylm.checkpoints.layouts import read_config
+from proxylm.checkpoints.layouts.choice import read_config
 from proxylm.config import validate_config
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.models.config import ModelConfig

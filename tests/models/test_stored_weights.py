@@ -15,7 +15,6 @@ from chain_compressor import random_lm
 from proxylm.checkpoints.checkpoint import (
     Origin,
     TrainingState,
-    load_model,
     open_checkpoint,
     save_checkpoint,
 )
@@ -62,7 +61,7 @@ def checkpoint(tmp_path: Path, golden: Path, dtype: torch.dtype) -> Callable[[],
         state=TrainingState(step=1),
         origin=Origin(configuration_hash="c", data_fingerprint="d", compressor_fingerprint=None),
     )
-    return lambda: load_model(path)
+    return lambda: open_checkpoint(path).model()
 
 
 def optimizer(tmp_path: Path, golden: Path, dtype: torch.dtype) -> Callable[[], object]:

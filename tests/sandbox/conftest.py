@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from proxylm.sandbox import Job, Verdict
+from proxylm.sandbox import Submission, Verdict
 from proxylm.sandbox.detection import tier_state
 from proxylm.sandbox.judge_process import JudgeProcess
 from proxylm.sandbox.tiers import TIERS
@@ -18,10 +18,10 @@ def judges():
     with ExitStack() as stack:
         started: dict[str, JudgeProcess] = {}
 
-        def judge(tier: str, job: Job) -> Verdict:
+        def judge(tier: str, submission: Submission) -> Verdict:
             if tier not in started:
                 started[tier] = stack.enter_context(JudgeProcess(tier))
-            return started[tier].judge(job, job.program)
+            return started[tier].judge(submission)
 
         yield judge
 
@@ -31,8 +31,10 @@ def judged(judges, tier):
     """The verdict on a program and its test, in the tier at hand."""
 
     def verdict(program: str, test: str, entry_point: str = "f") -> Verdict:
-        job = Job(program=program, test=test, entry_point=entry_point, timeout_s=60.0)
-        return judges(tier, job)
+        return judges(
+            tier,
+            Submission(program=program, test=test, entry_point=entry_point, timeout_s=60.0),
+        )
 
     return verdict
 

@@ -9,15 +9,16 @@ import sys
 
 import pytest
 
-from proxylm.sandbox.adversarial.attack import ENTRY_POINT, escape
-from proxylm.sandbox.adversarial.escapes import FILES
-from proxylm.sandbox.adversarial.exhaustion import SPACE, TIME
-from proxylm.sandbox.adversarial.suite import ATTACKS, run_suite
+from proxylm.sandbox.adversarial.attack import ATTACKS, ENTRY_POINT, escape_program
+from proxylm.sandbox.adversarial.suite import run_suite
 from proxylm.sandbox.adversarial.witnesses import descendants, witnesses
 from proxylm.sandbox.detection import tier_state
 from proxylm.sandbox.verdict import Status
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
+FILES, TIME, SPACE = (
+    [attack for attack in ATTACKS if attack.group == group] for group in ("files", "time", "space")
+)
 # What runs into its time limit: the default suite has a few of these, the long one all.
 TAKE_TIME = {
     *(attack.name for attack in (*TIME, *SPACE)),
@@ -139,9 +140,9 @@ def test_a_forgery_passes_where_the_test_runs_beside_it(name):
 
 
 def test_an_attempt_counts_only_where_it_succeeds():
-    assert run_unconfined(escape("nothing", "pass").program)
-    assert not run_unconfined(escape("an error", "raise OSError").program)
-    assert not run_unconfined(escape("a finding", "escaped = False").program)
+    assert run_unconfined(escape_program("pass\n"))
+    assert not run_unconfined(escape_program("raise OSError\n"))
+    assert not run_unconfined(escape_program("escaped = False\n"))
 
 
 def test_namespaces_hold_without_seccomp(monkeypatch, tmp_path):

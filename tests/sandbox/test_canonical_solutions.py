@@ -24,7 +24,7 @@ def problems(name, path=None):
 
 def failures(tier, chosen):
     """Task and reason of each problem whose canonical solution does not pass."""
-    verdicts = check_many([problem.job(problem.solution) for problem in chosen], tier=tier)
+    verdicts = check_many([problem.submission(problem.solution) for problem in chosen], tier=tier)
     return {
         problem.task_id: verdict.reason
         for problem, verdict in zip(chosen, verdicts, strict=True)
@@ -39,8 +39,8 @@ def test_chosen_solutions_of_humaneval_pass(tier):
 
 def test_chosen_problems_fail_without_a_solution(tier):
     chosen = [problems("humaneval")[number] for number in CHOSEN if number not in (12, 90)]
-    jobs = [problem.job(b"    return None\n") for problem in chosen]
-    assert {verdict.status for verdict in check_many(jobs, tier=tier)} == {Status.FAILED}
+    submissions = [problem.submission(b"    return None\n") for problem in chosen]
+    assert {verdict.status for verdict in check_many(submissions, tier=tier)} == {Status.FAILED}
 
 
 def test_helpers_that_a_program_rebinds_do_not_judge_it(tier):
@@ -49,8 +49,9 @@ def test_helpers_that_a_program_rebinds_do_not_judge_it(tier):
         38: b"    return s\nencode_cyclic = decode_cyclic\n",
         50: b"    return s\nencode_shift = decode_shift\n",
     }
-    jobs = [problems("humaneval")[number].job(wrong) for number, wrong in rebound.items()]
-    assert {verdict.status for verdict in check_many(jobs, tier=tier)} == {Status.FAILED}
+    asked = problems("humaneval")
+    submissions = [asked[number].submission(wrong) for number, wrong in rebound.items()]
+    assert {verdict.status for verdict in check_many(submissions, tier=tier)} == {Status.FAILED}
 
 
 @pytest.mark.long

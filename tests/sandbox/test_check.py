@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from proxylm.errors import UsageError
-from proxylm.sandbox import Job, Status, check, check_many
+from proxylm.sandbox import Status, Submission, check, check_many
 from proxylm.sandbox.adversarial.witnesses import witnesses
 
 ECHO = "def f(x):\n    return x\n"
 
 
-def job(program, test, timeout_s=60.0, **fields):
-    return Job(program=program, test=test, entry_point="f", timeout_s=timeout_s, **fields)
+def submission(program, test, timeout_s=60.0, **fields):
+    return Submission(program=program, test=test, entry_point="f", timeout_s=timeout_s, **fields)
 
 
 RIGHT = {
@@ -208,17 +208,17 @@ WRONG = {
 
 
 def test_right_programs_pass(tier):
-    verdicts = check_many([job(*case) for case in RIGHT.values()], tier=tier)
+    verdicts = check_many([submission(*case) for case in RIGHT.values()], tier=tier)
     failed = {name: v for name, v in zip(RIGHT, verdicts, strict=True) if not v.passed}
     assert failed == {}
 
 
 def test_wrong_programs_fail_and_say_why(tier):
-    jobs = [
-        job(program, test, timeout_s=1.0 if status is Status.TIMED_OUT else 60.0)
+    submissions = [
+        submission(program, test, timeout_s=1.0 if status is Status.TIMED_OUT else 60.0)
         for program, test, status, _ in WRONG.values()
     ]
-    verdicts = dict(zip(WRONG, check_many(jobs, tier=tier), strict=True))
+    verdicts = dict(zip(WRONG, check_many(submissions, tier=tier), strict=True))
     for name, (_, _, status, reason) in WRONG.items():
         assert verdicts[name].status is status, (name, verdicts[name])
         assert reason in verdicts[name].reason, (name, verdicts[name])
@@ -231,18 +231,18 @@ def test_asserts_count_where_python_leaves_them_out(tier, monkeypatch):
     assert not check(ECHO, "assert f(1) == 2", "f", 10.0, tier=tier).passed
 
 
-def test_large_results_cross_where_the_job_says_so(tier):
+def test_large_results_cross_where_the_submission_says_so(tier):
     program = "def f():\n    return [0.5] * 400_000\n"
-    large = job(program, "assert f() == [0.5] * 400_000", max_result_bytes=16 << 20)
-    usual = job(program, "assert f() == [0.5] * 400_000")
+    large = submission(program, "assert f() == [0.5] * 400_000", max_result_bytes=16 << 20)
+    usual = submission(program, "assert f() == [0.5] * 400_000")
     assert [v.passed for v in check_many([large, usual], tier=tier)] == [True, False]
 
 
 def test_what_an_iterator_gives_counts_as_one_result(tier):
     program = "def f():\n    for _ in range(4):\n        yield 'x' * 300_000\n"
     test = "assert [len(text) for text in f()] == [300_000] * 4"
-    jobs = [job(program, test, max_result_bytes=2 << 20), job(program, test)]
-    assert [v.passed for v in check_many(jobs, tier=tier)] == [True, False]
+    submissions = [submission(program, test, max_result_bytes=2 << 20), submission(program, test)]
+    assert [v.passed for v in check_many(submissions, tier=tier)] == [True, False]
 
 
 def test_a_test_has_memory_to_spare_but_not_all_there_is(judged):
@@ -254,7 +254,7 @@ def test_a_test_has_memory_to_spare_but_not_all_there_is(judged):
 def test_sets_come_in_the_same_order_in_every_run(tier):
     program = "def f():\n    return list({str(i) for i in range(50)})\n"
     test = "assert list({str(i) for i in range(50)}) == f()\nraise ValueError(' '.join(f()))"
-    first, second = check_many([job(program, test)] * 2, tier=tier)
+    first, second = check_many([submission(program, test)] * 2, tier=tier)
     assert first == second
     assert first.reason.startswith("ValueError")
 
@@ -263,30 +263,30 @@ def test_programs_that_draw_draw_the_same_in_every_run(tier):
     program = (
         "import random\nfirst = random.random()\ndef f():\n    return first, random.random()\n"
     )
-    first, second = check_many([job(program, "raise ValueError(f())")] * 2, tier=tier)
+    first, second = check_many([submission(program, "raise ValueError(f())")] * 2, tier=tier)
     assert first == second
     assert "ValueError" in first.reason
 
 
 def test_a_run_that_nobody_waits_for_is_ended(tier):
-    slow = job("import time\ndef f():\n    time.sleep(600)\n", "f()", timeout_s=600.0)
-    verdicts = check_many([job(ECHO, "assert f(1) == 1"), *[slow] * 5], workers=2, tier=tier)
+    slow = submission("import time\ndef f():\n    time.sleep(600)\n", "f()", timeout_s=600.0)
+    verdicts = check_many([submission(ECHO, "assert f(1) == 1"), *[slow] * 5], workers=2, tier=tier)
     with witnesses() as around:
         assert next(verdicts).passed
-        verdicts.close()  # would wait 600 s, were the running job not ended
+        verdicts.close()  # would wait 600 s, were the running submission not ended
         assert around.findings() == []
 
 
-def test_verdicts_keep_the_order_of_the_jobs_and_jobs_are_taken_as_needed(tier):
+def test_verdicts_keep_the_order_and_submissions_are_taken_as_needed(tier):
     taken = []
 
-    def jobs():
+    def submissions():
         for number in range(12):
             taken.append(number)
             program = f"import time\ndef f():\n    time.sleep({(number % 3) * 0.05})\n"
-            yield job(program, f"f()\nassert {number} % 2", timeout_s=20.0)
+            yield submission(program, f"f()\nassert {number} % 2", timeout_s=20.0)
 
-    verdicts = check_many(jobs(), workers=2, tier=tier)
+    verdicts = check_many(submissions(), workers=2, tier=tier)
     assert not next(verdicts).passed
     assert len(taken) < 12
     assert [v.passed for v in verdicts] == [number % 2 == 1 for number in range(1, 12)]
@@ -295,7 +295,7 @@ def test_verdicts_keep_the_order_of_the_jobs_and_jobs_are_taken_as_needed(tier):
 def test_wrong_use_is_named():
     for timeout_s in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="timeout_s"):
-            job(ECHO, "f(1)", timeout_s=timeout_s)
+            submission(ECHO, "f(1)", timeout_s=timeout_s)
         with pytest.raises(UsageError, match="timeout_s"):
             check(ECHO, "f(1)", "f", timeout_s)
     with pytest.raises(UsageError, match="expected one of bubblewrap, landlock"):

@@ -12,9 +12,9 @@ import pytest
 
 from proxylm.sandbox import SandboxError, check, detection, isolation
 from proxylm.sandbox.adversarial.witnesses import descendants, witnesses
+from proxylm.sandbox.confined_worker import ConfinedWorker
 from proxylm.sandbox.isolation import FIRST_FRESH_UID
 from proxylm.sandbox.landlock_seccomp import parts_without
-from proxylm.sandbox.session import Session
 from proxylm.sandbox.tiers import TIERS
 
 
@@ -138,10 +138,10 @@ def test_a_worker_that_cannot_confine_itself_is_not_used(tier):
     settings = isolation.settings(1.0)
     isolation.settings = lambda timeout_s: {**settings, "landlock": 987}
     with pytest.raises(SandboxError, match=f"{tier}: OSError.*Landlock"):
-        Session(isolation, 1.0)
+        ConfinedWorker(isolation, 1.0)
     isolation.command = lambda descriptors: ["/bin/sh", "-c", "echo broken >&2; exit 3"]
     with pytest.raises(SandboxError, match=f"{tier}: no worker .broken"):
-        Session(isolation, 1.0)
+        ConfinedWorker(isolation, 1.0)
 
 
 def test_hidden_folders_are_left_out_at_any_depth(tmp_path):

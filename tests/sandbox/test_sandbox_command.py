@@ -12,20 +12,23 @@ from documents import ROOT, blocks
 from proxylm.cli.main import run
 from proxylm.sandbox import SandboxError, detection
 from proxylm.sandbox.adversarial import suite
-from proxylm.sandbox.adversarial.attack import forgery
-from proxylm.sandbox.adversarial.forgeries import ENDS
+from proxylm.sandbox.adversarial.attack import ATTACKS, Attack
 
-HOLE = forgery("no attack at all", "def answer(x):\n    return 49\n", test="assert answer(7) == 49")
+HOLE = Attack(
+    name="no attack at all",
+    group="none",
+    program="def answer(x):\n    return 49\n",
+    test="assert answer(7) == 49",
+)
 
 
 def use_attacks(monkeypatch, attacks):
-    monkeypatch.setattr(suite, "ATTACKS", tuple(attacks))
     original = suite.run_suite
     monkeypatch.setattr(suite, "run_suite", lambda tier: original(tier, attacks))
 
 
 def test_a_tier_that_holds(tier, monkeypatch, capsys):
-    use_attacks(monkeypatch, ENDS[:3])
+    use_attacks(monkeypatch, ATTACKS[:3])
     assert run(["sandbox", "check", "--tier", tier, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["used"] == tier
@@ -33,7 +36,7 @@ def test_a_tier_that_holds(tier, monkeypatch, capsys):
     assert found["works"] is True
     assert (found["programs"], found["contained"]) == (3, 3)
     assert found["passed"] == found["got_out"] == []
-    assert found["verdicts"][ENDS[0].name]["status"] == "failed"
+    assert found["verdicts"][ATTACKS[0].name]["status"] == "failed"
 
 
 def test_a_hole_is_named_and_fails_the_command(tier, monkeypatch, capsys):
@@ -75,4 +78,4 @@ def test_the_example_of_the_documentation_runs(tmp_path):
 
 def test_the_documentation_counts_the_programs():
     for path in ("docs/sandbox.md", "docs/architecture.md"):
-        assert f"{len(suite.ATTACKS)} adversarial programs" in (ROOT / path).read_text()
+        assert f"{len(ATTACKS)} adversarial programs" in (ROOT / path).read_text()

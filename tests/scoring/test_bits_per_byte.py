@@ -16,8 +16,10 @@ from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import bits_per_byte, content_bits
-from proxylm.scoring.readings import CompressedReading, RawView
+from proxylm.scoring.passes import ScoredSequence, content_bits, symbol_bits
+from proxylm.scoring.predictors import OurPredictor
+from proxylm.scoring.readings import CompressedReading, RawReading, Reading
+from proxylm.scoring.score import score
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, COMPRESSED_OPEN, RAW_OFFSET, RAW_OPEN, Format
 from proxylm.threads import in_order, torch_threads
 from small_models import ATTENTIONS, COMPRESSED_SYMBOLS, small_model
@@ -49,6 +51,24 @@ class HalvingCompressor(Compressor):
         raise NotImplementedError
 
 
+def bits_per_byte(
+    model: LanguageModel, documents: Any, read_as: str | Reading, **windows: Any
+) -> list[float]:
+    return score(model, documents, read_as, **windows).per_document.tolist()
+
+
+def bits_in_batches(
+    model: LanguageModel, documents: list[bytes], batch_symbols: int
+) -> list[float]:
+    """As ``bits_per_byte`` of bytes, with another number of symbols under way."""
+    reading = RawReading()
+    sequences = [
+        ScoredSequence(prefix=reading.prefix, content=reading.read(one).ids) for one in documents
+    ]
+    bits = symbol_bits(OurPredictor(model), sequences, batch_symbols=batch_symbols)
+    return [one.sum() / len(one) for one in bits]
+
+
 def plain_bits(
     model: LanguageModel, prefix: list[int], content: list[int], *, context: int, stride: int
 ) -> float:
@@ -74,7 +94,7 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
 
 @torch.no_grad()
 def test_bytes_equal_the_definition(model: LanguageModel) -> None:
-    ours = bits_per_byte(model, DOCUMENTS, RawView(), context=48, stride=20)
+    ours = bits_per_byte(model, DOCUMENTS, "bytes", context=48, stride=20)
     for document, value in zip(DOCUMENTS, ours, strict=True):
         ids = [byte + RAW_OFFSET for byte in document]
         expected = plain_bits(model, [BOS, RAW_OPEN], ids, context=48, stride=20) / len(document)
@@ -96,7 +116,7 @@ def test_symbols_are_divided_by_raw_bytes(model: LanguageModel) -> None:
 def test_by_format_uses_the_distribution_that_was_trained() -> None:
     model = small_model(seed=4, sharpness=8, softmax="by_format")
     readings = [
-        (RawView(), RAW_OPEN, RAW_OFFSET, list(CODE)),
+        (RawReading(), RAW_OPEN, RAW_OFFSET, list(CODE)),
         (
             CompressedReading(HalvingCompressor(reversible=True)),
             COMPRESSED_OPEN,
@@ -114,7 +134,7 @@ def test_by_format_uses_the_distribution_that_was_trained() -> None:
 @torch.no_grad()
 def test_without_sentinels_content_follows_bos() -> None:
     model = small_model(seed=4, sharpness=8, sentinels=False)
-    [ours] = bits_per_byte(model, [CODE], RawView())
+    [ours] = bits_per_byte(model, [CODE], "bytes")
     ids = [byte + RAW_OFFSET for byte in CODE]
     expected = plain_bits(model, [BOS], ids, context=64, stride=32) / len(CODE)
     assert ours == pytest.approx(expected, rel=1e-5)
@@ -123,11 +143,11 @@ def test_without_sentinels_content_follows_bos() -> None:
 def test_results_do_not_depend_on_batching_or_company(model: LanguageModel) -> None:
     generator = random.Random(5)
     documents = [generator.randbytes(generator.randrange(1, 150)) for _ in range(12)]
-    alone = [bits_per_byte(model, [document], RawView())[0] for document in documents]
+    alone = [bits_per_byte(model, [document], "bytes")[0] for document in documents]
     for batch_symbols in (1, 100, 100_000):
-        together = bits_per_byte(model, documents, RawView(), batch_symbols=batch_symbols)
+        together = bits_in_batches(model, documents, batch_symbols)
         assert together == pytest.approx(alone, **CLOSE)
-    assert bits_per_byte(model, documents, RawView()) == bits_per_byte(model, documents, RawView())
+    assert bits_per_byte(model, documents, "bytes") == bits_per_byte(model, documents, "bytes")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +166,8 @@ def test_threads_have_no_more_symbols_under_way_than_one_would(
     monkeypatch.setattr("proxylm.scoring.passes.in_order", spy)
     documents = [bytes(range(64)) * 4] * 3 + [b"short"] * 3
     with torch_threads(4):
-        found = bits_per_byte(model, documents, RawView(), batch_symbols=batch_symbols)
-    assert found == pytest.approx(bits_per_byte(model, documents, RawView()), **CLOSE)
+        found = bits_in_batches(model, documents, batch_symbols)
+    assert found == pytest.approx(bits_per_byte(model, documents, "bytes"), **CLOSE)
     [(given, most), *_] = used
     assert given <= workers
     assert given == 1 or given * most <= batch_symbols
@@ -155,19 +175,19 @@ def test_threads_have_no_more_symbols_under_way_than_one_would(
 
 def test_an_untrained_flat_model_needs_log2_of_its_vocabulary() -> None:
     model = small_model(seed=4, sharpness=0)
-    values = bits_per_byte(model, DOCUMENTS, RawView())
+    values = bits_per_byte(model, DOCUMENTS, "bytes")
     assert values == pytest.approx([math.log2(model.config.vocabulary_size)] * 5, **CLOSE)
 
 
 def test_a_byte_model_gives_the_same_numbers(model: LanguageModel) -> None:
-    expected = bits_per_byte(model, DOCUMENTS, RawView())
+    expected = bits_per_byte(model, DOCUMENTS, "bytes")
     assert ByteModel(model).bits_per_byte(DOCUMENTS) == expected
     assert ByteModel(model).bits_per_byte([]) == []
 
 
 def test_a_model_in_training_stays_in_training() -> None:
     model = small_model().train()
-    bits_per_byte(model, [b"abc"], RawView())
+    bits_per_byte(model, [b"abc"], "bytes")
     assert model.training
     assert model.lm_head.weight.requires_grad
     assert model.lm_head.weight.grad is None
@@ -181,7 +201,7 @@ def test_content_bits_of_nothing_are_zero(model: LanguageModel) -> None:
 
 def test_an_empty_document_is_named(model: LanguageModel) -> None:
     with pytest.raises(DataError, match="document 1 is empty"):
-        bits_per_byte(model, [b"a", b""], RawView())
+        bits_per_byte(model, [b"a", b""], "bytes")
 
 
 def test_lossy_views_have_no_bits_per_byte() -> None:
@@ -209,7 +229,7 @@ def test_a_model_of_bytes_alone_scores_no_compressed_symbols() -> None:
         content_bits(small_model(vocabulary_size=320), [np.array([0])], Format.COMPRESSED)
 
 
-READINGS = [RawView(), CompressedReading(HalvingCompressor(reversible=True))]
+READINGS = [RawReading(), CompressedReading(HalvingCompressor(reversible=True))]
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -228,8 +248,8 @@ def test_only_bytes_are_scored(model: LanguageModel, reading: Any, wrong: Any) -
 
 def test_whatever_holds_bytes_is_scored_alike(model: LanguageModel) -> None:
     held = [bytearray(CODE), memoryview(CODE), np.frombuffer(CODE, np.uint8)]
-    assert bits_per_byte(model, iter(held), RawView()) == bits_per_byte(
-        model, [CODE] * len(held), RawView()
+    assert bits_per_byte(model, iter(held), "bytes") == bits_per_byte(
+        model, [CODE] * len(held), "bytes"
     )
 
 
@@ -244,4 +264,4 @@ def test_impossible_windows_are_named(
     model: LanguageModel, context: int, stride: int | None
 ) -> None:
     with pytest.raises(UsageError, match=r"context|stride"):
-        bits_per_byte(model, [b"abc"], RawView(), context=context, stride=stride)
+        bits_per_byte(model, [b"abc"], "bytes", context=context, stride=stride)

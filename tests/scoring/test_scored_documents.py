@@ -7,7 +7,6 @@ import os
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from proxylm.corpus.document import Rejection
@@ -15,19 +14,20 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.generation.byte_model import ByteModel
-from proxylm.scoring.bits_per_byte import bits_per_byte
 from proxylm.scoring.documents import (
     DocumentScore,
     find_files,
     read_files,
+    read_from_store,
     read_store,
-    read_stored_view,
     score_documents,
+    stored_view,
     total_score,
     until_bytes,
 )
-from proxylm.scoring.readings import CompressedReading, RawView
-from proxylm.symbols import Format
+from proxylm.scoring.readings import CompressedReading, RawReading, require_compressor
+from proxylm.scoring.score import score
+from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
 from small_models import COMPRESSED_SYMBOLS, small_model
 from units_store import DOCUMENTS, units, write_units_store
 
@@ -63,11 +63,11 @@ def test_files_and_folders_in_a_fixed_order(folder: Path) -> None:
 def test_files_score_as_their_bytes_and_empty_ones_are_left_out(folder: Path) -> None:
     left_out = LeftOut()
     files, _ = find_files([folder], left_out)
-    documents = read_files(files, RawView(), left_out=left_out)
-    scores = list(score_documents(MODEL, documents, Format.RAW))
+    documents = read_files(files, RawReading(), left_out=left_out)
+    scores = list(score_documents(MODEL, documents, RawReading().prefix))
     assert left_out.to_json() == {"empty": 1}
     assert [Path(score.name).name for score in scores] == ["a.txt", "b.txt", "c.txt"]
-    expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
+    expected = score(MODEL, DOCUMENTS).per_document
     assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
 
 
@@ -79,7 +79,7 @@ def test_what_folders_hold_beside_documents_is_counted(folder: Path) -> None:
     (folder / "lines.NDJSON").write_bytes(b'{"text": "one"}\n{"text": ""}\n')
     left_out = LeftOut()
     files, skipped = find_files([folder], left_out)
-    read = list(read_files(files, RawView(), left_out=left_out))
+    read = list(read_files(files, RawReading(), left_out=left_out))
     assert [Path(one.name).name for one in read] == ["a.txt", "b.txt", "c.txt", "lines.NDJSON:1"]
     assert skipped == {"hidden": 1}
     assert left_out.counts == {"link": 2, "packed": 1, "empty": 2}
@@ -89,9 +89,9 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[b"text"])
     writer.start()
-    [document] = read_files([tmp_path / "pipe"], RawView(), left_out=LeftOut())
+    [document] = read_files([tmp_path / "pipe"], RawReading(), left_out=LeftOut())
     writer.join()
-    assert (document.num_bytes, bytes(document.content)) == (4, b"text")
+    assert (document.num_bytes, bytes((document.ids - RAW_OFFSET).tolist())) == (4, b"text")
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,14 +100,14 @@ def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(DataError, match=r"a\.txt: cannot be read \(Input/output error\)"):
-        list(read_files([folder / "a.txt"], RawView(), left_out=LeftOut()))
+        list(read_files([folder / "a.txt"], RawReading(), left_out=LeftOut()))
 
 
 def test_grouping_changes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def scores() -> list[float]:
         files, _ = find_files([folder], LeftOut())
-        documents = read_files(files, RawView(), left_out=LeftOut())
-        return [score.bits for score in score_documents(MODEL, documents, Format.RAW)]
+        documents = read_files(files, RawReading(), left_out=LeftOut())
+        return [score.bits for score in score_documents(MODEL, documents, RawReading().prefix)]
 
     together = scores()
     monkeypatch.setattr("proxylm.scoring.documents.GROUP_BYTES", 1)
@@ -131,50 +131,71 @@ def test_the_total_is_bits_over_bytes_not_a_mean_of_ratios() -> None:
 
 def test_stores_read_as_bytes_and_as_symbols(store: ViewStore) -> None:
     ordinals = list(range(store.document_count))
-    raw = list(score_documents(MODEL, read_store(store, ordinals, RawView()), Format.RAW))
+    raw = list(
+        score_documents(MODEL, read_store(store, ordinals, RawReading()), RawReading().prefix)
+    )
     assert [score.name for score in raw] == ["d0", "d1", "d2"]
-    expected = bits_per_byte(MODEL, DOCUMENTS, RawView())
+    expected = score(MODEL, DOCUMENTS).per_document
     assert [score.bits_per_byte for score in raw] == pytest.approx(expected, rel=1e-6)
 
     reading = CompressedReading(units(8))
-    expected = bits_per_byte(MODEL, DOCUMENTS, reading)
+    expected = score(MODEL, DOCUMENTS, reading).per_document
     for documents in (
         read_store(store, ordinals, reading),
-        read_stored_view(store, ordinals, "units"),
+        read_from_store(store, ordinals, ByteModel(MODEL), "units")[1],
     ):
-        scores = list(score_documents(MODEL, documents, Format.COMPRESSED))
+        scores = list(score_documents(MODEL, documents, reading.prefix))
         assert [score.bits_per_byte for score in scores] == pytest.approx(expected, rel=1e-6)
 
 
 def test_units_of_half_a_byte_have_twice_the_symbols_and_the_same_bytes(folder: Path) -> None:
     reading = CompressedReading(units(4))
     documents = read_files([folder / "b.txt"], reading, left_out=LeftOut())
-    [score] = score_documents(MODEL, documents, Format.COMPRESSED)
+    [score] = score_documents(MODEL, documents, reading.prefix)
     assert score.num_symbols == 2 * score.num_bytes == 2 * len(DOCUMENTS[1])
 
 
 def test_a_lossy_stored_view_is_refused(store: ViewStore) -> None:
     with pytest.raises(UsageError, match="not defined for view 'lossy'"):
-        list(read_stored_view(store, [0], "lossy"))
+        read_from_store(store, [0], ByteModel(MODEL), "lossy")
 
 
 def test_a_limit_takes_whole_documents_and_at_least_one(store: ViewStore) -> None:
-    documents = list(read_store(store, range(3), RawView()))
+    documents = list(read_store(store, range(3), RawReading()))
     for limit, count in [(1, 1), (4, 1), (5, 2), (10_000, 3), (None, 3)]:
         assert len(list(until_bytes(documents, limit))) == count
 
 
 def test_another_compressor_is_refused_and_both_are_shown() -> None:
-    ByteModel(MODEL).require_compressor(COMPRESSED_SYMBOLS, "a")
-    ByteModel(MODEL, compressor_fingerprint="a").require_compressor(COMPRESSED_SYMBOLS, "a")
+    require_compressor(ByteModel(MODEL), COMPRESSED_SYMBOLS, "a")
+    require_compressor(ByteModel(MODEL, compressor_fingerprint="a"), COMPRESSED_SYMBOLS, "a")
     with pytest.raises(UsageError, match="compressor a and this one is b"):
-        ByteModel(MODEL, compressor_fingerprint="a").require_compressor(COMPRESSED_SYMBOLS, "b")
+        require_compressor(ByteModel(MODEL, compressor_fingerprint="a"), COMPRESSED_SYMBOLS, "b")
     with pytest.raises(UsageError, match="257 symbols and the model has room for 256"):
-        ByteModel(MODEL).require_compressor(COMPRESSED_SYMBOLS + 1, "a")
+        require_compressor(ByteModel(MODEL), COMPRESSED_SYMBOLS + 1, "a")
 
 
-def test_contents_are_what_the_model_reads() -> None:
-    [content] = RawView().contents([b"\x00\xff"])
-    assert content.tolist() == [0, 255]
-    [symbols] = CompressedReading(units(1)).contents([b"\x81"])
-    assert np.asarray(symbols).tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+def test_what_the_model_reads_and_where_it_stands() -> None:
+    raw = RawReading().read(b"\x00\xff")
+    assert (raw.ids - RAW_OFFSET).tolist() == [0, 255]
+    assert raw.starts.tolist() == [0, 1]
+    bits = CompressedReading(units(1)).read(b"\x81")
+    assert (bits.ids - COMPRESSED_OFFSET).tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert bits.starts.tolist() == [0] * 8
+
+
+def test_tokens_of_a_store_are_the_view_of_the_model_s_compressor(
+    store: ViewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ByteModel(MODEL, compressor_fingerprint=units(8).fingerprint)
+    assert stored_view(store, model, "bytes") is None
+    assert stored_view(store, model, "tokens") == "units"
+    assert stored_view(store, model, "lossy") == "lossy"
+    assert stored_view(store, ByteModel(MODEL), "tokens") == "units", "the other one is lossy"
+    with pytest.raises(UsageError, match="has no view of it"):
+        stored_view(store, ByteModel(MODEL, compressor_fingerprint="0"), "tokens")
+    monkeypatch.setattr(store.view("lossy"), "reversible", True)
+    with pytest.raises(UsageError, match="several views: name one of units, lossy"):
+        stored_view(store, model, "tokens")
+    with pytest.raises(DataError, match="no view 'words' in this store"):
+        stored_view(store, model, "words")

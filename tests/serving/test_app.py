@@ -10,21 +10,22 @@ import httpx
 import pytest
 
 from proxylm.generation.batch_decoder import BatchDecoder
-from proxylm.serving.app import Service, create_app
+from proxylm.serving.app import create_app
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
 from proxylm.serving.scheduler import Scheduler
+from proxylm.serving.service import Service
 from small_models import small_model
 
 MODEL = small_model(seed=3)
-LIMITS = ServingLimits(max_rows=1, max_queue=1, max_length_bytes=100, spare_requests=1)
+LIMITS = ServingLimits(max_rows=1, max_queue=1, max_length_bytes=100, max_open_bodies=3)
 
 
 def service() -> Service:
     """Over a scheduler that does not run."""
     metrics = ServingMetrics()
     scheduler = Scheduler(lambda: BatchDecoder(MODEL, max_rows=1), limits=LIMITS, metrics=metrics)
-    return Service(name="m", model=MODEL, scheduler=scheduler, limits=LIMITS, metrics=metrics)
+    return Service(name="m", scheduler=scheduler, limits=LIMITS, metrics=metrics)
 
 
 def ask(served: Service, method: str, path: str, **options: Any) -> httpx.Response:
@@ -54,7 +55,7 @@ def test_a_slash_too_much_is_404_and_no_redirection(method: str, path: str) -> N
     assert set(answer.json()) == {"error"}
 
 
-def test_beyond_the_most_open_requests_the_answer_is_503_and_no_body_is_read() -> None:
+def test_beyond_the_most_open_bodies_the_answer_is_503_and_no_body_is_read() -> None:
     served = service()
     asyncio.run(ask_too_often(served))
     counted = served.metrics.registry.get_sample_value
@@ -77,8 +78,8 @@ async def ask_too_often(served: Service) -> None:
         def post(number: int) -> Awaitable[httpx.Response]:
             return client.post("/v1/completions", content=slow_body(number), headers=head)
 
-        held = [asyncio.ensure_future(post(number)) for number in range(LIMITS.max_requests)]
-        while len(reading) < LIMITS.max_requests:
+        held = [asyncio.ensure_future(post(number)) for number in range(LIMITS.max_open_bodies)]
+        while len(reading) < LIMITS.max_open_bodies:
             await asyncio.sleep(0)
         refused = await asyncio.wait_for(post(99), 10)
         assert refused.status_code == 503

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxylm.generation.logprobs import ByteLogprobs
-from proxylm.serving.choice_text import ChoiceText, Delta, logprobs_object, token_name
+from proxylm.serving.choice_text import ChoiceText, TextDelta, logprobs_object, token_name
 from proxylm.symbols import EOS, RAW_CLOSE, RAW_OFFSET
 
 # Mostly bytes that begin or continue characters, and well-formed text among them.
@@ -29,7 +29,7 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(borders)]
 
 
-def deltas(pieces: list[bytes]) -> list[Delta]:
+def deltas(pieces: list[bytes]) -> list[TextDelta]:
     text = ChoiceText()
     return [*(text.feed(piece, entries(piece)) for piece in pieces), text.finish()]
 
@@ -48,7 +48,7 @@ def test_deltas_join_to_the_whole_and_each_carries_its_own_bytes(
 
 @given(broken_text)
 def test_offsets_name_the_character_that_a_byte_is_part_of(data: bytes) -> None:
-    whole = Delta.joined(deltas([data]))
+    whole = TextDelta.joined(deltas([data]))
     groups: dict[int, list[int]] = {}
     for entry, offset in whole.logprobs:
         groups.setdefault(offset, []).append(entry.symbol - RAW_OFFSET)
@@ -59,9 +59,9 @@ def test_offsets_name_the_character_that_a_byte_is_part_of(data: bytes) -> None:
 
 def test_without_logprobs_there_are_none() -> None:
     text = ChoiceText()
-    assert text.feed("aé".encode()) == Delta(text="aé")
-    assert text.feed(b"\xe2") == Delta(text="")
-    assert text.finish() == Delta(text="\ufffd")
+    assert text.feed("aé".encode()) == TextDelta(text="aé")
+    assert text.feed(b"\xe2") == TextDelta(text="")
+    assert text.finish() == TextDelta(text="\ufffd")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.decoding_row import Piece
+from proxylm.generation.decoding_row import ByteDelta
 from proxylm.serving import lifecycle
 from proxylm.serving.limits import ServingLimits
 from small_models import small_model
@@ -90,7 +90,7 @@ def test_what_is_stopped_hears_so_however_long_the_last_pass_takes(
     inside, may_end = threading.Event(), threading.Event()
 
     class Slow(BatchDecoder):
-        def step(self) -> list[Piece]:
+        def step(self) -> list[ByteDelta]:
             inside.set()
             may_end.wait(SECONDS)
             return super().step()

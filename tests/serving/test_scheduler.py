@@ -15,8 +15,7 @@ from proxylm.generation.request import ByteRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
-from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
-from proxylm.serving.scheduler import Event, Job, Scheduler
+from proxylm.serving.scheduler import Event, ScheduledSequence, Scheduler
 from small_models import small_model
 
 LONG = 100_000
@@ -26,30 +25,32 @@ LIMITS = ServingLimits(max_rows=2, max_queue=2, max_length_bytes=2 * LONG)
 
 
 class Client:
-    """A job and what came of it."""
+    """A sequence and what came of it."""
 
     def __init__(
         self,
         prompt: bytes = b"a",
         *,
         new_bytes: int = 5,
-        scorer: PromptScorer | None = None,
         sample: int = 0,
+        score_prompt: bool = False,
     ) -> None:
         self.events: list[Event] = []
         self.data = b""
         self.started = threading.Event()
         self.ended = threading.Event()
         options = GenerationOptions(max_new_bytes=new_bytes)
-        request = ByteRequest(prompt=prompt, options=options, sample=sample)
-        self.job = Job(request=request, on_event=self.receive, scorer=scorer)
+        request = ByteRequest(
+            prompt=prompt, options=options, sample=sample, score_prompt=score_prompt
+        )
+        self.sequence = ScheduledSequence(request=request, on_event=self.receive)
 
     def receive(self, event: Event) -> None:
         self.events.append(event)
         self.started.set()
         if isinstance(event, ApiError):
             self.ended.set()
-        elif not isinstance(event, PromptLogprobs):
+        elif not event.of_prompt:
             self.data += event.data
             if event.finish is not None:
                 self.ended.set()
@@ -89,11 +90,11 @@ def value(metrics: ServingMetrics, name: str) -> float:
     return found
 
 
-def test_more_jobs_than_rows_all_get_what_they_get_alone() -> None:
+def test_more_sequences_than_rows_all_get_what_they_get_alone() -> None:
     prompts = [b"", b"one", b"two words", b"\xff"]
     with scheduler() as (running, metrics):
         clients = [Client(prompt) for prompt in prompts]
-        running.submit([client.job for client in clients])
+        running.submit([client.sequence for client in clients])
         assert [client.result() for client in clients] == [alone(prompt) for prompt in prompts]
     assert value(metrics, "proxylm_new_bytes_total") == sum(len(c.data) for c in clients)
     assert value(metrics, "proxylm_prompt_bytes_total") == sum(map(len, prompts))
@@ -103,29 +104,29 @@ def test_more_jobs_than_rows_all_get_what_they_get_alone() -> None:
 def test_what_does_not_fit_into_rows_and_queue_is_429_and_nothing_of_it_is_taken() -> None:
     with scheduler() as (running, _):
         clients = [Client(new_bytes=LONG) for _ in range(3)]
-        running.submit([client.job for client in clients])
+        running.submit([client.sequence for client in clients])
         with pytest.raises(ApiError) as caught:
-            running.submit([Client().job, Client().job])
+            running.submit([Client().sequence, Client().sequence])
         assert caught.value.status == 429
         assert int(caught.value.headers["Retry-After"]) >= 1
         last = Client()
-        running.submit([last.job])  # the queue still has one place
-        running.cancel([client.job for client in clients])
+        running.submit([last.sequence])  # the queue still has one place
+        running.cancel([client.sequence for client in clients])
         assert last.result() == alone(b"a")
 
 
-def test_a_cancelled_job_frees_its_row_and_hears_nothing_more() -> None:
+def test_a_cancelled_sequence_frees_its_row_and_hears_nothing_more() -> None:
     with scheduler() as (running, metrics):
         long, other, waiting = Client(new_bytes=LONG), Client(new_bytes=LONG), Client(b"w")
-        running.submit([long.job, other.job, waiting.job])
+        running.submit([long.sequence, other.sequence, waiting.sequence])
         assert long.started.wait(SECONDS)
-        running.cancel([long.job, waiting.job])
+        running.cancel([long.sequence, waiting.sequence])
         next_one = Client(b"next")
-        running.submit([next_one.job])
+        running.submit([next_one.sequence])
         assert next_one.result() == alone(b"next")
         heard = len(long.events)
         assert waiting.events == []
-        running.cancel([other.job, next_one.job])  # an ended job can be cancelled: nothing happens
+        running.cancel([other.sequence, next_one.sequence])  # one has ended: nothing happens
     assert len(long.events) == heard
     assert value(metrics, "proxylm_running_sequences") == 0
 
@@ -133,11 +134,11 @@ def test_a_cancelled_job_frees_its_row_and_hears_nothing_more() -> None:
 def test_draining_refuses_what_is_new_and_finishes_what_is_here() -> None:
     with scheduler() as (running, _):
         client = Client(new_bytes=300)
-        running.submit([client.job])
+        running.submit([client.sequence])
         running.drain()
         assert not running.accepting
         with pytest.raises(ApiError) as caught:
-            running.submit([Client().job])
+            running.submit([Client().sequence])
         assert (caught.value.status, caught.value.code) == (503, "draining")
         assert client.result() == alone(b"a", 300)
 
@@ -145,7 +146,7 @@ def test_draining_refuses_what_is_new_and_finishes_what_is_here() -> None:
 def test_stopping_ends_what_runs_and_what_waits_with_an_error() -> None:
     with scheduler() as (running, _):
         clients = [Client(new_bytes=LONG) for _ in range(4)]
-        running.submit([client.job for client in clients])
+        running.submit([client.sequence for client in clients])
         assert clients[0].started.wait(SECONDS)
         running.stop()
         assert {client.error.code for client in clients} == {"stopped"}
@@ -164,10 +165,10 @@ def test_after_a_failure_what_was_open_is_500_and_the_next_is_served(failing_met
 
     with scheduler(make) as (running, _):
         failing = [Client(), Client(), Client()]
-        running.submit([client.job for client in failing])
+        running.submit([client.sequence for client in failing])
         assert [client.error.status for client in failing] == [500] * 3
         after = [Client(bytes([number])) for number in range(4)]
-        running.submit([client.job for client in after])
+        running.submit([client.sequence for client in after])
         assert after[3].result() == alone(b"\x03")
     assert len(made) == 2
 
@@ -190,7 +191,7 @@ def test_when_no_decoder_can_be_made_all_is_500_and_nothing_is_accepted(
     may_go_on = threading.Event()
     with scheduler(make) as (running, _):
         clients = [Client() for _ in range(4)]
-        running.submit([client.job for client in clients])
+        running.submit([client.sequence for client in clients])
         may_go_on.set()
         assert [client.error.status for client in clients] == [500] * 4
         until = time.monotonic() + SECONDS
@@ -199,30 +200,21 @@ def test_when_no_decoder_can_be_made_all_is_500_and_nothing_is_accepted(
             time.sleep(0.01)
         assert not running.accepting
         with pytest.raises(ApiError) as caught:
-            running.submit([Client().job])
+            running.submit([Client().sequence])
         assert caught.value.status == 503
     assert isinstance(running.failure, MemoryError)
 
 
-def test_completions_of_one_prompt_share_its_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt = b"a prompt of more than one piece " * 20
-    scorer = PromptScorer(MODEL, prompt, alternatives=2)
-    passes: list[int] = []
-    step = scorer.step
-
-    def counted() -> None:
-        passes.append(1)
-        step()
-
-    monkeypatch.setattr(scorer, "step", counted)
-    clients = [Client(prompt, scorer=scorer, sample=sample) for sample in range(3)]
+def test_a_scored_prompt_counts_as_no_new_bytes_and_once_as_a_prompt() -> None:
+    prompt = b"a prompt of some length " * 20
+    clients = [Client(prompt, sample=sample, score_prompt=True) for sample in range(3)]
     with scheduler() as (running, metrics):
-        running.submit([client.job for client in clients])
+        running.submit([client.sequence for client in clients])
         assert {client.result() for client in clients} == {alone(prompt)}
-    assert all(client.job.scorer is None for client in clients), "its memory is given back"
     assert value(metrics, "proxylm_prompt_bytes_total") == len(prompt), "once, as in usage"
-    assert value(metrics, "proxylm_forward_passes_total") >= len(passes) + 5
-    first = [client.events[0] for client in clients]
-    assert all(isinstance(event, PromptLogprobs) for event in first)
-    assert all(len(event.entries) == len(prompt) for event in first)
-    assert first[0] == first[1] == first[2]
+    assert value(metrics, "proxylm_new_bytes_total") == sum(len(c.data) for c in clients)
+    assert value(metrics, "proxylm_first_byte_seconds_count") == len(clients)
+    for client in clients:
+        scored = [event for event in client.events if event.of_prompt]
+        assert b"".join(event.data for event in scored) == prompt
+        assert sum(len(event.logprobs) for event in scored) == len(prompt)

@@ -9,9 +9,9 @@ import pytest
 from greedy import assert_same_greedy
 from openai.types import Completion, CompletionChoice
 from running_server import RunningServer
+from scored_prompts import scored_prompt
 
 from proxylm.generation.byte_model import ByteModel
-from proxylm.serving.prompt_scoring import PromptScorer
 
 PROMPT = "def area(radius):\n"
 PROMPTS = [PROMPT, "", "é", "import os\n" * 30, "x", "\x00\x01", "class A:\n    pass\n", "日本語"]
@@ -160,9 +160,7 @@ def test_echo_scores_the_prompt(client: openai.OpenAI, model: ByteModel, stream:
     assert scored.logprobs is not None and scored.logprobs.token_logprobs is not None
     assert choice_bytes(scored) == "naïve prompt".encode()
     assert scored.logprobs.text_offset == [0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
-    scorer = PromptScorer(model.module, "naïve prompt".encode(), alternatives=2)
-    scorer.step()
-    entries = scorer.result.entries
+    entries = scored_prompt(model, "naïve prompt".encode(), alternatives=2)
     assert scored.logprobs.token_logprobs == pytest.approx([entry.logprob for entry in entries])
     assert scored.logprobs.top_logprobs is not None
     for top, entry in zip(scored.logprobs.top_logprobs, entries, strict=True):

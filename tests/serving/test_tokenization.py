@@ -7,9 +7,9 @@ import json
 import httpx
 import pytest
 from running_server import RunningServer
+from scored_prompts import scored_prompt
 
 from proxylm.generation.byte_model import ByteModel
-from proxylm.serving.prompt_scoring import PromptScorer
 
 TEXTS = ["", "abc", "naïve \U0001f600", "<bos><raw>\0\u2028"]
 
@@ -73,9 +73,8 @@ def test_lm_evals_own_client_scores_and_generates(server: RunningServer, model: 
     context, answer = "naïve", " détour"
     requests = [Instance("loglikelihood", {}, (context, answer), 0)]
     [(found, _)] = client.loglikelihood(requests, disable_tqdm=True)
-    scorer = PromptScorer(model.module, (context + answer).encode(), alternatives=0)
-    scorer.step()
-    entries = scorer.result.entries[len(context.encode()) :]
+    entries = scored_prompt(model, (context + answer).encode(), alternatives=0)
+    entries = entries[len(context.encode()) :]
     assert found == pytest.approx(sum(entry.logprob for entry in entries), abs=1e-3)
 
     settings = {"until": ["never there"], "max_gen_toks": 12}

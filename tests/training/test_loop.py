@@ -27,7 +27,7 @@ class RandomBatches:
     heads: int = 1
     asked: list[int] = field(default_factory=list)
 
-    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
+    def batch(self, step: int) -> Batch:
         self.asked.append(step)
         generator = np.random.default_rng(step)
         shape = (4, CONTEXT)
@@ -55,8 +55,8 @@ def trainer(contexts_per_pass: int = 4, **changes: Any) -> Trainer:
     return Trainer(
         model=model,
         optimizer=build_optimizer(model, config.optimizer),
-        loader=RandomBatches(),
-        config=config,
+        batches=RandomBatches(),
+        settings=config,
         place=place,
         total_steps=config.total_steps,
     )
@@ -89,6 +89,14 @@ def test_contexts_handed_out_give_the_update_of_passes(threads: int) -> None:
     torch.testing.assert_close(
         gradient(handed_out), gradient(one_after_the_other), rtol=1e-3, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("symbols", "contexts"), [(1, 1), (CONTEXT, 1), (2 * CONTEXT + 9, 2), (10**9, 4)]
+)
+def test_micro_batches_hold_whole_contexts(symbols: int, contexts: int) -> None:
+    made = trainer(micro_batch_symbols=symbols)
+    assert made._contexts_per_pass(made.batches.batch(0)) == contexts
 
 
 def test_who_computes_a_context_does_not_change_a_bit() -> None:
@@ -126,7 +134,7 @@ def test_a_large_model_has_as_many_workers_as_gradients_may_exist(
     most = int(gradients * made.model.config.parameter_count)
     monkeypatch.setattr("proxylm.training.loop.MOST_GRADIENTS_IN_FLIGHT", most)
     with torch_threads(4):
-        assert made._workers(4) == expected
+        assert made._workers(made.batches.batch(0)) == expected
 
 
 def test_a_parameter_without_part_in_the_loss_keeps_no_gradient() -> None:
@@ -139,7 +147,7 @@ def test_a_parameter_without_part_in_the_loss_keeps_no_gradient() -> None:
 
 def test_the_loss_is_the_mean_over_trained_positions() -> None:
     made = trainer()
-    batch = made.loader.batch(0)
+    batch = made.batches.batch(0)
     with torch.no_grad():
         logits = made.model.logits(
             made.place.integers(batch.inputs),

@@ -6,19 +6,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from proxylm.training.callbacks import watched
+from proxylm.training.event_file import TensorBoard
 from proxylm.training.metrics import MetricsLog, keep_until, read_metrics
 
 
-def written(run: Path, first: int, last: int, *, resumed_step: int) -> Path:
-    with MetricsLog(run, resumed_step=resumed_step) as log:
+def written(folder: Path, first: int, last: int, *, resumed_step: int) -> Path:
+    run: Any = SimpleNamespace(folder=folder, step=resumed_step)
+    with watched(run, [MetricsLog(), TensorBoard()]) as after_step:
         for step in range(first, last + 1):
-            log.write({"step": step, "loss": 10.0 / step, "held_out": {"raw": 0.5}})
-        log.sync()
-    return run / "metrics.jsonl"
+            after_step({"step": step, "loss": 10.0 / step, "held_out": {"raw": 0.5}, "text": "x"})
+    return folder / "metrics.jsonl"
 
 
 def steps_of(path: Path) -> list[int]:
@@ -28,7 +32,7 @@ def steps_of(path: Path) -> list[int]:
 def test_lines_are_json_in_order(tmp_path: Path) -> None:
     path = written(tmp_path, 1, 3, resumed_step=0)
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    assert records[1] == {"step": 2, "loss": 5.0, "held_out": {"raw": 0.5}}
+    assert records[1] == {"step": 2, "loss": 5.0, "held_out": {"raw": 0.5}, "text": "x"}
     assert steps_of(path) == [1, 2, 3]
 
 
@@ -56,8 +60,9 @@ def test_an_intact_file_is_not_rewritten(tmp_path: Path) -> None:
 
 
 def test_nan_is_refused(tmp_path: Path) -> None:
-    with MetricsLog(tmp_path, resumed_step=0) as log, pytest.raises(ValueError):
-        log.write({"step": 1, "loss": float("nan")})
+    run: Any = SimpleNamespace(folder=tmp_path, step=0)
+    with watched(run, [MetricsLog()]) as after_step, pytest.raises(ValueError):
+        after_step({"step": 1, "loss": float("nan")})
 
 
 def test_tensorboard_holds_the_same_numbers_once(tmp_path: Path) -> None:
@@ -75,10 +80,12 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     """A real limit on file sizes, in a process of its own."""
     body = (
         "import resource, sys; from pathlib import Path;"
+        "from types import SimpleNamespace;"
         "from proxylm.training.metrics import MetricsLog;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "log = MetricsLog(Path(sys.argv[1]), resumed_step=0).__enter__();"
-        "[log.write({'step': step, 'loss': 0.5}) for step in range(1, 1000)]"
+        "log, run = MetricsLog(), SimpleNamespace(folder=Path(sys.argv[1]), step=0);"
+        "log.on_start(run);"
+        "[log.on_step(run, {'step': step, 'loss': 0.5}) for step in range(1, 1000)]"
     )
     command = [sys.executable, "-B", "-c", body, str(tmp_path)]  # no cut-off compiled modules
     done = subprocess.run(command, capture_output=True, text=True, check=False)

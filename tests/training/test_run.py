@@ -17,18 +17,18 @@ import torch
 from safetensors.torch import load_file
 
 from proxylm.checkpoints import checkpoint as checkpoint_module
-from proxylm.checkpoints.checkpoint import checkpoint_folders, load_model
+from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
 from proxylm.config import load_config
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
-from proxylm.scoring.bits_per_byte import bits_per_byte
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.score import score
 from proxylm.symbols import vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
+from proxylm.training.training_run import TrainingRun
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 STEPS = 6
@@ -73,8 +73,8 @@ def require_same_bits(run: Path, whole: Path) -> None:
 
 
 def stop_after(step: int) -> Any:
-    def report(record: Mapping[str, Any], total_steps: int) -> None:
-        if record["step"] == step:
+    def report(run: TrainingRun, record: Mapping[str, Any]) -> None:
+        if run.step == step:
             raise RuntimeError("stopped by the test")
 
     return report
@@ -84,7 +84,7 @@ def test_what_a_run_leaves(config: TrainingConfig, whole: Path) -> None:
     names = {path.name for path in whole.iterdir()}
     assert names == {".lock", "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert load_config(TrainingConfig, whole / "config.yaml") == config.resolved()
-    model = load_model(checkpoint_folders(whole / "checkpoints")[0])
+    model = open_checkpoint(checkpoint_folders(whole / "checkpoints")[0]).model()
     assert model.config == config.model_for(SYMBOL_COUNT)
     assert any((whole / "tensorboard").iterdir())
 
@@ -120,10 +120,8 @@ def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> Non
     assert as_json["held_out"] == last["held_out"]
     assert set(as_json["held_out"]) == {"raw", "compressed"}
     assert as_json["symbols_per_second"] == pytest.approx(last["symbols"] / last["seconds"])
-    parameters = sum(
-        value.numel()
-        for value in load_model(checkpoint_folders(whole / "checkpoints")[0]).parameters()
-    )
+    newest = open_checkpoint(checkpoint_folders(whole / "checkpoints")[0])
+    parameters = sum(value.numel() for value in newest.model().parameters())
     assert as_json["parameters"] == parameters
 
 
@@ -131,7 +129,7 @@ def test_held_out_bits_are_total_bits_over_total_bytes(store: Path, whole: Path)
     documents = ViewStore.open(store)
     held_out = [documents.raw(int(i)).tobytes() for i in documents.ordinals(held_out=True)]
     record = read_metrics(whole / "metrics.jsonl")[-1]
-    model = load_model(checkpoint_folders(whole / "checkpoints")[0])
+    model = open_checkpoint(checkpoint_folders(whole / "checkpoints")[0]).model()
     config = tiny_config(store, held_out={"every_steps": 1, "max_bytes": 10**9})
     from proxylm.training.device import place_for
     from proxylm.training.held_out import choose_held_out
@@ -139,7 +137,7 @@ def test_held_out_bits_are_total_bits_over_total_bytes(store: Path, whole: Path)
     chosen = choose_held_out(config)
     assert chosen is not None
     assert chosen.raw_bytes == sum(map(len, held_out))
-    scores = bits_per_byte(model, held_out, RawView(), stride=31)
+    scores = score(model, held_out, stride=31).per_document
     expected = sum(s * len(d) for s, d in zip(scores, held_out, strict=True)) / chosen.raw_bytes
     found = chosen.bits_per_byte(model, place_for(config))
     assert found["raw"] == pytest.approx(expected, rel=1e-5)
@@ -164,7 +162,7 @@ def test_a_run_that_broke_off_between_checkpoints_goes_on(
     config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 2, "keep_last": 2})
     for step in (1, 3, 4):
         with pytest.raises(RuntimeError):
-            train(config, tmp_path, progress=stop_after(step))
+            train(config, tmp_path, callbacks=[stop_after(step)])
     with (tmp_path / "metrics.jsonl").open("ab") as lines:
         lines.write(b'{"step": 5, "lo')
     train(config, tmp_path)
@@ -231,7 +229,7 @@ def test_a_flipped_bit_in_a_store_stops_the_start_and_is_named(tmp_path: Path, n
 def test_a_store_damaged_between_two_starts_is_named(tmp_path: Path) -> None:
     config = tiny_config(make_store(tmp_path / "store"))
     with pytest.raises(RuntimeError, match="stopped by the test"):
-        train(config, tmp_path / "run", progress=stop_after(3))
+        train(config, tmp_path / "run", callbacks=[stop_after(3)])
     flip_a_bit(tmp_path / "store" / "halves-00000.arrow")
     with pytest.raises(DamagedFileError, match=r"halves-00000\.arrow"):
         train(config, tmp_path / "run")
@@ -248,7 +246,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     config: TrainingConfig, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(RuntimeError):
-        train(config, tmp_path, progress=stop_after(3))
+        train(config, tmp_path, callbacks=[stop_after(3)])
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -272,12 +270,12 @@ def test_a_signal_saves_and_stops(
 ) -> None:
     config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 99, "keep_last": 2})
 
-    def interrupt(record: Mapping[str, Any], total_steps: int) -> None:
-        if record["step"] == 3:
+    def interrupt(run: TrainingRun, record: Mapping[str, Any]) -> None:
+        if run.step == 3:
             os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path, progress=interrupt)
+        train(config, tmp_path, callbacks=[interrupt])
     assert f"stopped by {number.name} after step 3 of 6" in caplog.text
     names = [path.name for path in checkpoint_folders(tmp_path / "checkpoints")]
     assert names == ["step-00000003"]
@@ -294,7 +292,7 @@ def test_divergence_leaves_the_last_checkpoint(store: Path, tmp_path: Path) -> N
     with pytest.raises(TrainingDivergedError, match="diverged") as caught:
         train(config, tmp_path)
     (newest, *_) = checkpoint_folders(tmp_path / "checkpoints")
-    load_model(newest)
+    open_checkpoint(newest).model()
     safe = f"checkpoint {newest.name} is intact: start again from it (init_from)"
     assert safe in str(caught.value)
 
@@ -343,7 +341,7 @@ def test_a_run_keeps_its_threads_and_with_them_its_bits(
     with torch_threads(at_start):
         train(config, tmp_path / "whole")
         with pytest.raises(RuntimeError, match="stopped by the test"):
-            train(config, tmp_path / "stopped", progress=stop_after(3))
+            train(config, tmp_path / "stopped", callbacks=[stop_after(3)])
     with torch_threads(later):
         train(config, tmp_path / "stopped")
         assert torch.get_num_threads() == later
@@ -382,13 +380,13 @@ def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path
     )
     result = train(raw, tmp_path / "raw")
     assert set(result.held_out) == {"raw"}
-    old = load_model(checkpoint_folders(tmp_path / "raw" / "checkpoints")[0])
+    old = open_checkpoint(checkpoint_folders(tmp_path / "raw" / "checkpoints")[0]).model()
     assert old.config.vocabulary_size == vocabulary_size(0)
 
     unmoved = {"kind": "constant", "peak": 1e-30, "warmup_steps": 0}
     mixed = tiny_config(store, steps=1, init_from=str(tmp_path / "raw"), learning_rate=unmoved)
     train(mixed, tmp_path / "mixed")
-    new = load_model(checkpoint_folders(tmp_path / "mixed" / "checkpoints")[0])
+    new = open_checkpoint(checkpoint_folders(tmp_path / "mixed" / "checkpoints")[0]).model()
     assert new.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         assert torch.equal(new.state_dict()[name][: vocabulary_size(0)], old.state_dict()[name])
@@ -400,7 +398,7 @@ def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path
         learning_rate=unmoved,
     )  # fmt: skip
     train(back, tmp_path / "back")
-    kept = load_model(checkpoint_folders(tmp_path / "back" / "checkpoints")[0])
+    kept = open_checkpoint(checkpoint_folders(tmp_path / "back" / "checkpoints")[0]).model()
     assert kept.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
 
 
@@ -436,7 +434,7 @@ def test_a_start_from_a_published_folder(store: Path, golden: Path, tmp_path: Pa
         held_out=None,
     )
     train(config, tmp_path)
-    model = load_model(checkpoint_folders(tmp_path / "checkpoints")[0])
+    model = open_checkpoint(checkpoint_folders(tmp_path / "checkpoints")[0]).model()
     rows = published.config.vocabulary_size
     assert torch.equal(model.model.embed_tokens.weight[:rows], published.model.embed_tokens.weight)
 

@@ -10,6 +10,7 @@ import pytest
 
 from proxylm.config import dump_config, load_config, validate_config
 from proxylm.data.mixture import WarmUpPairs
+from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.errors import UsageError
 from proxylm.training.config import TrainingConfig
 from proxylm.training.schedule import ConstantRate
@@ -91,17 +92,12 @@ def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
     assert len(overrides) == 4
     config = load_config(TrainingConfig, CONFIGS / name, overrides)
     assert config.mixing.rate.rates(5).tolist() == [0.0] * 5
-    assert config.mixing.steps_with_pairs(100) == 0
+    assert mixture_numbers(config.mixing, 100).steps_with_pairs == 0
 
 
 def test_symbols_are_rounded_up_to_whole_steps() -> None:
     assert small(length={"kind": "symbols", "symbols": 2048 * 20}).total_steps == 20
     assert small(length={"kind": "symbols", "symbols": 2048 * 20 + 1}).total_steps == 21
-
-
-@pytest.mark.parametrize(("symbols", "contexts"), [(1, 1), (512, 1), (1100, 2), (10**9, 4)])
-def test_passes_hold_whole_contexts(symbols: int, contexts: int) -> None:
-    assert small(micro_batch_symbols=symbols).contexts_per_pass == contexts
 
 
 def test_explicit_sizes_are_what_a_preset_resolves_to() -> None:

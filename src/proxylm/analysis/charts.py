@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.errors import needing_extra
 from proxylm.printable import printable
 
 # Okabe and Ito's palette: told apart with any colour vision.
@@ -27,11 +28,25 @@ class Curve:
     colour: int
 
 
+def require_charts() -> None:
+    """Refuse to go on where no chart can be drawn in the end.
+
+    Raises:
+        UsageError: matplotlib is not there.
+    """
+    with needing_extra("a report", "analysis"):
+        import matplotlib  # noqa: F401
+
+
 def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str) -> str:
     """Draw curves into one SVG element; each line carries its label and its last value.
 
     Labels and titles may be any text: they are shown as they are, without mathematics.
+
+    Raises:
+        UsageError: matplotlib is not there.
     """
+    require_charts()
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

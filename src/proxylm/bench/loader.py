@@ -2,8 +2,9 @@
 
 The store holds the standard library's source and its 16-bit units as the compressed view, in
 several shards, read through the memory map. A case reads a run from its first step, planning
-included, into arrays of its own; the yardstick copies the same output bytes. ``loader/plan`` is
-the plan alone over many short documents, beside fetching their lengths in the same random order.
+included; the yardstick copies the same output bytes into new arrays, as ours are new ones.
+``loader/plan`` is the plan alone over many short documents, beside fetching their lengths in the
+same random order.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.data.batch import Batch
-from proxylm.data.batches import Loader, build_loader
-from proxylm.data.lengths import lengths_store
-from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.batches import Batches, batches
+from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
+from proxylm.data.mixture import Mixture
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CONTEXT = 4096
 CONTEXTS_PER_STEP = 64
@@ -33,11 +34,11 @@ MEAN_BYTES = 2000
 RHO = 3.7
 REPEATS = 7
 
-CASES: list[tuple[str, MixingConfig, int]] = [
-    ("loader/4096", MixingConfig.paper(), 1),
-    ("loader/4096/bytes", MixingConfig.bytes_only(), 1),
-    ("loader/4096/pieces", MixingConfig.pieces(), 1),
-    ("loader/4096/heads-8", MixingConfig.bytes_only(), 8),
+CASES: list[tuple[str, Mixture, int]] = [
+    ("loader/4096", Mixture.paper(), 1),
+    ("loader/4096/bytes", Mixture.bytes_only(), 1),
+    ("loader/4096/pieces", Mixture.pieces(), 1),
+    ("loader/4096/heads-8", Mixture.bytes_only(), 8),
 ]
 
 
@@ -49,33 +50,33 @@ def run_loader_benchmark(
         store = Path(folder) / "store"
         compressor = load_compressor("units:bits=16")
         corpus = open_corpus(CorpusConfig(path="stdlib", part_bytes=1 << 20))
-        prepare(corpus, {"units": compressor}, store, workers=1)
+        prepare_store(corpus, {"units": compressor}, store, workers=1)
         rows = [
-            _loader_row(case, store, mixing, heads, steps, repeats) for case, mixing, heads in CASES
+            _loader_row(case, store, mixture, heads, steps, repeats)
+            for case, mixture, heads in CASES
         ]
     return [*rows, _plan_row(planned_documents, repeats)]
 
 
 def _loader_row(
-    case: str, store: Path, mixing: MixingConfig, heads: int, steps: int, repeats: int
+    case: str, store: Path, mixture: Mixture, heads: int, steps: int, repeats: int
 ) -> BenchmarkRow:
-    loader = build_loader(
-        [SourceConfig(store=str(store), view="units")],
-        mixing,
+    drawn = batches(
+        store,
+        mixture,
         context=CONTEXT,
         contexts_per_step=CONTEXTS_PER_STEP,
-        total_steps=steps,
+        steps=steps,
         heads=heads,
     )
-    out = loader.batch(0)
-    copied = [np.empty_like(array) for array in _arrays(out)]
+    arrays = _arrays(drawn[0])
 
     def copy() -> None:
         for _ in range(steps):
-            for target, source in zip(copied, _arrays(out), strict=True):
-                np.copyto(target, source)
+            for array in arrays:
+                array.copy()
 
-    ours, yardstick = alternate(lambda: _read(loader, out), copy, repeats=repeats)
+    ours, yardstick = alternate(lambda: _read(drawn), copy, repeats=repeats)
     symbols = steps * CONTEXTS_PER_STEP * CONTEXT
     return BenchmarkRow(
         case=case,
@@ -90,21 +91,22 @@ def _arrays(batch: Batch) -> Sequence[np.ndarray]:
     return batch.inputs, batch.targets, batch.segment_ids, batch.position_ids
 
 
-def _read(loader: Loader, out: Batch) -> None:
-    loader.plan.forget()
-    for step in range(loader.steps):
-        loader.batch(step, out=out)
+def _read(drawn: Batches) -> None:
+    drawn.plan.forget()
+    for _ in drawn:
+        pass
 
 
 def _plan_row(documents: int, repeats: int) -> BenchmarkRow:
     generator = np.random.default_rng(0)
     num_bytes = 1 + generator.exponential(MEAN_BYTES, documents).astype(np.int64)
-    tables = source_tables([lengths_store(num_bytes, rho=RHO)])
+    lengths = lengths_store(num_bytes, rho=RHO)
+    tables = source_tables([(lengths, lengths.view(LENGTHS_VIEW))])
     # About one epoch at the final rate.
     steps = round(documents * MEAN_BYTES / 2.9 / (CONTEXT * CONTEXTS_PER_STEP))
     plan = Plan(
         tables,
-        MixingConfig.samples(rate=0.9),
+        Mixture.samples(rate=0.9),
         [1.0],
         context=CONTEXT,
         contexts_per_step=CONTEXTS_PER_STEP,

@@ -5,10 +5,10 @@ standard library for a few minutes and continues held-out files of it, one row a
 thread. Every prompt is continued by one byte per pass, by a chain and by a tree in turn, so that a
 busy machine slows all of them alike; the yardstick of a chain or a tree is one byte per pass.
 
-A model this small repeats itself when it is greedy, and what repeats is easy to propose. The share
+A model this small repeats itself when it is greedy, and what repeats is easy to draft. The share
 of distinct 8-grams tells how much it does, beside the same share of the files' own text; sampled
 continuations, which repeat less, have rows of their own; and on the files' own text it is counted
-how many proposals would have been accepted had the model written just that.
+how many drafted bytes would have been accepted had the model written just that.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import torch
 from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
-from proxylm.data.mixture import MixingConfig, SourceConfig
-from proxylm.data.store.prepare import prepare
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import SourceConfig
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.batch_decoder import BatchDecoder
-from proxylm.generation.decoding_row import Finish
+from proxylm.generation.draft_heads import DraftHeads
+from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.loading import load
 from proxylm.generation.options import GenerationOptions
-from proxylm.generation.proposal_heads import ProposalHeads
-from proxylm.generation.proposals import ONE_BYTE, Chain, Draft, Proposals, Tree
 from proxylm.generation.raw_text import prompt_symbols
 from proxylm.generation.request import ByteRequest
 from proxylm.models.language_model import LanguageModel
@@ -53,7 +53,7 @@ PROMPT_BYTES = 192
 NEW_BYTES = 256
 GRAM = 8
 SAMPLED = GenerationOptions(temperature=0.7, top_p=0.95)
-KINDS: dict[str, Proposals] = {"chain": Chain(), "tree": Tree()}
+DRAFTERS: dict[str, Drafter] = {"chain": Chain(), "tree": Tree()}
 
 
 @dataclass(kw_only=True)
@@ -62,18 +62,12 @@ class Tally:
 
     seconds: float = 0.0
     passes: int = 0
-    ends: int = 0  # passes whose last choice ended the text and gave no byte
     outputs: list[bytes] = field(default_factory=list)
 
     @property
     def new_bytes(self) -> int:
         """Bytes of all continuations."""
         return sum(map(len, self.outputs))
-
-    @property
-    def accepted(self) -> int:
-        """Bytes that cost no pass of their own: every pass yields one and what it accepted."""
-        return self.new_bytes + self.ends - self.passes
 
     @property
     def bytes_per_second(self) -> float:
@@ -91,10 +85,10 @@ def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, 
     store, run = folder / "store", folder / "run"
     source = CorpusConfig(path=STANDARD_LIBRARY, max_document_bytes=MAX_DOCUMENT_BYTES)
     corpus = open_corpus(source)
-    prepare(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
+    prepare_store(corpus, {}, store, held_out_fraction=HELD_OUT_FRACTION)
     config = TrainingConfig(
         data=(SourceConfig(store=str(store)),),
-        mixing=MixingConfig.bytes_only(),
+        mixing=Mixture.bytes_only(),
         model=PresetModel(name="demo", overrides=HEADS),
         length=StepCount(steps=steps),
         symbols_per_step=SYMBOLS_PER_STEP,
@@ -137,11 +131,11 @@ def run_multi_byte_benchmark(
         for suffix, options in (("", greedy), ("/sampled", sampled)):
             tallies = continue_in_turn(model, starts, options)
             rows += [_one_byte_row(model, tallies["one-byte"], suffix)]
-            for kind in KINDS:
+            for kind in DRAFTERS:
                 rows += _rows(f"generate/{kind}{suffix}", tallies[kind], tallies["one-byte"])
             rows.append(_distinct_row(suffix, tallies["one-byte"], own))
-        for kind, proposals in KINDS.items():
-            accepted = accepted_on_texts(model, texts, proposals)
+        for kind, drafter in DRAFTERS.items():
+            accepted = accepted_on_texts(model, texts, drafter)
             rows.append(_accepted_row(f"generate/{kind}/accepted-on-text", accepted))
     return rows
 
@@ -149,30 +143,26 @@ def run_multi_byte_benchmark(
 def continue_in_turn(
     model: LanguageModel, prompts: Sequence[bytes], options: GenerationOptions
 ) -> dict[str, Tally]:
-    """Every prompt by one byte per pass and by each of ``KINDS``; the first also warms up."""
-    kinds: dict[str, Proposals] = {"one-byte": ONE_BYTE, **KINDS}
+    """Every prompt by one byte per pass and by each of ``DRAFTERS``; the first also warms up."""
+    kinds: dict[str, Drafter | None] = {"one-byte": None, **DRAFTERS}
     tallies = {kind: Tally() for kind in kinds}
     for warm_up, prompt in ((True, prompts[0]), *((False, prompt) for prompt in prompts)):
-        for kind, proposals in kinds.items():
-            _continue(model, prompt, options, proposals, Tally() if warm_up else tallies[kind])
+        for kind, drafter in kinds.items():
+            drafting = options.model_copy(update={"drafter": drafter})
+            _continue(model, prompt, drafting, Tally() if warm_up else tallies[kind])
     return tallies
 
 
 def _continue(
-    model: LanguageModel,
-    prompt: bytes,
-    options: GenerationOptions,
-    proposals: Proposals,
-    tally: Tally,
+    model: LanguageModel, prompt: bytes, options: GenerationOptions, tally: Tally
 ) -> None:
-    decoder = BatchDecoder(model, max_rows=1, proposals=proposals)
+    decoder = BatchDecoder(model, max_rows=1)
     start, new = time.perf_counter(), bytearray()
     decoder.add(ByteRequest(prompt=prompt, options=options))
     while decoder.active:
         tally.passes += 1
-        for piece in decoder.step():
-            new += piece.data
-            tally.ends += piece.finish is Finish.END
+        for delta in decoder.step():
+            new += delta.data
     tally.seconds += time.perf_counter() - start
     tally.outputs.append(bytes(new))
 
@@ -183,9 +173,9 @@ def distinct_grams(texts: Sequence[bytes]) -> float:
     return sum(len(set(own)) for own in grams) / max(1, sum(map(len, grams)))
 
 
-def accepted_on_texts(model: LanguageModel, texts: Sequence[bytes], proposals: Proposals) -> float:
-    """Proposals accepted per pass, were the texts what is generated (teacher forcing)."""
-    heads = ProposalHeads(model)
+def accepted_on_texts(model: LanguageModel, texts: Sequence[bytes], drafter: Drafter) -> float:
+    """Drafted bytes accepted per pass, were the texts what is generated (teacher forcing)."""
+    heads = DraftHeads(model)
     passes = accepted = 0
     for text in texts:
         symbols = prompt_symbols(text, sentinels=model.config.sentinels)
@@ -195,17 +185,17 @@ def accepted_on_texts(model: LanguageModel, texts: Sequence[bytes], proposals: P
             probabilities = heads.probabilities(hidden, [1.0] * len(symbols))
         newest = PROMPT_BYTES  # the symbol that is certain; those before it are fed
         while newest + 1 < len(symbols):
-            draft = proposals.draft(
+            draft = drafter.draft(
                 probabilities[newest - 1],
                 depth=len(symbols) - 1 - newest,
                 window_depth=window - 1 - newest % window,
             )
-            right = _right_proposals(draft, symbols[newest + 1 :].tolist())
+            right = _right_bytes(draft, symbols[newest + 1 :].tolist())
             passes, accepted, newest = passes + 1, accepted + right, newest + 1 + right
     return accepted / passes
 
 
-def _right_proposals(draft: Draft, following: Sequence[int]) -> int:
+def _right_bytes(draft: Draft, following: Sequence[int]) -> int:
     place, right = 0, 0
     for symbol in following:
         if (place, symbol) not in draft.children:
@@ -230,30 +220,18 @@ def _one_byte_row(model: LanguageModel, tally: Tally, suffix: str) -> BenchmarkR
 
 
 def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
-    same = sum(ours == theirs for ours, theirs in zip(tally.outputs, one.outputs, strict=True))
     return [
         BenchmarkRow(
-            case=case,
-            value=tally.bytes_per_second,
-            unit="bytes/s",
-            yardstick=one.bytes_per_second,
+            case=f"{case}{suffix}",
+            value=value,
+            unit=unit,
+            yardstick=yardstick,
             yardstick_is="one byte per pass, same model and prompts",
-        ),
-        BenchmarkRow(
-            case=f"{case}/bytes-per-pass",
-            value=tally.bytes_per_pass,
-            unit="bytes/pass",
-            yardstick=one.bytes_per_pass,
-            yardstick_is="one byte per pass, same model and prompts",
-        ),
-        _accepted_row(f"{case}/accepted", tally.accepted / tally.passes),
-        BenchmarkRow(
-            case=f"{case}/same-output",
-            value=same,
-            unit="prompts",
-            yardstick=len(one.outputs),
-            yardstick_is="all prompts",
-        ),
+        )
+        for suffix, unit, value, yardstick in (
+            ("", "bytes/s", tally.bytes_per_second, one.bytes_per_second),
+            ("/bytes-per-pass", "bytes/pass", tally.bytes_per_pass, one.bytes_per_pass),
+        )
     ]
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from proxylm.bench.prepare import CopiedCorpus
+from proxylm.bench.prepare import write_copies
 from proxylm.bench.train_memory import peak_memory_bytes
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 
 CORPUS_COPIES = 10
 
@@ -57,14 +57,12 @@ def peak_prepare_bytes(compressor: Path, text: Path, part_bytes: int, copies: in
 def main() -> None:
     """Prepare once, print the peak."""
     compressor, text, part_bytes, copies = sys.argv[1:]
-    corpus = open_corpus(CorpusConfig(path=text, part_bytes=int(part_bytes)))
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(
-            CopiedCorpus(corpus, int(copies)),
-            {"neural": load_compressor(compressor)},
-            Path(folder) / "store",
-            workers=1,
-        )
+    corpus = open_corpus(CorpusConfig(path=text))
+    documents = (document.raw for document in corpus.documents())
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copied:
+        corpus = write_copies(documents, int(copies), Path(copied), int(part_bytes))
+        compressors = {"neural": load_compressor(compressor)}
+        prepare_store(corpus, compressors, Path(folder) / "store", workers=1)
     print(peak_memory_bytes())
 
 

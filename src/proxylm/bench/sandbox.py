@@ -1,10 +1,10 @@
 """``proxylm bench sandbox``: seconds a judged program costs beyond its own, in each tier.
 
-Ours is one job in a judging process that is running already, as ``check_many`` has them: a forked
-child, the sandbox, the confined worker, the messages, the end of it all. The yardstick is a plain
-Python process (``-S``) for the same program and test, with nothing to hold it. The second case is
-how long after its time limit an endless program's verdict comes, beside the half second that is
-promised.
+Ours is one submission to a judging process that is running already, as ``check_many`` has them: a
+forked child, the sandbox, the confined worker, the messages, the end of it all. The yardstick is a
+plain Python process (``-S``) for the same program and test, with nothing to hold it. The second
+case is how long after its time limit an endless program's verdict comes, beside the half second
+that is promised.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from proxylm.bench.report import BenchmarkRow, alternate
-from proxylm.sandbox import Job
+from proxylm.sandbox import Submission
 from proxylm.sandbox.detection import tier_state, usable_tier
 from proxylm.sandbox.isolation import INTERPRETER
 from proxylm.sandbox.judge_process import JudgeProcess
@@ -70,7 +70,7 @@ def _measure(tier: str, repeats: int) -> list[BenchmarkRow]:
 def _judge(judge: JudgeProcess, program: str, timeout_s: float) -> float:
     start = time.perf_counter()
     verdict = judge.judge(
-        Job(program=program, test=TEST, entry_point="f", timeout_s=timeout_s), program
+        Submission(program=program, test=TEST, entry_point="f", timeout_s=timeout_s)
     )
     assert verdict.passed == (program == PROGRAM), verdict
     return time.perf_counter() - start

@@ -21,7 +21,7 @@ import numpy as np
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_step import document_layout
 from proxylm.data.batch import Batch
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
 from proxylm.demo.settings import DemoSettings
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import usable_cores
@@ -58,7 +58,7 @@ class RandomBytes:
             contexts=np.arange(contexts, dtype=np.int64),
         )
 
-    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
+    def batch(self, step: int) -> Batch:
         """The same contexts at every step."""
         return self._batch
 
@@ -66,13 +66,13 @@ class RandomBytes:
 class DividedByTorch(Trainer):
     """The same update with all threads in every operation."""
 
-    def _workers(self, contexts: int) -> int:
+    def _workers(self, batch: Batch) -> int:
         return 1
 
 
 def run_busy_benchmark(*, steps: int = STEPS, repeats: int = 3) -> list[BenchmarkRow]:
     """Rows ``train/demo`` and ``train/busy``, symbols/s."""
-    config = DemoSettings().training(MixingConfig.bytes_only(), Path("unused"))
+    config = DemoSettings().training(Mixture.bytes_only(), Path("unused"))
     handed_out, divided = (trainer_of(kind, config) for kind in (Trainer, DividedByTorch))
     symbols = steps * config.symbols_per_step
     seconds = alternate(
@@ -103,8 +103,8 @@ def trainer_of(kind: type[Trainer], config: TrainingConfig) -> Trainer:
     return kind(
         model=model,
         optimizer=build_optimizer(model, config.optimizer),
-        loader=RandomBytes(config.contexts_per_step, config.context),
-        config=config,
+        batches=RandomBytes(config.contexts_per_step, config.context),
+        settings=config,
         place=place_for(config),
         total_steps=config.total_steps,
     )

@@ -1,11 +1,12 @@
 """Checkpoints: written whole or not at all, verified before they are trusted.
 
-``checkpoints/step-00000100`` holds the state after 100 updates: ``model.safetensors``,
-``optimizer.safetensors``, ``model.json`` (the model's configuration), ``state.json`` (counters)
-and, written last, ``manifest.json`` with the length and SHA-256 of each of them and the names of
-the configuration and the data that the run used. The folder is built beside its place, flushed
-and renamed, so a killed writer leaves nothing that could be mistaken for a checkpoint. A flipped
-bit in a safetensors file loads silently: hence the checksums.
+A saved model is a folder with ``model.safetensors``, ``model.json`` (its configuration) and,
+written last, ``manifest.json`` with the length and SHA-256 of each of them and, as far as they are
+known, the names of the configuration and the data that the model was trained with. A checkpoint of
+a run, ``checkpoints/step-00000100``, holds ``optimizer.safetensors`` and ``state.json`` (counters)
+besides: the state after 100 updates. The folder is built beside its place, flushed and renamed, so
+a killed writer leaves nothing that could be mistaken for a whole one. A flipped bit in a
+safetensors file loads silently: hence the checksums.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from proxylm.checkpoints.tensor_files import TensorFiles, read_tensors
 from proxylm.config import Config, validate_config
 from proxylm.errors import (
     CannotWriteError,
@@ -41,11 +42,8 @@ from proxylm.files import (
     write_json,
 )
 from proxylm.fingerprint import fingerprint_of
-from proxylm.models.stored_weights import require_floating_point
-
-if TYPE_CHECKING:
-    from proxylm.models.config import ModelConfig
-    from proxylm.models.language_model import LanguageModel
+from proxylm.models.config import ModelConfig
+from proxylm.models.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +53,8 @@ OPTIMIZER_TENSORS = "optimizer.safetensors"
 MODEL_CONFIG = "model.json"
 STATE = "state.json"
 MANIFEST = "manifest.json"
+MODEL_FILES = (MODEL_TENSORS, MODEL_CONFIG)
+RUN_FILES = (*MODEL_FILES, OPTIMIZER_TENSORS, STATE)
 NAME_PATTERN = re.compile(r"step-([0-9]{8})")
 DAMAGED_PREFIX = "damaged-"
 
@@ -98,18 +98,24 @@ class StoredFile(Config):
 
 
 class Origin(Config):
-    """What a checkpoint was made from: hashes of configuration, data and compressor."""
+    """What a model was made from: hashes of configuration, data and compressor; None if unknown.
 
-    configuration_hash: str
-    data_fingerprint: str
-    compressor_fingerprint: str | None
+    There is also no compressor where a model was trained on bytes alone.
+    """
+
+    configuration_hash: str | None = None
+    data_fingerprint: str | None = None
+    compressor_fingerprint: str | None = None
 
 
 class CheckpointManifest(Config):
-    """Contents of a checkpoint, and what it was made from; ``checksum`` covers all the rest."""
+    """Contents of such a folder, and what it was made from; ``checksum`` covers all the rest.
+
+    ``step`` is None where a model was saved alone.
+    """
 
     format_version: Literal[1] = 1
-    step: NonNegativeInt
+    step: NonNegativeInt | None
     origin: Origin
     files: dict[str, StoredFile]
     checksum: str = ""
@@ -120,26 +126,38 @@ class CheckpointManifest(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A verified checkpoint folder; its tensors are read when they are asked for."""
+class SavedModel:
+    """A verified folder with a model; its tensors are read when they are asked for."""
 
     path: Path
     manifest: CheckpointManifest
-    state: TrainingState
-
-    def model_tensors(self) -> dict[str, Tensor]:
-        """Weights by parameter name."""
-        return _load_tensors(self.path / MODEL_TENSORS)
-
-    def optimizer_tensors(self) -> dict[str, Tensor]:
-        """Optimizer state, as ``training.optimizer.optimizer_tensors`` names it."""
-        return _load_tensors(self.path / OPTIMIZER_TENSORS)
 
     def model_config(self) -> ModelConfig:
         """Configuration of the model."""
-        from proxylm.models.config import ModelConfig
-
         return _read_stored(ModelConfig, self.path / MODEL_CONFIG)
+
+    def weights(self) -> TensorFiles:
+        """Weights by parameter name."""
+        return TensorFiles.open([self.path / MODEL_TENSORS], sizes_from=MODEL_CONFIG)
+
+    def model(self) -> LanguageModel:
+        """The model with its weights, on the CPU.
+
+        Raises:
+            CheckpointError: the weights do not fit the configuration.
+        """
+        return self.weights().new_model(self.model_config())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(SavedModel):
+    """A verified checkpoint of a run: the model, and what its training needs to go on."""
+
+    state: TrainingState
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """Optimizer state, as ``training.optimizer.optimizer_tensors`` names it."""
+        return read_tensors(self.path / OPTIMIZER_TENSORS)
 
 
 def checkpoint_name(step: int) -> str:
@@ -171,11 +189,11 @@ def save_checkpoint(
     target = folder / checkpoint_name(state.step)
     try:
         with atomic_folder(target) as temporary:
-            _write_tensors(temporary / MODEL_TENSORS, model_tensors)
             _write_tensors(temporary / OPTIMIZER_TENSORS, optimizer_tensors)
-            write_json(temporary / MODEL_CONFIG, model_config.model_dump(mode="json"))
             write_json(temporary / STATE, state.model_dump(mode="json"))
-            _write_manifest(temporary, state.step, origin)
+            write_saved_model(
+                temporary, model_tensors, model_config, step=state.step, origin=origin
+            )
     except CannotWriteError as error:
         raise CheckpointError(
             f"{target}: cannot be written ({error.reason}); {what_is_safe(folder)}: free some "
@@ -198,23 +216,59 @@ def what_is_safe(folder: Path) -> str:
     return f"checkpoint {folders[0].name} is intact" if folders else "there is no checkpoint yet"
 
 
+def write_saved_model(
+    folder: Path,
+    model_tensors: Mapping[str, Tensor],
+    model_config: Config,
+    *,
+    step: int | None,
+    origin: Origin,
+) -> None:
+    """Complete ``folder``, which nobody sees yet: the model, and the manifest of all files."""
+    _write_tensors(folder / MODEL_TENSORS, model_tensors)
+    write_json(folder / MODEL_CONFIG, model_config.model_dump(mode="json"))
+    files = {
+        path.name: StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.iterdir())
+    }
+    manifest = CheckpointManifest(step=step, origin=origin, files=files)
+    signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})
+    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Verify every file of a checkpoint against its manifest and open it.
+    """Verify every file of a run's checkpoint against its manifest and open it.
 
     Raises:
         DamagedFileError: a file is missing, truncated, altered or of a foreign format.
     """
+    manifest = _verified_manifest(path, RUN_FILES)
+    if manifest.step is None or (
+        path.name != checkpoint_name(manifest.step) and NAME_PATTERN.fullmatch(path.name)
+    ):
+        raise DamagedFileError(f"{path}: holds step {manifest.step}, not what its name says")
+    return Checkpoint(path=path, manifest=manifest, state=_read_stored(TrainingState, path / STATE))
+
+
+def open_saved_model(path: Path) -> SavedModel:
+    """Verify every file that ``save`` has written against their manifest, and open them.
+
+    Raises:
+        DamagedFileError: a file is missing, truncated, altered or of a foreign format.
+    """
+    return SavedModel(path=path, manifest=_verified_manifest(path, MODEL_FILES))
+
+
+def _verified_manifest(path: Path, required: Sequence[str]) -> CheckpointManifest:
     manifest = _read_stored(CheckpointManifest, path / MANIFEST)
     if manifest.checksum != manifest.expected_checksum():
         raise DamagedFileError(f"{path / MANIFEST}: its checksum does not fit its content")
-    for required in (MODEL_TENSORS, OPTIMIZER_TENSORS, MODEL_CONFIG, STATE):
-        if required not in manifest.files:
-            raise DamagedFileError(f"{path / MANIFEST}: does not list {required}")
+    for name in required:
+        if name not in manifest.files:
+            raise DamagedFileError(f"{path / MANIFEST}: does not list {name}")
     for name, stored in manifest.files.items():
         _verify(path / name, stored)
-    if path.name != checkpoint_name(manifest.step) and NAME_PATTERN.fullmatch(path.name):
-        raise DamagedFileError(f"{path}: holds step {manifest.step}, not what its name says")
-    return Checkpoint(path=path, manifest=manifest, state=_read_stored(TrainingState, path / STATE))
+    return manifest
 
 
 def newest_valid(run: Path) -> Checkpoint | None:
@@ -239,37 +293,6 @@ def newest_valid(run: Path) -> Checkpoint | None:
         f"{run}: none of its {len(folders)} checkpoints can be loaded (newest: {first_damage}); "
         "restore one from a copy, or start a new run in another folder"
     )
-
-
-def load_model(path: Path) -> LanguageModel:
-    """The model of a checkpoint folder, with its weights, on the CPU.
-
-    Raises:
-        DataError: the checkpoint is damaged, or its weights are no floating-point numbers.
-        CheckpointError: its weights do not fit its model configuration.
-    """
-    from proxylm.models.language_model import LanguageModel
-
-    checkpoint = open_checkpoint(path)
-    model = LanguageModel(checkpoint.model_config())
-    copy_weights(model, checkpoint)
-    return model
-
-
-def copy_weights(model: LanguageModel, checkpoint: Checkpoint) -> None:
-    """Copy a checkpoint's weights into a model of the same configuration.
-
-    Raises:
-        CheckpointError: names or shapes differ; the first difference is shown.
-    """
-    stored = checkpoint.model_tensors()
-    wanted = model.state_dict()
-    for name in sorted(stored.keys() | wanted.keys()):
-        here, there = _shape(wanted.get(name)), _shape(stored.get(name))
-        if here != there:
-            file = checkpoint.path / MODEL_TENSORS
-            raise CheckpointError(f"{file}: '{name}' is {there}, the model has {here}")
-    model.load_state_dict(stored)
 
 
 def prune(folder: Path, keep_last: int) -> None:
@@ -299,20 +322,6 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     sync_path(path)
 
 
-def _write_manifest(folder: Path, step: int, origin: Origin) -> None:
-    files = {
-        path.name: StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(folder.iterdir())
-    }
-    manifest = CheckpointManifest(
-        step=step,
-        origin=origin,
-        files=files,
-    )
-    signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})
-    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
-
-
 def _verify(path: Path, stored: StoredFile) -> None:
     try:
         num_bytes = path.stat().st_size
@@ -336,15 +345,3 @@ def _read_stored(config_class: type[StoredType], path: Path) -> StoredType:
         return validate_config(config_class, value, origin=str(path))
     except UsageError as error:
         raise DamagedFileError(str(error)) from None
-
-
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        require_floating_point(path)
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DamagedFileError(f"{path}: cannot be read ({error})") from None
-
-
-def _shape(tensor: Tensor | None) -> list[int] | str:
-    return "missing" if tensor is None else list(tensor.shape)

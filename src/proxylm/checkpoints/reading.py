@@ -1,7 +1,7 @@
-"""The one reader of models on disk: checkpoints, runs, and folders of other programs' layouts.
+"""The one reader of models on disk: saved models, checkpoints, runs, other programs' layouts.
 
-A run folder gives its newest checkpoint that verifies, a checkpoint folder itself, and a folder
-that was published or exported its weights.
+A run folder gives its newest checkpoint that verifies; a checkpoint, a saved model and a folder
+that was published or exported give themselves.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from proxylm.checkpoints.checkpoint import (
     CHECKPOINTS_FOLDER,
     MODEL_CONFIG,
     STATE,
     Checkpoint,
-    copy_weights,
+    Origin,
     newest_valid,
     open_checkpoint,
+    open_saved_model,
 )
 from proxylm.checkpoints.published_folder import CONFIG_FILE, load_folder
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.models.language_model import LanguageModel
 
 EXPECTED = (
-    f"expected a run folder (with {CHECKPOINTS_FOLDER}/), a checkpoint (with {MODEL_CONFIG}) or a "
-    f"published EvaByte or exported folder (with {CONFIG_FILE})"
+    f"expected a run folder (with {CHECKPOINTS_FOLDER}/), a checkpoint or a saved model (with "
+    f"{MODEL_CONFIG}) or a published EvaByte or exported folder (with {CONFIG_FILE})"
 )
 
 
@@ -38,14 +37,18 @@ class LoadedModel:
 
     Attributes:
         module: the model, ready to train or to run.
-        compressor_fingerprint: of the compressor it was trained with; None if that is unknown or
-            there was none.
-        checkpoint: the checkpoint it was read from; None for published and exported folders.
+        origin: what is known of its training.
+        checkpoint: the checkpoint of a run that it was read from; None for all other folders.
     """
 
     module: LanguageModel
-    compressor_fingerprint: str | None
-    checkpoint: Checkpoint | None
+    origin: Origin
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def compressor_fingerprint(self) -> str | None:
+        """Of the compressor it was trained with; None if unknown, or if there was none."""
+        return self.origin.compressor_fingerprint
 
 
 def load_module(folder: Path) -> LoadedModel:
@@ -65,27 +68,23 @@ def _load_module(folder: Path) -> LoadedModel:
         raise UsageError(f"{folder}: no such folder; {EXPECTED}")
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file; {EXPECTED}")
-    if (folder / MODEL_CONFIG).exists() or (folder / STATE).exists():
+    if (folder / STATE).exists():
         return _from_checkpoint(open_checkpoint(folder))
+    if (folder / MODEL_CONFIG).exists():
+        saved = open_saved_model(folder)
+        return LoadedModel(module=saved.model(), origin=saved.manifest.origin)
     if (folder / CHECKPOINTS_FOLDER).is_dir():
         return _from_checkpoint(_newest(folder))
     if (folder / CONFIG_FILE).exists():
         module, facts = load_folder(folder)
         fingerprint = facts.compressor_fingerprint if facts else None
-        return LoadedModel(module=module, compressor_fingerprint=fingerprint, checkpoint=None)
+        return LoadedModel(module=module, origin=Origin(compressor_fingerprint=fingerprint))
     raise UsageError(f"{folder}: nothing to load in it; {EXPECTED}")
 
 
 def _from_checkpoint(checkpoint: Checkpoint) -> LoadedModel:
-    with torch.device("meta"):  # nothing is drawn that the weights replace
-        module = LanguageModel(checkpoint.model_config())
-    module.to_empty(device="cpu")
-    copy_weights(module, checkpoint)
-    return LoadedModel(
-        module=module,
-        compressor_fingerprint=checkpoint.manifest.origin.compressor_fingerprint,
-        checkpoint=checkpoint,
-    )
+    origin = checkpoint.manifest.origin
+    return LoadedModel(module=checkpoint.model(), origin=origin, checkpoint=checkpoint)
 
 
 def _newest(run: Path) -> Checkpoint:

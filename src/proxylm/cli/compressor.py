@@ -10,7 +10,7 @@ import typer
 
 from proxylm.cli.options import Flags, options
 from proxylm.cli.output import JsonOption, counts_text, emit, note, table
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import UsageError
 from proxylm.files import require_new
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from proxylm.compressors.token_bytes import TokenBytesSettings
     from proxylm.compressors.tokenizer.training import TokenizerSettings
     from proxylm.corpus.contract import Corpus
-    from proxylm.corpus.document import Document
     from proxylm.corpus.left_out import LeftOut
     from proxylm.corpus.opening import CorpusConfig
 
@@ -71,8 +70,7 @@ def train_tokenizer(
 
     Example: proxylm compressor train tokenizer --corpus stdlib --vocabulary-size 4096 --out bpe
     """
-    from proxylm.compressors.tokenizer import TokenizerCompressor
-    from proxylm.compressors.tokenizer.training import shortfall, texts_of
+    from proxylm.compressors.tokenizer.training import train_on_corpus
     from proxylm.corpus.left_out import LeftOut
 
     require_new(out)  # before the work, not after it
@@ -80,11 +78,14 @@ def train_tokenizer(
     opened = opened_corpus(corpus)
     note(f"training {training.algorithm} with {training.vocabulary_size} tokens on {opened.name}")
     left_out = LeftOut()
-    wanted = sample_bytes or training.sample_bytes
-    documents = _training_documents(opened, held_out, wanted, left_out)
-    trained = TokenizerCompressor(training.train(texts_of(documents, note)))
-    if told := shortfall(training.vocabulary_size, trained.symbol_count):
-        note(told)
+    trained = train_on_corpus(
+        training,
+        opened,
+        held_out_fraction=held_out,
+        sample_bytes=sample_bytes,
+        left_out=left_out,
+        say=note,
+    )
     _save(trained, out, left_out, as_json=json)
 
 
@@ -112,6 +113,7 @@ def train_token_bytes(
     from proxylm.compressors.token_bytes import TokenBytesCompressor, count_tokens
     from proxylm.compressors.tokenizer import TokenizerCompressor
     from proxylm.corpus.left_out import LeftOut
+    from proxylm.corpus.split import training_sample
 
     require_new(out)  # before the work, not after it
     inner = load_compressor(tokenizer)
@@ -123,8 +125,12 @@ def train_token_bytes(
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
         opened = opened_corpus(corpus)
         note(f"counting tokens of {opened.name}")
-        wanted = sample_bytes or DEFAULT_COUNTED_BYTES
-        documents = _training_documents(opened, held_out, wanted, left_out)
+        documents = training_sample(
+            opened,
+            wanted_bytes=sample_bytes or DEFAULT_COUNTED_BYTES,
+            fraction=held_out,
+            left_out=left_out,
+        )
         frequencies = count_tokens(inner, documents, left_out)
     _save(TokenBytesCompressor(inner, settings, frequencies), out, left_out, as_json=json)
 
@@ -221,22 +227,6 @@ def note_left_out(left_out: LeftOut) -> None:
     """Tell what a command could not read of its corpus, and what helps."""
     if left_out:
         note(f"documents left out: {left_out}")
-
-
-def _training_documents(
-    corpus: Corpus, held_out: float, wanted_bytes: int, left_out: LeftOut
-) -> Iterator[Document]:
-    from proxylm.corpus.split import sample, split_documents
-
-    documents = split_documents(corpus, held_out=False, left_out=left_out, fraction=held_out)
-    total = sum(part.num_bytes for part in corpus.parts())
-    is_empty = True
-    for document in sample(documents, total_bytes=total, wanted_bytes=wanted_bytes):
-        is_empty = False
-        yield document
-    if is_empty:
-        what = f"{corpus.name}: no document falls into a sample of {wanted_bytes} bytes"
-        raise DataError(f"{what}; raise --sample-bytes")
 
 
 def _save(compressor: Compressor, out: Path, left_out: LeftOut, *, as_json: bool) -> None:

@@ -43,9 +43,9 @@ def demo(
     """
     from proxylm.demo.explanation import EXPLANATIONS
     from proxylm.demo.run import Narrator, run_demo
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
 
-    narrator = Narrator(say=note, training=reported_on_stderr, write=_write)
+    narrator = Narrator(say=note, callbacks=[shown_on_stderr()], write=_write)
     result = run_demo(out or _default_folder(settings), settings, narrator)
     explanation = EXPLANATIONS[result.compressor]
     text = f"\n{table(*result.table())}\n\n{explanation}\n\nCurves: {result.report}"

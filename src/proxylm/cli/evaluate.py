@@ -17,13 +17,11 @@ from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
-    from proxylm.compressors.contract import Compressor
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
     from proxylm.scoring.read_as import ReadAs
-    from proxylm.scoring.readings import Reading
-    from proxylm.symbols import Format
+    from proxylm.scoring.readings import Ids
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -85,21 +83,21 @@ def bpb(
     left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
-        documents, content_format = _from_store(loaded, model, store, held_out, reading)
+        prefix, documents = _from_store(loaded, model, store, held_out, reading)
     else:
-        view = _reading(read_by(loaded, model, reading))
+        found = read_by(loaded, model, reading)
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
         documents = read_files(
             files,
-            view,
+            found,
             left_out=left_out,
             text_field=text_field,
             max_document_bytes=max_document_bytes,
         )
-        content_format = view.format
+        prefix = found.prefix
     wanted = until_bytes(documents, limit_bytes)
-    scores = score_documents(loaded.module, wanted, content_format, context=context, stride=stride)
+    scores = score_documents(loaded.module, wanted, prefix, context=context, stride=stride)
     rows, failure = _scored(scores)
     note_left_out(left_out)
     about = {
@@ -107,7 +105,7 @@ def bpb(
         "store": None if store is None else str(store),
         "held_out": held_out,
         "limit_bytes": limit_bytes,
-        **_windows(loaded, content_format, context, stride),
+        **_windows(loaded, len(prefix), context, stride),
     }
     if rows or failure is None:
         _report(rows, reading.read_as, left_out, about, complete=failure is None, as_json=json)
@@ -131,15 +129,13 @@ def _scored(
 
 
 def _windows(
-    model: ByteModel, content_format: Format, context: int | None, stride: int | None
+    model: ByteModel, prefix_length: int, context: int | None, stride: int | None
 ) -> dict[str, int]:
     """The windows of documents longer than the context, in symbols."""
     from proxylm.models.scoring_windows import default_stride
-    from proxylm.scoring.readings import prefix_of
 
     size = context or model.config.context
-    prefix = prefix_of(model.module, content_format)
-    return {"context": size, "stride": stride or default_stride(size, len(prefix))}
+    return {"context": size, "stride": stride or default_stride(size, prefix_length)}
 
 
 def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: bool) -> None:
@@ -150,32 +146,19 @@ def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: boo
 
 
 def _from_store(
-    model: ByteModel,
-    run: Path,
-    folder: Path,
-    held_out: bool,
-    reading: ReadAs,
-) -> tuple[Iterator[ReadDocument], Format]:
+    model: ByteModel, run: Path, folder: Path, held_out: bool, reading: ReadAs
+) -> tuple[Ids, Iterator[ReadDocument]]:
     from proxylm.data.store.store import ViewStore
-    from proxylm.scoring.documents import read_store, read_stored_view
-    from proxylm.scoring.read_as import BYTES, TOKENS
-    from proxylm.symbols import Format
+    from proxylm.scoring.documents import read_from_store, read_store, stored_view
 
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
-    ordinals = store.ordinals(held_out=True) if held_out else range(store.document_count)
-    if reading.read_as in (BYTES, TOKENS):
-        view = _reading(read_by(model, run, reading))
-        return read_store(store, map(int, ordinals), view), view.format
-    stored = store.view(reading.read_as)
-    model.require_compressor(stored.symbol_count, stored.compressor_fingerprint)
-    return read_stored_view(store, map(int, ordinals), reading.read_as), Format.COMPRESSED
-
-
-def _reading(compressor: Compressor | None) -> Reading:
-    from proxylm.scoring.readings import CompressedReading, RawView
-
-    return RawView() if compressor is None else CompressedReading(compressor)
+    chosen = store.ordinals(held_out=True) if held_out else range(store.document_count)
+    ordinals = map(int, chosen)
+    if reading.compressor is not None:
+        found = read_by(model, run, reading)
+        return found.prefix, read_store(store, ordinals, found)
+    return read_from_store(store, ordinals, model, stored_view(store, model, reading.read_as))
 
 
 def _report(

@@ -24,9 +24,8 @@ from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.job import GenerationJob
     from proxylm.evaluation.answers.options import EvaluationSettings
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
@@ -104,6 +103,7 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.cli.evaluation_tables import everything_rows
     from proxylm.evaluation.everything import (
         Everything,
@@ -111,7 +111,7 @@ def _evaluate(
         evaluate_everything,
         read_selection,
     )
-    from proxylm.evaluation.run_data import run_data
+    from proxylm.scoring.readings import require_compressor
 
     data = read_selection(selection)
     everything = Everything()
@@ -119,7 +119,7 @@ def _evaluate(
     chosen = _compressor(run, given, everything)
     model = load_for(run, settings, device)
     if chosen is not None and given is not None:
-        model.require_compressor(chosen.symbol_count, chosen.fingerprint)
+        require_compressor(model, chosen.symbol_count, chosen.fingerprint)
     everything.about = _about(model, run, settings, data)
     folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
@@ -194,8 +194,8 @@ def _about(
     }
 
 
-def _jobs(settings: EvaluationSettings, folder: Path, progress: Progress) -> JobFactory:
-    def job_for(writer: ProgramWriter, name: str) -> GenerationJob | None:
+def _jobs(settings: EvaluationSettings, folder: Path, progress: AnswersProgress) -> JobFactory:
+    def job_for(writer: ProgramWriter, name: str) -> Answering | None:
         return job_of(settings, writer, name, folder, progress)
 
     return job_for

@@ -28,8 +28,8 @@ from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.job import GenerationJob
     from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.run import Answering
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
@@ -141,11 +141,7 @@ def translation(
     Example: proxylm evaluate translation runs/demo/proxy --limit 20 --execute
     """
     from proxylm.cli.evaluation_tables import translation_rows
-    from proxylm.evaluation.translation import (
-        OraclePrompts,
-        TranslationWriter,
-        evaluate_translation,
-    )
+    from proxylm.evaluation.translation import TranslationWriter, evaluate_translation
 
     benchmark = _benchmark("humaneval", settings)
     model = load_for(run, settings, device)
@@ -153,7 +149,7 @@ def translation(
     compressor = compressor_for(run, settings.reading.compressor)
     if compressor is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
-    writer = TranslationWriter(model, OraclePrompts(model, compressor, jointly=not separately))
+    writer = TranslationWriter(model, compressor, jointly=not separately)
     name, data = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
     with _job(name, run, settings, writer) as job:
         report = evaluate_translation(writer, benchmark, job)
@@ -184,7 +180,7 @@ def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
 @contextmanager
 def _job(
     name: str, run: Path, settings: EvaluationSettings, writer: ProgramWriter
-) -> Iterator[GenerationJob | None]:
+) -> Iterator[Answering | None]:
     with shown_progress() as progress:
         yield job_of(settings, writer, name, evaluation_folder(run), progress)
 

@@ -11,7 +11,7 @@ from proxylm.cli.evaluation_options import about_model, report_object, task_name
 from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, UsageError, needing_extra
 
 if TYPE_CHECKING:
     from proxylm.evaluation.harness_report import HarnessReport
@@ -48,10 +48,8 @@ def lm_eval(
     """
     from proxylm.generation.loading import load
 
-    try:
+    with needing_extra("lm-eval", "lm-eval"):
         from proxylm.evaluation.lm_harness import evaluate_with_harness, find_tasks
-    except ImportError as error:
-        raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
 
     names = task_names(tasks)
     if not names:

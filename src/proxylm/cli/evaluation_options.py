@@ -13,9 +13,8 @@ from proxylm.cli.output import bars, note
 from proxylm.cli.reading import READING, read_by
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.job import GenerationJob
     from proxylm.evaluation.answers.options import EvaluationSettings
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
@@ -75,7 +74,7 @@ def evaluation_folder(run: Path) -> Path:
 
     Checkpoints are removed when newer ones come, with whatever stands in them.
     """
-    from proxylm.evaluation.run_data import run_folder
+    from proxylm.checkpoints.run_data import run_folder
 
     return run_folder(run) / EVALUATION_FOLDER
 
@@ -83,21 +82,27 @@ def evaluation_folder(run: Path) -> Path:
 def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
     """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
     from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
+    from proxylm.scoring.readings import CompressedReading
 
-    compressor = read_by(model, run, reading)
-    return BytesWriter(model) if compressor is None else TokensWriter(model, compressor)
+    found = read_by(model, run, reading)
+    if isinstance(found, CompressedReading):
+        return TokensWriter(model, found.compressor)
+    return BytesWriter(model)
 
 
 def job_of(
-    settings: EvaluationSettings, writer: ProgramWriter, name: str, base: Path, progress: Progress
-) -> GenerationJob | None:
+    settings: EvaluationSettings,
+    writer: ProgramWriter,
+    name: str,
+    base: Path,
+    progress: AnswersProgress,
+) -> Answering | None:
     """The generation that was asked for; None without one.
 
     Without --out its folder, in ``base``, is named after what the samples depend on, so that a
     model that was trained further, or other draws, never meet old samples.
     """
-    from proxylm.evaluation.answers.job import DEFAULT_KS, GenerationJob
-    from proxylm.evaluation.answers.run import sample_settings
+    from proxylm.evaluation.answers.run import DEFAULT_KS, Answering, sample_settings
     from proxylm.fingerprint import fingerprint_of
 
     if not settings.generate:
@@ -105,7 +110,7 @@ def job_of(
     drawn = fingerprint_of(sample_settings(writer, settings.plan))
     folder = settings.out or base / f"{name}-{writer.read_as}-{drawn[:8]}"
     note(f"samples{' and verdicts' if settings.execute else ''}: {folder}")
-    return GenerationJob(
+    return Answering(
         plan=settings.plan,
         folder=folder,
         execute=settings.execute,
@@ -116,11 +121,11 @@ def job_of(
 
 
 @contextmanager
-def shown_progress() -> Iterator[Progress]:
+def shown_progress() -> Iterator[AnswersProgress]:
     """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
-    from proxylm.evaluation.answers.run import Progress
+    from proxylm.evaluation.answers.run import AnswersProgress
 
-    class Shown(Progress):
+    class Shown(AnswersProgress):
         def generated(self, done: int, total: int) -> None:
             show("completions", done, total)
 

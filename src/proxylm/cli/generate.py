@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json as json_module
 import os
 import sys
@@ -20,7 +21,6 @@ from proxylm.cli.reading import (
     DeviceOption,
     DrafterOption,
     RunArgument,
-    drafting,
     read_by,
 )
 from proxylm.errors import UsageError
@@ -29,7 +29,7 @@ from proxylm.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxylm.generation.decoding_row import Piece
+    from proxylm.generation.decoding_row import ByteDelta
     from proxylm.generation.options import GenerationOptions, SymbolOptions
     from proxylm.scoring.read_as import ReadAs
 
@@ -81,52 +81,52 @@ def generate(
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
+    from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
     from proxylm.generation.token_reading import TokenReading
     from proxylm.scoring.read_as import BYTES
+    from proxylm.scoring.readings import CompressedReading
 
-    chosen = _guided(bounds, _guide(regex, json_schema, grammar))
-    drafts = drafting(drafter)
+    structure = _structured_output(regex, json_schema, grammar)
+    chosen = _with(bounds, drafter=drafter_named(drafter), structured_output=structure)
     if reading.read_as != BYTES:
-        _check_tokens(chosen, drafter)
+        _check_tokens(chosen)
     elif was_given(symbols, "max_new_symbols"):
         raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
-    symbols_of = read_by(loaded, model, reading)
-    if symbols_of is None:
-        if drafter != NO_DRAFTER and loaded.config.target_heads == 1:
-            note("this model has one head, which drafts nothing: one byte per pass")
-        pieces = loaded.pieces(given, chosen, proposals=drafts)
-    else:
+    found = read_by(loaded, model, reading)
+    if isinstance(found, CompressedReading):
         drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
-        pieces = TokenReading(loaded, symbols_of).pieces(given, drawn)
-    if json:
-        emit(_generate_object(given, pieces), as_json=True, text="")
+        deltas = TokenReading(loaded, found.compressor).deltas(given, drawn)
     else:
-        _stream_to_stdout(pieces)
+        if chosen.drafter and loaded.config.target_heads == 1:
+            note("this model has one head, which drafts nothing: one byte per pass")
+        deltas = loaded.deltas(given, chosen)
+    if json:
+        emit(_generate_object(given, deltas), as_json=True, text="")
+    else:
+        _stream_to_stdout(deltas)
 
 
-def _check_tokens(chosen: GenerationOptions, drafter: str) -> None:
+def _check_tokens(chosen: GenerationOptions) -> None:
     if was_given(chosen, "max_new_bytes"):
         raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
-    if chosen.constrains or drafter != NO_DRAFTER:
-        raise UsageError("--read-as tokens takes no constraint on bytes and no --drafter")
+    if chosen.is_structured or chosen.drafter:
+        raise UsageError("--read-as tokens takes no structured output and no --drafter")
 
 
-def _guided(options: GenerationOptions, guide: dict[str, Any] | None) -> GenerationOptions:
+def _with(options: GenerationOptions, **further: Any) -> GenerationOptions:
     from proxylm.config import validate_config
 
-    if guide is None:
-        return options
-    values = options.model_dump(exclude_unset=True) | {"guide": guide}
+    values = options.model_dump(exclude_unset=True) | further
     return validate_config(type(options), values, origin="generate")
 
 
-def _guide(
+def _structured_output(
     regex: str | None, json_schema: Path | None, grammar: Path | None
 ) -> dict[str, Any] | None:
-    """The one constraint that was given, as ``GenerationOptions`` takes it."""
+    """The one that was given, as ``GenerationOptions`` takes it."""
     if sum(given is not None for given in (regex, json_schema, grammar)) > 1:
         raise UsageError("give one of --regex, --json-schema and --grammar")
     if regex is not None:
@@ -172,33 +172,31 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _stream_to_stdout(pieces: Iterator[Piece]) -> None:
-    from proxylm.generation.text_stream import TextStream
-
+def _stream_to_stdout(deltas: Iterator[ByteDelta]) -> None:
     as_text = sys.stdout.isatty()
-    text = TextStream()
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
     start = time.perf_counter()
     count = 0
-    for piece in pieces:
-        count += len(piece.data)
+    for delta in deltas:
+        count += len(delta.data)
         with stdout_errors():
             if as_text:
-                sys.stdout.write(printable(text.feed(piece.data), keep="\n\t"))
+                sys.stdout.write(printable(text.decode(delta.data), keep="\n\t"))
                 sys.stdout.flush()
             else:
-                sys.stdout.buffer.write(piece.data)
+                sys.stdout.buffer.write(delta.data)
                 sys.stdout.buffer.flush()
     if as_text:
         with stdout_errors():
-            sys.stdout.write(printable(text.finish(), keep="\n\t") + "\n")
+            sys.stdout.write(printable(text.decode(b"", final=True), keep="\n\t") + "\n")
             sys.stdout.flush()
         note(f"{count} bytes, {count / (time.perf_counter() - start):.0f} bytes/s")
 
 
-def _generate_object(prompt: bytes, pieces: Iterator[Piece]) -> dict[str, Any]:
+def _generate_object(prompt: bytes, deltas: Iterator[ByteDelta]) -> dict[str, Any]:
     start = time.perf_counter()
-    taken = list(pieces)
-    data, finish = b"".join(piece.data for piece in taken), taken[-1].finish
+    taken = list(deltas)
+    data, finish = b"".join(delta.data for delta in taken), taken[-1].finish
     return {
         "text": data.decode("utf-8", "replace"),
         "bytes_base64": base64.b64encode(data).decode("ascii"),

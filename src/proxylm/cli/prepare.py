@@ -20,7 +20,7 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.corpus.opening import CorpusConfig
-    from proxylm.data.store.prepare import Progress
+    from proxylm.data.store.prepare import PrepareProgress
     from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
@@ -57,11 +57,11 @@ def prepare(
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
     from proxylm.corpus.opening import open_corpus
-    from proxylm.data.store.prepare import prepare as fill_store
+    from proxylm.data.store.prepare import prepare_store
 
     compressors = _load_compressors(compressor or [])
     with _progress() as progress:
-        summary = fill_store(
+        summary = prepare_store(
             None if corpus is None else open_corpus(corpus),
             compressors,
             out,
@@ -103,7 +103,7 @@ def split_name(argument: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
     """A bar with an estimate on a terminal, a line now and then elsewhere; always on stderr."""
     from rich.progress import (
         BarColumn,
@@ -128,7 +128,7 @@ class LineProgress:
         self._first: dict[str, tuple[float, int]] = {}
         self._last = 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: PrepareProgress) -> None:
         """Print a line if one is due."""
         now = time.monotonic()
         started, at_first = self._first.setdefault(progress.job, (now, progress.done_bytes))

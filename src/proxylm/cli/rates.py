@@ -13,7 +13,7 @@ from proxylm.errors import UsageError
 from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
 if TYPE_CHECKING:
-    from proxylm.data.mixture import MixingConfig
+    from proxylm.data.mixture import Mixture
 
 
 _PAIRING_HELP = "When translation pairs are shown."
@@ -100,16 +100,14 @@ def _pairing(pairs: PairPhase, fraction: float) -> dict[str, Any]:
     return {"kind": pairs.value} | length
 
 
-def _mixing(**values: Any) -> MixingConfig:
+def _mixing(**values: Any) -> Mixture:
     from proxylm.config import validate_config
-    from proxylm.data.mixture import MixingConfig
+    from proxylm.data.mixture import Mixture
 
-    return validate_config(MixingConfig, values, origin="options")
+    return validate_config(Mixture, values, origin="options")
 
 
-def _formulas(
-    rho: float, rate: float, start: float, mixing: MixingConfig, steps: int
-) -> dict[str, Any]:
+def _formulas(rho: float, rate: float, start: float, mixing: Mixture, steps: int) -> dict[str, Any]:
     """Appendix A, samples per step relative to the raw-byte model's."""
     from proxylm.data.rates import (
         mean_over_steps,
@@ -133,14 +131,14 @@ def _formulas(
 
 
 def _prediction(
-    rho: float, mixing: MixingConfig, mean_length: float, context: int, steps: int
+    rho: float, mixing: Mixture, mean_length: float, context: int, steps: int
 ) -> dict[str, float]:
-    from proxylm.data.mixture import MixingConfig as Mixing
+    from proxylm.data.mixture import Mixture
     from proxylm.data.prediction import DataSize, documents_per_context
 
     data = DataSize(mean_bytes=mean_length, rho=rho)
     ours = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
-    bytes_only = Mixing.bytes_only().model_copy(update={"sentinels": mixing.sentinels})
+    bytes_only = Mixture.bytes_only().model_copy(update={"sentinels": mixing.sentinels})
     raw = documents_per_context(data, bytes_only, context=context, total_steps=1).mean()
     return {
         "mean_length": mean_length,

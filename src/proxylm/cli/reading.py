@@ -13,8 +13,8 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.generation.byte_model import ByteModel
-    from proxylm.generation.proposals import Proposals
     from proxylm.scoring.read_as import ReadAs
+    from proxylm.scoring.readings import Reading
 
 READING = Flags("proxylm.scoring.read_as:ReadAs", ("read_as", "compressor"))
 NO_DRAFTER = "none"
@@ -25,28 +25,17 @@ RunArgument = Annotated[
 DrafterOption = Annotated[
     str,
     typer.Option(
-        help="What drafts several bytes for each forward pass: chain or tree, of the model's "
-        "further heads, or none."
+        help="What drafts several bytes for each forward pass, of the model's further heads: "
+        "chain, tree or none."
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
-def drafting(drafter: str) -> Proposals:
-    """What ``--drafter`` names.
-
-    Raises:
-        UsageError: there is no such drafter.
-    """
-    from proxylm.generation.proposals import proposals_named
-
-    return proposals_named("one" if drafter == NO_DRAFTER else drafter)
-
-
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
     """The compressor that was given, else the one of the run's training data, if it is there."""
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.compressors.registry import load_compressor
-    from proxylm.evaluation.run_data import run_data
 
     if given is not None:
         return load_compressor(given)
@@ -54,8 +43,8 @@ def compressor_for(run: Path, given: str | None) -> Compressor | None:
     return None if data is None else data.compressor()
 
 
-def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Compressor | None:
-    """The compressor whose symbols the model is to read; None for bytes.
+def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Reading:
+    """How the model is to read.
 
     Args:
         model: the model.
@@ -63,28 +52,25 @@ def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Compressor | None:
         reading: what ``--read-as`` and ``--compressor`` say.
 
     Raises:
-        UsageError: the model knows bytes alone, there is no such view, no compressor, or it is not
-            the model's.
+        UsageError: there is no such view, no compressor, or the model cannot be read so
+            (``reading_of``).
     """
     from proxylm.scoring.read_as import BYTES, TOKENS
+    from proxylm.scoring.readings import reading_of
 
     name, given = reading.read_as, reading.compressor
     if name == BYTES:
         if given is not None:
             raise UsageError("--compressor goes with --read-as tokens; bytes need none")
-        return None
-    model.config.require_compressed_symbols()
+        return reading_of(model)
     compressor = compressor_for(run, given) if name == TOKENS else _of_view(run, name, given)
-    if compressor is None:
-        raise UsageError(f"--read-as {name} needs the model's compressor: give --compressor")
-    model.require_compressor(compressor.symbol_count, compressor.fingerprint)
-    return compressor
+    return reading_of(model, TOKENS, compressor)
 
 
-def _of_view(run: Path, name: str, given: str | None) -> Compressor | None:
+def _of_view(run: Path, name: str, given: str | None) -> Compressor:
+    from proxylm.checkpoints.run_data import run_data
     from proxylm.compressors.registry import load_compressor
     from proxylm.data.store.store import ViewStore
-    from proxylm.evaluation.run_data import run_data
 
     data = run_data(run)
     store = None if data is None else ViewStore.open(data.store)
@@ -96,4 +82,6 @@ def _of_view(run: Path, name: str, given: str | None) -> Compressor | None:
     if given is not None:
         raise UsageError(f"--read-as {name} names a compressor, and so does --compressor")
     folder = store.view(name).compressor_folder
-    return None if folder is None else load_compressor(folder)
+    if folder is None:
+        raise UsageError(f"--read-as {name}: the view has symbols and no compressor to read with")
+    return load_compressor(folder)

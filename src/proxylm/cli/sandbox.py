@@ -35,7 +35,8 @@ def check(
     Example: proxylm sandbox check --json
     """
     from proxylm.errors import UsageError
-    from proxylm.sandbox.adversarial.suite import ATTACKS, run_suite
+    from proxylm.sandbox.adversarial.attack import ATTACKS
+    from proxylm.sandbox.adversarial.suite import run_suite
     from proxylm.sandbox.detection import tier_state
     from proxylm.sandbox.tiers import TIERS
 

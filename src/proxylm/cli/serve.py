@@ -12,7 +12,7 @@ import typer
 
 from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note
-from proxylm.cli.reading import NO_DRAFTER, DeviceOption, DrafterOption, RunArgument, drafting
+from proxylm.cli.reading import NO_DRAFTER, DeviceOption, DrafterOption, RunArgument
 from proxylm.errors import UsageError
 from proxylm.printable import printable
 
@@ -57,12 +57,13 @@ def serve(
     Example: proxylm serve runs/demo/proxy --port 8000
     """
     require_serving()
+    from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
 
     api_key = _checked_key(api_key)
-    drafts = drafting(drafter)
+    drafting = drafter_named(drafter)
     loaded = load(model, device=device)
     if not was_given(limits, "max_length_bytes"):
         limits = limits.model_copy(update={"max_length_bytes": loaded.config.context})
@@ -73,7 +74,7 @@ def serve(
         listening,
         name=name,
         limits=limits,
-        proposals=drafts,
+        drafter=drafting,
         api_key=api_key,
         on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
     )

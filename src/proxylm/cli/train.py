@@ -26,12 +26,11 @@ def train(
     """
     from proxylm.config import load_config
     from proxylm.training.config import TrainingConfig
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
     from proxylm.training.run import train as run_training
 
     run_config = load_config(TrainingConfig, config, overrides or [])
-    with reported_on_stderr() as progress:
-        result = run_training(run_config, out, progress=progress)
+    result = run_training(run_config, out, [shown_on_stderr()])
     emit(result.as_json(), as_json=json, text=_summary(result))
 
 

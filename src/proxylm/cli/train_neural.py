@@ -76,7 +76,7 @@ def train_neural(
     """
     from proxylm.config import validate_config
     from proxylm.pipelines.neural_compressor import NeuralBuild, Reports, build_neural_compressor
-    from proxylm.training.progress import reported_on_stderr
+    from proxylm.training.progress import shown_on_stderr
 
     values = {
         "lm": _lm_choice(lm, preset=preset, contexts=contexts, symbols=symbols),
@@ -86,9 +86,8 @@ def train_neural(
     }
     build = validate_config(NeuralBuild, values, origin="train-neural")
     opened = opened_corpus(corpus)
-    with reported_on_stderr() as progress:
-        reports = Reports(say=note, training=progress)
-        compressor = build_neural_compressor(opened, out, build, reports)
+    reports = Reports(say=note, callbacks=[shown_on_stderr()])
+    compressor = build_neural_compressor(opened, out, build, reports)
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))

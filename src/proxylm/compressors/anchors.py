@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.contract import ANCHOR_SPACING, no_anchors
+from proxylm.compressors.contract import ANCHOR_SPACING
+from proxylm.compressors.view import no_anchors
 
 
 def anchors_of_tokens(num_bytes: NDArray[np.signedinteger], num_symbols: int) -> NDArray[np.uint32]:

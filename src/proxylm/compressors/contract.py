@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from jaxtyping import Int
 from numpy.typing import NDArray
 
+from proxylm.compressors.view import CompressedView
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.reasons import RejectionReason
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DataError, UsageError, one_line
 from proxylm.fingerprint import fingerprint_of
 from proxylm.inputs import as_documents, as_symbols, items_of
 
@@ -32,31 +34,6 @@ ANCHOR_SPACING = 64
 
 MEMORY_PER_BYTE = 60
 """What a compressor may take for each byte of a document: a gibibyte for one of 16 MiB."""
-
-
-def no_anchors() -> NDArray[np.uint32]:
-    """The anchors of a view that cannot be cut inside a document: shape ``[0, 2]``."""
-    return np.empty((0, 2), dtype=np.uint32)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompressedView:
-    """One document's compressed form.
-
-    Attributes:
-        symbols: uint32 ``[m]``, each below the compressor's ``symbol_count``.
-        anchors: uint32 ``[a, 2]``, rows (byte offset, symbol offset), both strictly increasing
-            and inside the document: ``raw[:byte]`` is what ``symbols[:symbol]`` stands for, so
-            both views can be cut there. About every ``ANCHOR_SPACING`` symbols; none where the
-            format cannot be cut (gzip).
-        segment_lengths: uint32 ``[s]``, bytes per independently compressed segment, or None.
-        segment_symbol_counts: uint32 ``[s]``, symbols of each of those segments, or None.
-    """
-
-    symbols: NDArray[np.uint32]
-    anchors: NDArray[np.uint32] = field(default_factory=no_anchors)
-    segment_lengths: NDArray[np.uint32] | None = None
-    segment_symbol_counts: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +82,47 @@ class Compressor(ABC):
         """
         raise DataError(f"{self.kind}: this compressor is one-way, its symbols have no bytes")
 
+    def views(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
+        """As ``encode``, for documents that are bytes; what comes out is checked.
+
+        Raises:
+            DataError: there is another number of results, or one is nothing of the kind.
+        """
+        found = self.encode(documents)
+        if len(found) != len(documents):
+            raise DataError(
+                f"{self.kind}: encode gave {len(found)} results for {len(documents)} documents"
+            )
+        for view in found:
+            if not isinstance(view, CompressedView | CannotCompress):
+                raise DataError(
+                    f"{self.kind}: encode gave a {type(view).__name__}, not a CompressedView"
+                )
+        return found
+
+    def divide(
+        self, raw: bytes, view: CompressedView
+    ) -> tuple[Int[np.ndarray, " segment"], Int[np.ndarray, " segment"]]:
+        """Where a document's view can be told apart: bytes and symbols of each run, ``[s]`` both.
+
+        Args:
+            raw: the document.
+            view: what ``encode`` made of it.
+        """
+        if view.segment_lengths is not None and view.segment_symbol_counts is not None:
+            return view.segment_lengths, view.segment_symbol_counts
+        ends = np.concatenate([view.anchors, [[len(raw), len(view.symbols)]]]).astype(np.int64)
+        sizes = np.diff(ends, axis=0, prepend=np.zeros((1, 2), np.int64))
+        return sizes[:, 0], sizes[:, 1]
+
     def compress(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Compress documents to uint32 arrays ``[m_i]`` of symbols in ``[0, symbol_count)``.
 
         Raises:
             UsageError: a document is no bytes.
-            DataError: a document has no exact form in this compressor.
+            DataError: a document has no exact form in this compressor, or the compressor errs.
         """
-        views = self.encode(as_documents(documents))
+        views = self.views(as_documents(documents))
         return [self._symbols_of(index, view) for index, view in enumerate(views)]
 
     def decompress(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
@@ -148,8 +158,17 @@ class Compressor(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """128-bit name of everything that determines the symbols; stored with every view."""
-        return fingerprint_of(self.kind, self.settings, self.content_fingerprint())
+        """128-bit name of everything that determines the symbols; stored with every view.
+
+        Raises:
+            UsageError: the settings cannot be written into a file.
+        """
+        try:
+            return fingerprint_of(self.kind, self.settings, self.content_fingerprint())
+        except TypeError as error:
+            raise UsageError(
+                f"{self.kind}: its settings are no plain JSON values ({one_line(error)})"
+            ) from None
 
     def content_fingerprint(self) -> str:
         """Fingerprint of the files that belong to the compressor; empty if it has none."""

@@ -32,7 +32,11 @@ class GzipSettings(Config):
 
 
 class GzipCompressor(Compressor):
-    """``gzip.compress`` of each document, without time and operating system."""
+    """``gzip.compress`` of each document, without time and operating system.
+
+    Raises:
+        DataError: the settings are of another zlib, which may write other bytes.
+    """
 
     kind = "gzip"
     reversible = True

@@ -34,15 +34,43 @@ def _entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def compressor_class(kind: str) -> type[Compressor]:
+def is_registered(compressor: Compressor) -> bool:
+    """Whether a saved copy of this compressor can be loaded: its kind names its own class.
+
+    Classes are compared by name, since a module may have been loaded again in the meantime.
+
+    Raises:
+        UsageError: its kind belongs to another class, so that a saved copy would be something else.
+    """
+    point = _entry_points().get(compressor.kind)
+    if point is None:
+        return False
+    own = type(compressor)
+    registered = compressor_class(compressor.kind)
+    if (own.__module__, own.__qualname__) != (registered.__module__, registered.__qualname__):
+        raise UsageError(
+            f"compressor '{compressor.kind}' is {point.value}, and this one is of the class "
+            f"{own.__qualname__}; give that class a kind of its own"
+        )
+    return True
+
+
+def compressor_class(kind: str, origin: Path | None = None) -> type[Compressor]:
     """The class that is registered under a name.
+
+    Args:
+        kind: the name.
+        origin: the folder that asks for it, for messages.
 
     Raises:
         UsageError: no installed package has it, or its class cannot be imported.
     """
     points = _entry_points()
     if kind not in points:
-        raise UsageError(f"no compressor '{kind}'; there are: {', '.join(sorted(points))}")
+        raise UsageError(
+            f"{f'{origin}: ' if origin else ''}compressor '{kind}' is not installed; "
+            f"there are: {', '.join(sorted(points))}"
+        )
     try:
         loaded = points[kind].load()
     except (ImportError, AttributeError) as error:
@@ -91,7 +119,7 @@ def _load_folder(folder: Path) -> Compressor:
         raise DamagedFileError(
             f"{folder / DESCRIPTION_FILE}: format {version}, this version reads {FORMAT_VERSION}"
         )
-    compressor = compressor_class(kind).from_folder(folder, settings)
+    compressor = compressor_class(kind, folder).from_folder(folder, settings)
     if compressor.fingerprint != expected:
         raise DamagedFileError(
             f"{folder}: its files have fingerprint {compressor.fingerprint}, "

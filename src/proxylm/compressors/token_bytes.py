@@ -23,6 +23,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import xxhash
+from jaxtyping import Int
 from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens, anchors_of_uneven_tokens
@@ -216,8 +217,6 @@ class TokenBytesCompressor(Compressor):
         except ValueError as error:
             raise UsageError(f"token-bytes: frequencies: {error}") from None
         self._code = self._build_code()
-        lengths = [len(token) for token in tokenizer.token_bytes]
-        self._token_num_bytes = np.array(lengths, dtype=np.int32)
         if settings.double_byte and not (self._code.is_uniform and self._code.lengths[0] == 2):
             raise UsageError(
                 "token-bytes: double_byte needs encoding fixed or gray and 257 to 65536 tokens; "
@@ -274,17 +273,14 @@ class TokenBytesCompressor(Compressor):
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """The code words of each document's tokens; anchors at token ends."""
         return [
-            view if isinstance(view, CannotCompress) else self._rewrite(raw, view.symbols)
-            for raw, view in zip(documents, self._tokenizer.encode(documents), strict=True)
+            view if isinstance(view, CannotCompress) else self._rewrite(view.symbols)
+            for view in self._tokenizer.encode(documents)
         ]
 
-    def _rewrite(self, raw: bytes, tokens: NDArray[np.uint32]) -> CompressedView:
+    def _rewrite(self, tokens: NDArray[np.uint32]) -> CompressedView:
         written = self._code.write(tokens)
         symbols = written.view(">u2") if self._settings.double_byte else written
-        num_bytes = self._token_num_bytes[tokens]
-        if len(num_bytes):
-            # A space that the tokenizer puts before every text is no byte of the document.
-            num_bytes[0] += len(raw) - int(num_bytes.sum())
+        num_bytes = self._tokenizer.num_bytes_of(tokens)
         if self._code.is_uniform:
             anchors = anchors_of_tokens(num_bytes, self._symbols_per_token)
         else:
@@ -292,6 +288,14 @@ class TokenBytesCompressor(Compressor):
                 num_bytes, self._code.lengths.astype(np.int32)[tokens]
             )
         return CompressedView(symbols=symbols.astype(np.uint32), anchors=anchors)
+
+    def divide(
+        self, raw: bytes, view: CompressedView
+    ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
+        """Token by token, as many symbols as its code word has."""
+        tokens = self._read(0, view.symbols)
+        width = 2 if self._settings.double_byte else 1
+        return self._tokenizer.num_bytes_of(tokens), self._code.lengths[tokens] // width
 
     @property
     def _symbols_per_token(self) -> int:

@@ -7,87 +7,59 @@ checked is that a file is whole and that its columns are sound.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.contract import CorpusPart, ranges_of
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.parquet import check_columns, read_rows
-from proxylm.corpus.records import RecordFields
+from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.errors import DamagedFileError, DataError, one_line
-from proxylm.fingerprint import fingerprint_of
 
 FILE_MAGIC = b"ARROW1"
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchesPart(CorpusPart):
+class BatchesPart(RecordsPart):
     """Record batches ``[first, stop)`` of one file; ``first_row`` counts from 0 in the file."""
 
-    file: int
     first: int
     stop: int
     first_row: int
 
 
-class ArrowCorpus(Corpus):
-    """Documents in the rows of Arrow files and streams.
+class ArrowCorpus(RecordFilesCorpus):
+    """Documents in the rows of Arrow files and streams, columns as for Parquet.
 
-    Args:
-        name: readable name.
-        files: the files, in order.
-        fields: which columns hold text, id and symbols, as for Parquet.
-        part_bytes: batches are grouped until a part has this many bytes.
+    Record batches are grouped until a part has ``part_bytes``.
     """
 
-    def __init__(
-        self, *, name: str, files: Sequence[FileRecord], fields: RecordFields, part_bytes: int
-    ) -> None:
-        self.name = name
-        self.given_symbol_count = fields.symbol_count
-        self._files = tuple(files)
-        self._fields = fields
-        self._part_bytes = part_bytes
-        self._parts = tuple(self._divide())
+    format_name = "arrow"
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Names, sizes and hashes of the files, the columns read and where parts end."""
-        return fingerprint_of("arrow", self.listing(), asdict(self._fields), self._part_bytes)
-
-    def parts(self) -> Sequence[BatchesPart]:
-        """Runs of record batches."""
-        return self._parts
-
-    def _divide(self) -> Iterator[BatchesPart]:
-        index = 0
-        for number, record in enumerate(self._files):
-            first = first_row = num_bytes = num_rows = 0
-            sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(record)]
-            for position, (batch_bytes, batch_rows) in enumerate(sizes, start=1):
-                num_bytes += batch_bytes
-                num_rows += batch_rows
-                if num_bytes < self._part_bytes and position < len(sizes):
-                    continue
-                yield BatchesPart(
-                    index=index,
-                    num_bytes=num_bytes,
-                    file=number,
-                    first=first,
-                    stop=position,
-                    first_row=first_row,
-                )
-                index, first, first_row = index + 1, position, first_row + num_rows
-                num_bytes = num_rows = 0
+    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[BatchesPart]:
+        sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(self._files[file])]
+        first_row = 0
+        for first, stop, num_bytes in ranges_of([size for size, _ in sizes], self._part_bytes):
+            yield BatchesPart(
+                index=next(numbers),
+                num_bytes=num_bytes,
+                file=file,
+                first=first,
+                stop=stop,
+                first_row=first_row,
+            )
+            first_row += sum(rows for _, rows in sizes[first:stop])
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per row of the part's batches, in order."""
+        """One item per row of the part's batches, in order.
+
+        Raises:
+            DataError: the file has changed, or rows in it cannot be read.
+        """
         assert isinstance(part, BatchesPart)
         record = self._files[part.file]
         check_unchanged(record)
@@ -123,14 +95,6 @@ class ArrowCorpus(Corpus):
         except (pa.ArrowException, OSError) as error:
             check_unchanged(record)
             raise _damaged(record, one_line(error)) from None
-
-    def describe(self) -> dict[str, Any]:
-        """Adds the number of files."""
-        return super().describe() | {"files": len(self._files)}
-
-    def listing(self) -> list[dict[str, Any]]:
-        """Every file with its hash."""
-        return [record.to_json() for record in self._files]
 
 
 def _stored_batches(

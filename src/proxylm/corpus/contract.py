@@ -31,6 +31,43 @@ class CorpusPart:
     num_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class RangePart(CorpusPart):
+    """Items ``[first, stop)`` of the corpus: files, rows, documents."""
+
+    first: int
+    stop: int
+
+
+def ranges_of(sizes: Sequence[int], part_bytes: int) -> Iterator[tuple[int, int, int]]:
+    """Consecutive items in ranges that close as soon as they reach ``part_bytes``.
+
+    >>> list(ranges_of([2, 3, 1], part_bytes=4))
+    [(0, 2, 5), (2, 3, 1)]
+
+    Args:
+        sizes: bytes of each item.
+        part_bytes: what a range holds at least, except for the last one.
+
+    Yields:
+        ``(first, stop, num_bytes)`` of each range.
+    """
+    first = num_bytes = 0
+    for stop, size in enumerate(sizes, start=1):
+        num_bytes += size
+        if num_bytes >= part_bytes or stop == len(sizes):
+            yield first, stop, num_bytes
+            first, num_bytes = stop, 0
+
+
+def range_parts(sizes: Sequence[int], part_bytes: int) -> list[RangePart]:
+    """Parts of a corpus whose items have these sizes in bytes."""
+    return [
+        RangePart(index=index, num_bytes=num_bytes, first=first, stop=stop)
+        for index, (first, stop, num_bytes) in enumerate(ranges_of(sizes, part_bytes))
+    ]
+
+
 class Corpus(ABC):
     """Base of all corpora.
 
@@ -73,14 +110,15 @@ class Corpus(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Facts for a manifest: plain JSON values; readers add their own."""
-        parts = self.parts()
-        facts = {"skipped": dict(self.skipped)} if self.skipped else {}
-        return facts | {
+        parts, files = self.parts(), self.listing()
+        facts = {
             "name": self.name,
             "fingerprint": self.fingerprint,
             "parts": len(parts),
             "num_bytes": sum(part.num_bytes for part in parts),
         }
+        skipped = {"skipped": dict(self.skipped)} if self.skipped else {}
+        return skipped | facts | ({"files": len(files)} if files else {})
 
     def listing(self) -> list[dict[str, Any]]:
         """The files read, in order: ``name``, ``num_bytes`` and ``xxh3_128`` of the content."""

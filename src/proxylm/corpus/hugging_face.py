@@ -7,14 +7,14 @@ table again, so the object that crosses to it holds names only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.contract import Corpus, CorpusPart, RangePart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.corpus.records import RecordFields
@@ -24,14 +24,6 @@ from proxylm.fingerprint import fingerprint_of
 
 PREFIX = "hf:"
 SPLIT = "train"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowsPart(CorpusPart):
-    """Rows ``[first, stop)`` of the table."""
-
-    first: int
-    stop: int
 
 
 class HuggingFaceCorpus(Corpus):
@@ -71,12 +63,12 @@ class HuggingFaceCorpus(Corpus):
         options = asdict(self._fields)
         return fingerprint_of("hugging face", self.name, self._open()[1], options, self._part_bytes)
 
-    def parts(self) -> Sequence[RowsPart]:
+    def parts(self) -> Sequence[RangePart]:
         """Equal runs of rows, about ``part_bytes`` each."""
         rows, num_bytes = self._table.num_rows, self._table.nbytes
         rows_per_part = max(1, rows * self._part_bytes // max(1, num_bytes))
         return [
-            RowsPart(
+            RangePart(
                 index=index,
                 num_bytes=num_bytes * (min(first + rows_per_part, rows) - first) // rows,
                 first=first,
@@ -86,8 +78,12 @@ class HuggingFaceCorpus(Corpus):
         ]
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per row of the part, in order."""
-        assert isinstance(part, RowsPart)
+        """One item per row of the part, in order.
+
+        Raises:
+            DataError: rows in it cannot be read.
+        """
+        assert isinstance(part, RangePart)
         row = part.first
         try:
             for batch in self._table.slice(part.first, part.stop - part.first).to_batches():

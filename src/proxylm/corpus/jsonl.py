@@ -6,104 +6,71 @@ single part. A bad line costs itself only: it is rejected with a reason and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord
 from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_packed, read_range, split_lines
-from proxylm.corpus.unpacking import BYTE_ORDER_MARK, packing_at
-from proxylm.fingerprint import fingerprint_of
+from proxylm.corpus.unpacking import BYTE_ORDER_MARK, Packing, packing_at
 from proxylm.json_lines import parse_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinesPart(CorpusPart):
-    """Bytes ``[start, stop)`` of one file; ``first_line`` counts from 1."""
+class LinesPart(RecordsPart):
+    """Bytes ``[start, stop)`` of one file, or all of a packed one; lines count from 1."""
 
-    file: int
     start: int
     stop: int
     first_line: int
     content_hash: str
+    packing: Packing | None
 
 
-class JsonLinesCorpus(Corpus):
+class JsonLinesCorpus(RecordFilesCorpus):
     """Documents in the lines of files, each plain or packed in a way of its own.
 
-    Args:
-        name: readable name.
-        files: the files, in order.
-        fields: which fields hold text, id and symbols.
-        part_bytes: a plain file is divided at the first line start after this many bytes.
+    A plain file is divided at the first line start after ``part_bytes``.
     """
 
-    def __init__(
-        self, *, name: str, files: Sequence[FileRecord], fields: RecordFields, part_bytes: int
-    ) -> None:
-        self.name = name
-        self.given_symbol_count = fields.symbol_count
-        self._files = tuple(files)
-        self._fields = fields
-        self._part_bytes = part_bytes
-        self._packings = tuple(packing_at(Path(one.path), one.name) for one in self._files)
-        self._parts = tuple(self._divide())
+    format_name = "json lines"
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Names, sizes and hashes of the files, the fields read and where parts end."""
-        return fingerprint_of("json lines", self.listing(), asdict(self._fields), self._part_bytes)
-
-    def parts(self) -> Sequence[LinesPart]:
-        """Byte ranges of plain files, whole compressed files."""
-        return self._parts
-
-    def _divide(self) -> Iterator[LinesPart]:
-        index = 0
-        for number, record in enumerate(self._files):
-            whole = (0, record.num_bytes, 1, record.content_hash)
-            is_packed = self._packings[number] is not None
-            ranges = [whole] if is_packed else _line_ranges(record, self._part_bytes)
-            for start, stop, first_line, content_hash in ranges:
-                yield LinesPart(
-                    index=index,
-                    num_bytes=stop - start,
-                    file=number,
-                    start=start,
-                    stop=stop,
-                    first_line=first_line,
-                    content_hash=content_hash,
-                )
-                index += 1
+    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[LinesPart]:
+        record = self._files[file]
+        packing = packing_at(Path(record.path), record.name)
+        whole = (0, record.num_bytes, 1, record.content_hash)
+        ranges = _line_ranges(record, self._part_bytes) if packing is None else [whole]
+        for start, stop, first_line, content_hash in ranges:
+            yield LinesPart(
+                index=next(numbers),
+                num_bytes=stop - start,
+                file=file,
+                start=start,
+                stop=stop,
+                first_line=first_line,
+                content_hash=content_hash,
+                packing=packing,
+            )
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """One item per line of the part, in order."""
         assert isinstance(part, LinesPart)
         record = self._files[part.file]
-        packing = self._packings[part.file]
-        if packing is not None:
-            blocks = read_packed(record, packing)
+        if part.packing is not None:
+            blocks = read_packed(record, part.packing)
         else:
             blocks = read_range(record, part.start, part.stop, part.content_hash)
         lines = split_lines(blocks, self._fields.max_document_bytes)
         for number, line in enumerate(lines, start=part.first_line):
             yield _parse_line(line, f"{record.name}:{number}", number == 1, self._fields)
-
-    def describe(self) -> dict[str, Any]:
-        """Adds the number of files."""
-        return super().describe() | {"files": len(self._files)}
-
-    def listing(self) -> list[dict[str, Any]]:
-        """Every file with its hash."""
-        return [record.to_json() for record in self._files]
 
 
 def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[tuple[int, int, int, str]]:

@@ -1,14 +1,15 @@
-"""From a path or a name to a corpus: here its reader is chosen."""
+"""From a path, a name or documents in memory to a corpus: here its reader is chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from proxylm.config import Config
+from proxylm.config import Config, validate_config
 from proxylm.corpus.arrow_files import ArrowCorpus
 from proxylm.corpus.choosing import Chosen, FilesAre, choose
 from proxylm.corpus.contract import Corpus
@@ -17,16 +18,28 @@ from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
 from proxylm.corpus.jsonl import JsonLinesCorpus
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import FileRecord, list_folder, record_file
+from proxylm.corpus.memory import MemoryCorpus
 from proxylm.corpus.parquet import ParquetCorpus
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
-from proxylm.corpus.records import RecordFields
+from proxylm.corpus.record_files import RecordFilesCorpus
+from proxylm.corpus.records import MAX_DOCUMENT_BYTES, RecordFields
 from proxylm.errors import DataError, UsageError
 from proxylm.files import is_there
 
 STANDARD_LIBRARY = "stdlib"
 
-MEBIBYTE = 1 << 20
+PART_BYTES = 4 << 20
+
+Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[str] | Corpus
+"""What stands for documents: bytes, or pairs of id and bytes; a path or a name as
+``CorpusConfig.path`` has it; an open corpus."""
+
+_RECORD_READERS: dict[FileContent, Callable[..., RecordFilesCorpus]] = {
+    FileContent.JSON_LINES: JsonLinesCorpus,
+    FileContent.PARQUET: ParquetCorpus,
+    FileContent.ARROW: ArrowCorpus,
+}
 
 
 class CorpusConfig(Config):
@@ -59,8 +72,8 @@ class CorpusConfig(Config):
     symbols_field: str | None = None
     symbol_count: int | None = Field(default=None, ge=1, le=1 << 31)
     invalid_utf8: Literal["keep", "reject"] = "keep"
-    max_document_bytes: int = Field(default=16 * MEBIBYTE, ge=1)
-    part_bytes: int = Field(default=4 * MEBIBYTE, ge=1)
+    max_document_bytes: int = Field(default=MAX_DOCUMENT_BYTES, ge=1)
+    part_bytes: int = Field(default=PART_BYTES, ge=1)
 
     @model_validator(mode="after")
     def _symbols_have_a_count(self) -> Self:
@@ -81,6 +94,24 @@ class CorpusConfig(Config):
         )
 
 
+def as_corpus(documents: Documents) -> Corpus:
+    """The corpus of any ``Documents``, read as ``CorpusConfig`` does unless told otherwise.
+
+    >>> [document.raw for document in as_corpus([b"one", ("an-id", b"two")]).documents()]
+    [b'one', b'two']
+
+    Raises:
+        UsageError: they are nothing of the kind; text has to be encoded first.
+        DataError: there is nothing to read.
+    """
+    if isinstance(documents, Corpus):
+        return documents
+    if isinstance(documents, str | os.PathLike):
+        values = {"path": os.fspath(documents)}
+        return open_corpus(validate_config(CorpusConfig, values, origin="documents"))
+    return _not_empty(MemoryCorpus(documents))
+
+
 def open_corpus(config: CorpusConfig) -> Corpus:
     """Open a corpus; its files are read once to record their hashes.
 
@@ -88,9 +119,12 @@ def open_corpus(config: CorpusConfig) -> Corpus:
         DataError: there is nothing at ``path``, or nothing in it that can be read.
         UsageError: an optional library is missing.
     """
-    corpus = _open(config)
+    return _not_empty(_open(config))
+
+
+def _not_empty(corpus: Corpus) -> Corpus:
     if not corpus.parts():
-        raise DataError(f"{config.path}: holds nothing to read")
+        raise DataError(f"{corpus.name}: holds nothing to read")
     return corpus
 
 
@@ -147,10 +181,9 @@ def _reader(config: CorpusConfig, chosen: Chosen) -> Corpus:
     if chosen.content is FileContent.DOCUMENT:
         return _raw_files(config, chosen.entries)
     files = [entry for entry in chosen.entries if isinstance(entry, FileRecord)]
-    if chosen.content is FileContent.PARQUET:
-        return ParquetCorpus(name=config.path, files=files, fields=config.fields)
-    reader = JsonLinesCorpus if chosen.content is FileContent.JSON_LINES else ArrowCorpus
-    return reader(name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes)
+    return _RECORD_READERS[chosen.content](
+        name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes
+    )
 
 
 def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> RawFilesCorpus:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -14,69 +13,50 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
-from proxylm.fingerprint import fingerprint_of
 
 BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowGroupPart(CorpusPart):
+class RowGroupPart(RecordsPart):
     """One row group of one file; ``first_row`` counts from 0 in the file."""
 
-    file: int
     row_group: int
     first_row: int
 
 
-class ParquetCorpus(Corpus):
-    """Documents in the rows of Parquet files.
+class ParquetCorpus(RecordFilesCorpus):
+    """Documents in the rows of Parquet files, a part per row group.
 
-    Args:
-        name: readable name.
-        files: the files, in order.
-        fields: which columns hold text (of any type that casts to bytes: strings, binary, views,
-            dictionaries), id (any that casts to text) and symbols (any lists of integers).
+    The text's column may have any type that casts to bytes (strings, binary, views,
+    dictionaries), the id's any that casts to text, the symbols' any lists of integers.
     """
 
-    def __init__(self, *, name: str, files: Sequence[FileRecord], fields: RecordFields) -> None:
-        self.name = name
-        self.given_symbol_count = fields.symbol_count
-        self._files = tuple(files)
-        self._fields = fields
-        self._parts = tuple(self._divide())
+    format_name = "parquet"
+    divides_by_size = False
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Names, sizes and hashes of the files and the columns read."""
-        return fingerprint_of("parquet", self.listing(), asdict(self._fields))
-
-    def parts(self) -> Sequence[RowGroupPart]:
-        """The row groups of all files."""
-        return self._parts
-
-    def _divide(self) -> Iterator[RowGroupPart]:
-        index = 0
-        for number, record in enumerate(self._files):
-            with _open(record) as file:
-                check_columns(file.schema_arrow, self._fields, record.path)
-                first_row = 0
-                for group in range(file.metadata.num_row_groups):
-                    metadata = file.metadata.row_group(group)
-                    yield RowGroupPart(
-                        index=index,
-                        num_bytes=metadata.total_byte_size,
-                        file=number,
-                        row_group=group,
-                        first_row=first_row,
-                    )
-                    first_row += metadata.num_rows
-                    index += 1
+    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[RowGroupPart]:
+        record = self._files[file]
+        with _open(record) as opened:
+            check_columns(opened.schema_arrow, self._fields, record.path)
+            first_row = 0
+            for group in range(opened.metadata.num_row_groups):
+                metadata = opened.metadata.row_group(group)
+                yield RowGroupPart(
+                    index=next(numbers),
+                    num_bytes=metadata.total_byte_size,
+                    file=file,
+                    row_group=group,
+                    first_row=first_row,
+                )
+                first_row += metadata.num_rows
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """One item per row of the row group, in order."""
@@ -97,14 +77,6 @@ class ParquetCorpus(Corpus):
         except (pa.ArrowException, OSError) as error:
             check_unchanged(record)
             raise _damaged(record, error) from None
-
-    def describe(self) -> dict[str, Any]:
-        """Adds the number of files."""
-        return super().describe() | {"files": len(self._files)}
-
-    def listing(self) -> list[dict[str, Any]]:
-        """Every file with its hash."""
-        return [record.to_json() for record in self._files]
 
 
 def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.contract import Corpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, list_folder
 from proxylm.corpus.reasons import RejectionReason
@@ -23,14 +22,6 @@ from proxylm.fingerprint import fingerprint_of
 
 NOT_LIBRARY_FOLDERS = frozenset(("site-packages", "dist-packages", "test", "tests", "idle_test"))
 """Folders below the standard library that hold tests or other people's code."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesPart(CorpusPart):
-    """Entries ``[first, stop)`` of the corpus's listing."""
-
-    first: int
-    stop: int
 
 
 class RawFilesCorpus(Corpus):
@@ -63,21 +54,14 @@ class RawFilesCorpus(Corpus):
         limits = [self._fields.reject_invalid_utf8, self._fields.max_document_bytes]
         return fingerprint_of("raw files", self.listing(), rejected, limits, self._part_bytes)
 
-    def parts(self) -> Sequence[FilesPart]:
+    def parts(self) -> Sequence[RangePart]:
         """Consecutive files, closed as soon as they reach ``part_bytes``."""
-        parts: list[FilesPart] = []
-        first = num_bytes = 0
-        for position, entry in enumerate(self._entries, start=1):
-            num_bytes += entry.num_bytes if isinstance(entry, FileRecord) else 0
-            if num_bytes >= self._part_bytes or position == len(self._entries):
-                part = FilesPart(index=len(parts), num_bytes=num_bytes, first=first, stop=position)
-                parts.append(part)
-                first, num_bytes = position, 0
-        return parts
+        sizes = [one.num_bytes if isinstance(one, FileRecord) else 0 for one in self._entries]
+        return range_parts(sizes, self._part_bytes)
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """The part's files in order."""
-        assert isinstance(part, FilesPart)
+        assert isinstance(part, RangePart)
         for entry in self._entries[part.first : part.stop]:
             yield self._read_one(entry) if isinstance(entry, FileRecord) else entry
 
@@ -86,10 +70,6 @@ class RawFilesCorpus(Corpus):
             detail = f"{record.num_bytes} bytes"
             return Rejection(id=record.name, reason=RejectionReason.TOO_LONG, detail=detail)
         return document_from_bytes(read_whole(record), identity=record.name, fields=self._fields)
-
-    def describe(self) -> dict[str, Any]:
-        """Adds the number of files."""
-        return super().describe() | {"files": len(self.listing())}
 
     def listing(self) -> list[dict[str, Any]]:
         """Every file with its hash."""

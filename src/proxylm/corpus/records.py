@@ -13,6 +13,9 @@ from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.inputs import as_symbols
 
+MAX_DOCUMENT_BYTES = 16 << 20
+"""Longer documents are left out, unless a corpus is told otherwise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFields:
@@ -27,12 +30,12 @@ class RecordFields:
         max_document_bytes: longer documents (and longer JSON lines) are left out.
     """
 
-    text: str
-    id: str | None
-    symbols: str | None
-    symbol_count: int | None
-    reject_invalid_utf8: bool
-    max_document_bytes: int
+    text: str = "text"
+    id: str | None = None
+    symbols: str | None = None
+    symbol_count: int | None = None
+    reject_invalid_utf8: bool = False
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import xxhash
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut, nothing_left
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 
 HELD_OUT_FRACTION = 0.02
 """Default share of documents kept for evaluation."""
@@ -75,6 +75,34 @@ def _one_side(
         side, share = ("held-out", "larger") if held_out else ("training", "smaller")
         what = f"{corpus.name}: its {side} part has no documents"
         raise nothing_left(what, left_out, f"give a larger corpus, or a {share} held-out share")
+
+
+def training_sample(
+    corpus: Corpus, *, wanted_bytes: int, fraction: float, left_out: LeftOut
+) -> Iterator[Document]:
+    """About ``wanted_bytes`` of the training documents, for a compressor to learn from.
+
+    Args:
+        corpus: read once.
+        wanted_bytes: about how much is asked for; all of a smaller corpus.
+        fraction: share of documents that is held out.
+        left_out: counts what the corpus holds and cannot be read as a document.
+
+    Raises:
+        UsageError: ``fraction`` is not a number from 0 to 1.
+        DataError: at the end, if there was no document.
+    """
+    documents = split_documents(corpus, held_out=False, left_out=left_out, fraction=fraction)
+    total_bytes = sum(part.num_bytes for part in corpus.parts())
+    is_empty = True
+    for document in sample(documents, total_bytes=total_bytes, wanted_bytes=wanted_bytes):
+        is_empty = False
+        yield document
+    if is_empty:
+        raise DataError(
+            f"{corpus.name}: no document falls into a sample of {wanted_bytes} bytes; raise "
+            "sample_bytes (--sample-bytes)"
+        )
 
 
 def sample(

@@ -1,1 +1,1 @@
-"""From views to packed contexts: rates, pairing, the plan and the loader (method, section 4)."""
+"""From views to packed contexts: the mixture, the plan and batches (method, section 4)."""

@@ -1,77 +1,167 @@
-"""The loader: any contexts of any step as integer arrays, a pure function of (configuration, step).
+"""Batches: any contexts of any step as integer arrays, a pure function of (configuration, step).
 
-``build_loader`` opens the sources and refuses what cannot work, in one line each. A rank, or one
-pass of gradient accumulation, asks for its slice of a step; how a step is sliced changes nothing.
+``batches`` opens the sources and refuses what cannot work, in one line each. A rank, a worker of a
+``DataLoader``, or one pass of gradient accumulation asks for its slice of a step; how a step is
+sliced changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from proxylm.data.batch import Batch
-from proxylm.data.checks import check_data, check_pair_cuts, check_views
-from proxylm.data.mixture import MixingConfig, SourceConfig, check_sources
+from proxylm.data.checks import check_data, check_one_compressor, check_pair_cuts
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.packing.materialize import materialize
-from proxylm.data.packing.plan import Block, Plan
+from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
+from proxylm.data.sources import OpenSource, SourceLike, SourceView, data_fingerprint, open_sources
 from proxylm.data.statistics import StepStatistics, step_statistics
-from proxylm.data.store.store import ViewStore
-from proxylm.errors import DataError
+from proxylm.errors import UsageError
+from proxylm.fingerprint import fingerprint_of
+from proxylm.symbols import vocabulary_size
 
 
-class Loader:
-    """Packed contexts of a mixture.
+class Batches:
+    """Packed contexts of a mixture, step by step; ``batches`` makes one.
+
+    A sequence of ``Batch`` values, one a step. It can be pickled: stores on disk travel by their
+    path, those in memory by value, so that ``torch.utils.data.DataLoader(batches,
+    batch_size=None, num_workers=2)`` works with workers of any kind.
 
     Attributes:
+        sources: opened, with the views that are shown.
+        mixture: how they are mixed.
+        context: symbols per context.
+        contexts_per_step: contexts per training step, over all ranks.
+        heads: prediction heads, each with its own targets.
         plan: what stands where.
-        context, contexts_per_step, heads: sizes of the batches.
-        symbol_count: K of the compressor; 0 where no source has a view.
-        compressor_fingerprint: of the one compressor of all sources; None without one.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        sources: Sequence[OpenSource],
+        mixture: Mixture,
         *,
         context: int,
         contexts_per_step: int,
-        heads: int,
-        symbol_count: int = 0,
-        compressor_fingerprint: str | None = None,
+        total_steps: int,
+        heads: int = 1,
+        seed: int = 0,
     ):
-        self.plan = plan
+        self.sources = tuple(sources)
+        self.mixture = mixture
         self.context = context
         self.contexts_per_step = contexts_per_step
         self.heads = heads
-        self.symbol_count = symbol_count
-        self.compressor_fingerprint = compressor_fingerprint
+        self._total_steps = total_steps
+        self._seed = seed
+        self.plan = self._planned()
+
+    def _planned(self) -> Plan:
+        tables = source_tables([(source.store, source.view) for source in self.sources])
+        return Plan(
+            tables,
+            self.mixture,
+            [source.weight for source in self.sources],
+            context=self.context,
+            contexts_per_step=self.contexts_per_step,
+            total_steps=self._total_steps,
+            seed=self._seed,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "plan"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.plan = self._planned()
+
+    def __repr__(self) -> str:
+        names = ", ".join(source.name for source in self.sources)
+        return (
+            f"Batches({self.steps} steps of {self.contexts_per_step} contexts of {self.context} "
+            f"symbols, from {names})"
+        )
 
     @property
     def steps(self) -> int:
         """Steps there is data for: the run's, or fewer with ``when_exhausted: stop``."""
         return self.plan.steps
 
-    def batch(
-        self, step: int, *, first: int = 0, count: int | None = None, out: Batch | None = None
-    ) -> Batch:
+    @property
+    def symbol_count(self) -> int:
+        """K of the sources' one compressor; 0 where no view is shown."""
+        return next((view.symbol_count for view in self._views()), 0)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Size of the shared vocabulary, which a model for these batches needs."""
+        return vocabulary_size(self.symbol_count)
+
+    @property
+    def compressor_fingerprint(self) -> str | None:
+        """Of the sources' one compressor; None where no view is shown."""
+        return next((view.compressor_fingerprint for view in self._views()), None)
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Names the sources' documents and their split, in order."""
+        return data_fingerprint(source.store for source in self.sources)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names every integer of every batch: data, compressor, mixture, sizes and seed."""
+        numbers = mixture_numbers(self.mixture, self._total_steps)
+        return fingerprint_of(
+            self.data_fingerprint,
+            self.compressor_fingerprint,
+            [source.weight for source in self.sources],
+            self.mixture.model_dump(mode="json"),
+            numbers.fingerprint,
+            [self.context, self.contexts_per_step, self._total_steps, self.heads, self._seed],
+        )
+
+    def _views(self) -> Iterator[SourceView]:
+        return (source.view for source in self.sources if source.view is not None)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.batch(step) for step in range(self.steps))
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batch(step)
+
+    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
         """Contexts ``first`` to ``first + count`` (default: all) of a step, from 0.
 
         Args:
             step: in ``[0, steps)``.
             first: first context of the slice, counted inside the step.
-            count: contexts in the slice; None for all from ``first`` on.
-            out: arrays of those shapes to write into, returned as they are.
+            count: contexts in the slice, at least 1; None for all from ``first`` on.
 
         Raises:
-            DataError: the data ends before that step (``when_exhausted: stop``).
+            DataError: there is no such step, or the data ends before it.
+            UsageError: the slice is not in the step, or the sources are lengths alone.
         """
-        count = self.contexts_per_step - first if count is None else count
-        assert first >= 0 and count > 0 and first + count <= self.contexts_per_step
-        block = self._block_of(step)
-        batch = out or self._empty(count)
+        step, first = operator.index(step), operator.index(first)
+        count = self.contexts_per_step - first if count is None else operator.index(count)
+        if not (first >= 0 and count >= 1 and first + count <= self.contexts_per_step):
+            raise UsageError(
+                f"contexts {first} to {first + count} of a step: it has {self.contexts_per_step}, "
+                "from 0; ask for at least one of them"
+            )
+        if not self.plan.tables.has_content:
+            raise UsageError("these sources are lengths alone: they can be counted, not shown")
+        block = self.plan.block_of(step)
+        batch = self._empty(count)
         batch.contexts[:] = step * self.contexts_per_step + np.arange(first, first + count)
         materialize(
             block.spans,
@@ -86,17 +176,12 @@ class Loader:
         return batch
 
     def statistics(self, step: int) -> StepStatistics:
-        """What a step shows: rates, pairs, epochs, bytes, symbols per format."""
-        return step_statistics(self.plan, self._block_of(step), step)
+        """What a step shows: rates, pairs, epochs, bytes, symbols per format.
 
-    def _block_of(self, step: int) -> Block:
-        if not 0 <= step < self.steps:
-            raise DataError(
-                f"step {step}: the training data holds {self.steps} steps of "
-                f"{self.contexts_per_step} contexts; train for fewer, or set "
-                "mixing.when_exhausted to repeat"
-            )
-        return self.plan.block_of(step)
+        Raises:
+            DataError: there is no such step, or the data ends before it.
+        """
+        return step_statistics(self.plan, self.plan.block_of(step), step)
 
     def _empty(self, count: int) -> Batch:
         shape = (count, self.context)
@@ -106,58 +191,67 @@ class Loader:
             segment_ids=np.empty(shape, np.int32),
             position_ids=np.empty(shape, np.int32),
             contexts=np.empty(count, np.int64),
+            batches=self,
         )
 
 
-def build_loader(
-    sources: Sequence[SourceConfig],
-    mixing: MixingConfig,
+def batches(
+    sources: SourceLike | Sequence[SourceLike],
+    mixture: Mixture = Mixture(),  # noqa: B008, it is frozen
     *,
     context: int,
     contexts_per_step: int,
-    total_steps: int,
+    steps: int,
     heads: int = 1,
     seed: int = 0,
-) -> Loader:
-    """Open the sources and build their loader.
+) -> Batches:
+    """Mix documents and pack them into contexts (method, section 4).
 
     Args:
-        sources: view stores, their views and weights.
-        mixing: how they are mixed and packed.
-        context: symbols per context.
+        sources: what ``px.prepare`` gives, the folder of a view store, a ``Source``, or a list of
+            those.
+        mixture: how they are mixed and packed; the paper's schedule by default.
+        context: symbols per context, at least 16.
         contexts_per_step: contexts per training step, over all ranks.
-        total_steps: steps of the run; the schedules' fractions refer to it.
+        steps: steps of the run; the schedules' fractions refer to it.
         heads: prediction heads, each with its own targets.
-        seed: of all draws.
+        seed: of all draws, in ``[0, 2^63)``.
+
+    Returns:
+        One ``Batch`` a step: int32 arrays ``[contexts_per_step, context]`` and, for the targets,
+        ``[contexts_per_step, context, heads]``.
 
     Raises:
-        ProxylmError: a source cannot be used, or the settings do not fit the data.
+        UsageError: the settings do not fit the data, or a view has to be named.
+        DataError: a store cannot be used, or the sources have different compressors.
+
+    >>> from proxylm.data.memory import MemoryStore
+    >>> store = MemoryStore.of(["a"], [b"some text " * 20], {}, [False])
+    >>> drawn = batches(store, Mixture.bytes_only(), context=32, contexts_per_step=2, steps=3)
+    >>> len(drawn), drawn.vocabulary_size, drawn[0]
+    (3, 320, Batch(2 contexts of 32 symbols, 1 heads; contexts 0 to 1))
+    >>> drawn[0].inputs[0, :7].tolist()  # <bos> <raw> s o m e
+    [1, 12, 179, 175, 173, 165, 96]
     """
-    check_sources(sources)
-    stores = [ViewStore.open(Path(source.store)) for source in sources]
-    views = [
-        store.view(source.view) if source.view is not None else None
-        for store, source in zip(stores, sources, strict=True)
-    ]
-    check_views(sources, views, mixing, total_steps)
-    check_pair_cuts(sources, views, mixing, total_steps)
-    tables = source_tables(list(zip(stores, views, strict=True)))
-    check_data(sources, tables, context)
-    plan = Plan(
-        tables,
-        mixing,
-        [source.weight for source in sources],
+    for name, value, least in (
+        ("contexts_per_step", contexts_per_step, 1),
+        ("steps", steps, 1),
+        ("heads", heads, 1),
+        ("seed", seed, 0),
+    ):
+        if not least <= value < 1 << 63:
+            raise UsageError(f"{name} {value}: must be from {least} to 2^63 - 1")
+    numbers = mixture_numbers(mixture, steps)
+    opened = open_sources(sources, shows_compressed=numbers.shows_compressed)
+    check_one_compressor(opened)
+    check_pair_cuts(opened, numbers)
+    check_data(opened, context)
+    return Batches(
+        opened,
+        mixture,
         context=context,
         contexts_per_step=contexts_per_step,
-        total_steps=total_steps,
-        seed=seed,
-    )
-    view = next((view for view in views if view is not None), None)
-    return Loader(
-        plan,
-        context=context,
-        contexts_per_step=contexts_per_step,
+        total_steps=steps,
         heads=heads,
-        symbol_count=view.symbol_count if view else 0,
-        compressor_fingerprint=view.compressor_fingerprint if view else None,
+        seed=seed,
     )

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
+from proxylm.data.memory import MemoryStore, MemoryView
+from proxylm.data.store.column import Column
+from proxylm.fingerprint import fingerprint_of
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthsColumn:
-    """A column whose rows have lengths; ``values`` holds content only for anchors."""
-
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthsView:
-    """A compressed view of made-up lengths, with anchors."""
-
-    symbol_lengths: NDArray[np.int64]
-    columns: list[LengthsColumn]
-    anchor_columns: list[LengthsColumn]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LengthsStore:
-    """Documents of made-up lengths, none held out."""
-
-    raw_lengths: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
-    raw_columns: list[LengthsColumn]
+LENGTHS_VIEW = "lengths"
+"""Name of the one compressed view of such a store."""
 
 
 def lengths_store(
     num_bytes: NDArray[np.int64], *, rho: float, anchor_spacing: int = ANCHOR_SPACING
-) -> tuple[LengthsStore, LengthsView]:
-    """A store of documents of those lengths and its view.
+) -> MemoryStore:
+    """Documents of those lengths, none held out, and a view of them, without any content.
+
+    Its columns say where rows would start and hold nothing but anchors, so ``Batches`` over it
+    count what a mixture shows and refuse to show it.
 
     Args:
         num_bytes: int64 ``[n]``, bytes per document, at least 1 each.
@@ -54,17 +34,21 @@ def lengths_store(
     symbol = (number + 1) * anchor_spacing
     byte = symbol * np.repeat(num_bytes, counts) // np.repeat(num_symbols, counts)
     anchors = np.stack([byte, symbol], axis=1).astype(np.uint32)
-    store = LengthsStore(
-        raw_lengths=num_bytes.astype(np.int64),
+    view = MemoryView(
+        name=LENGTHS_VIEW,
+        symbol_count=1,
+        compressor_fingerprint=LENGTHS_VIEW,
+        reversible=False,
+        columns=[Column(values=np.empty(0, np.uint16), offsets=_offsets(num_symbols))],
+        anchor_columns=[Column(values=anchors, offsets=anchor_offsets)],
+    )
+    return MemoryStore(
+        fingerprint=fingerprint_of(num_bytes.astype("<i8").tobytes(), rho, anchor_spacing),
+        ids=[f"document {ordinal}" for ordinal in range(len(num_bytes))],
+        raw_columns=[Column(values=np.empty(0, np.uint8), offsets=_offsets(num_bytes))],
         held_out=np.zeros(len(num_bytes), bool),
-        raw_columns=[LengthsColumn(values=np.empty(0, np.uint8), offsets=_offsets(num_bytes))],
+        views={LENGTHS_VIEW: view},
     )
-    view = LengthsView(
-        symbol_lengths=num_symbols,
-        columns=[LengthsColumn(values=np.empty(0, np.uint16), offsets=_offsets(num_symbols))],
-        anchor_columns=[LengthsColumn(values=anchors, offsets=anchor_offsets)],
-    )
-    return store, view
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
-"""What a mixture is: sources, rate schedule, pairing, granularity, what happens at context ends.
+"""What a mixture is: rate schedule, granularity, pairing, what happens at context ends.
 
-A choice that has fields of its own is a type of its own (``kind`` names it in YAML). Everything
-here is plain data; ``data.packing.plan`` turns it into the numbers that the packing kernel reads.
+A choice that has fields of its own is a type of its own (``kind`` names it in YAML). Each is also
+a protocol: from Python any object that satisfies it will do (``data.open_choice``). What a mixture
+comes to in a run of so many steps is computed in one place, ``data.mixture_numbers``.
 
     mixing:
       rate: {kind: warmup, start: 0.4, end: 0.9, fraction: 0.2}
@@ -11,15 +12,16 @@ here is plain data; ``data.packing.plan`` turns it into the numbers that the pac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag, model_validator
+from jaxtyping import Float64
+from pydantic import Field, model_validator
 
-from proxylm.config import Config
-from proxylm.errors import UsageError
+from proxylm.config import Config, plain_config
+from proxylm.data.open_choice import OpenChoice
+from proxylm.fingerprint import fingerprint_of
 
 PAPER_WARM_UP_FRACTION = 0.2
 """The first 10 000 of 50 000 steps (method, section 4)."""
@@ -36,45 +38,81 @@ def warm_up_steps(fraction: float, total_steps: int) -> int:
     return round(fraction * total_steps)
 
 
-class SourceConfig(Config):
-    """One source of documents: a view store, one of its compressed views, and its weight.
+class RateSchedule(Protocol):
+    """Which share of the views is shown compressed, step by step.
 
-    Attributes:
-        store: folder that ``proxylm prepare`` wrote.
-        view: name of the compressed view; may be left out when everything is shown raw.
-        weight: share of this source, relative to the others; see ``MixingConfig.weight_of``.
+    A schedule may also have ``phase_ends(total_steps)``: the steps, in ``[0, total_steps]``, at
+    which it changes its nature; contexts are not shuffled across them.
     """
 
-    store: str
-    view: str | None = None
-    weight: float = Field(default=1.0, ge=0.0)
+    @property
+    def fingerprint(self) -> str:
+        """Names what it computes: it must change when ``rates`` does, and only then."""
+        ...
+
+    def rates(self, total_steps: int) -> Float64[np.ndarray, " total_steps"]:
+        """The rate of every step of a run, each in [0, 1]."""
+        ...
 
 
-def check_sources(sources: Sequence[SourceConfig]) -> None:
-    """Refuse a list of sources that gives nothing to draw from."""
-    if not sources:
-        raise UsageError("data: no source is given; name at least one view store")
-    if not any(source.weight > 0 for source in sources):
-        raise UsageError("data: all weights are 0; give at least one source a positive weight")
+class Pairing(Protocol):
+    """When documents are shown as translation pairs, and in which order."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what it decides: it must change when that does, and only then."""
+        ...
+
+    @property
+    def compressed_first_probability(self) -> float:
+        """Probability that a pair shows the compressed view first."""
+        ...
+
+    def steps_with_pairs(self, total_steps: int) -> int:
+        """Number of steps, from the first, that may hold translation pairs."""
+        ...
 
 
-def _kind_or(default: str) -> Discriminator:
-    """Tells the types of a choice apart by ``kind``; where it is left out, the default is meant."""
+class Granularity(Protocol):
+    """What one choice of a view is made for: a document, or a piece of one."""
 
-    def kind_of(value: Any) -> Any:
-        is_plain = isinstance(value, Mapping)
-        return value.get("kind", default) if is_plain else getattr(value, "kind", None)
+    @property
+    def fingerprint(self) -> str:
+        """Names what it decides: it must change when that does, and only then."""
+        ...
 
-    return Discriminator(kind_of)
+    @property
+    def pairing(self) -> Pairing:
+        """When whole documents are shown as pairs (never, where they are cut into pieces)."""
+        ...
+
+    @property
+    def splits_pairs(self) -> bool:
+        """Whether a pair is cut so that the two views of every part stand in one context."""
+        ...
+
+    @property
+    def piece_symbols(self) -> tuple[int, int] | None:
+        """Least and most symbols of a piece, at least 1; None for whole documents."""
+        ...
 
 
-class ConstantRate(Config):
+class _Kind(Config):
+    """Base of our own choices: plain values, told apart by ``kind`` in YAML."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the type and its values; a subclass is another type."""
+        return fingerprint_of(type(self).__qualname__, plain_config(self))
+
+
+class ConstantRate(_Kind):
     """The same share of views is shown compressed from the first step to the last."""
 
     kind: Literal["constant"] = "constant"
     rate: Fraction = 0.9
 
-    def rates(self, total_steps: int) -> NDArray[np.float64]:
+    def rates(self, total_steps: int) -> Float64[np.ndarray, " total_steps"]:
         """The rate of every step: float64 ``[total_steps]``."""
         return np.full(total_steps, self.rate)
 
@@ -83,7 +121,7 @@ class ConstantRate(Config):
         return []
 
 
-class WarmUpRate(Config):
+class WarmUpRate(_Kind):
     """Linear from ``start`` to ``end`` over the first ``fraction`` of the steps, then ``end``."""
 
     kind: Literal["warmup"] = "warmup"
@@ -91,7 +129,7 @@ class WarmUpRate(Config):
     end: Fraction = 0.9
     fraction: Fraction = PAPER_WARM_UP_FRACTION
 
-    def rates(self, total_steps: int) -> NDArray[np.float64]:
+    def rates(self, total_steps: int) -> Float64[np.ndarray, " total_steps"]:
         """The rate of every step: float64 ``[total_steps]``."""
         rising = warm_up_steps(self.fraction, total_steps)
         rates = np.full(total_steps, self.end)
@@ -103,10 +141,8 @@ class WarmUpRate(Config):
         return [warm_up_steps(self.fraction, total_steps)]
 
 
-RateSchedule = Annotated[
-    Annotated[ConstantRate, Tag("constant")] | Annotated[WarmUpRate, Tag("warmup")],
-    _kind_or("warmup"),
-]
+RateChoice = Annotated[RateSchedule, OpenChoice((ConstantRate, WarmUpRate), default="warmup")]
+"""One of our schedules, or any other object that is a ``RateSchedule``."""
 
 PairOrder = Literal["rc", "cr", "random"]
 """Which view of a pair comes first: raw (rc), compressed (cr), or either, half and half."""
@@ -114,7 +150,7 @@ PairOrder = Literal["rc", "cr", "random"]
 COMPRESSED_FIRST_PROBABILITY: dict[PairOrder, float] = {"rc": 0.0, "cr": 1.0, "random": 0.5}
 
 
-class NoPairs(Config):
+class NoPairs(_Kind):
     """Every sample shows one view."""
 
     kind: Literal["none"] = "none"
@@ -129,7 +165,7 @@ class NoPairs(Config):
         return 0.0
 
 
-class WarmUpPairs(Config):
+class WarmUpPairs(_Kind):
     """Translation pairs during the first ``fraction`` of the steps only (the paper's default)."""
 
     kind: Literal["warmup"] = "warmup"
@@ -146,7 +182,7 @@ class WarmUpPairs(Config):
         return COMPRESSED_FIRST_PROBABILITY[self.order]
 
 
-class AlwaysPairs(Config):
+class AlwaysPairs(_Kind):
     """Translation pairs from the first step to the last."""
 
     kind: Literal["always"] = "always"
@@ -162,15 +198,13 @@ class AlwaysPairs(Config):
         return COMPRESSED_FIRST_PROBABILITY[self.order]
 
 
-Pairing = Annotated[
-    Annotated[NoPairs, Tag("none")]
-    | Annotated[WarmUpPairs, Tag("warmup")]
-    | Annotated[AlwaysPairs, Tag("always")],
-    _kind_or("warmup"),
+PairingChoice = Annotated[
+    Pairing, OpenChoice((NoPairs, WarmUpPairs, AlwaysPairs), default="warmup")
 ]
+"""One of ours, or any other object that is a ``Pairing``."""
 
 
-class DocumentGranularity(Config):
+class DocumentGranularity(_Kind):
     """One choice per document: raw, compressed, or both as a translation pair (the paper's).
 
     Attributes:
@@ -181,7 +215,7 @@ class DocumentGranularity(Config):
     """
 
     kind: Literal["document"] = "document"
-    pairing: Pairing = WarmUpPairs()
+    pairing: PairingChoice = WarmUpPairs()
     pair_overflow: Literal["split", "cut"] = "split"
 
     @property
@@ -189,8 +223,13 @@ class DocumentGranularity(Config):
         """Whether a pair is cut so that the two views of every part stand in one context."""
         return self.pair_overflow == "split"
 
+    @property
+    def piece_symbols(self) -> None:
+        """None: documents are shown whole."""
+        return None
 
-class PieceGranularity(Config):
+
+class PieceGranularity(_Kind):
     """Many choices per document: it is cut at anchors into pieces, each raw or compressed.
 
     A piece is compressed with the rate of its document's step. Neighbours of the same format
@@ -214,15 +253,40 @@ class PieceGranularity(Config):
             )
         return self
 
+    @property
+    def pairing(self) -> NoPairs:
+        """Pieces show nothing twice: no pairs."""
+        return NoPairs()
 
-Granularity = Annotated[
-    Annotated[DocumentGranularity, Tag("document")] | Annotated[PieceGranularity, Tag("piece")],
-    _kind_or("document"),
+    @property
+    def splits_pairs(self) -> bool:
+        """Nothing to split: there are no pairs."""
+        return False
+
+    @property
+    def piece_symbols(self) -> tuple[int, int]:
+        """Least and most symbols of a piece."""
+        return self.min_symbols, self.max_symbols
+
+
+GranularityChoice = Annotated[
+    Granularity, OpenChoice((DocumentGranularity, PieceGranularity), default="document")
 ]
+"""One of ours, or any other object that is a ``Granularity``."""
 
 
-class MixingConfig(Config):
+class Mixture(Config):
     """How documents become training contexts. The defaults are the paper's schedule.
+
+    ``rate``, ``granularity`` and its ``pairing`` take any object that is a ``RateSchedule``,
+    ``Granularity`` or ``Pairing``:
+
+    >>> class Steps:
+    ...     fingerprint = "two steps, 0.4 and 0.9"
+    ...     def rates(self, total_steps):
+    ...         return np.where(np.arange(total_steps) < total_steps // 2, 0.4, 0.9)
+    >>> Mixture(rate=Steps()).rate.rates(4)
+    array([0.4, 0.4, 0.9, 0.9])
 
     Attributes:
         rate: share of the views shown that is compressed, step by step.
@@ -237,10 +301,13 @@ class MixingConfig(Config):
         weight_of: whether sources' weights are shares of the documents or of the raw bytes.
         when_exhausted: ``repeat`` starts a source's next epoch, in a new order; ``stop`` ends the
             training data when the first source has no further document.
+
+    Raises:
+        UsageError: an object has not what its protocol asks for, or no fingerprint.
     """
 
-    rate: RateSchedule = WarmUpRate()
-    granularity: Granularity = DocumentGranularity()
+    rate: RateChoice = WarmUpRate()
+    granularity: GranularityChoice = DocumentGranularity()
     sentinels: bool = True
     overflow: Literal["continue", "plain", "truncate"] = "continue"
     shuffle_block_steps: int = Field(default=256, ge=1, le=1 << 20)
@@ -288,17 +355,22 @@ class MixingConfig(Config):
         granularity = PieceGranularity(min_symbols=min_symbols, max_symbols=max_symbols)
         return cls(rate=ConstantRate(rate=rate), granularity=granularity)
 
-    def steps_with_pairs(self, total_steps: int) -> int:
-        """Number of steps, from the first, whose documents may be shown as pairs."""
-        if isinstance(self.granularity, PieceGranularity):
-            return 0
-        return self.granularity.pairing.steps_with_pairs(total_steps)
+    @property
+    def weighs_bytes(self) -> bool:
+        """Whether sources' weights are shares of the raw bytes, not of the documents."""
+        return self.weight_of == "bytes"
+
+    @property
+    def has_own_objects(self) -> bool:
+        """Whether something in it is none of our kinds, and cannot be written as YAML."""
+        choices = (self.rate, self.granularity, getattr(self.granularity, "pairing", None))
+        return any(type(choice).__module__ != __name__ for choice in choices)
 
 
-READY_MIXTURES: dict[str, Callable[[], MixingConfig]] = {
-    "paper": MixingConfig.paper,
-    "pieces": MixingConfig.pieces,
-    "bytes": MixingConfig.bytes_only,
-    "compressed": MixingConfig.compressed_only,
+READY_MIXTURES: dict[str, Callable[[], Mixture]] = {
+    "paper": Mixture.paper,
+    "pieces": Mixture.pieces,
+    "bytes": Mixture.bytes_only,
+    "compressed": Mixture.compressed_only,
 }
 """Mixtures by name, for command lines and recipes."""

@@ -1,4 +1,4 @@
-"""How many documents a real loader's context holds: appendix A with specials, cuts and padding.
+"""How many documents a packed context really holds: appendix A with specials, cuts and padding.
 
 The model knows two numbers of the data, the mean length and the compressor's rate, and assumes
 that a document finds any room in its context equally often. A document then takes its own length,
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
-from proxylm.data.mixture import DocumentGranularity, MixingConfig, PieceGranularity
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
 from proxylm.data.packing.spans import MINIMUM_CONTENT
 from proxylm.data.rates import view_shares
 from proxylm.errors import UsageError
@@ -34,41 +35,42 @@ class DataSize:
 
 
 def documents_per_context(
-    data: DataSize, mixing: MixingConfig, *, context: int, total_steps: int
+    data: DataSize, mixture: Mixture, *, context: int, total_steps: int
 ) -> NDArray[np.float64]:
     """Documents begun per context, at every step: float64 ``[total_steps]``.
 
     Raises:
         UsageError: the mixture truncates documents; what is dropped depends on all lengths, not
-            on their mean.
+            on their mean. Or an object of it gives numbers that cannot be.
     """
-    if mixing.truncates:
+    if mixture.truncates:
         raise UsageError("overflow truncate: what is dropped does not follow from a mean length")
-    rates = mixing.rate.rates(total_steps)
-    if isinstance(mixing.granularity, PieceGranularity):
-        return context / _size_in_pieces(data, mixing, mixing.granularity, rates, context)
-    shares = view_shares(rates, np.arange(total_steps) < mixing.steps_with_pairs(total_steps))
-    raw = _size_of_view(data.mean_bytes, mixing, context)
-    compressed = _size_of_view(data.mean_symbols, mixing, context)
-    pair = _size_of_pair(data, mixing, mixing.granularity, context)
+    numbers = mixture_numbers(mixture, total_steps)
+    if numbers.piece_symbols is not None:
+        sizes = _size_in_pieces(data, mixture, numbers.rates, numbers.piece_symbols, context)
+        return context / sizes
+    shares = view_shares(numbers.rates, numbers.has_pairs)
+    raw = _size_of_view(data.mean_bytes, mixture, context)
+    compressed = _size_of_view(data.mean_symbols, mixture, context)
+    pair = _size_of_pair(data, mixture, numbers, context)
     return context / (shares.raw * raw + shares.compressed * compressed + shares.pair * pair)
 
 
-def _size_of_view(length: float, mixing: MixingConfig, context: int) -> float:
+def _size_of_view(length: float, mixture: Mixture, context: int) -> float:
     """Symbols that a document takes in one view, context ends included."""
-    closing = 1 + mixing.sentinels
+    closing = 1 + mixture.sentinels
     own = length + 2 * closing
-    return own + _cost_of_ends(own, closing, mixing, context)
+    return own + _cost_of_ends(own, closing, mixture, context)
 
 
-def _cost_of_ends(own: float, closing: int, mixing: MixingConfig, context: int) -> float:
+def _cost_of_ends(own: float, closing: int, mixture: Mixture, context: int) -> float:
     """What contexts' ends add to a sample of ``own`` symbols, the last ``closing`` only closing.
 
     The room at its start is 0 … context - 1, equally often.
     """
-    if not mixing.rewraps:
+    if not mixture.rewraps:
         return 0.0
-    again = 1 + mixing.sentinels  # <bos> and the sentinel
+    again = 1 + mixture.sentinels  # <bos> and the sentinel
     start_room = again + MINIMUM_CONTENT
     room = np.arange(context, dtype=np.float64)
     waits = room < start_room
@@ -81,14 +83,12 @@ def _cost_of_ends(own: float, closing: int, mixing: MixingConfig, context: int) 
     return float((np.where(waits, room, 0.0) + again * further - saved).mean())
 
 
-def _size_of_pair(
-    data: DataSize, mixing: MixingConfig, granularity: DocumentGranularity, context: int
-) -> float:
-    sentinels = 4 * mixing.sentinels
+def _size_of_pair(data: DataSize, mixture: Mixture, numbers: MixtureNumbers, context: int) -> float:
+    sentinels = 4 * mixture.sentinels
     content = data.mean_bytes + data.mean_symbols
-    if not granularity.splits_pairs:
+    if not numbers.splits_pairs:
         own = content + 2 + sentinels
-        return own + _cost_of_ends(own, 1 + mixing.sentinels, mixing, context)
+        return own + _cost_of_ends(own, 1 + mixture.sentinels, mixture, context)
     wrap = 1.0 + sentinels
     gap = min(ANCHOR_SPACING * (1.0 + data.rho), context - wrap)
     room = np.arange(context, dtype=np.float64)
@@ -105,20 +105,21 @@ def _size_of_pair(
 
 def _size_in_pieces(
     data: DataSize,
-    mixing: MixingConfig,
-    granularity: PieceGranularity,
+    mixture: Mixture,
     rates: NDArray[np.float64],
+    piece_symbols: tuple[int, int],
     context: int,
 ) -> NDArray[np.float64]:
-    drawn = np.arange(granularity.min_symbols, granularity.max_symbols + 1)
+    least, most = piece_symbols
+    drawn = np.arange(least, most + 1)
     gaps = np.maximum(np.ceil(drawn / ANCHOR_SPACING - 0.5), 1)
     pieces = max(data.mean_symbols / (gaps.mean() * ANCHOR_SPACING), 1.0)
     stretches = 1.0 + (pieces - 1.0) * 2.0 * rates * (1.0 - rates)
     content = rates * data.mean_symbols + (1.0 - rates) * data.mean_bytes
-    own = content + 2.0 + 2 * mixing.sentinels * stretches
-    closing = 1 + mixing.sentinels
+    own = content + 2.0 + 2 * mixture.sentinels * stretches
+    closing = 1 + mixture.sentinels
     known: dict[float, float] = {}
     for size in own:
         if size not in known:
-            known[size] = size + _cost_of_ends(size, closing, mixing, context)
+            known[size] = size + _cost_of_ends(size, closing, mixture, context)
     return np.array([known[size] for size in own])

@@ -2,7 +2,7 @@
 
 "Samples per step" is always relative to a raw-byte model that sees the same number of symbols per
 step. ``rho`` is the compressor's rate: bytes per symbol. The formulas count content alone;
-``data.prediction`` adds special symbols, cuts and padding for a loader with a given context.
+``data.prediction`` adds special symbols, cuts and padding for contexts of a given length.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.mixture import MixingConfig
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import mixture_numbers
 
 _TINY = 1e-7
 """Below this, ``1 - 1/rho`` counts as 0: the general formulas divide by it."""
@@ -104,11 +105,14 @@ def _integral_pairs_low(rho: float, rate: float) -> float:
     return _integral_single(rho, rate) - _integral_pairs_high(rho, rate)
 
 
-def mean_over_steps(rho: float, mixing: MixingConfig, total_steps: int) -> float:
+def mean_over_steps(rho: float, mixture: Mixture, total_steps: int) -> float:
     """Mean of ``samples_per_step`` over all steps of a schedule (documents, not pieces).
 
-    >>> round(mean_over_steps(3.7, MixingConfig.paper(), 50_000), 3)
+    Raises:
+        UsageError: an object of the mixture gives numbers that cannot be.
+
+    >>> round(mean_over_steps(3.7, Mixture.paper(), 50_000), 3)
     2.606
     """
-    has_pairs = np.arange(total_steps) < mixing.steps_with_pairs(total_steps)
-    return float(samples_per_step(rho, mixing.rate.rates(total_steps), has_pairs).mean())
+    numbers = mixture_numbers(mixture, total_steps)
+    return float(samples_per_step(rho, numbers.rates, numbers.has_pairs).mean())

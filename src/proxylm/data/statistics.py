@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.plan import Block, Plan
+from proxylm.data.packing.plan import Plan, ShuffleBlock
 from proxylm.data.packing.spans import (
     COMPRESSED,
     HAS_BOS,
@@ -61,7 +61,7 @@ class StepStatistics:
         return values
 
 
-def step_statistics(plan: Plan, block: Block, step: int) -> StepStatistics:
+def step_statistics(plan: Plan, block: ShuffleBlock, step: int) -> StepStatistics:
     """Count one step of a planned block."""
     spans = np.concatenate([block.spans_of(context) for context in block.contexts_of(step)])
     marks, length = spans["marks"], spans["length"]
@@ -93,7 +93,7 @@ def _count(marks: NDArray[np.uint8], bit: int) -> int:
     return int((marks & bit != 0).sum())
 
 
-def _epochs(plan: Plan, block: Block, step: int) -> list[float]:
+def _epochs(plan: Plan, block: ShuffleBlock, step: int) -> list[float]:
     packed = (step + 1) * plan.contexts_per_step - block.first_context
     spans = block.spans[: block.first_span[packed]]
     epochs = []

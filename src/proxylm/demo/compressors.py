@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -12,13 +12,12 @@ from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.segmentation.rules import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
-from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.compressors.tokenizer.training import BpeTraining, shortfall, texts_of
+from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.split import split_documents
-from proxylm.data.mixture import MixingConfig
+from proxylm.corpus.split import HELD_OUT_FRACTION
+from proxylm.data.mixture import Mixture
 from proxylm.pipelines.byte_lm_training import recipe
 from proxylm.pipelines.neural_compressor import (
     NeuralBuild,
@@ -26,14 +25,14 @@ from proxylm.pipelines.neural_compressor import (
     build_neural_compressor,
     new_lm,
 )
-from proxylm.training.progress import ProgressReport
+from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
 
-BYTES_AND_PROXIES: dict[str, MixingConfig] = {
-    "bytes": MixingConfig.bytes_only(),
-    PAPER_PROXY: MixingConfig.paper(),
-    "proxy-pieces": MixingConfig.pieces(),
+BYTES_AND_PROXIES: dict[str, Mixture] = {
+    "bytes": Mixture.bytes_only(),
+    PAPER_PROXY: Mixture.paper(),
+    "proxy-pieces": Mixture.pieces(),
 }
 """Raw bytes, the paper's schedule, and mixing inside documents."""
 
@@ -49,9 +48,9 @@ class BpeDemo(Config):
     vocabulary_size: Annotated[int, Field(ge=300)] = 4096
 
     unit: ClassVar[str] = "token"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = {
+    mixtures: ClassVar[Mapping[str, Mixture]] = {
         "bytes": BYTES_AND_PROXIES["bytes"],
-        "tokens": MixingConfig.compressed_only(),
+        "tokens": Mixture.compressed_only(),
         **BYTES_AND_PROXIES,
     }
 
@@ -62,16 +61,19 @@ class BpeDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
         # Preparing the views tells what is left out.
-        documents = split_documents(corpus, held_out=False, left_out=LeftOut())
-        training = BpeTraining(vocabulary_size=self.vocabulary_size)
-        trained = TokenizerCompressor(training.train(texts_of(documents, say)))
-        if told := shortfall(self.vocabulary_size, trained.symbol_count):
-            say(told)
+        trained = train_on_corpus(
+            BpeTraining(vocabulary_size=self.vocabulary_size),
+            corpus,
+            held_out_fraction=HELD_OUT_FRACTION,
+            sample_bytes=None,
+            left_out=LeftOut(),
+            say=say,
+        )
         save_compressor(trained, folder)
 
 
@@ -86,7 +88,7 @@ class NeuralDemo(Config):
     kind: Literal["neural"] = "neural"
 
     unit: ClassVar[str] = "symbol"
-    mixtures: ClassVar[Mapping[str, MixingConfig]] = BYTES_AND_PROXIES
+    mixtures: ClassVar[Mapping[str, Mixture]] = BYTES_AND_PROXIES
 
     MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
     """A shorter demo trains its byte LM for less, in proportion."""
@@ -98,7 +100,7 @@ class NeuralDemo(Config):
         *,
         minutes: float,
         say: Callable[[str], None],
-        progress: ProgressReport | None,
+        callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         whole = recipe("tiny")
@@ -111,7 +113,7 @@ class NeuralDemo(Config):
             ),
             device="cpu",
         )
-        build_neural_compressor(corpus, folder, build, Reports(say=say, training=progress))
+        build_neural_compressor(corpus, folder, build, Reports(say=say, callbacks=callbacks))
 
 
 DemoCompressor = Annotated[BpeDemo | NeuralDemo, Field(discriminator="kind")]

@@ -6,19 +6,20 @@ on where it was stopped.
 
 from __future__ import annotations
 
+import codecs
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxylm.analysis.charts import require_charts
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import split_documents
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.summary import PrepareSummary
 from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
@@ -27,11 +28,10 @@ from proxylm.demo.results import DemoResult, ModelRow
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
 from proxylm.generation.loading import load
-from proxylm.generation.text_stream import TextStream
+from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
-from proxylm.training.progress import ProgressReport
 from proxylm.training.run import TrainResult, train
 
 PROMPT_LINES = 6
@@ -44,7 +44,7 @@ class Narrator:
     """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
 
     say: Callable[[str], None]
-    training: Callable[[], AbstractContextManager[ProgressReport | None]] = nullcontext
+    callbacks: Sequence[AnyCallback] = ()
     write: Callable[[str], None] = lambda _: None
 
 
@@ -53,11 +53,12 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
 
     Raises:
         ProxylmError: ``out`` holds something else, or a demo with other settings; the corpus has
-            no documents that can be held out.
+            no documents that can be held out; or no chart can be drawn here.
     """
     started = time.perf_counter()
     require_utf8(out)
     corpus = open_corpus(settings.corpus)
+    require_charts()
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor
@@ -98,10 +99,13 @@ def _compressor(
     corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
 ) -> Compressor:
     if not folder.exists():
-        with narrator.training() as progress:
-            settings.compressor.train(
-                corpus, folder, minutes=settings.minutes, say=narrator.say, progress=progress
-            )
+        settings.compressor.train(
+            corpus,
+            folder,
+            minutes=settings.minutes,
+            say=narrator.say,
+            callbacks=narrator.callbacks,
+        )
     return load_compressor(folder)
 
 
@@ -109,7 +113,7 @@ def _views(
     corpus: Corpus, chosen: DemoCompressor, compressor: Compressor, store: Path, narrator: Narrator
 ) -> PrepareSummary:
     narrator.say(f"preparing the views: every document as bytes and as {chosen.unit}s")
-    summary = prepare(corpus, {chosen.kind: compressor}, store)
+    summary = prepare_store(corpus, {chosen.kind: compressor}, store)
     narrator.say(
         f"{summary.documents_written} documents, {summary.num_bytes / 1e6:.1f} MB, "
         f"{summary.views[chosen.kind].bytes_per_symbol:.2f} bytes per {chosen.unit}; "
@@ -122,8 +126,7 @@ def _views(
 
 def _row(name: str, config: TrainingConfig, out: Path, narrator: Narrator) -> ModelRow:
     narrator.say(f"training '{name}': {DESCRIPTIONS[name]}")
-    with narrator.training() as progress:
-        result = train(config, out / name, progress=progress)
+    result = train(config, out / name, narrator.callbacks)
     return ModelRow.of(name, result, _held_out(name, config, result, out))
 
 
@@ -159,11 +162,11 @@ def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
     pieces = load(out / PAPER_PROXY).stream(
         prompt, max_new_bytes=COMPLETION_BYTES, temperature=0.7, top_p=0.95
     )
-    text = TextStream()
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace")
     completion = []
     for piece in pieces:
-        completion.append(text.feed(piece))
+        completion.append(text.decode(piece))
         narrator.write(completion[-1])
-    completion.append(text.finish())
+    completion.append(text.decode(b"", final=True))
     narrator.write(completion[-1] + "\n")
     return shown, "".join(completion)

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from proxylm.config import Config
 from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig
-from proxylm.data.mixture import MixingConfig, SourceConfig
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import SourceConfig
 from proxylm.demo.compressors import PAPER_PROXY, BpeDemo, DemoCompressor
 from proxylm.training.config import (
     CheckpointConfig,
@@ -58,7 +59,7 @@ class DemoSettings(Config):
         """Symbols of one update: 4 contexts of 1024."""
         return 4 * 1024
 
-    def training(self, mixture: MixingConfig, store: Path) -> TrainingConfig:
+    def training(self, mixture: Mixture, store: Path) -> TrainingConfig:
         """The run of one of the models."""
         steps = self.symbols // self.symbols_per_step
         # The byte model is a byte model: no vocabulary that it never sees.

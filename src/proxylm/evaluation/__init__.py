@@ -1,1 +1,1 @@
-"""Scores of a trained model (method, section 9)."""
+"""Scores of a trained model (docs/evaluation.md, "Evaluation")."""

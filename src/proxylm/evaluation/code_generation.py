@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxylm.evaluation.answers.job import GenerationJob
-from proxylm.evaluation.answers.run import GenerationResults
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.likelihood import Scorer, solution_bits_per_byte
-from proxylm.evaluation.pass_at_k import pass_at_k
 
 PLAIN = "plain"
 """The one condition: the prompts as they are."""
@@ -39,32 +37,23 @@ class CodeReport:
 
 
 def evaluate_code(
-    writer: PromptWriter, benchmark: Benchmark, job: GenerationJob | None
+    writer: PromptWriter, benchmark: Benchmark, answering: Answering | None
 ) -> CodeReport:
     """Evaluate a model on a benchmark.
 
     Args:
         writer: the model, read as bytes or as tokens.
         benchmark: the problems.
-        job: how to generate and judge; None measures likelihoods alone.
+        answering: how to generate and judge; None measures likelihoods alone.
     """
-    results = job.run(writer, {PLAIN: benchmark}) if job else None
-    executed = job is not None and results is not None and job.execute
+    answers = answering.run(writer, {PLAIN: benchmark}) if answering else None
     scorer = Scorer(writer.model.module, writer.reading)
     return CodeReport(
         benchmark=benchmark.name,
         read_as=writer.read_as,
         problems=len(benchmark.problems),
         solution_bits_per_byte=solution_bits_per_byte(scorer, benchmark.problems),
-        samples=job.plan.samples if job else 0,
-        pass_at=pass_at_each_k(job, results, PLAIN) if job and results and executed else None,
-        statuses=dict(results.statuses()) if results and executed else None,
+        samples=answering.plan.samples if answering else 0,
+        pass_at=answers.pass_at(PLAIN) if answers else None,
+        statuses=answers.statuses() if answers else None,
     )
-
-
-def pass_at_each_k(
-    job: GenerationJob, results: GenerationResults, condition: str
-) -> dict[str, float]:
-    """pass@k of one condition, by k."""
-    correct = list(results.correct(condition).values())
-    return {str(k): pass_at_k(correct, k) for k in job.usable_ks}

@@ -6,16 +6,23 @@ is listed as left out with its reason, and what went wrong as failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxylm.checkpoints.run_data import RunData
 from proxylm.compressors.contract import Compressor
 from proxylm.data.store.store import ViewStore
-from proxylm.errors import DamagedWeightsError, DataNotAtHandError, ProxylmError, UsageError
-from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.errors import (
+    DamagedWeightsError,
+    DataNotAtHandError,
+    ProxylmError,
+    UsageError,
+    needing_extra,
+)
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import (
     BytesWriter,
     ProgramWriter,
@@ -29,23 +36,20 @@ from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import evaluate_boundary
 from proxylm.evaluation.recode.evaluation import evaluate_recode
 from proxylm.evaluation.recode.folder import FamilyData, load_recode
-from proxylm.evaluation.run_data import RunData
 from proxylm.evaluation.translation import (
-    OraclePrompts,
+    TranslationReport,
     TranslationWriter,
     evaluate_translation,
 )
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.scoring.documents import (
-    read_store,
-    read_stored_view,
+    read_from_store,
     score_documents,
     total_score,
     until_bytes,
 )
-from proxylm.scoring.readings import RawView
-from proxylm.symbols import Format
+from proxylm.scoring.read_as import BYTES, TOKENS
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks
@@ -53,7 +57,7 @@ if TYPE_CHECKING:
 HELD_OUT = "held-out bits per byte"
 BOUNDARY_BENCHMARKS = ("humaneval", "humaneval-plus")
 
-JobFactory = Callable[[ProgramWriter, str], GenerationJob | None]
+JobFactory = Callable[[ProgramWriter, str], Answering | None]
 """Gives the generation of one evaluation by its writer and name; None where none is wanted."""
 
 
@@ -221,10 +225,8 @@ def _benchmarks(selection: Selection, left_out: dict[str, str]) -> list[Benchmar
 
 
 def _harness_tasks(names: Sequence[str]) -> HarnessTasks:
-    try:
+    with needing_extra("lm-eval", "lm-eval"):
         from proxylm.evaluation.lm_harness import find_tasks
-    except ImportError as error:
-        raise UsageError(f"lm-eval is not there ({error}): install proxylm[lm-eval]") from None
     return find_tasks(names)
 
 
@@ -250,21 +252,22 @@ def evaluate_everything(
         DamagedWeightsError: the model computes no numbers.
     """
     everything.left_out |= data.left_out
-    if run is None:
-        everything.left_out[HELD_OUT] = "the run's training data is not at hand"
-    else:
-        _held_out(everything, model, run, data.selection.held_out_bytes)
+    _held_out(everything, model, run, data.selection.held_out_bytes)
     for writer in _writers(everything, model, compressor):
-        for benchmark in data.benchmarks:
-            _code(everything, writer, benchmark, generation)
-        _recode(everything, writer, data.recode, generation)
-        _harness(everything, writer, data)
+        for name, evaluate in _evaluations(everything, writer, data, generation):
+            everything.add(name, writer.read_as, evaluate)
     _translation(everything, model, compressor, data.benchmarks, generation)
     everything.complete = True
     everything.changed(everything)
 
 
-def _held_out(everything: Everything, model: ByteModel, data: RunData, limit: int | None) -> None:
+def _held_out(
+    everything: Everything, model: ByteModel, data: RunData | None, limit: int | None
+) -> None:
+    if data is None:
+        everything.left_out[HELD_OUT] = "the run's training data is not at hand"
+        return
+
     @cache
     def opened() -> ViewStore:
         data.require_same(model.data_fingerprint)
@@ -275,35 +278,32 @@ def _held_out(everything: Everything, model: ByteModel, data: RunData, limit: in
         ordinals = store.ordinals(held_out=True).tolist()
         if not ordinals:
             raise DataNotAtHandError(f"{store.folder}: holds no document out")
-        if view is None:
-            documents, content_format = read_store(store, ordinals, RawView()), Format.RAW
-        else:
-            documents, content_format = read_stored_view(store, ordinals, view), Format.COMPRESSED
-        limited = until_bytes(documents, limit)
-        scores = list(score_documents(model.module, limited, content_format))
+        prefix, documents = read_from_store(store, ordinals, model, view)
+        scores = list(score_documents(model.module, until_bytes(documents, limit), prefix))
         total = total_score(scores)
         return HeldOutReport(
             documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
         )
 
-    everything.add(HELD_OUT, BytesWriter.read_as, lambda: measure(None))
+    everything.add(HELD_OUT, BYTES, partial(measure, None))
     if data.view is not None:
-        everything.add(HELD_OUT, TokensWriter.read_as, lambda: measure(data.view))
+        everything.add(HELD_OUT, TOKENS, partial(measure, data.view))
 
 
 def _writers(
     everything: Everything, model: ByteModel, compressor: Compressor | None
-) -> list[PromptWriter]:
-    writers: list[PromptWriter] = [BytesWriter(model)]
+) -> Iterator[PromptWriter]:
+    yield BytesWriter(model)
     if compressor is None:
-        if TokensWriter.read_as not in everything.failed:
-            everything.left_out[TokensWriter.read_as] = _no_compressor(model)
-        return writers
+        if TOKENS not in everything.failed:
+            everything.left_out[TOKENS] = _no_compressor(model)
+        return
     try:
-        writers.append(TokensWriter(model, compressor))
+        writer = TokensWriter(model, compressor)
     except UsageError as error:
-        everything.left_out[TokensWriter.read_as] = str(error)
-    return writers
+        everything.left_out[TOKENS] = str(error)
+        return
+    yield writer
 
 
 def _no_compressor(model: ByteModel) -> str:
@@ -312,50 +312,42 @@ def _no_compressor(model: ByteModel) -> str:
     return KNOWS_BYTES_ALONE
 
 
-def _code(
-    everything: Everything, writer: PromptWriter, benchmark: Benchmark, generation: Generation
-) -> None:
-    everything.add(
-        benchmark.name,
-        writer.read_as,
-        lambda: evaluate_code(writer, benchmark, generation.drawn(writer, benchmark.name)),
-    )
-    if benchmark.name in BOUNDARY_BENCHMARKS:
-        name = f"prompt-boundary-{benchmark.name}"
-        everything.add(
-            name,
-            writer.read_as,
-            lambda: evaluate_boundary(writer, benchmark, generation.greedy(writer, name)),
-        )
+def _evaluations(
+    everything: Everything, writer: PromptWriter, data: SelectedData, generation: Generation
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Every evaluation of one reading, by its name."""
+    for benchmark in data.benchmarks:
+        name = benchmark.name
+        yield name, _generated(evaluate_code, writer, benchmark, generation.drawn, name)
+        if name in BOUNDARY_BENCHMARKS:
+            name = f"prompt-boundary-{name}"
+            yield name, _generated(evaluate_boundary, writer, benchmark, generation.greedy, name)
+    if data.recode is not None:
+        name = "recode"
+        yield name, _generated(evaluate_recode, writer, data.recode, generation.drawn, name)
+    if data.harness is not None:
+        limit = data.selection.limit
+        yield "lm-eval", partial(_harness, everything, writer, data.harness, limit)
 
 
-def _recode(
-    everything: Everything,
-    writer: PromptWriter,
-    families: list[FamilyData] | None,
-    generation: Generation,
-) -> None:
-    if families is not None:
-        everything.add(
-            "recode",
-            writer.read_as,
-            lambda: evaluate_recode(writer, families, generation.drawn(writer, "recode")),
-        )
+def _generated(
+    evaluate: Callable[[Any, Any, Answering | None], Any],
+    writer: ProgramWriter,
+    data: Any,
+    job: JobFactory,
+    name: str,
+) -> Callable[[], Any]:
+    return lambda: evaluate(writer, data, job(writer, name))
 
 
-def _harness(everything: Everything, writer: PromptWriter, data: SelectedData) -> None:
-    tasks = data.harness
-    if tasks is None:
-        return
+def _harness(
+    everything: Everything, writer: PromptWriter, tasks: HarnessTasks, limit: int | None
+) -> HarnessReport:
     from proxylm.evaluation.lm_harness import evaluate_with_harness
 
-    def evaluate() -> HarnessReport:
-        report = evaluate_with_harness(writer, tasks, limit=data.selection.limit)
-        failed = {f"{task} ({writer.read_as})": why for task, why in report.failed.items()}
-        everything.failed |= failed
-        return report
-
-    everything.add("lm-eval", writer.read_as, evaluate)
+    report = evaluate_with_harness(writer, tasks, limit=limit)
+    everything.failed |= {f"{task} ({writer.read_as})": why for task, why in report.failed.items()}
+    return report
 
 
 def _translation(
@@ -369,14 +361,13 @@ def _translation(
     chosen = next((one for one in benchmarks if one.name in BOUNDARY_BENCHMARKS), None)
     if compressor is None:
         everything.left_out[name] = _no_compressor(model)
-        return
-    if chosen is None:
+    elif chosen is None:
         everything.left_out[name] = "HumanEval is not at hand"
-        return
+    else:
 
-    def evaluate() -> Any:
-        writer = TranslationWriter(model, OraclePrompts(model, compressor))
-        job = generation.greedy(writer, f"{name}-{chosen.name}")
-        return evaluate_translation(writer, chosen, job)
+        def evaluate() -> TranslationReport:
+            writer = TranslationWriter(model, compressor)
+            job = generation.greedy(writer, f"{name}-{chosen.name}")
+            return evaluate_translation(writer, chosen, job)
 
-    everything.add(name, BytesWriter.read_as, evaluate)
+        everything.add(name, BYTES, evaluate)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
-from proxylm.scoring.readings import Reading, prefix_of
+from proxylm.scoring.readings import Reading
 
 Bits = NDArray[np.float64]
 
@@ -44,14 +45,14 @@ class Scorer:
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]
     ) -> list[ScoredSequence]:
         """Each continuation after its prompt, as the model reads them."""
-        prefix = prefix_of(self.model, self.reading.format)
-        before = self.reading.contents(prompts)
-        after = self.reading.contents(continuations)
-        offset = self.reading.format.offset
+        before, after = (
+            [self.reading.read(text).ids for text in as_documents(texts)]
+            for texts in (prompts, continuations)
+        )
         return [
             ScoredSequence(
-                prefix=prefix,
-                content=np.concatenate([prompt, text]).astype(np.int64) + offset,
+                prefix=self.reading.prefix,
+                content=np.concatenate([prompt, text]),
                 first_scored=len(prompt),
             )
             for prompt, text in zip(before, after, strict=True)

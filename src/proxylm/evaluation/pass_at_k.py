@@ -1,8 +1,8 @@
 """pass@k: the chance that one of k samples is right, estimated without bias from n >= k samples.
 
 For one problem with ``c`` right samples among ``n``: ``1 - C(n - c, k) / C(n, k)``, the share of
-all choices of ``k`` samples that hold a right one (method, section 9). A benchmark's pass@k is the
-mean over its problems.
+all choices of ``k`` samples that hold a right one (docs/evaluation.md, "pass@k"). A benchmark's
+pass@k is the mean over its problems.
 """
 
 from __future__ import annotations

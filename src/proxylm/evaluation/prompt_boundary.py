@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from proxylm.evaluation.answers.job import GenerationJob
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
@@ -64,7 +64,7 @@ class BoundaryReport:
 
 
 def evaluate_boundary(
-    writer: PromptWriter, benchmark: Benchmark, job: GenerationJob | None
+    writer: PromptWriter, benchmark: Benchmark, job: Answering | None
 ) -> BoundaryReport:
     """Evaluate a model on a benchmark under every suffix.
 

@@ -10,19 +10,20 @@ decompressed. Scores: pass@1, exact match, edit similarity, and the translation 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import NDArray
-from rapidfuzz.distance import Levenshtein
 
 from proxylm.compressors.contract import Compressor
-from proxylm.errors import UsageError
+from proxylm.errors import UsageError, needing_extra
 from proxylm.evaluation.answers.folder import Sample
-from proxylm.evaluation.answers.job import GenerationJob
 from proxylm.evaluation.answers.options import SamplingPlan
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import (
     ProgramWriter,
     byte_options,
@@ -36,7 +37,7 @@ from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.raw_text import raw_symbols
 from proxylm.generation.request import ByteRequest
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.readings import RawReading, require_compressor
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -51,8 +52,8 @@ JOINTLY = "jointly"
 SEPARATELY = "separately"
 
 
-class OraclePrompts:
-    """Prompts that show the solution in compressed form.
+class TranslationWriter(ProgramWriter):
+    """Answers in bytes after a prompt that shows the solution in compressed form.
 
     Args:
         model: one with sentinels that knows this compressor.
@@ -63,56 +64,36 @@ class OraclePrompts:
         UsageError: the model has no sentinels, or was trained with another compressor.
     """
 
+    read_as = ORACLE
+
     def __init__(self, model: ByteModel, compressor: Compressor, *, jointly: bool = True) -> None:
         if not model.config.sentinels:
             raise UsageError("translation needs a model with sentinels: it has to tell the views")
-        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
-        self.compressor = compressor
-        self.jointly = jointly
-
-    @property
-    def compressed(self) -> str:
-        """How prompt and solution are compressed, for reports."""
-        return JOINTLY if self.jointly else SEPARATELY
-
-    def prefixes(self, problems: Sequence[Problem]) -> list[NDArray[np.int64]]:
-        """What stands before each prompt's bytes: ids up to and with ``<raw>``."""
-        return [
-            np.array(
-                [
-                    BOS,
-                    COMPRESSED_OPEN,
-                    *(symbols.astype(np.int64) + COMPRESSED_OFFSET),
-                    COMPRESSED_CLOSE,
-                    RAW_OPEN,
-                ],
-                dtype=np.int64,
-            )
-            for symbols in self._symbols(problems)
-        ]
-
-    def _symbols(self, problems: Sequence[Problem]) -> list[NDArray[np.uint32]]:
-        if self.jointly:
-            return self.compressor.compress([one.prompt + one.solution for one in problems])
-        prompts = self.compressor.compress([one.prompt for one in problems])
-        solutions = self.compressor.compress([one.solution for one in problems])
-        return [np.concatenate(pair) for pair in zip(prompts, solutions, strict=True)]
-
-
-class TranslationWriter(ProgramWriter):
-    """Answers in bytes after the oracle prompt."""
-
-    read_as = ORACLE
-
-    def __init__(self, model: ByteModel, prompts: OraclePrompts) -> None:
+        require_compressor(model, compressor.symbol_count, compressor.fingerprint)
         self.model = model
-        self.prompts = prompts
+        self.compressor = compressor
+        self.compressed = JOINTLY if jointly else SEPARATELY
 
     @cached_property
     def identity(self) -> str:
         """See the base class."""
         weights = weights_fingerprint(self.model.module)
-        return f"{weights}+{self.prompts.compressor.fingerprint} {self.prompts.compressed}"
+        return f"{weights}+{self.compressor.fingerprint} {self.compressed}"
+
+    def prefixes(self, problems: Sequence[Problem]) -> list[Int64[np.ndarray, " prefix"]]:
+        """What stands before each prompt's bytes: ids up to and with ``<raw>``."""
+        before, after = [BOS, COMPRESSED_OPEN], [COMPRESSED_CLOSE, RAW_OPEN]
+        return [
+            np.concatenate([before, one.astype(np.int64) + COMPRESSED_OFFSET, after])
+            for one in self._symbols(problems)
+        ]
+
+    def _symbols(self, problems: Sequence[Problem]) -> list[NDArray[np.uint32]]:
+        if self.compressed == JOINTLY:
+            return self.compressor.compress([one.prompt + one.solution for one in problems])
+        prompts = self.compressor.compress([one.prompt for one in problems])
+        solutions = self.compressor.compress([one.solution for one in problems])
+        return [np.concatenate(pair) for pair in zip(prompts, solutions, strict=True)]
 
     def answer(
         self,
@@ -124,7 +105,7 @@ class TranslationWriter(ProgramWriter):
     ) -> list[Completion]:
         """See the base class; the budget is that of bytes."""
         options = byte_options(plan, stop)
-        prefixes = self.prompts.prefixes(problems)
+        prefixes = self.prefixes(problems)
         requests = [
             ByteRequest(prompt=problem.prompt, prefix=prefix, options=options, sample=sample)
             for problem, prefix, sample in zip(problems, prefixes, samples, strict=True)
@@ -190,7 +171,7 @@ class TranslationReport:
 
 
 def evaluate_translation(
-    writer: TranslationWriter, benchmark: Benchmark, job: GenerationJob | None
+    writer: TranslationWriter, benchmark: Benchmark, job: Answering | None
 ) -> TranslationReport:
     """Evaluate how well a model puts compressed solutions back into bytes.
 
@@ -198,7 +179,12 @@ def evaluate_translation(
         writer: the model with its oracle prompts.
         benchmark: the problems.
         job: how to generate and judge; None measures likelihoods alone.
+
+    Raises:
+        UsageError: rapidfuzz is not there, which compares what is generated.
     """
+    if job:
+        _edit_similarity()  # found missing before anything is generated
     problems = benchmark.problems
     results = job.run(writer, {ORACLE: benchmark}) if job else None
     passed = None
@@ -207,18 +193,18 @@ def evaluate_translation(
     by_task = {problem.task_id: problem for problem in problems}
     lengths = [
         len(prefix) + len(problem.prompt)
-        for prefix, problem in zip(writer.prompts.prefixes(problems), problems, strict=True)
+        for prefix, problem in zip(writer.prefixes(problems), problems, strict=True)
     ]
     return TranslationReport(
         benchmark=benchmark.name,
         problems=len(problems),
         samples=job.plan.samples if job else 0,
-        compressor=writer.prompts.compressor.kind,
-        compressed=writer.prompts.compressed,
+        compressor=writer.compressor.kind,
+        compressed=writer.compressed,
         beyond_context=sum(length > writer.model.config.context for length in lengths),
         pass_at_1=passed,
         recovery=recovery(results.samples, by_task) if results else None,
-        likelihood=translation_gain(writer.model, writer.prompts, problems),
+        likelihood=translation_gain(writer, problems),
     )
 
 
@@ -233,18 +219,22 @@ def recovery(samples: Sequence[Sample], problems: Mapping[str, Problem]) -> Reco
         (sample.completion.rstrip(), problems[sample.key.task_id].solution.rstrip())
         for sample in samples
     ]
-    similarities = [Levenshtein.normalized_similarity(*pair) for pair in pairs]
+    similarities = list(starmap(_edit_similarity(), pairs))
     return Recovery(
         exact_match=sum(ours == wanted for ours, wanted in pairs) / len(pairs),
         edit_similarity=sum(similarities) / len(pairs),
     )
 
 
-def translation_gain(
-    model: ByteModel, prompts: OraclePrompts, problems: Sequence[Problem]
-) -> TranslationGain:
+def _edit_similarity() -> Callable[[bytes, bytes], float]:
+    with needing_extra("edit similarity", "evaluation"):
+        from rapidfuzz.distance import Levenshtein
+    return Levenshtein.normalized_similarity
+
+
+def translation_gain(writer: TranslationWriter, problems: Sequence[Problem]) -> TranslationGain:
     """Bits of the solutions with and without their compressed form in view."""
-    prefixes = prompts.prefixes(problems)
+    model, prefixes = writer.model, writer.prefixes(problems)
     sequences = [
         ScoredSequence(
             prefix=prefix,
@@ -266,7 +256,7 @@ def translation_gain(
     kept = [one for one, fit in zip(sequences, fits, strict=True) if fit]
     num_bytes = solution_bytes(chosen).sum()
     translated = sequence_bits(model.module, kept).sum() / num_bytes
-    alone = Scorer(model.module, RawView()).solution_bits(chosen).sum() / num_bytes
+    alone = Scorer(model.module, RawReading()).solution_bits(chosen).sum() / num_bytes
     return TranslationGain(
         problems=len(chosen),
         left_out=len(problems) - len(chosen),

@@ -1,32 +1,32 @@
 """Continuous batching: sequences come and go, one forward pass at a time moves all of them on.
 
 Every row stands at its own position of its own text; a pass feeds the newest symbol of rows that
-write, with what is proposed behind it, and the next stretch of the prompt of rows that still read.
-What a row gives does not depend on the other rows nor on the proposals, up to the rounding of
+write, with what is drafted behind it, and the next stretch of the prompt of rows that still read.
+What a row gives does not depend on the other rows nor on the drafts, up to the rounding of
 matrix products over more or fewer symbols.
 
 Verification draws from head 0's distribution after the newest symbol, with the random number of
-that position, and goes on to the proposal that has the drawn symbol, if there is one. For a
-proposal ``x`` this accepts with probability ``p(x)`` and otherwise gives a draw from ``p`` without
-``x``: speculative rejection sampling of a proposal that is certain (Leviathan et al. 2023), and
-with several proposals the most that can be accepted of them. Every symbol is thus drawn from
-exactly the distribution, and by the same number, that drawing one by one would have.
+that position, and goes on to the drafted symbol that is the drawn one, if there is one. A drafted
+``x`` is thus accepted with probability ``p(x)``, and otherwise the draw is one from ``p`` without
+``x``: speculative rejection sampling of a draft that is certain (Leviathan et al. 2023), and with
+several alternatives the most that can be accepted of them. Every symbol is thus drawn from exactly
+the distribution, and by the same number, that drawing one by one would have.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from proxylm.errors import UsageError
-from proxylm.generation.decoding_row import DecodingRow, Piece
+from proxylm.generation.decoding_row import ByteDelta, DecodingRow
+from proxylm.generation.draft_heads import DraftHeads
+from proxylm.generation.drafts import NO_DRAFT, Draft
 from proxylm.generation.output_format import head_0_logits
-from proxylm.generation.proposal_heads import ProposalHeads
-from proxylm.generation.proposals import KINDS, NOTHING, ONE_BYTE, Draft, OneByte, Proposals
 from proxylm.generation.request import DecodingRequest
-from proxylm.models.feed import SymbolTree
+from proxylm.models.feed import Feed, SymbolTree
 from proxylm.models.language_model import LanguageModel
 
 PREFILL_SYMBOLS = 2048
@@ -37,26 +37,19 @@ class BatchDecoder:
     """Decodes up to ``max_rows`` sequences together, each with options of its own.
 
     Args:
-        model: any model over the shared vocabulary, in evaluation mode.
+        model: any model over the shared vocabulary, in evaluation mode; one without further heads
+            drafts nothing, whatever is asked for.
         max_rows: most sequences at a time.
-        proposals: how many bytes a pass may yield; a model without further heads yields one.
 
     Raises:
-        UsageError: the model's vocabulary has no bytes, or ``proposals`` are none.
+        UsageError: the model's vocabulary has no bytes.
     """
 
-    def __init__(
-        self, model: LanguageModel, *, max_rows: int, proposals: Proposals = ONE_BYTE
-    ) -> None:
+    def __init__(self, model: LanguageModel, *, max_rows: int) -> None:
         model.config.require_raw_bytes()
-        if not isinstance(proposals, tuple(KINDS.values())):
-            raise UsageError(
-                f"proposals: expected what proposals_named gives, not {type(proposals).__name__}"
-            )
         self._model = model
         self._max_rows = max_rows
-        self._proposals = proposals
-        self._heads = ProposalHeads(model)
+        self._heads = DraftHeads(model)
         # By their place in the cache:
         self._rows: dict[int, DecodingRow] = {}
         self._drafts: dict[int, Draft] = {}
@@ -74,8 +67,13 @@ class BatchDecoder:
         return self._max_rows - len(self._rows)
 
     def add(self, request: DecodingRequest) -> int:
-        """Start a sequence; its handle (they count from 0). There must be a free row."""
-        assert self.free_rows, "every row is taken"
+        """Start a sequence; its handle (they count from 0).
+
+        Raises:
+            UsageError: every row is taken.
+        """
+        if not self.free_rows:
+            raise UsageError(f"all {self._max_rows} rows are taken: add when free_rows is above 0")
         place = next(place for place in range(self._max_rows) if place not in self._rows)
         if place == self._cache.batch_size:
             self._cache.add_rows(max(1, min(place, self._max_rows - place)))
@@ -91,27 +89,49 @@ class BatchDecoder:
             if row.handle == handle:
                 self._free(place)
 
-    def step(self) -> list[Piece]:
+    def step(self) -> list[ByteDelta]:
         """One forward pass over all rows; the bytes that became certain, oldest sequence first.
 
         Raises:
-            CheckpointError: the model's output is not a number.
+            DamagedWeightsError: the model's output is not a number.
         """
         rows = {place: row for place, row in sorted(self._rows.items()) if row.finish is None}
         if rows:
             with torch.inference_mode():
                 self._pass(rows)
-        pieces = []
+        deltas = []
         for place, row in list(self._rows.items()):
-            piece = row.take_piece()
-            if piece is not None:
-                pieces.append(piece)
+            deltas += row.take_deltas()
             if row.finish is not None:
                 self._free(place)
-        return sorted(pieces, key=lambda piece: piece.handle)
+        return sorted(deltas, key=lambda delta: delta.handle)
 
     def _pass(self, rows: dict[int, DecodingRow]) -> None:
-        fed = self._symbols_to_feed(rows)
+        feed, hidden = self._feed(rows)
+        spans = self._spans_to_read(rows, np.cumsum(feed.counts).tolist())
+        logits = self._head_0(rows, spans, hidden)
+        paths, newest, start = {}, {}, 0
+        for place, span in spans.items():
+            row, draft = rows[place], self._draft(place)
+            scored = row.scorable
+            if scored:
+                row.score_prompt(logits[start : start + scored])
+            if row.writes:
+                path = _verify(row, draft, logits[start + scored :])
+                newest[place] = span[scored + path[-1]]
+                if len(draft.symbols):
+                    paths[place] = path
+            start += len(span)
+        self._cache.keep(feed, paths)
+        self._draft_next(newest, hidden)
+
+    def _feed(self, rows: dict[int, DecodingRow]) -> tuple[Feed, Float[Tensor, "fed width"]]:
+        """Feed known symbols and drafts; the final state after each of them, row after row."""
+        most = max(1, PREFILL_SYMBOLS // len(rows))
+        fed = {
+            place: np.concatenate([row.take(most), self._draft(place).symbols])
+            for place, row in rows.items()
+        }
         counts = np.zeros(self._cache.batch_size, dtype=np.int64)
         counts[list(fed)] = [len(symbols) for symbols in fed.values()]
         trees = {
@@ -121,60 +141,53 @@ class BatchDecoder:
         }
         feed = self._cache.plan(counts, trees)
         symbols = torch.from_numpy(np.concatenate(list(fed.values())))
-        hidden = self._model.step_feed(
-            symbols.to(self._model.lm_head.weight.device), self._cache, feed
-        )
-        # The known symbols' last one and the proposals behind it: where a row reads head 0.
-        ends = np.cumsum(counts)
-        starts = {
-            place: int(ends[place]) - 1 - len(self._draft(place).symbols)
+        device = self._model.lm_head.weight.device
+        return feed, self._model.step_feed(symbols.to(device), self._cache, feed)
+
+    def _spans_to_read(self, rows: dict[int, DecodingRow], ends: list[int]) -> dict[int, range]:
+        """After which of the fed symbols head 0 is read, by place: a row's newest, and its draft's.
+
+        ``ends`` count the symbols fed up to each place, its own included.
+        """
+        return {
+            place: range(ends[place] - wanted - len(self._draft(place).symbols), ends[place])
             for place, row in rows.items()
-            if not row.pending_count
+            if (wanted := row.scorable + row.writes)
         }
-        read = [t for place, start in starts.items() for t in range(start, int(ends[place]))]
-        logits = head_0_logits(
+
+    def _head_0(
+        self,
+        rows: dict[int, DecodingRow],
+        spans: dict[int, range],
+        hidden: Float[Tensor, "fed width"],
+    ) -> Float32[np.ndarray, "read symbols"]:
+        read = [t for span in spans.values() for t in span]
+        return head_0_logits(
             self._model,
             hidden[read] if len(read) < len(hidden) else hidden,
-            end=max((rows[place].output.end for place in starts), default=0),
+            end=max((rows[place].output.end for place in spans), default=0),
         )
-        paths, newest, first = {}, {}, 0
-        for place, start in starts.items():
-            draft = self._draft(place)
-            path = _verify(rows[place], draft, logits[first:])
-            first += 1 + len(draft.symbols)
-            newest[place] = start + path[-1]
-            if len(draft.symbols):
-                paths[place] = path
-        self._cache.keep(feed, paths)
-        self._propose({place: t for place, t in newest.items() if not rows[place].finish}, hidden)
-
-    def _symbols_to_feed(self, rows: dict[int, DecodingRow]) -> dict[int, NDArray[np.int64]]:
-        most = max(1, PREFILL_SYMBOLS // len(rows))
-        return {
-            place: np.concatenate([row.take(most), self._draft(place).symbols])
-            for place, row in rows.items()
-        }
 
     def _draft(self, place: int) -> Draft:
-        return self._drafts.get(place, NOTHING)
+        return self._drafts.get(place, NO_DRAFT)
 
-    def _propose(self, newest: dict[int, int], hidden: Tensor) -> None:
+    def _draft_next(self, newest: dict[int, int], hidden: Float[Tensor, "fed width"]) -> None:
         """Drafts of the next pass: by place, from the state that chose its newest symbol."""
         self._drafts = {}
-        if isinstance(self._proposals, OneByte) or not self._heads.count:
+        rows = {place: self._rows[place] for place in newest}
+        drafting = {place: row for place, row in rows.items() if row.drafter and row.finish is None}
+        if not drafting or not self._heads.count:
             return
-        newest = {place: t for place, t in newest.items() if self._rows[place].takes_proposals}
-        if not newest:
-            return
-        rows = [self._rows[place] for place in newest]
         probabilities = self._heads.probabilities(
-            hidden[list(newest.values())], [row.temperature for row in rows]
+            hidden[[newest[place] for place in drafting]],
+            [row.temperature for row in drafting.values()],
         )
         rooms, most = self._cache.room_in_window, self._cache.room_to_rewind
-        for place, row, by_head in zip(newest, rows, probabilities, strict=True):
+        for (place, row), by_head in zip(drafting.items(), probabilities, strict=True):
             # The last byte is chosen, and never fed.
             depth = min(row.symbols_left, int(most[place])) - 1
-            self._drafts[place] = self._proposals.draft(
+            assert row.drafter is not None
+            self._drafts[place] = row.drafter.draft(
                 by_head, depth=depth, window_depth=int(rooms[place]) - 1
             )
 
@@ -185,16 +198,18 @@ class BatchDecoder:
             self._cache = self._model.new_cache(0)
 
 
-def _verify(row: DecodingRow, draft: Draft, logits: NDArray[np.float32]) -> list[int]:
-    """Choose symbols as long as they are among the proposals, and one more.
+def _verify(
+    row: DecodingRow, draft: Draft, logits: Float32[np.ndarray, "read symbols"]
+) -> list[int]:
+    """Choose symbols as long as they are among the drafted ones, and one more.
 
     Args:
         row: takes the symbols in.
-        draft: the proposals.
-        logits: ``[1 + m, n]`` or more rows, after the newest symbol and each proposal.
+        draft: what was fed behind its newest symbol.
+        logits: after the newest symbol and each drafted one (and more, which are not looked at).
 
     Returns:
-        The way through the draft: 0, then the accepted proposals' indices (as in its parents).
+        The way through the draft: 0, then the accepted symbols' indices (as in its parents).
     """
     path = [0]
     while True:
@@ -202,5 +217,5 @@ def _verify(row: DecodingRow, draft: Draft, logits: NDArray[np.float32]) -> list
         accepted = draft.children.get((path[-1], symbol))
         if accepted is None or row.finish is not None:
             return path
-        row.take(1)  # it was fed with the proposals
+        row.take(1)  # it was fed with the draft
         path.append(accepted)

@@ -7,28 +7,23 @@ are the library's, called with the model in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Unpack
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.errors import UsageError
 from proxylm.generation.decoding import Completion, complete, decode
-from proxylm.generation.decoding_row import Piece
-from proxylm.generation.options import (
-    GenerationKeywords,
-    GenerationOptions,
-    generation_options,
-)
-from proxylm.generation.proposals import ONE_BYTE, Proposals
+from proxylm.generation.decoding_row import ByteDelta
+from proxylm.generation.options import GenerationOptions, generation_options
 from proxylm.generation.request import ByteRequest
 from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import bits_per_byte
-from proxylm.scoring.readings import RawView
+from proxylm.scoring.score import score
 
 IntegerArray = Tensor | NDArray[np.integer]
 
@@ -43,6 +38,16 @@ class ByteModel:
             there was none.
         data_fingerprint: of the data it was trained on; None where it was read from no checkpoint.
         checkpoint: name of the checkpoint it was read from; None where it was none.
+
+    Example, with random weights:
+
+    >>> from proxylm.models.presets import preset
+    >>> model = ByteModel(LanguageModel(preset("demo"), seed=1))
+    >>> drawn = model.generate(b"def area(", max_new_bytes=8, temperature=1.0, seed=3)
+    >>> len(drawn)
+    8
+    >>> drawn == b"".join(model.stream(b"def area(", max_new_bytes=8, temperature=1.0, seed=3))
+    True
     """
 
     def __init__(
@@ -63,44 +68,15 @@ class ByteModel:
         """Sizes and kind of the model."""
         return self.module.config
 
-    def require_compressor(self, symbol_count: int, fingerprint: str) -> None:
-        """Refuse a compressed view that the model cannot know.
-
-        Args:
-            symbol_count: symbols of the view's compressor.
-            fingerprint: its fingerprint.
-
-        Raises:
-            UsageError: the vocabulary has no room for it, or the model was trained with another
-                one (both are shown).
-        """
-        self.config.require_compressed_symbols()
-        room = self.config.compressed_symbol_count
-        if symbol_count > room:
-            raise UsageError(
-                f"this compressor has {symbol_count} symbols and the model has room for {room}; "
-                "use the compressor that the model was trained with"
-            )
-        trained_on = self.compressor_fingerprint
-        if trained_on is not None and trained_on != fingerprint:
-            raise UsageError(
-                f"the model was trained with compressor {trained_on} and this one is "
-                f"{fingerprint}; use the one it was trained with"
-            )
-
-    def generate(
-        self,
-        prompt: bytes,
-        *,
-        proposals: Proposals = ONE_BYTE,
-        **options: Unpack[GenerationKeywords],
-    ) -> bytes:
+    def generate(self, prompt: bytes, **options: Any) -> bytes:
         """The bytes that the model continues ``prompt`` with.
 
         The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
         bytes until it closes the text, a stop string is complete, or the limit is reached.
-        ``GenerationOptions`` says what each option means; ``proposals`` how many bytes a forward
-        pass may yield (``generation.proposals``), which changes the time and not the bytes.
+
+        Args:
+            prompt: raw bytes.
+            options: fields of ``GenerationOptions``, which says what each one means.
 
         Returns:
             The new bytes alone, without the prompt and without the stop string.
@@ -108,38 +84,24 @@ class ByteModel:
         Raises:
             UsageError: an option is out of its range, the prompt is no ``bytes``, or the model's
                 vocabulary has no bytes.
+            DamagedWeightsError: the model's output is not a number.
         """
-        return b"".join(self.stream(prompt, proposals=proposals, **options))
+        return b"".join(self.stream(prompt, **options))
 
-    def stream(
-        self,
-        prompt: bytes,
-        *,
-        proposals: Proposals = ONE_BYTE,
-        **options: Unpack[GenerationKeywords],
-    ) -> Iterator[bytes]:
+    def stream(self, prompt: bytes, **options: Any) -> Iterator[bytes]:
         """As ``generate``, in non-empty pieces as soon as they are certain.
 
         A piece never holds part of a stop string that is later cut; it may end inside a UTF-8
-        character (``generation.text_stream`` shows text).
+        character (an incremental decoder of Python's ``codecs`` shows text).
         """
-        pieces = self.pieces(prompt, generation_options(**options), proposals=proposals)
-        return (piece.data for piece in pieces if piece.data)
+        deltas = self.deltas(prompt, generation_options(**options))
+        return (delta.data for delta in deltas if delta.data)
 
-    def pieces(
-        self, prompt: bytes, options: GenerationOptions, *, proposals: Proposals = ONE_BYTE
-    ) -> Iterator[Piece]:
-        """As ``stream``, with the reason of the end on the last piece (which may be empty)."""
-        requests = _requests(as_documents([prompt], kind="prompt"), options, samples=[0])
-        return decode(self.module, requests, proposals=proposals)
+    def deltas(self, prompt: bytes, options: GenerationOptions) -> Iterator[ByteDelta]:
+        """As ``stream``, with the reason of the end on the last delta (which may be empty)."""
+        return decode(self.module, _requests(as_documents([prompt], kind="prompt"), options, [0]))
 
-    def generate_batch(
-        self,
-        prompts: Sequence[bytes],
-        *,
-        proposals: Proposals = ONE_BYTE,
-        **options: Unpack[GenerationKeywords],
-    ) -> list[bytes]:
+    def generate_batch(self, prompts: Sequence[bytes], **options: Any) -> list[bytes]:
         """Continue many prompts together; lengths may differ.
 
         Row ``i`` draws with the sample number ``i`` (row 0 draws what ``generate`` draws), so
@@ -148,9 +110,11 @@ class ByteModel:
 
         Returns:
             The new bytes of each prompt, in order.
+
+        Raises:
+            UsageError, DamagedWeightsError: as ``generate``.
         """
-        completions = self.complete(prompts, generation_options(**options), proposals=proposals)
-        return [completion.data for completion in completions]
+        return [one.data for one in self.complete(prompts, generation_options(**options))]
 
     def complete(
         self,
@@ -158,7 +122,6 @@ class ByteModel:
         options: GenerationOptions,
         *,
         samples: Sequence[int] | None = None,
-        proposals: Proposals = ONE_BYTE,
     ) -> list[Completion]:
         """As ``generate_batch``, with the reason of each end.
 
@@ -167,31 +130,33 @@ class ByteModel:
             options: the same for all.
             samples: per prompt, the number its randomness depends on beside the seed and the
                 position; by default its index.
-            proposals: as for ``generate``.
+
+        Raises:
+            UsageError: also where there are not as many samples as prompts.
+            DamagedWeightsError: the model's output is not a number.
         """
         given = as_documents(prompts, kind="prompt")
         numbers = range(len(given)) if samples is None else samples
         if len(numbers) != len(given):
             raise UsageError(f"{len(numbers)} sample numbers for {len(given)} prompts")
-        requests = _requests(given, options, numbers)
-        return complete(self.module, requests, proposals=proposals)
+        return complete(self.module, _requests(given, options, numbers))
 
     def logits(
         self,
         ids: IntegerArray,
         segment_ids: IntegerArray | None = None,
         position_ids: IntegerArray | None = None,
-    ) -> Tensor:
+    ) -> Float32[Tensor, "batch position heads vocabulary"]:
         """The model's logits for packed contexts.
 
         Args:
             ids: integers ``[B, N]`` of the shared vocabulary.
             segment_ids: integers ``[B, N]``; attention never crosses a change. None: one
-                document per row.
-            position_ids: integers ``[B, N]``. None: counted from each document's start.
+                segment per row.
+            position_ids: integers ``[B, N]``. None: counted from each segment's start.
 
         Returns:
-            float32 ``[B, N, heads, V]``; head ``k`` is about the symbol at ``i + 1 + k``.
+            Of the shared heads; head ``k`` at position ``i`` is about the symbol at ``i + 1 + k``.
 
         Raises:
             UsageError: an array holds no integers or is not of shape ``[B, N]``, an id is outside
@@ -220,7 +185,7 @@ class ByteModel:
     ) -> list[float]:
         """Bits per byte of each document read as bytes (method, section 9).
 
-        ``scoring.bits_per_byte`` has the definition; ``context`` defaults to the model's
+        ``proxylm.score`` has the definition, and more; ``context`` defaults to the model's
         training context and ``stride`` to half of it.
 
         Raises:
@@ -228,7 +193,7 @@ class ByteModel:
                 no bytes.
             DataError: a document is empty (nothing to divide by).
         """
-        return bits_per_byte(self.module, documents, RawView(), context=context, stride=stride)
+        return score(self, documents, context=context, stride=stride).per_document.tolist()
 
 
 def _requests(

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from proxylm.generation.batch_decoder import BatchDecoder
-from proxylm.generation.decoding_row import Finish, Piece
-from proxylm.generation.proposals import ONE_BYTE, Proposals
+from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.request import DecodingRequest
 from proxylm.models.language_model import LanguageModel
 
@@ -23,34 +22,30 @@ class Completion:
     finish: Finish
 
 
-def complete(
-    model: LanguageModel, requests: Sequence[DecodingRequest], *, proposals: Proposals = ONE_BYTE
-) -> list[Completion]:
+def complete(model: LanguageModel, requests: Sequence[DecodingRequest]) -> list[Completion]:
     """Decode the requests together; the result for each is what it is alone.
 
     Raises:
         UsageError: the model's vocabulary has no bytes.
+        DamagedWeightsError: the model's output is not a number.
     """
     collected = [bytearray() for _ in requests]
     ended: dict[int, Completion] = {}
-    for piece in decode(model, requests, proposals=proposals):
-        collected[piece.handle] += piece.data
-        if piece.finish is not None:
-            data = bytes(collected[piece.handle])
-            ended[piece.handle] = Completion(data=data, finish=piece.finish)
+    for delta in decode(model, requests):
+        collected[delta.handle] += delta.data
+        if delta.finish is not None:
+            data = bytes(collected[delta.handle])
+            ended[delta.handle] = Completion(data=data, finish=delta.finish)
     return [ended[index] for index in range(len(requests))]
 
 
-def decode(
-    model: LanguageModel, requests: Sequence[DecodingRequest], *, proposals: Proposals = ONE_BYTE
-) -> Iterator[Piece]:
-    """Decode the requests together, yielding pieces in the order in which they become certain.
+def decode(model: LanguageModel, requests: Sequence[DecodingRequest]) -> Iterator[ByteDelta]:
+    """Decode the requests together, yielding bytes in the order in which they become certain.
 
-    A piece's handle is its request's index. The concatenated pieces of a request never contain
+    A delta's handle is its request's index. The concatenated deltas of a request never contain
     part of a stop string that is later cut. Errors are those of ``complete``.
     """
-    max_rows = min(len(requests), ROWS_TOGETHER)
-    decoder = BatchDecoder(model, max_rows=max_rows, proposals=proposals)
+    decoder = BatchDecoder(model, max_rows=min(len(requests), ROWS_TOGETHER))
     waiting = iter(requests)
     while True:
         for _, request in zip(range(decoder.free_rows), waiting, strict=False):

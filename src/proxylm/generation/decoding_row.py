@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int64
 
 from proxylm.errors import DamagedWeightsError
 from proxylm.generation.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.generation.request import DecodingRequest
-from proxylm.generation.sampling import draw, greedy, uniform
+from proxylm.generation.sampling import Logits, draw, greedy, uniform
 from proxylm.generation.stop_strings import StopScanner
-from proxylm.symbols import EOS, Format
+from proxylm.symbols import EOS, RAW_OFFSET
 
 
 class Finish(StrEnum):
@@ -25,21 +25,23 @@ class Finish(StrEnum):
     LIMIT = "limit"  # so many symbols were generated, or no byte that is allowed fits before that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """Bytes of one sequence that have become certain; its last piece has ``finish``.
+@dataclass(frozen=True, slots=True)
+class ByteDelta:
+    """Bytes of one sequence that have become certain; its last delta has ``finish``.
 
     Attributes:
         handle: of the sequence.
-        data: never empty but on the last piece.
+        data: never empty but on the last delta.
         finish: why the sequence ends here, or None.
         logprobs: one of each byte where they were asked for, otherwise empty.
+        of_prompt: whether the bytes are the prompt's, which was asked to be scored.
     """
 
     handle: int
     data: bytes
     finish: Finish | None
     logprobs: tuple[ByteLogprobs, ...] = ()
+    of_prompt: bool = False
 
 
 class DecodingRow:
@@ -48,58 +50,85 @@ class DecodingRow:
     Attributes:
         handle: names the sequence.
         output: what it may write.
+        drafter: drafts its next bytes; None: it writes one symbol per pass.
         finish: why it has ended, or None.
         generated: symbols chosen so far, a stop string's included.
     """
 
     def __init__(self, handle: int, request: DecodingRequest, *, sentinels: bool) -> None:
         self.handle = handle
+        self.output = request.output(sentinels=sentinels)
+        self.drafter = request.drafter
         self.finish: Finish | None = None
         self.generated = 0
         self._request = request
-        self.output = request.output(sentinels=sentinels)
-        self._drawing = request.drawing
+        self._options = request.options
         self._pending = request.symbols(sentinels=sentinels)
-        self._speller = request.speller()
-        self._scanner = StopScanner(request.drawing.stop)
-        self._constraint = request.constraint()
+        self._unscored = self._pending[len(self._pending) - request.scored_bytes :]
+        self._spell = request.speller()
+        self._scanner = StopScanner(request.options.stop)
+        self._structured = request.structured()
+        self._scored: list[ByteLogprobs] = []  # of the prompt's bytes, not yet handed out
         self._data = bytearray()  # certain, not yet handed out
         self._logprobs: list[ByteLogprobs] = []  # of bytes in _data, then of those held back
-        if request.most_symbols == 0:
-            self.finish = Finish.LIMIT
-
-    @property
-    def pending_count(self) -> int:
-        """Known symbols that the model has not seen yet."""
-        return len(self._pending)
+        self._end_at_limit()
 
     @property
     def symbols_left(self) -> int:
         """How many more symbols the limit allows."""
-        return self._request.most_symbols - self.generated
+        return self._options.max_new - self.generated
 
     @property
     def temperature(self) -> float:
         """What its logits are divided by; 0 is greedy."""
-        return self._drawing.temperature
+        return self._options.temperature
 
-    @property
-    def takes_proposals(self) -> bool:
-        """Whether it writes what further heads propose: bytes."""
-        return self.output.content_format is Format.RAW
-
-    def take(self, count: int) -> NDArray[np.int64]:
+    def take(self, count: int) -> Int64[np.ndarray, " taken"]:
         """The next ``count`` known symbols, or all, now fed."""
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
 
-    def accept(self, logits: NDArray[np.float32]) -> int:
+    @property
+    def writes(self) -> bool:
+        """Whether all known symbols are fed, so that head 0 says what comes next."""
+        return not len(self._pending) and self.finish is None
+
+    @property
+    def scorable(self) -> int:
+        """How many bytes of the prompt that are to be scored are predicted by what is fed.
+
+        The newest of them is predicted by the newest fed symbol, or, once nothing is pending, by
+        the one before.
+        """
+        # The first pending symbol is predicted already.
+        return max(0, len(self._unscored) - max(0, len(self._pending) - 1))
+
+    def score_prompt(self, logits: Float32[np.ndarray, "scored symbols"]) -> None:
+        """Score the prompt's next bytes.
+
+        ``logits`` are head 0's where these bytes are predicted, at least ``output.end`` columns.
+
+        Raises:
+            DamagedWeightsError: they are no numbers.
+        """
+        for symbol, row in zip(self._unscored.tolist(), logits, strict=False):
+            allowed = row[: self.output.end] + self.output.mask
+            self._scored.append(self._logprobs_of(symbol, allowed))
+            if math.isnan(self._scored[-1].logprob):
+                raise DamagedWeightsError
+        self._unscored = self._unscored[len(logits) :]
+        self._end_at_limit()
+
+    def accept(self, logits: Logits) -> int:
         """Choose the next symbol and take it in; it is pending unless the row ends with it.
 
-        ``logits`` are head 0's, ``[n]`` with ``n`` at least ``output.end``.
+        ``logits`` are head 0's, at least ``output.end`` of them.
+
+        Raises:
+            DamagedWeightsError: they are no numbers.
         """
         logits = logits[: self.output.end] + self.output.mask
-        allowed = self._constrained(logits)
+        allowed = self._structured_logits(logits)
         if allowed is None:
             self._end(Finish.LIMIT)
             return EOS
@@ -108,50 +137,60 @@ class DecodingRow:
             self._end(Finish.END)
             return symbol
         self.generated += 1
-        if self._constraint is not None:
-            self._constraint.advance(symbol - self.output.offset)
+        if self._structured is not None:
+            self._structured.advance(symbol - self.output.offset)
         if self._request.logprobs is not None:
-            alternatives = self._request.logprobs
-            self._logprobs.append(byte_logprobs(logits, symbol, alternatives=alternatives))
-        self._data += self._scanner.feed(self._speller.feed(symbol - self.output.offset))
+            self._logprobs.append(self._logprobs_of(symbol, logits))
+        self._data += self._scanner.feed(self._spell(symbol - self.output.offset))
         if self._scanner.stopped:
             self._end(Finish.STOP)
-        elif not self.symbols_left:
-            self._end(Finish.LIMIT)
         else:
             self._pending = np.array([symbol], dtype=np.int64)
+            self._end_at_limit()
         return symbol
 
-    def take_piece(self) -> Piece | None:
-        """What has become certain since the last one, if anything has."""
-        if not self._data and self.finish is None:
-            return None
-        data, self._data = bytes(self._data), bytearray()
-        logprobs = tuple(self._logprobs[: len(data)])
-        self._logprobs = self._logprobs[len(data) :]
-        return Piece(handle=self.handle, data=data, finish=self.finish, logprobs=logprobs)
+    def take_deltas(self) -> list[ByteDelta]:
+        """What has become certain since the last time, the prompt's bytes first."""
+        deltas = []
+        if self._scored:
+            logprobs, self._scored = tuple(self._scored), []
+            data = bytes(entry.symbol - RAW_OFFSET for entry in logprobs)
+            deltas.append(ByteDelta(self.handle, data, None, logprobs, of_prompt=True))
+        if self._data or self.finish is not None:
+            data, self._data = bytes(self._data), bytearray()
+            logprobs = tuple(self._logprobs[: len(data)])
+            self._logprobs = self._logprobs[len(data) :]
+            deltas.append(ByteDelta(self.handle, data, self.finish, logprobs))
+        return deltas
+
+    def _logprobs_of(self, symbol: int, logits: Logits) -> ByteLogprobs:
+        return byte_logprobs(logits, symbol, alternatives=self._request.logprobs or 0)
+
+    def _end_at_limit(self) -> None:
+        if not self.symbols_left and not len(self._unscored):
+            self._end(Finish.LIMIT)
 
     def _end(self, finish: Finish) -> None:
         self.finish = finish
         self._data += self._scanner.finish()
 
-    def _constrained(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Minus infinity as well for what the constraint excludes; None if that is everything."""
-        if self._constraint is None:
+    def _structured_logits(self, logits: Logits) -> Logits | None:
+        """Minus infinity as well for bytes that are not allowed; None if that is everything."""
+        if self._structured is None:
             return logits
-        choices = self._constraint.choices(self.symbols_left)
-        if choices.none:
+        allowed = self._structured.allowed(self.symbols_left)
+        if allowed.none:
             return None
-        excluded = np.full(len(logits), not choices.may_end)
-        excluded[self.output.offset :] = ~choices.values
+        excluded = np.full(len(logits), not allowed.may_end)
+        excluded[self.output.offset :] = ~allowed.values
         return np.where(excluded, np.float32(-np.inf), logits)
 
-    def _choose(self, logits: NDArray[np.float32]) -> int:
+    def _choose(self, logits: Logits) -> int:
         best = greedy(logits)
         if not math.isfinite(logits[best]):
             raise DamagedWeightsError
-        drawing = self._drawing
-        if drawing.temperature == 0:
+        options = self._options
+        if options.temperature == 0:
             return best
-        number = uniform(drawing.seed, self._request.sample, self.generated)
-        return draw(logits, drawing.temperature, drawing.top_p, number)
+        number = uniform(options.seed, self._request.sample, self.generated)
+        return draw(logits, options.temperature, options.top_p, number)

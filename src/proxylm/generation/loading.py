@@ -14,8 +14,8 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
     """Load a model for inference.
 
     Args:
-        path: a run folder, a checkpoint folder, a published EvaByte folder, or one that
-            ``proxylm export`` wrote.
+        path: a folder that ``proxylm.save`` wrote, a run folder, a checkpoint folder, a published
+            EvaByte folder, or one that ``proxylm export`` wrote.
         device: where it runs; ``auto`` takes the GPU if there is one.
 
     Returns:
@@ -27,10 +27,9 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
         DamagedFileError: a file in it is missing, truncated or altered; the message names it.
     """
     loaded = load_module(Path(path))
-    checkpoint = loaded.checkpoint
     return ByteModel(
         loaded.module.to(resolve_device(device)),
         compressor_fingerprint=loaded.compressor_fingerprint,
-        data_fingerprint=checkpoint.manifest.origin.data_fingerprint if checkpoint else None,
-        checkpoint=checkpoint.path.name if checkpoint else None,
+        data_fingerprint=loaded.origin.data_fingerprint,
+        checkpoint=loaded.checkpoint.path.name if loaded.checkpoint else None,
     )

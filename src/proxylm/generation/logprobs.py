@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,13 @@ class ByteLogprobs:
     alternatives: tuple[tuple[int, float], ...] = ()
 
 
-def byte_logprobs(logits: NDArray[np.float32], symbol: int, *, alternatives: int) -> ByteLogprobs:
+def byte_logprobs(
+    logits: Float32[np.ndarray, " symbols"], symbol: int, *, alternatives: int
+) -> ByteLogprobs:
     """Of ``symbol``, and of the ``alternatives`` most probable, from head 0's logits.
 
     Args:
-        logits: float ``[n]``; −∞ where a symbol cannot follow.
+        logits: −∞ where a symbol cannot follow.
         symbol: the one that stands there.
         alternatives: how many others to name; of equal ones the lowest first.
     """

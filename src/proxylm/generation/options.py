@@ -1,16 +1,17 @@
-"""What a caller can ask of a generation: limits, temperature, top-p, seed, stops, constraints."""
+"""What a caller can ask of a generation: limits, drawing, stops, structured output, drafts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict, Unpack
+from abc import abstractmethod
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from proxylm.config import Config, validate_config
 from proxylm.errors import UsageError
-from proxylm.generation.structured_output.contract import AllOf, ConstraintState
-from proxylm.generation.structured_output.guided import Guide
+from proxylm.generation.drafts import Drafter
+from proxylm.generation.structured_output.contract import AllOf, StructuredOutputState
+from proxylm.generation.structured_output.guidance import StructuredOutput
 from proxylm.generation.structured_output.utf8 import Utf8State
 from proxylm.inputs import as_documents
 
@@ -36,6 +37,11 @@ class DrawingOptions(Config):
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
     stop: tuple[StopString, ...] = ()
 
+    @property
+    @abstractmethod
+    def max_new(self) -> int:
+        """Most symbols generated after the prompt, those of a stop string included."""
+
     @field_validator("stop", mode="before")
     @classmethod
     def _take_bytes_alone(cls, value: object) -> tuple[bytes, ...]:
@@ -51,28 +57,36 @@ class GenerationOptions(DrawingOptions):
 
     Attributes:
         max_new_bytes: most bytes generated after the prompt, those of a stop string included.
+        drafter: drafts several bytes for each forward pass (``generation.drafts``); None: a pass
+            yields one. That changes the time and not the bytes.
         utf8: ``strict``: every prefix of the output begins a valid text, and the whole is one
             (unless a stop string ends it inside a character).
-        guide: a regular expression, JSON schema or grammar that the output satisfies; where the
-            limit comes first, it is the beginning of what would.
+        structured_output: a regular expression, JSON schema or grammar that the output satisfies;
+            where the limit comes first, it is the beginning of what would.
     """
 
     max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
+    drafter: Drafter | None = None
     utf8: Literal["any", "strict"] = "any"
-    guide: Guide | None = None
+    structured_output: StructuredOutput | None = None
 
     @property
-    def constrains(self) -> bool:
-        """Whether the output must satisfy something."""
-        return self.start_constraint(b"") is not None
+    def max_new(self) -> int:
+        """See the base class."""
+        return self.max_new_bytes
 
-    def start_constraint(self, prompt: bytes) -> ConstraintState | None:
+    @property
+    def is_structured(self) -> bool:
+        """Whether the output must satisfy something."""
+        return self.start_structured(b"") is not None
+
+    def start_structured(self, prompt: bytes) -> StructuredOutputState | None:
         """The state of what the output must satisfy; None where anything may follow."""
-        states: list[ConstraintState] = []
+        states: list[StructuredOutputState] = []
         if self.utf8 == "strict":
             states.append(Utf8State(before=prompt))
-        if self.guide is not None:
-            states.append(self.guide.start())
+        if self.structured_output is not None:
+            states.append(self.structured_output.start())
         return AllOf(states) if states else None
 
 
@@ -85,25 +99,17 @@ class SymbolOptions(DrawingOptions):
 
     max_new_symbols: int = Field(default=DEFAULT_MAX_NEW_SYMBOLS, ge=0)
 
-
-class GenerationKeywords(TypedDict, total=False):
-    """The fields of ``GenerationOptions`` as keyword arguments; what is left out is its default."""
-
-    max_new_bytes: int
-    temperature: float
-    top_p: float
-    seed: int
-    stop: Sequence[bytes] | None
-    utf8: Literal["any", "strict"]
-    guide: Guide | None
+    @property
+    def max_new(self) -> int:
+        """See the base class."""
+        return self.max_new_symbols
 
 
-def generation_options(**keywords: Unpack[GenerationKeywords]) -> GenerationOptions:
+def generation_options(**options: Any) -> GenerationOptions:
     """The options as a validated value; ``GenerationOptions`` says what each one means.
 
     Raises:
-        UsageError: a value is out of its range or not a number; the message names the option.
+        UsageError: there is no such option, or its value is of a wrong type or out of its range;
+            the message names it.
     """
-    stop = keywords.get("stop")
-    values = keywords | {"stop": () if stop is None else stop}
-    return validate_config(GenerationOptions, values, origin="generation")
+    return validate_config(GenerationOptions, options, origin="generation")

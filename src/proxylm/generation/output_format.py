@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from proxylm.models.language_model import LanguageModel
@@ -39,8 +39,8 @@ class OutputFormat:
         return self.offset + self.symbol_count
 
     @cached_property
-    def mask(self) -> NDArray[np.float32]:
-        """``[end]``, to be added to logits: 0 where a symbol may follow, elsewhere −∞."""
+    def mask(self) -> Float32[np.ndarray, " end"]:
+        """To be added to logits: 0 where a symbol may follow, elsewhere −∞."""
         mask = np.full(self.end, -np.inf, dtype=np.float32)
         mask[[EOS, self.content_format.close] if self.sentinels else [EOS]] = 0
         mask[self.offset :] = 0
@@ -53,8 +53,10 @@ def raw_output(*, sentinels: bool) -> OutputFormat:
     return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
 
 
-def head_0_logits(model: LanguageModel, hidden: Tensor, *, end: int) -> NDArray[np.float32]:
-    """Of the ids below ``end`` after final states ``[n, width]``, ``[n, end]``.
+def head_0_logits(
+    model: LanguageModel, hidden: Float[Tensor, "position width"], *, end: int
+) -> Float32[np.ndarray, "position end"]:
+    """Head 0's logits of the ids below ``end``, from final states.
 
     The output layer's first rows are head 0's, and specials and bytes come first among them:
     where only bytes are written, those of compressed symbols are not computed.

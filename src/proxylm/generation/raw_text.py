@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int64
 
 from proxylm.symbols import RAW_OFFSET, Format, opening
 
 
-def raw_symbols(data: bytes) -> NDArray[np.int64]:
-    """The bytes' ids ``[len(data)]``."""
+def raw_symbols(data: bytes) -> Int64[np.ndarray, " bytes"]:
+    """The bytes' ids."""
     return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + RAW_OFFSET
 
 
-def prompt_symbols(prompt: bytes, *, sentinels: bool) -> NDArray[np.int64]:
+def prompt_symbols(prompt: bytes, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
     """``<bos> <raw> prompt`` as ids (method, section 7), or ``<bos> prompt`` without sentinels.
 
     The empty prompt is the prefix alone: the model then starts a document of its own.

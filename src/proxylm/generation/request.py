@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int64, UInt32
 
 from proxylm.compressors.contract import Compressor
+from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
 from proxylm.generation.output_format import OutputFormat, raw_output
 from proxylm.generation.raw_text import prompt_symbols, raw_symbols
-from proxylm.generation.spelling import ByteSpeller, CompressedSpeller, Speller
-from proxylm.generation.structured_output.contract import ConstraintState
+from proxylm.generation.spelling import CompressedSpeller
+from proxylm.generation.structured_output.contract import StructuredOutputState
 from proxylm.symbols import COMPRESSED_OFFSET, Format, opening
 
 
+@dataclass(frozen=True, kw_only=True)
 class DecodingRequest(ABC):
     """One sequence to decode.
 
     Attributes:
+        options: this sequence's own.
         sample: the number its randomness depends on beside the seed and the position.
         logprobs: with each byte its log-probability, and those of so many alternatives; None: no
             log-probabilities.
     """
 
-    sample: int
+    options: DrawingOptions
+    sample: int = 0
     logprobs: int | None = None
 
-    @property
     @abstractmethod
-    def drawing(self) -> DrawingOptions:
-        """How its symbols are chosen."""
-
-    @property
-    @abstractmethod
-    def most_symbols(self) -> int:
-        """How many symbols it may write."""
-
-    @abstractmethod
-    def symbols(self, *, sentinels: bool) -> NDArray[np.int64]:
+    def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
         """The ids that the model reads first, never none."""
 
     @abstractmethod
@@ -48,12 +43,22 @@ class DecodingRequest(ABC):
         """What it may write."""
 
     @abstractmethod
-    def speller(self) -> Speller:
-        """What its symbols stand for; a fresh one."""
+    def speller(self) -> Callable[[int], bytes]:
+        """Says which bytes each further symbol adds (without its format's offset); a fresh one."""
 
-    @abstractmethod
-    def constraint(self) -> ConstraintState | None:
+    def structured(self) -> StructuredOutputState | None:
         """What its bytes must satisfy beside; a fresh state, or None."""
+        return None
+
+    @property
+    def drafter(self) -> Drafter | None:
+        """Drafts its next bytes; None: it writes one symbol per pass."""
+        return None
+
+    @property
+    def scored_bytes(self) -> int:
+        """How many bytes at the end of ``symbols`` are handed out too, with log-probabilities."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,29 +67,18 @@ class ByteRequest(DecodingRequest):
 
     Attributes:
         prompt: raw bytes.
-        options: this sequence's own.
-        sample, logprobs: see ``DecodingRequest``.
-        prefix: int64 ``[m]``, ids that the prompt follows in place of ``<bos> <raw>``: those of a
-            translation prompt (``<bos> <compressed> z </compressed> <raw>``).
+        options, sample, logprobs: see ``DecodingRequest``.
+        score_prompt: the prompt's bytes come first, with their log-probabilities.
+        prefix: ids that the prompt follows in place of ``<bos> <raw>``: those of a translation
+            prompt (``<bos> <compressed> z </compressed> <raw>``).
     """
 
     prompt: bytes
     options: GenerationOptions
-    sample: int = 0
-    logprobs: int | None = None
-    prefix: NDArray[np.int64] | None = None
+    score_prompt: bool = False
+    prefix: Int64[np.ndarray, " prefix"] | None = None
 
-    @property
-    def drawing(self) -> DrawingOptions:
-        """See the base class."""
-        return self.options
-
-    @property
-    def most_symbols(self) -> int:
-        """See the base class."""
-        return self.options.max_new_bytes
-
-    def symbols(self, *, sentinels: bool) -> NDArray[np.int64]:
+    def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
         """See the base class."""
         if self.prefix is None:
             return prompt_symbols(self.prompt, sentinels=sentinels)
@@ -94,13 +88,23 @@ class ByteRequest(DecodingRequest):
         """See the base class."""
         return raw_output(sentinels=sentinels)
 
-    def speller(self) -> Speller:
+    def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
-        return ByteSpeller()
+        return lambda value: bytes([value])
 
-    def constraint(self) -> ConstraintState | None:
+    def structured(self) -> StructuredOutputState | None:
         """See the base class."""
-        return self.options.start_constraint(self.prompt)
+        return self.options.start_structured(self.prompt)
+
+    @property
+    def drafter(self) -> Drafter | None:
+        """See the base class."""
+        return self.options.drafter
+
+    @property
+    def scored_bytes(self) -> int:
+        """See the base class."""
+        return len(self.prompt) if self.score_prompt else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,28 +112,16 @@ class SymbolRequest(DecodingRequest):
     """A compressor's symbols after a prompt in them: ``<bos> <compressed> prompt`` goes on.
 
     Attributes:
-        prompt: uint32 ``[m]``, the compressor's symbols.
+        prompt: the compressor's symbols.
         compressor: the reversible one that the model was trained with.
-        options: this sequence's own.
-        sample: see ``DecodingRequest``.
+        options, sample: see ``DecodingRequest``.
     """
 
-    prompt: NDArray[np.uint32]
+    prompt: UInt32[np.ndarray, " symbols"]
     compressor: Compressor
     options: SymbolOptions
-    sample: int = 0
 
-    @property
-    def drawing(self) -> DrawingOptions:
-        """See the base class."""
-        return self.options
-
-    @property
-    def most_symbols(self) -> int:
-        """See the base class."""
-        return self.options.max_new_symbols
-
-    def symbols(self, *, sentinels: bool) -> NDArray[np.int64]:
+    def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
         """See the base class."""
         prefix = opening(Format.COMPRESSED, sentinels=sentinels)
         return np.concatenate([prefix, self.prompt.astype(np.int64) + COMPRESSED_OFFSET])
@@ -138,10 +130,6 @@ class SymbolRequest(DecodingRequest):
         """See the base class."""
         return OutputFormat(Format.COMPRESSED, sentinels, self.compressor.symbol_count)
 
-    def speller(self) -> Speller:
+    def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
-        return CompressedSpeller(self.compressor, self.prompt)
-
-    def constraint(self) -> ConstraintState | None:
-        """None: constraints are about single bytes."""
-        return None
+        return CompressedSpeller(self.compressor, self.prompt).spell

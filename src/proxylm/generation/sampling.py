@@ -10,7 +10,7 @@ import struct
 
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
+from jaxtyping import Float32, Float64, Int64
 
 PURPOSE = b"proxylm.inference.sampling"  # part of every draw: never change it
 
@@ -21,14 +21,17 @@ def uniform(seed: int, sample: int, position: int) -> float:
     return (xxhash.xxh3_64_intdigest(counter) >> 11) * 2.0**-53
 
 
-def greedy(logits: NDArray[np.float32]) -> int:
-    """Index of the largest of ``logits [C]``; the first of them on a tie."""
+Logits = Float32[np.ndarray, " symbols"]
+
+
+def greedy(logits: Logits) -> int:
+    """Index of the largest of the logits; the first of them on a tie."""
     return int(np.argmax(logits))
 
 
 def nucleus(
-    logits: NDArray[np.float32], temperature: float, top_p: float
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    logits: Logits, temperature: float, top_p: float
+) -> tuple[Int64[np.ndarray, " kept"], Float64[np.ndarray, " kept"]]:
     """The symbols that can be drawn, most probable first, and their cumulative probability.
 
     Probabilities are ``softmax(logits / temperature)`` in double precision; the nucleus is the
@@ -36,12 +39,12 @@ def nucleus(
     first), so a symbol stays exactly where the total of those before it is below ``top_p``.
 
     Args:
-        logits: float ``[C]``; −∞ for symbols that must not be drawn.
+        logits: −∞ for symbols that must not be drawn.
         temperature: above 0.
         top_p: in ``(0, 1]``.
 
     Returns:
-        Indices ``[n]`` and unnormalized cumulative probabilities ``[n]``, with 1 ≤ n ≤ C.
+        Indices and unnormalized cumulative probabilities, at least one.
     """
     # The largest logit is taken off first: dividing by a tiny temperature then gives 0 and −∞
     # (greedy, in the limit), never ∞ − ∞.
@@ -56,8 +59,8 @@ def nucleus(
     return order[:kept], cumulative[:kept]
 
 
-def draw(logits: NDArray[np.float32], temperature: float, top_p: float, number: float) -> int:
-    """Index of ``logits [C]``, drawn from the nucleus by inverting its distribution."""
+def draw(logits: Logits, temperature: float, top_p: float, number: float) -> int:
+    """Index of one of the logits, drawn from the nucleus by inverting its distribution."""
     order, cumulative = nucleus(logits, temperature, top_p)
     place = int(np.searchsorted(cumulative, number * cumulative[-1], side="right"))
     return int(order[min(place, len(order) - 1)])

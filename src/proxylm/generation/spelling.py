@@ -1,36 +1,18 @@
-"""Which bytes the symbols that a model writes stand for, one symbol after another.
+"""Which bytes a compressor's symbols stand for, as a model writes one after another.
 
 Stop strings, streams and results are about bytes, whatever the symbols are.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt32
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import DataError
 
 
-class Speller(ABC):
-    """Says which bytes each further symbol of one text adds."""
-
-    @abstractmethod
-    def feed(self, symbol: int) -> bytes:
-        """The bytes that are certain with this symbol (without its format's offset)."""
-
-
-class ByteSpeller(Speller):
-    """Raw output: each symbol is a byte."""
-
-    def feed(self, symbol: int) -> bytes:
-        """See the base class."""
-        return bytes([symbol])
-
-
-class CompressedSpeller(Speller):
+class CompressedSpeller:
     """A compressor's output after a prompt in its symbols.
 
     Symbols that end inside a unit of the compressor (half of a token's bytes) spell nothing until
@@ -41,13 +23,13 @@ class CompressedSpeller(Speller):
         prompt: the prompt's symbols; what they spell is no output.
     """
 
-    def __init__(self, compressor: Compressor, prompt: NDArray[np.uint32]) -> None:
+    def __init__(self, compressor: Compressor, prompt: UInt32[np.ndarray, " symbols"]) -> None:
         self._compressor = compressor
         self._symbols = prompt.tolist()
         self._known = self._spelled() or b""
 
-    def feed(self, symbol: int) -> bytes:
-        """See the base class."""
+    def spell(self, symbol: int) -> bytes:
+        """The bytes that are certain with this further symbol."""
         self._symbols.append(symbol)
         text = self._spelled()
         if text is None or not text.startswith(self._known):

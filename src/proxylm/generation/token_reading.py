@@ -1,6 +1,6 @@
 """A tokenizer proxy read as tokens: the same prompt through ``<compressed>``, text out.
 
-The method's token-level inference (paper §3.6; docs/method.md, section 7): the compressor turns
+The method's token-level inference (method, section 7): the compressor turns
 the prompt into symbols, the model continues ``<bos> <compressed> C(prompt)`` in symbols, and the
 compressor spells them. Lossy compressors cannot be read so.
 """
@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from proxylm.compressors.contract import Compressor
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete, decode
-from proxylm.generation.decoding_row import Piece
+from proxylm.generation.decoding_row import ByteDelta
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.request import SymbolRequest
-from proxylm.scoring.readings import CompressedReading
+from proxylm.scoring.readings import reading_of
 
 
 class TokenReading:
@@ -31,8 +31,7 @@ class TokenReading:
     """
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
-        self.scoring = CompressedReading(compressor)
-        model.require_compressor(compressor.symbol_count, compressor.fingerprint)
+        self.scoring = reading_of(model, compressor)
         self.model = model
         self.compressor = compressor
 
@@ -48,8 +47,8 @@ class TokenReading:
         """
         return complete(self.model.module, self._requests(prompts, options, samples))
 
-    def pieces(self, prompt: bytes, options: SymbolOptions) -> Iterator[Piece]:
-        """As ``complete`` for one prompt, in pieces as soon as their bytes are certain."""
+    def deltas(self, prompt: bytes, options: SymbolOptions) -> Iterator[ByteDelta]:
+        """As ``complete`` for one prompt, bytes as soon as they are certain."""
         return decode(self.model.module, self._requests([prompt], options, samples=[0]))
 
     def _requests(

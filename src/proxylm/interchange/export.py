@@ -13,19 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import save_torch_state_dict
+from torch import Tensor
 
-from proxylm.checkpoints.layout import Facts, Layout, common_values
-from proxylm.checkpoints.layouts import layout_for
+from proxylm.checkpoints.layouts.choice import layout_for
+from proxylm.checkpoints.layouts.contract import Facts, Layout, common_values
 from proxylm.checkpoints.published_folder import CONFIG_FILE
 from proxylm.checkpoints.reading import LoadedModel, load_module
 from proxylm.files import atomic_folder, require_new, write_json
 from proxylm.interchange.byte_vocabulary import byte_tokenizer, end_symbols, tokenizer_settings
 from proxylm.interchange.model_card import Card, describe
-from proxylm.interchange.weights import bytes_alone, reduced_tensors
 from proxylm.models.config import ModelConfig
+from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, PAD, RAW_OFFSET
 
 CARD_FILE = "README.md"
+EMBEDDING = "model.embed_tokens.weight"
+OUTPUT = "lm_head.weight"
+RAW_OUTPUT = "raw_multibyte_lm_head.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ def export_model(source: Path, out: Path, *, drop_compressed: bool = False) -> E
     loaded = load_module(source)
     config = loaded.module.config
     config.require_raw_bytes()
-    kept = bytes_alone(config) if drop_compressed else config
+    bytes_alone = config.model_copy(update={"vocabulary_size": COMPRESSED_OFFSET})
+    kept = bytes_alone if drop_compressed else config
     layout = layout_for(config)
     exported = layout.expressible(kept)
     with atomic_folder(out) as folder:
@@ -100,12 +105,27 @@ def _write_model(folder: Path, layout: Layout, loaded: LoadedModel, exported: Mo
         compressor_fingerprint=loaded.compressor_fingerprint if has_compressed else None,
     )
     write_json(folder / CONFIG_FILE, common_values(layout, exported, facts))
-    tensors = reduced_tensors(loaded.module.state_dict(), loaded.module.config, exported)
+    tensors = _kept_tensors(loaded.module, exported)
     save_torch_state_dict(tensors, folder, metadata={"format": "pt"})
     for file in folder.glob("*.safetensors"):  # written for their owner alone
         file.chmod((folder / CONFIG_FILE).stat().st_mode)
     for file in layout.code:
         shutil.copyfile(file, folder / file.name)
+
+
+def _kept_tensors(module: LanguageModel, exported: ModelConfig) -> dict[str, Tensor]:
+    """The model's tensors without the rows of symbols and heads that ``exported`` does not have.
+
+    Rows that stay are those of the lowest symbols and of the first heads, bit for bit.
+    """
+    tensors, config = module.state_dict(), module.config
+    rows = exported.vocabulary_size
+    heads = tensors[OUTPUT].unflatten(0, (config.prediction_heads, config.vocabulary_size))
+    tensors[EMBEDDING] = tensors[EMBEDDING][:rows].clone()
+    tensors[OUTPUT] = heads[: exported.prediction_heads, :rows].flatten(0, 1).clone()
+    if not exported.raw_prediction_heads:
+        tensors.pop(RAW_OUTPUT, None)
+    return tensors
 
 
 def _write_vocabulary(folder: Path, exported: ModelConfig) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
-from proxylm.checkpoints.layout import Layout
+from proxylm.checkpoints.layouts.contract import Layout
 from proxylm.config import validate_config
-from proxylm.data.mixture import SourceConfig
+from proxylm.data.mixture_numbers import mixture_numbers
+from proxylm.data.sources import SourceConfig
 from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest
 from proxylm.errors import DataError
 from proxylm.models.config import EvaAttention, ModelConfig
@@ -29,7 +30,7 @@ pipeline_tag: text-generation
 tags: [byte-level, proxy-compression, proxylm]
 ---
 """
-UNKNOWN = "Not known: the model was exported without the files of its run."
+UNKNOWN = "Not known: no configuration of its training is beside the model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Card:
 
     @property
     def training(self) -> TrainingConfig | None:
-        """The configuration of the run, where its folder is still around the checkpoint.
+        """The configuration of the run, where it has one and its folder is still around.
 
         Raises:
             DamagedFileError, UsageError: it is there and cannot be read.
@@ -64,7 +65,10 @@ class Card:
         run = self.checkpoint.path.parent.parent
         if not (run / CONFIG_FILE).is_file():
             return None
-        return validate_config(TrainingConfig, read_run_config(run), origin=str(run / CONFIG_FILE))
+        values = read_run_config(run)
+        if "data" not in values:
+            return None  # a run of objects, whose configuration has their names alone
+        return validate_config(TrainingConfig, values, origin=str(run / CONFIG_FILE))
 
 
 def describe(card: Card) -> str:
@@ -185,13 +189,18 @@ def _schedule(training: TrainingConfig | None, state: TrainingState | None) -> s
     if training is None:
         return UNKNOWN
     steps = training.total_steps
-    rates = training.mixing.rate.rates(steps)
-    pairs = training.mixing.steps_with_pairs(steps)
+    mixture = "views mixed by objects of the program that trained it, named below"
+    if not training.mixing.has_own_objects:
+        numbers = mixture_numbers(training.mixing, steps)
+        mixture = (
+            f"share of views shown compressed: {numbers.rates[0]:.2f} in the first step, "
+            f"{numbers.rates[-1]:.2f} in the last, {numbers.rates.mean():.2f} on average; "
+            f"translation pairs in the first {numbers.steps_with_pairs:,} steps"
+        )
     done = f"{state.step:,} of {steps:,}" if state else f"{steps:,}"
     summary = _list(
         f"{done} steps of {training.symbols_per_step:,} symbols, seed {training.seed}",
-        f"share of views shown compressed: {rates[0]:.2f} in the first step, {rates[-1]:.2f} in "
-        f"the last, {rates.mean():.2f} on average; translation pairs in the first {pairs:,} steps",
+        mixture,
     )
     if training.init_from:
         summary += f"- started from `{printable(Path(training.init_from).name)}`\n"

@@ -8,10 +8,10 @@ from an origin and keys forwards, so that what a symbol sees is one slice::
 
 Causal attention is the same with one window that never ends.
 
-A window becomes summaries when the first symbol *after* it is fed, so no proposal that may still
-be rejected is summarized as the last of its window. A pass that goes on into the next window does
-summarize; the keys of the newest sealed window are therefore kept beside, and ``rewind`` brings
-them back.
+A window becomes summaries when the first symbol *after* it is fed, so no drafted symbol that may
+still be rejected is summarized as the last of its window. A pass that goes on into the next window
+does summarize; the keys of the newest sealed window are therefore kept beside, and ``rewind``
+brings them back.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ class Cache:
                 layer.move(rows, from_places, to_places)
 
     def rewind(self, positions: int | Integers) -> None:
-        """Forget of every row the symbols from a position on (rejected proposals).
+        """Forget of every row the symbols from a position on (drafted and rejected).
 
         With EVA, at most back into the window before the one of the newest symbol.
         """

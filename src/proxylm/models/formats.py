@@ -2,7 +2,7 @@
 
 Inside raw text follow specials and raw bytes, inside compressed text specials and compressed
 symbols, after anything else (``<bos>``, a closing sentinel) specials alone. The input symbol
-decides, which needs sentinels (design, "Symbols per format").
+decides, which needs sentinels (method, section 5).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The language model: embedding, blocks, final norm, prediction heads; forward, loss and step.
 
 Shapes: ``B`` contexts, ``N`` positions, ``V`` vocabulary, heads as in ``ModelConfig``. Parameter
-names are those of published checkpoints (EVA, "Block and heads"), so a published state dictionary
-loads as it is. Everything runs on whatever device and autocast the caller set up.
+names are those of published checkpoints, so a published state dictionary loads as it is.
+Everything runs on whatever device and autocast the caller set up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rotary position embedding, rotate-half form, by explicit positions.
 
-``inv_freq_j = theta^(-2j/D)``; positions are counted from the document's start (EVA, "Notation").
+``inv_freq_j = theta^(-2j/D)``; positions are counted from the document's start (method, section 4).
 """
 
 from __future__ import annotations

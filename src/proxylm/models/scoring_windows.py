@@ -16,7 +16,7 @@ from proxylm.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ScoringWindow:
     """Content symbols ``[start, end)`` are in view; those from ``first_scored`` on are scored."""
 
     start: int
@@ -42,12 +42,14 @@ def default_stride(context: int, prefix_length: int) -> int:
 
 def scoring_windows(
     content_length: int, *, context: int, stride: int, prefix_length: int
-) -> list[Window]:
+) -> list[ScoringWindow]:
     """The windows of one document of ``content_length`` symbols, in order.
 
-    >>> scoring_windows(10, context=7, stride=3, prefix_length=2)
-    [Window(start=0, first_scored=0, end=6), Window(start=3, first_scored=6, end=9), \
-Window(start=6, first_scored=9, end=10)]
+    >>> for window in scoring_windows(10, context=7, stride=3, prefix_length=2):
+    ...     print(window.start, window.first_scored, window.end)
+    0 0 6
+    3 6 9
+    6 9 10
 
     Raises:
         UsageError: the stride is not between 1 and the symbols a window spans.
@@ -62,6 +64,6 @@ Window(start=6, first_scored=9, end=10)]
     start = scored = 0
     while scored < content_length:
         end = min(start + span, content_length)
-        windows.append(Window(start=start, first_scored=scored, end=end))
+        windows.append(ScoringWindow(start=start, first_scored=scored, end=end))
         start, scored = start + stride, end
     return windows

@@ -1,7 +1,7 @@
 """Chunk summaries of EVA: one key and one value stand for a chunk of an earlier window.
 
 With keys ``k_j`` and values ``v_j`` of a chunk, ``s = D^-1/2``, and learned ``mu, phi [H, D]``
-(EVA, "Chunk summaries"):
+(method, section 5):
 
     key   = sum_j softmax_j(mu . k_j) k_j
     value = sum_j softmax_j(s (phi . k_j - |k_j|^2 / 2)) v_j

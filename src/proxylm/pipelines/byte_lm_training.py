@@ -6,7 +6,7 @@ was stopped in any way goes on from its newest checkpoint when it is asked for a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import PositiveInt
@@ -15,13 +15,14 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.byte_lm.training_contexts import Contexts, TrainingPart
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
-from proxylm.data.mixture import MixingConfig, SourceConfig
-from proxylm.data.store.prepare import prepare
+from proxylm.data.mixture import Mixture
+from proxylm.data.sources import SourceConfig
+from proxylm.data.store.prepare import prepare_store
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.generation.loading import load
+from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import CheckpointConfig, PresetModel, SymbolCount, TrainingConfig
-from proxylm.training.progress import ProgressReport
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
 
@@ -52,7 +53,7 @@ class LmRecipe(Config):
         warmup = min(self.learning_rate.warmup_steps, steps // 4)
         return TrainingConfig(
             data=(SourceConfig(store=str(store)),),
-            mixing=MixingConfig.bytes_only().model_copy(update={"sentinels": False}),
+            mixing=Mixture.bytes_only().model_copy(update={"sentinels": False}),
             model=self.model,
             length=SymbolCount(symbols=self.symbols),
             symbols_per_step=self.symbols_per_step,
@@ -80,7 +81,7 @@ RECIPES: dict[str, LmRecipe] = {
     ),
 }
 """By name. ``tiny`` takes three to four minutes on 2 cores; ``40m`` has the paper's size and its
-200 000 steps (method, section 3; the paper does not say how large a step is)."""
+200 000 steps (paper, B.2, which does not say how large a step is)."""
 
 
 def recipe(name: str) -> LmRecipe:
@@ -103,7 +104,7 @@ def train_byte_lm(
     held_out_fraction: float,
     device: DeviceName = "auto",
     say: Callable[[str], None] = lambda _: None,
-    progress: ProgressReport | None = None,
+    callbacks: Sequence[AnyCallback] = (),
 ) -> ByteLM:
     """Train a byte LM on a corpus's training part, or go on with a training in ``work``.
 
@@ -113,9 +114,9 @@ def train_byte_lm(
     """
     store = work / STORE_FOLDER
     part = TrainingPart(corpus, held_out_fraction, contexts)
-    summary = prepare(part, {}, store, held_out_fraction=0.0)
+    summary = prepare_store(part, {}, store, held_out_fraction=0.0)
     say(f"training the byte LM '{chosen.model.name}' on {summary.num_bytes / 1e6:.1f} MB")
-    result = train(chosen.training(store, device), work / RUN_FOLDER, progress=progress)
+    result = train(chosen.training(store, device), work / RUN_FOLDER, callbacks)
     say(
         f"{result.steps} steps, {result.symbols:,} symbols in {result.seconds:.0f} s, "
         f"last loss {result.loss:.3f} nats per byte"

@@ -39,7 +39,7 @@ from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
 from proxylm.pipelines.byte_lm_training import LmRecipe, recipe, train_byte_lm
-from proxylm.training.progress import ProgressReport
+from proxylm.training.callbacks import AnyCallback
 
 WORK_SUFFIX = ".work"
 
@@ -104,7 +104,7 @@ class Reports:
     """
 
     say: Callable[[str], None] = lambda _: None
-    training: ProgressReport | None = None
+    callbacks: Sequence[AnyCallback] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -151,7 +151,7 @@ def _byte_lm(corpus: Corpus, work: Path, build: NeuralBuild, reports: Reports) -
         held_out_fraction=build.held_out_fraction,
         device=build.device,
         say=reports.say,
-        progress=reports.training,
+        callbacks=reports.callbacks,
     )
 
 

@@ -5,13 +5,13 @@ there sees the program and the arguments of calls; the test runs outside with a 
 the candidate, and results cross as plain tagged data. Two tiers of isolation, each sufficient:
 ``bubblewrap.py`` and ``landlock_seccomp.py``; where neither works, nothing is run.
 
-The way of one job: ``pool`` → ``judge_process`` → ``judge`` → ``session`` → ``inside/worker``, and
-``trusted_test`` with ``remote`` on the way back.
+The way of one submission: ``pool`` → ``judge_process`` → ``judge`` → ``confined_worker`` →
+``inside/worker``, and ``trusted_test`` with ``remote`` on the way back.
 """
 
 from __future__ import annotations
 
 from proxylm.sandbox.pool import check, check_many
-from proxylm.sandbox.verdict import Job, SandboxError, Status, Verdict
+from proxylm.sandbox.verdict import SandboxError, Status, Submission, Verdict
 
-__all__ = ["Job", "SandboxError", "Status", "Verdict", "check", "check_many"]
+__all__ = ["SandboxError", "Status", "Submission", "Verdict", "check", "check_many"]

@@ -19,12 +19,12 @@ from typing import Any
 from proxylm.sandbox.isolation import (
     WORKER_FOLDER,
     Isolation,
-    Limits,
     fresh_uid,
     installed_packages,
     interpreter_files,
     library_folders,
     may_change_uid,
+    rlimits,
     worker_arguments,
 )
 from proxylm.sandbox.seccomp import seccomp_program, this_architecture
@@ -38,9 +38,6 @@ class Bubblewrap(Isolation):
 
     name = "bubblewrap"
     needs = "the package bubblewrap (Debian, Ubuntu: apt-get install bubblewrap), and namespaces"
-
-    def __init__(self, limits: Limits | None = None):
-        self.limits = limits or Limits()
 
     def lacking(self) -> str | None:
         """The missing program; whether namespaces are allowed shows only when it runs."""
@@ -66,7 +63,7 @@ class Bubblewrap(Isolation):
         """Limits, uid and seccomp; bubblewrap's own process dies with ours and takes it along."""
         architecture = this_architecture()
         return {
-            "limits": self.limits.as_rlimits(timeout_s, count_processes=True),
+            "limits": rlimits(timeout_s, count_processes=True),
             "uid": fresh_uid(),
             "parent": None,
             "landlock": None,

@@ -8,9 +8,9 @@ from functools import cache
 from proxylm.errors import UsageError
 from proxylm.sandbox.judge_process import JudgeProcess
 from proxylm.sandbox.tiers import TIERS
-from proxylm.sandbox.verdict import Job, SandboxError
+from proxylm.sandbox.verdict import SandboxError, Submission
 
-PROBE = Job(
+PROBE = Submission(
     program="def answer():\n    return 42\n",
     test="assert answer() == 42",
     entry_point="answer",
@@ -39,7 +39,7 @@ def tier_state(name: str) -> TierState:
 def _probe(name: str) -> str | None:
     try:
         with JudgeProcess(name) as judge:
-            verdict = judge.judge(PROBE, str(PROBE.program))
+            verdict = judge.judge(PROBE)
     except SandboxError as error:
         return str(error)
     return None if verdict.passed else f"a plain program did not pass ({verdict.reason})"

@@ -13,7 +13,6 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,31 +34,11 @@ FRESH_UIDS = 0x0FFF_0000
 FEWEST_UIDS = 1 << 15
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Bounds on one run beside its time; reaching one is the program's failure."""
-
-    memory_bytes: int = 1 << 30
-    file_bytes: int = 16 << 20
-    processes: int = 32
-    open_files: int = 64
-
-    def as_rlimits(self, timeout_s: float, *, count_processes: bool) -> dict[str, int]:
-        """Values by ``RLIMIT_`` name.
-
-        Processor time only backs up the clock. Processes are counted per uid: the limit means
-        something only where the uid is the run's own.
-        """
-        limits = {
-            "RLIMIT_AS": self.memory_bytes,
-            "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": math.ceil(timeout_s) + 2,
-            "RLIMIT_FSIZE": self.file_bytes,
-            "RLIMIT_MEMLOCK": 0,
-            "RLIMIT_MSGQUEUE": 0,
-            "RLIMIT_NOFILE": self.open_files,
-        }
-        return {**limits, "RLIMIT_NPROC": self.processes} if count_processes else limits
+# Bounds on one run beside its time; reaching one is the program's failure.
+MEMORY_BYTES = 1 << 30
+FILE_BYTES = 16 << 20
+PROCESSES = 32
+OPEN_FILES = 64
 
 
 class Isolation(ABC):
@@ -88,6 +67,24 @@ class Isolation(ABC):
     def shared_descriptors(self) -> list[int]:
         """Open descriptors that the worker's process inherits besides its own two."""
         return []
+
+
+def rlimits(timeout_s: float, *, count_processes: bool) -> dict[str, int]:
+    """Values by ``RLIMIT_`` name.
+
+    Processor time only backs up the clock. Processes are counted per uid: the limit means
+    something only where the uid is the run's own.
+    """
+    limits = {
+        "RLIMIT_AS": MEMORY_BYTES,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": math.ceil(timeout_s) + 2,
+        "RLIMIT_FSIZE": FILE_BYTES,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": OPEN_FILES,
+    }
+    return {**limits, "RLIMIT_NPROC": PROCESSES} if count_processes else limits
 
 
 def may_change_uid() -> bool:

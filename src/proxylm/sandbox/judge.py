@@ -1,4 +1,4 @@
-"""The process that judges: reads jobs, runs each test in a child of its own, writes verdicts.
+"""The process that judges: runs each test in a child of its own.
 
 Started by ``judge_process.py`` as ``python -m proxylm.sandbox.judge TIER``. It is
 small, has one thread and nothing of the caller's state, so it can fork safely; each child starts
@@ -6,7 +6,7 @@ one sandbox and runs one test, so no test sees what another left. When a test it
 trusted, but not bound to end), this process kills the child, and the sandbox dies with it. Every
 descendant is waited for before a verdict is given.
 
-Jobs come on stdin and verdicts go to stdout (``inside/frames.py``).
+Submissions come on stdin and verdicts go to stdout (``inside/frames.py``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import sys
 import time
 from typing import Any, NoReturn
 
+from proxylm.sandbox.confined_worker import END_LIMIT_S, START_LIMIT_S, ConfinedWorker
 from proxylm.sandbox.inside import confinement, frames, tagged
 from proxylm.sandbox.isolation import WORKER_FOLDER, Isolation
-from proxylm.sandbox.session import END_LIMIT_S, START_LIMIT_S, Session
 from proxylm.sandbox.tiers import TIERS
 from proxylm.sandbox.trusted_test import run_test
 from proxylm.sandbox.verdict import (
@@ -44,7 +44,7 @@ STDIN, STDOUT = 0, 1
 
 
 def serve(isolation: Isolation) -> None:
-    """Judge jobs until stdin ends."""
+    """Judge submissions until stdin ends."""
     signal.signal(signal.SIGTERM, _leave)
     confinement.adopt_orphans()
     compileall.compile_dir(WORKER_FOLDER, quiet=2)  # workers start faster, and write nothing
@@ -54,12 +54,12 @@ def serve(isolation: Isolation) -> None:
 
 
 def _leave(number: int, frame: object) -> NoReturn:
-    """Asked to end: by way of the clean-up of the job at hand."""
+    """Asked to end: by way of the clean-up of the one at hand."""
     raise SystemExit
 
 
-def judge(isolation: Isolation, job: dict[str, Any]) -> dict[str, Any]:
-    """Run one job in a child; its verdict, or ``error`` when no sandbox started."""
+def judge(isolation: Isolation, submission: dict[str, Any]) -> dict[str, Any]:
+    """Run one in a child; its verdict, or ``error`` when no sandbox started."""
     outcome, child_end = os.pipe()
     server = os.getpid()
     # Asked to end while it forks, Python would pass over the exception, and the child would stay.
@@ -68,11 +68,11 @@ def judge(isolation: Isolation, job: dict[str, Any]) -> dict[str, Any]:
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(outcome)
-        _run_child(isolation, job, child_end, server)
+        _run_child(isolation, submission, child_end, server)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(child_end)
-        return _outcome(outcome, job["timeout_s"])
+        return _outcome(outcome, submission["timeout_s"])
     finally:
         os.close(outcome)
         for kill in (os.killpg, os.kill):
@@ -123,7 +123,9 @@ def _wait_for_descendants() -> None:
             return
 
 
-def _run_child(isolation: Isolation, job: dict[str, Any], descriptor: int, server: int) -> NoReturn:
+def _run_child(
+    isolation: Isolation, submission: dict[str, Any], descriptor: int, server: int
+) -> NoReturn:
     """Start a sandbox, run the test, tell; never returns into the server's loop."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -133,10 +135,12 @@ def _run_child(isolation: Isolation, job: dict[str, Any], descriptor: int, serve
         for stream in (0, 1, 2):  # a test may print
             os.dup2(null, stream)
         resource.setrlimit(resource.RLIMIT_AS, (TEST_MEMORY_BYTES, TEST_MEMORY_BYTES))
-        session = Session(isolation, job["timeout_s"], job["max_result_bytes"])
+        worker = ConfinedWorker(isolation, submission["timeout_s"], submission["max_result_bytes"])
         frames.send(descriptor, tagged.dump({"started": True}))
-        verdict = run_test(session, job["program"], job["test"], job["entry_point"])
-        session.close()
+        verdict = run_test(
+            worker, submission["program"], submission["test"], submission["entry_point"]
+        )
+        worker.close()
         frames.send(descriptor, tagged.dump(_form(verdict)))
     except SandboxError as error:
         frames.send(descriptor, tagged.dump({"error": str(error)}))

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 from proxylm.sandbox.inside import frames, tagged
-from proxylm.sandbox.verdict import Job, SandboxError, Status, Verdict
+from proxylm.sandbox.verdict import (
+    SandboxError,
+    Status,
+    Submission,
+    Verdict,
+    verdict_of,
+)
 
 END_LIMIT_S = 5.0
 
 
 class JudgeProcess:
-    """One judging process, for one job at a time; close it, or use it as a context manager."""
+    """One judging process, one submission at a time; close it, or use it as a context manager."""
 
     def __init__(self, tier: str):
         # -P: no module of the working folder's stands in for a library's. Fixed hash seed: the
@@ -26,21 +33,23 @@ class JudgeProcess:
             start_new_session=True,
         )
 
-    def judge(self, job: Job, source: str) -> Verdict:
-        """The verdict on a job whose program is ``source``.
+    def judge(self, submission: Submission) -> Verdict:
+        """The verdict on a program; one that is no text is invalid, and is not run.
 
         Raises:
             SandboxError: no sandbox started, or the judging process is gone.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {
-            "program": source,
-            "test": job.test,
-            "entry_point": job.entry_point,
-            "timeout_s": job.timeout_s,
-            "max_result_bytes": job.max_result_bytes,
-        }
+        program = submission.program
+        try:
+            source = program.decode() if isinstance(program, bytes) else program
+            source.encode()
+        except UnicodeError:
+            return verdict_of(Status.INVALID, "the program is not valid UTF-8")
+        if "\0" in source:
+            return verdict_of(Status.INVALID, "the program has a NUL character")
+        request = {**asdict(submission), "program": source}
         try:
             frames.send(self._process.stdin.fileno(), tagged.dump(request))
             payload = frames.receive(self._process.stdout.fileno())

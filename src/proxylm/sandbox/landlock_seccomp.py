@@ -23,12 +23,12 @@ from proxylm.sandbox.isolation import (
     STANDARD_LIBRARY,
     WORKER_FOLDER,
     Isolation,
-    Limits,
     fresh_uid,
     installed_packages,
     interpreter_files,
     library_folders,
     may_change_uid,
+    rlimits,
     worker_arguments,
 )
 from proxylm.sandbox.seccomp import seccomp_program, this_architecture
@@ -56,8 +56,7 @@ class LandlockSeccomp(Isolation):
     name = "landlock"
     needs = "a Linux kernel from 5.13 with Landlock and seccomp, on x86_64 or aarch64"
 
-    def __init__(self, limits: Limits | None = None):
-        self.limits = limits or Limits()
+    def __init__(self) -> None:
         self._ruleset: int | None = None
         self._library: int | None = None
 
@@ -86,7 +85,7 @@ class LandlockSeccomp(Isolation):
         assert architecture is not None
         uid = fresh_uid()
         return {
-            "limits": self.limits.as_rlimits(timeout_s, count_processes=uid is not None),
+            "limits": rlimits(timeout_s, count_processes=uid is not None),
             "uid": uid,
             "parent": os.getpid(),
             "landlock": self._ruleset,

@@ -1,6 +1,6 @@
 """Judging programs, one or many: the public calls of this folder.
 
-Each worker is one judging process fed by one thread; verdicts come back in the order of the jobs.
+Each worker is one judging process fed by one thread; verdicts come in the order of submission.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from proxylm.sandbox.detection import usable_tier
 from proxylm.sandbox.judge_process import JudgeProcess
-from proxylm.sandbox.verdict import Job, Status, Verdict, verdict_of
+from proxylm.sandbox.verdict import Submission, Verdict
 
-JOBS_AHEAD_PER_WORKER = 2
+AHEAD_PER_WORKER = 2
 
 
 def check(
@@ -43,40 +43,40 @@ def check(
         >>> check("def twice(x): return 2 * x", "assert twice(4) == 8", "twice", 5.0).passed
         True
     """
-    job = Job(program=program, test=test, entry_point=entry_point, timeout_s=timeout_s)
-    (verdict,) = check_many([job], workers=1, tier=tier)
+    one = Submission(program=program, test=test, entry_point=entry_point, timeout_s=timeout_s)
+    (verdict,) = check_many([one], workers=1, tier=tier)
     return verdict
 
 
 def check_many(
-    jobs: Iterable[Job], *, workers: int | None = None, tier: str | None = None
+    submissions: Iterable[Submission], *, workers: int | None = None, tier: str | None = None
 ) -> Iterator[Verdict]:
-    """Judge many programs; verdicts in the order of the jobs, as they become known.
+    """Judge many programs; verdicts in the order of the submissions, as they become known.
 
     Args:
-        jobs: consumed a little ahead of the verdicts, so they may be generated on the way.
+        submissions: consumed a little ahead of the verdicts, so they may be generated on the way.
         workers: programs judged at the same time; None takes the number of cores.
         tier: as in ``check``.
 
     Raises:
-        SandboxError: no isolation tier works on this machine; raised before any job is taken.
+        SandboxError: no isolation tier works on this machine; raised before any is taken.
         UsageError: the tier's name is wrong.
     """
-    return _verdicts(jobs, workers or os.cpu_count() or 1, usable_tier(tier))
+    return _verdicts(submissions, workers or os.cpu_count() or 1, usable_tier(tier))
 
 
-def _verdicts(jobs: Iterable[Job], workers: int, tier: str) -> Iterator[Verdict]:
+def _verdicts(submissions: Iterable[Submission], workers: int, tier: str) -> Iterator[Verdict]:
     waiting: deque[Future[Verdict]] = deque()
     processes: list[JudgeProcess] = []
     free: queue.SimpleQueue[JudgeProcess] = queue.SimpleQueue()
     threads = ThreadPoolExecutor(max_workers=workers)
     try:
-        for job in jobs:
+        for submission in submissions:
             if len(processes) < workers:
                 processes.append(JudgeProcess(tier))
                 free.put(processes[-1])
-            waiting.append(threads.submit(_judge, job, free))
-            if len(waiting) >= JOBS_AHEAD_PER_WORKER * workers:
+            waiting.append(threads.submit(_judge, submission, free))
+            if len(waiting) >= AHEAD_PER_WORKER * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -90,16 +90,9 @@ def _verdicts(jobs: Iterable[Job], workers: int, tier: str) -> Iterator[Verdict]
             process.close()
 
 
-def _judge(job: Job, free: queue.SimpleQueue[JudgeProcess]) -> Verdict:
-    try:
-        source = job.program if isinstance(job.program, str) else job.program.decode("utf-8")
-        source.encode("utf-8")
-    except UnicodeError:
-        return verdict_of(Status.INVALID, "the program is not valid UTF-8")
-    if "\0" in source:
-        return verdict_of(Status.INVALID, "the program has a NUL character")
+def _judge(submission: Submission, free: queue.SimpleQueue[JudgeProcess]) -> Verdict:
     process = free.get()
     try:
-        return process.judge(job, source)
+        return process.judge(submission)
     finally:
         free.put(process)

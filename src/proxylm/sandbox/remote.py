@@ -11,8 +11,8 @@ import builtins
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from proxylm.sandbox.confined_worker import ConfinedWorker
 from proxylm.sandbox.inside import tagged
-from proxylm.sandbox.session import Session
 from proxylm.sandbox.verdict import Status
 
 VALUE_REPLY_BYTES = len('{"value":}')
@@ -22,8 +22,8 @@ ENDS_OF_ITERATION = (StopIteration, StopAsyncIteration)
 class Candidate:
     """The program under test, as the trusted process knows it."""
 
-    def __init__(self, session: Session):
-        self._session = session
+    def __init__(self, worker: ConfinedWorker):
+        self._worker = worker
         self._objects: dict[int, RemoteObject] = {}
         self._called: set[int] = set()
 
@@ -48,7 +48,7 @@ class Candidate:
                 tagged.fill(objects[label], content)
             return decoder.value(reply["value"])
         except (tagged.CannotCross, KeyError, ValueError, IndexError, AttributeError) as error:
-            raise self._session.end(Status.FAILED, f"malformed reply ({error})") from None
+            raise self._worker.end(Status.FAILED, f"malformed reply ({error})") from None
 
     def was_called(self, function: Any) -> bool:
         """Whether the test has called this object of the candidate's."""
@@ -58,16 +58,16 @@ class Candidate:
         """The items of a remote object, one message each; together at most as large as a result."""
         iterator = self._value(self._ask({"do": "iterate", "object": number}))
         if not isinstance(iterator, RemoteObject):
-            raise self._session.end(Status.FAILED, "malformed reply (no iterator)")
-        bytes_left = self._session.max_result_bytes
+            raise self._worker.end(Status.FAILED, "malformed reply (no iterator)")
+        bytes_left = self._worker.max_result_bytes
         while True:
-            reply = self._session.request({"do": "next", "object": remote_number(iterator)})
+            reply = self._worker.request({"do": "next", "object": remote_number(iterator)})
             if reply.get("type") == "StopIteration":
                 return
-            bytes_left -= self._session.last_reply_bytes - VALUE_REPLY_BYTES
+            bytes_left -= self._worker.last_reply_bytes - VALUE_REPLY_BYTES
             if bytes_left < 0:
-                limit = self._session.max_result_bytes
-                raise self._session.end(Status.FAILED, f"an iterator gives more than {limit} bytes")
+                limit = self._worker.max_result_bytes
+                raise self._worker.end(Status.FAILED, f"an iterator gives more than {limit} bytes")
             yield self._value(self._checked(reply))
 
     def attribute(self, number: int, name: str) -> Any:
@@ -81,14 +81,14 @@ class Candidate:
 
     def distrust(self, what: str) -> NoReturn:
         """End the run: the test asked a candidate's object for something it could lie about."""
-        raise self._session.end(Status.FAILED, f"the test {what} an object of the program's own")
+        raise self._worker.end(Status.FAILED, f"the test {what} an object of the program's own")
 
     def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        return self._checked(self._session.request(message))
+        return self._checked(self._worker.request(message))
 
     def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
         if "refused" in reply:
-            raise self._session.end(Status.FAILED, f"a result does not cross: {reply['refused']}")
+            raise self._worker.end(Status.FAILED, f"a result does not cross: {reply['refused']}")
         if "raised" in reply:
             raise self._error(reply)
         return reply
@@ -110,13 +110,13 @@ class Candidate:
                     return kind(text)
                 except TypeError:  # one that needs more (UnicodeDecodeError): its base will do
                     continue
-        return self._session.end(Status.FAILED, f"{reply.get('type')}: {text}")
+        return self._worker.end(Status.FAILED, f"{reply.get('type')}: {text}")
 
     def _value(self, reply: Mapping[str, Any]) -> Any:
         try:
             return tagged.Decoder([], self._open).value(reply["value"])
         except (tagged.CannotCross, KeyError) as error:
-            raise self._session.end(Status.FAILED, f"malformed reply ({error})") from None
+            raise self._worker.end(Status.FAILED, f"malformed reply ({error})") from None
 
     def _open(self, number: Any, type_name: Any) -> RemoteObject:
         if type(number) is not int or type(type_name) is not str:

@@ -16,9 +16,9 @@ import traceback
 from importlib import import_module
 from typing import Any
 
+from proxylm.sandbox.confined_worker import ConfinedWorker, EndOfRun
 from proxylm.sandbox.inside import tagged
 from proxylm.sandbox.remote import Candidate
-from proxylm.sandbox.session import EndOfRun, Session
 from proxylm.sandbox.source_names import unresolved_names
 from proxylm.sandbox.verdict import Status, Verdict, verdict_of
 
@@ -27,17 +27,17 @@ HUMANEVAL_CHECK, HUMANEVAL_ARGUMENT = "check", "candidate"
 RANDOM_SEED = 0
 
 
-def run_test(session: Session, source: str, test: str, entry_point: str) -> Verdict:
+def run_test(worker: ConfinedWorker, source: str, test: str, entry_point: str) -> Verdict:
     """Define the program in the worker, run the test here.
 
     Args:
-        session: a fresh worker.
+        worker: a fresh one.
         source: the program.
         test: the test's source; a ``check(candidate)`` that it defines and does not call itself is
             called.
         entry_point: name of the program's function under test.
     """
-    candidate = Candidate(session)
+    candidate = Candidate(worker)
     try:
         candidate.define(source)
         function = candidate.named(entry_point)
@@ -52,8 +52,8 @@ def run_test(session: Session, source: str, test: str, entry_point: str) -> Verd
         verdict = Verdict(status=Status.PASSED)
         if not candidate.was_called(function):
             verdict = verdict_of(Status.FAILED, f"the test never called '{entry_point}'")
-    if session.ended is not None:  # a test may have swallowed the end
-        return verdict_of(session.ended.status, session.ended.reason)
+    if worker.ended is not None:  # a test may have swallowed the end
+        return verdict_of(worker.ended.status, worker.ended.reason)
     return verdict
 
 

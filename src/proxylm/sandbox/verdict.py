@@ -1,4 +1,4 @@
-"""What is judged and what comes out: a job, its verdict, and the error when nothing can run."""
+"""A submission, its verdict, and the error when nothing can run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Submission:
     """One program to judge.
 
     Attributes:
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The outcome of one job; ``reason`` is one printable line, empty when it passed."""
+    """The outcome of one submission; ``reason`` is one printable line, empty when it passed."""
 
     status: Status
     reason: str = ""

@@ -11,18 +11,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float64
+
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
-from proxylm.data.store.store import ViewStore
+from proxylm.data.store.store import StoredView, ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import content_bits
-from proxylm.scoring.readings import Content, RawView, Reading
+from proxylm.scoring.passes import ScoredSequence, symbol_bits
+from proxylm.scoring.predictors import OurPredictor, Predictor
+from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.readings import (
+    Ids,
+    Reading,
+    TrainedModel,
+    anchored_starts,
+    content_ids,
+    prefix_of,
+    reading_of,
+    require_compressor,
+)
 from proxylm.symbols import Format
 
 GROUP_BYTES = 1 << 20
@@ -31,11 +46,19 @@ GROUP_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadDocument:
-    """A document ready to be scored: its name, its raw size and what the model reads of it."""
+    """A document ready to be scored.
+
+    Attributes:
+        name: the file, or the document's id.
+        num_bytes: its raw size.
+        ids: int64 ``[m]``, what the model reads of it (``readings.ReadText``).
+        starts: int64 ``[m]``, where that stands among its bytes.
+    """
 
     name: str
     num_bytes: int
-    content: Content
+    ids: Ids
+    starts: Ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,25 +99,43 @@ def total_score(scores: Sequence[DocumentScore], left_out: LeftOut | None = None
     )
 
 
+def symbol_scores(
+    predictor: Predictor,
+    documents: Iterable[ReadDocument],
+    prefix: Ids,
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+) -> Iterator[tuple[ReadDocument, Float64[np.ndarray, " symbol"]]]:
+    """Documents in order, each with the bits of its symbols; see ``passes.symbol_bits``.
+
+    Raises:
+        UsageError, DamagedWeightsError, DataError: as ``passes.symbol_bits``.
+    """
+    for group in _groups(documents):
+        sequences = [ScoredSequence(prefix=prefix, content=document.ids) for document in group]
+        bits = symbol_bits(predictor, sequences, context=context, stride=stride)
+        yield from zip(group, bits, strict=True)
+
+
 def score_documents(
     model: LanguageModel,
     documents: Iterable[ReadDocument],
-    content_format: Format,
+    prefix: Ids,
     *,
     context: int | None = None,
     stride: int | None = None,
 ) -> Iterator[DocumentScore]:
-    """Score documents in order; the arguments are those of ``scoring.bits_per_byte``."""
-    for group in _groups(documents):
-        contents = [document.content for document in group]
-        totals = content_bits(model, contents, content_format, context=context, stride=stride)
-        for document, bits in zip(group, totals, strict=True):
-            yield DocumentScore(
-                name=document.name,
-                num_bytes=document.num_bytes,
-                num_symbols=len(document.content),
-                bits=float(bits),
-            )
+    """Score documents in order by a model of ours; the arguments are those of ``symbol_scores``."""
+    predictor = OurPredictor(model)
+    scores = symbol_scores(predictor, documents, prefix, context=context, stride=stride)
+    for document, bits in scores:
+        yield DocumentScore(
+            name=document.name,
+            num_bytes=document.num_bytes,
+            num_symbols=len(bits),
+            bits=float(bits.sum()),
+        )
 
 
 def find_files(paths: Sequence[Path], left_out: LeftOut) -> tuple[list[Path], Counter[str]]:
@@ -153,8 +194,7 @@ def read_files(
             if isinstance(item, Rejection):
                 left_out.add(item)
                 continue
-            [content] = reading.contents([item.raw])
-            yield ReadDocument(name=item.id, num_bytes=len(item.raw), content=content)
+            yield read_document(item.id, item.raw, reading)
 
 
 def _documents(
@@ -203,39 +243,84 @@ def _records(
         )
 
 
-def read_store(
-    store: ViewStore, ordinals: Iterable[int], reading: Reading
-) -> Iterator[ReadDocument]:
-    """Documents of a store, read from their raw bytes."""
-    for ordinal in ordinals:
-        raw = store.raw(ordinal)
-        content: Content = raw
-        if not isinstance(reading, RawView):
-            [content] = reading.contents([raw.tobytes()])
-        yield ReadDocument(name=store.document_id(ordinal), num_bytes=len(raw), content=content)
+def stored_view(store: ViewStore, model: TrainedModel, read_as: str) -> str | None:
+    """The view of a store that ``--read-as`` means.
 
+    Args:
+        store: with any number of views.
+        model: the one that reads.
+        read_as: ``bytes``, ``tokens`` for the view of the model's compressor, or a view's name.
 
-def read_stored_view(
-    store: ViewStore, ordinals: Iterable[int], view_name: str
-) -> Iterator[ReadDocument]:
-    """Documents of a store as the symbols that one of its views holds.
+    Returns:
+        The view's name; None for bytes.
 
     Raises:
-        UsageError: the view is lossy, so bits per byte is not defined for it.
+        UsageError: there is no such view, or several are ``tokens`` and none is named.
     """
+    if read_as == BYTES:
+        return None
+    if read_as != TOKENS:
+        return store.view(read_as).name
+    known = model.compressor_fingerprint
+    views = [view for view in map(store.view, store.view_names) if view.reversible]
+    own = [view.name for view in views if known in (None, view.compressor_fingerprint)]
+    if len(own) != 1:
+        there = f"has several views: name one of {', '.join(own)}" if own else "has no view of it"
+        raise UsageError(f"--read-as tokens: of the model's compressor, {store.folder} {there}")
+    return own[0]
+
+
+def read_from_store(
+    store: ViewStore, ordinals: Iterable[int], model: TrainedModel, view_name: str | None
+) -> tuple[Ids, Iterator[ReadDocument]]:
+    """Documents of a store as their bytes, or as the symbols that one of its views holds.
+
+    Args:
+        store: where they are.
+        ordinals: which ones.
+        model: a model of ours.
+        view_name: the view; None reads bytes.
+
+    Returns:
+        What the model reads before every document, and the documents.
+
+    Raises:
+        UsageError: the view is lossy, so bits per byte is not defined for it; its compressor is
+            not the model's; or the model has no bytes.
+    """
+    if view_name is None:
+        reading = reading_of(model)
+        return reading.prefix, read_store(store, ordinals, reading)
     view = store.view(view_name)
     if not view.reversible:
         raise UsageError(
             f"bits per byte is not defined for view '{view_name}' of {store.folder}: it is lossy, "
             "its symbols do not determine the bytes"
         )
-    lengths = store.raw_lengths
+    require_compressor(model, view.symbol_count, view.compressor_fingerprint)
+    config = model.module.config
+    return prefix_of(config, Format.COMPRESSED), _read_view(store, view, ordinals, config)
+
+
+def _read_view(
+    store: ViewStore, view: StoredView, ordinals: Iterable[int], config: ModelConfig
+) -> Iterator[ReadDocument]:
     for ordinal in ordinals:
+        name, symbols = store.document_id(ordinal), view.symbols(ordinal)
         yield ReadDocument(
-            name=store.document_id(ordinal),
-            num_bytes=int(lengths[ordinal]),
-            content=view.symbols(ordinal),
+            name=name,
+            num_bytes=int(store.raw_lengths[ordinal]),
+            ids=content_ids(config, symbols, Format.COMPRESSED, name=name),
+            starts=anchored_starts(view.anchors(ordinal), len(symbols)),
         )
+
+
+def read_store(
+    store: ViewStore, ordinals: Iterable[int], reading: Reading
+) -> Iterator[ReadDocument]:
+    """Documents of a store, read from their raw bytes."""
+    for ordinal in ordinals:
+        yield read_document(store.document_id(ordinal), store.raw(ordinal).tobytes(), reading)
 
 
 def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterator[ReadDocument]:
@@ -246,6 +331,21 @@ def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterato
         seen += document.num_bytes
         if limit is not None and seen >= limit:
             return
+
+
+def read_document(name: str, raw: bytes, reading: Reading) -> ReadDocument:
+    """A document as it is read.
+
+    Raises:
+        DataError: it is empty, so there is nothing to divide bits by, or cannot be read so.
+    """
+    if not raw:
+        raise DataError(f"{name} is empty: bits per byte has nothing to divide by")
+    try:
+        ids, starts = reading.read(raw)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    return ReadDocument(name=name, num_bytes=len(raw), ids=ids, starts=starts)
 
 
 def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:

@@ -9,30 +9,26 @@ changes its bits beyond rounding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxylm.errors import DamagedWeightsError
-from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
-from proxylm.models.formats import Region
+from proxylm.errors import UsageError
+from proxylm.inputs import require_whole
 from proxylm.models.language_model import LanguageModel
-from proxylm.models.scoring_windows import Window, default_stride, scoring_windows
+from proxylm.models.scoring_windows import ScoringWindow, default_stride, scoring_windows
+from proxylm.scoring.predictors import OurPredictor, Predictor
+from proxylm.scoring.readings import content_ids, prefix_of
 from proxylm.symbols import PAD, Format
 from proxylm.threads import in_order
 
-BITS_PER_NAT = 1.0 / np.log(2.0)
-DEFAULT_BATCH_SYMBOLS = 8192
-
-Measure = TypeVar("Measure")
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +37,45 @@ class ScoredSequence:
 
     Attributes:
         prefix: int64 ``[p]`` ids that start every window, at least one.
-        content: int64 ``[m]`` ids of one format.
+        content: int64 ``[m]`` ids, of one format where the model is ours.
         first_scored: content symbols before this one are read, but cost nothing.
     """
 
-    prefix: NDArray[np.int64]
-    content: NDArray[np.int64]
+    prefix: Int64[np.ndarray, " prefix"]
+    content: Int64[np.ndarray, " symbol"]
     first_scored: int = 0
+
+
+def symbol_bits(
+    predictor: Predictor,
+    sequences: Sequence[ScoredSequence],
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+    batch_symbols: int | None = None,
+) -> list[Float64[np.ndarray, " scored"]]:
+    """Bits ``-log2 p`` of each sequence's scored symbols, one by one (method, section 9).
+
+    Args:
+        predictor: the model; evaluated without gradients and left in the mode it was in.
+        sequences: with ids of the model's vocabulary.
+        context: most input symbols of a forward pass; None takes the model's own.
+        stride: symbols that each further window scores; None takes half of the context.
+        batch_symbols: input symbols of the passes computed at a time; a matter of speed alone.
+
+    Returns:
+        Per sequence float64 ``[m - first_scored]``.
+
+    Raises:
+        UsageError: impossible context or stride, or ids that the model does not have.
+        DamagedWeightsError, DataError: the bits are no numbers.
+    """
+    bits = [np.empty(len(one.content) - one.first_scored) for one in sequences]
+    passes = _Passes(predictor, sequences, context, stride, batch_symbols)
+    for one, measured in passes.measured(predictor.bits):
+        first = one.sequence.first_scored
+        bits[one.index][one.window.first_scored - first : one.window.end - first] = measured
+    return bits
 
 
 def sequence_bits(
@@ -56,103 +84,63 @@ def sequence_bits(
     *,
     context: int | None = None,
     stride: int | None = None,
-    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
-) -> NDArray[np.float64]:
-    """Bits ``-log2 p`` of each sequence's scored symbols, in total, float64 ``[n]``.
+) -> Float64[np.ndarray, " sequence"]:
+    """``symbol_bits`` of a model of ours, in total."""
+    bits = symbol_bits(OurPredictor(model), sequences, context=context, stride=stride)
+    return np.array([one.sum() for one in bits], dtype=np.float64)
 
-    ``p`` is head 0's probability as it was trained: a softmax over the whole vocabulary, or with
-    ``softmax: by_format`` over what can follow inside the content's format.
+
+def content_bits(
+    model: LanguageModel,
+    contents: Sequence[NDArray[Any]],
+    content_format: Format,
+    *,
+    context: int | None = None,
+    stride: int | None = None,
+) -> Float64[np.ndarray, " content"]:
+    """``sequence_bits`` of symbols that are at hand already, such as a stored view's.
 
     Args:
-        model: evaluated without gradients and left in the mode it was in.
-        sequences: with ids of the model's vocabulary.
-        context: most input symbols of a forward pass; None takes the model's training context.
-        stride: symbols that each further window scores; None takes half of the context.
-        batch_symbols: input symbols of the passes computed at a time; a matter of speed alone.
-
-    Returns:
-        float64 ``[len(sequences)]``.
+        model: the model.
+        contents: symbols ``[m_i]`` without the format's offset; may be empty (0 bits).
+        content_format: what they are.
+        context, stride: as in ``symbol_bits``.
 
     Raises:
-        UsageError: impossible context or stride.
-        DamagedWeightsError: the bits are no number.
+        UsageError: contents are no symbols that the model has in this format, or as above.
     """
-    totals = np.zeros(len(sequences), dtype=np.float64)
-    measure = partial(_bits, model)
-    for one, bits in _measured(model, sequences, measure, context, stride, batch_symbols):
-        totals[one] += bits
-    return totals
+    prefix = prefix_of(model.config, content_format)
+    sequences = [
+        ScoredSequence(
+            prefix=prefix,
+            content=content_ids(model.config, content, content_format, name=f"document {index}"),
+        )
+        for index, content in enumerate(contents)
+    ]
+    return sequence_bits(model, sequences, context=context, stride=stride)
 
 
 def bits_and_greediness(
     model: LanguageModel, sequences: Sequence[ScoredSequence]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[Float64[np.ndarray, " sequence"], Bool[np.ndarray, " sequence"]]:
     """``sequence_bits``, and whether greedy decoding would write what they are the bits of.
 
     Greedy decoding inside the content's format; both come of the same forward passes.
-
-    Returns:
-        float64 and bool, ``[len(sequences)]`` each.
 
     Raises:
         DamagedWeightsError: the bits are no number.
     """
     totals = np.zeros(len(sequences), dtype=np.float64)
     greedy = np.ones(len(sequences), dtype=bool)
+    predictor = OurPredictor(model)
 
-    def measure(hidden: Tensor, targets: Tensor) -> tuple[float, bool]:
-        return _bits(model, hidden, targets), _all_are_largest(model, hidden, targets)
+    def measure(states: Tensor, targets: Tensor) -> tuple[float, bool]:
+        return predictor.bits(states, targets).sum(), predictor.are_largest(states, targets)
 
-    for one, (bits, is_greedy) in _measured(model, sequences, measure):
-        totals[one] += bits
-        greedy[one] &= is_greedy
+    for one, (bits, is_greedy) in _Passes(predictor, sequences).measured(measure):
+        totals[one.index] += bits
+        greedy[one.index] &= is_greedy
     return totals, greedy
-
-
-def _measured(
-    model: LanguageModel,
-    sequences: Sequence[ScoredSequence],
-    measure: Callable[[Tensor, Tensor], Measure],
-    context: int | None = None,
-    stride: int | None = None,
-    batch_symbols: int = DEFAULT_BATCH_SYMBOLS,
-) -> Iterator[tuple[int, Measure]]:
-    """Per pass: its sequence, and what ``measure`` makes of the pass.
-
-    ``measure`` gets the states ``[m, width]`` before the scored symbols, and those symbols' ids.
-    """
-    size = model.config.context if context is None else context
-    passes = [
-        one
-        for index, sequence in enumerate(sequences)
-        for one in _passes(index, sequence, size, stride)
-    ]
-
-    def measured(batch: list[_Pass]) -> list[tuple[int, Measure]]:
-        states = zip(batch, _states_of(model, batch), strict=True)
-        return [(one.index, measure(*pair)) for one, pair in states]
-
-    on_cpu = model.lm_head.weight.device.type == "cpu"
-    threads = torch.get_num_threads() if on_cpu else 1
-    with evaluation_mode(model):
-        longest = max((one.input_count for one in passes), default=1)
-        # All workers together have no more symbols under way than one would have.
-        workers = max(1, min(threads, batch_symbols // longest))
-        batches = list(_batches(passes, batch_symbols // workers))
-        for results in in_order(measured, batches, workers=min(workers, len(batches))):
-            yield from results
-
-
-@contextmanager
-def evaluation_mode(model: LanguageModel) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode before comes back afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +149,85 @@ class _Pass:
 
     index: int
     sequence: ScoredSequence
-    window: Window
+    window: ScoringWindow
 
     @property
     def input_count(self) -> int:
         return len(self.sequence.prefix) + self.window.end - self.window.start - 1
+
+
+class _Passes:
+    """The forward passes of sequences; the arguments are those of ``symbol_bits``."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        sequences: Sequence[ScoredSequence],
+        context: int | None = None,
+        stride: int | None = None,
+        batch_symbols: int | None = None,
+    ) -> None:
+        self._predictor = predictor
+        self._batch_symbols = batch_symbols or predictor.batch_symbols
+        for name, given in (("context", context), ("stride", stride)):
+            if given is not None:
+                require_whole(name, given)
+        size = predictor.context if context is None else context
+        for index, sequence in enumerate(sequences):
+            _require_ids(index, sequence, predictor.vocabulary_size)
+        self._passes = [
+            one
+            for index, sequence in enumerate(sequences)
+            for one in _passes(index, sequence, size, stride)
+        ]
+
+    def measured(
+        self, measure: Callable[[Tensor, Tensor], Measured]
+    ) -> Iterator[tuple[_Pass, Measured]]:
+        """Each pass, and what ``measure`` makes of it.
+
+        ``measure`` gets the states ``[m, ...]`` before the scored symbols, and their ids ``[m]``.
+        """
+
+        def measured(batch: list[_Pass]) -> list[tuple[_Pass, Measured]]:
+            states = zip(batch, self._states_of(batch), strict=True)
+            return [(one, measure(*pair)) for one, pair in states]
+
+        with self._predictor.evaluating():
+            longest = max((one.input_count for one in self._passes), default=1)
+            # All workers together have no more symbols under way than one would have.
+            workers = max(1, min(self._predictor.workers, self._batch_symbols // longest))
+            batches = list(_batches(self._passes, self._batch_symbols // workers))
+            for results in in_order(measured, batches, workers=min(workers, len(batches))):
+                yield from results
+
+    def _states_of(self, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:
+        inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
+        for row, one in enumerate(batch):
+            prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
+            inputs[row, : len(prefix)] = prefix
+            inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
+        device = self._predictor.device
+        states = self._predictor.states(torch.from_numpy(inputs).to(device))
+        for row, one in enumerate(batch):
+            window = one.window
+            # The symbol at content offset j is predicted one input earlier.
+            first = len(one.sequence.prefix) - 1 + window.first_scored - window.start
+            targets = one.sequence.content[window.first_scored : window.end]
+            before = states[row, first : first + len(targets)]
+            yield before, torch.from_numpy(targets).to(device)
+
+
+def _require_ids(index: int, sequence: ScoredSequence, vocabulary_size: int | None) -> None:
+    if vocabulary_size is None:
+        return
+    for ids in (sequence.prefix, sequence.content):
+        if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
+            wrong = ids[(ids < 0) | (ids >= vocabulary_size)][0]
+            raise UsageError(
+                f"document {index}: is read as id {wrong}, and the model's vocabulary has "
+                f"{vocabulary_size} ids: it reads documents in another way (read_as)"
+            )
 
 
 def _passes(
@@ -181,7 +243,7 @@ def _passes(
     for window in windows:
         if window.end > sequence.first_scored:
             first = max(window.first_scored, sequence.first_scored)
-            yield _Pass(index, sequence, Window(window.start, first, window.end))
+            yield _Pass(index, sequence, ScoringWindow(window.start, first, window.end))
 
 
 def _batches(passes: list[_Pass], batch_symbols: int) -> Iterator[list[_Pass]]:
@@ -191,56 +253,3 @@ def _batches(passes: list[_Pass], batch_symbols: int) -> Iterator[list[_Pass]]:
         rows = max(1, batch_symbols // rest[0].input_count)
         yield rest[:rows]
         rest = rest[rows:]
-
-
-def _states_of(model: LanguageModel, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:
-    device = model.lm_head.weight.device
-    inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
-    for row, one in enumerate(batch):
-        prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
-        inputs[row, : len(prefix)] = prefix
-        inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
-    hidden = model.hidden(torch.from_numpy(inputs).to(device))
-    for row, one in enumerate(batch):
-        window = one.window
-        # The symbol at content offset j is predicted one input earlier.
-        first = len(one.sequence.prefix) - 1 + window.first_scored - window.start
-        targets = one.sequence.content[window.first_scored : window.end]
-        states = hidden[row, first : first + len(targets)]
-        yield states, torch.from_numpy(targets).to(device)
-
-
-def _bits(model: LanguageModel, hidden: Tensor, targets: Tensor) -> float:
-    bits = float(_nats(model, hidden, targets).sum()) * BITS_PER_NAT
-    if not math.isfinite(bits):
-        raise DamagedWeightsError
-    return bits
-
-
-def _nats(model: LanguageModel, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
-    """Head 0's negative log-likelihood of each target, ``[m]``; all targets of one format."""
-    vocabulary = model.config.vocabulary_size
-    ranges: Ranges = [(0, vocabulary)]
-    if model.config.normalizes_by_format:
-        ranges = _format_ranges(targets, vocabulary)
-    scales = torch.ones(len(targets), device=hidden.device)
-    weight = model.lm_head.weight[:vocabulary]
-    return chunked_cross_entropy(hidden, weight, targets, scales, ranges)[1].double().cpu().numpy()
-
-
-def _all_are_largest(model: LanguageModel, hidden: Tensor, targets: Tensor) -> bool:
-    """Whether each target has head 0's largest logit of what may stand in its format."""
-    weight = model.lm_head.weight
-    ranges = _format_ranges(targets, model.config.vocabulary_size)
-    largest = torch.full_like(hidden[:, 0], -torch.inf)
-    chosen = torch.full_like(targets, -1)
-    for start, end in ranges:
-        values, places = (hidden @ weight[start:end].T).max(dim=1)
-        chosen = torch.where(values > largest, places + start, chosen)
-        largest = torch.maximum(values, largest)
-    return bool((chosen == targets).all())
-
-
-def _format_ranges(targets: Tensor, vocabulary: int) -> Ranges:
-    raw = int(targets[0]) < Format.COMPRESSED.offset
-    return (Region.RAW if raw else Region.COMPRESSED).ranges(vocabulary)

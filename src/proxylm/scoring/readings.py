@@ -1,74 +1,239 @@
-"""How a document is read when it is scored: as its bytes, or as a compressor's symbols."""
+"""How a document is read when it is scored or continued: as its bytes, or as symbols.
+
+One meaning everywhere, on the command line (``--read-as``) and in the library (``read_as=``):
+``bytes``, or ``tokens`` for the symbols of the compressor that the model was trained with.
+``reading_of`` makes the reading of one of our models; ``tokenizer_readings`` has those of others.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int64, UInt32
 from numpy.typing import NDArray
 
-from proxylm.compressors.contract import Compressor
-from proxylm.errors import UsageError
-from proxylm.inputs import as_documents
+from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
+from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
+from proxylm.errors import DataError, UsageError
+from proxylm.inputs import as_symbols
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
-Content = NDArray[np.integer]
-"""Content symbols of one document ``[m]``: bytes, or a compressor's symbols, without offset."""
+Ids = Int64[np.ndarray, " symbol"]
 
 
-def prefix_of(model: LanguageModel, content_format: Format) -> NDArray[np.int64]:
-    """Ids that the model reads before a document's content."""
-    return np.array(opening(content_format, sentinels=model.config.sentinels), dtype=np.int64)
+class ReadText(NamedTuple):
+    """What a model reads of one document.
+
+    Attributes:
+        ids: int64 ``[m]``, the document's content in the model's vocabulary.
+        starts: int64 ``[m]``, never falling: the byte at which what an id stands for begins.
+            Where that is known of several ids together only, they share the first one's.
+    """
+
+    ids: Ids
+    starts: Ids
 
 
 class Reading(ABC):
-    """One way to read documents; ``symbol_count`` bounds the content's symbols."""
+    """One way to read documents.
 
-    format: Format
-    symbol_count: int
+    Attributes:
+        name: as ``--read-as`` says it; for reports.
+        prefix: int64 ``[p]``, at least one: ids that the model reads before every document.
+    """
+
+    name: str
+    prefix: Ids
 
     @abstractmethod
-    def contents(self, documents: Sequence[bytes]) -> list[Content]:
-        """The content symbols of each document, in order.
+    def read(self, document: bytes) -> ReadText:
+        """The document's content.
 
         Raises:
-            UsageError: a document is no bytes.
-            DataError: a compressor has no exact form for one.
+            DataError: it cannot be read so, exactly.
         """
 
 
-class RawView(Reading):
-    """Documents read as their bytes: ``<bos> <raw> bytes``."""
+class RawReading(Reading):
+    """Documents as their bytes: ``<bos> <raw> bytes``, or without sentinels ``<bos> bytes``."""
 
-    format = Format.RAW
-    symbol_count = BYTE_COUNT
+    name = BYTES
 
-    def contents(self, documents: Sequence[bytes]) -> list[Content]:
+    def __init__(self, *, sentinels: bool = True) -> None:
+        self.prefix = _opened(Format.RAW, sentinels)
+
+    def read(self, document: bytes) -> ReadText:
         """See the base class."""
-        return [np.frombuffer(document, dtype=np.uint8) for document in as_documents(documents)]
+        raw = np.frombuffer(document, dtype=np.uint8)
+        return ReadText(raw.astype(np.int64) + Format.RAW.offset, np.arange(len(raw)))
 
 
 class CompressedReading(Reading):
-    """Documents read as a reversible compressor's symbols: ``<bos> <compressed> symbols``.
+    """Documents as a reversible compressor's symbols: ``<bos> <compressed> symbols``.
 
     Raises:
         UsageError: the compressor is lossy: many documents share its symbols, so their
             probability is not that of the document.
     """
 
-    format = Format.COMPRESSED
+    name = TOKENS
 
-    def __init__(self, compressor: Compressor) -> None:
+    def __init__(self, compressor: Compressor, *, sentinels: bool = True) -> None:
         if not compressor.reversible:
             raise UsageError(
                 f"text cannot be read as symbols of '{compressor.kind}': it is lossy, "
                 "its symbols do not determine the bytes"
             )
         self.compressor = compressor
-        self.symbol_count = compressor.symbol_count
+        self.prefix = _opened(Format.COMPRESSED, sentinels)
 
-    def contents(self, documents: Sequence[bytes]) -> list[Content]:
-        """See the base class."""
-        return list(self.compressor.compress(documents))
+    def read(self, document: bytes) -> ReadText:
+        """See the base class.
+
+        Raises:
+            DataError: the compressor has no exact form for the document.
+        """
+        [view] = self.compressor.encode([document])
+        if isinstance(view, CannotCompress):
+            raise DataError(f"cannot be compressed ({view.reason}) {view.detail}".rstrip())
+        ids = view.symbols.astype(np.int64) + Format.COMPRESSED.offset
+        return ReadText(ids, _symbol_starts(self.compressor, view, len(document)))
+
+
+@runtime_checkable
+class TrainedModel(Protocol):
+    """A model of ours, and what is known of its training."""
+
+    @property
+    def module(self) -> LanguageModel:
+        """The model."""
+
+    @property
+    def compressor_fingerprint(self) -> str | None:
+        """Of the compressor it was trained with; None if unknown, or if there was none."""
+
+
+def reading_of(
+    model: TrainedModel, read_as: str | Compressor = BYTES, compressor: Compressor | None = None
+) -> Reading:
+    """How one of our models reads documents.
+
+    Args:
+        model: the model.
+        read_as: ``bytes``, ``tokens``, or the compressor whose symbols are read.
+        compressor: the one whose symbols are ``tokens``.
+
+    Raises:
+        UsageError: there is no such way; tokens are asked for without a compressor; the compressor
+            is lossy or not the model's; or the model has no such symbols.
+    """
+    config = model.module.config
+    if isinstance(read_as, Compressor):
+        compressor, read_as = read_as, TOKENS
+    if read_as == BYTES:
+        config.require_raw_bytes()
+        return RawReading(sentinels=config.sentinels)
+    if read_as != TOKENS:
+        raise UsageError(f"--read-as {read_as}: must be {BYTES} or {TOKENS}")
+    config.require_compressed_symbols()
+    if compressor is None:
+        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
+    reading = CompressedReading(compressor, sentinels=config.sentinels)
+    require_compressor(model, compressor.symbol_count, compressor.fingerprint)
+    return reading
+
+
+def require_compressor(model: TrainedModel, symbol_count: int, fingerprint: str) -> None:
+    """Refuse a compressed view that the model cannot know.
+
+    Args:
+        model: the model.
+        symbol_count: symbols of the view's compressor.
+        fingerprint: its fingerprint.
+
+    Raises:
+        UsageError: the vocabulary has no room for it, or the model was trained with another one
+            (both are shown).
+    """
+    config = model.module.config
+    config.require_compressed_symbols()
+    room = config.compressed_symbol_count
+    if symbol_count > room:
+        raise UsageError(
+            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
+            "use the compressor that the model was trained with"
+        )
+    trained_on = model.compressor_fingerprint
+    if trained_on is not None and trained_on != fingerprint:
+        raise UsageError(
+            f"the model was trained with compressor {trained_on} and this one is "
+            f"{fingerprint}; use the one it was trained with"
+        )
+
+
+def prefix_of(config: ModelConfig, content_format: Format) -> Ids:
+    """Ids that one of our models reads before content of a format."""
+    return _opened(content_format, config.sentinels)
+
+
+def content_ids(
+    config: ModelConfig,
+    symbols: NDArray[Any],
+    content_format: Format,
+    *,
+    name: str,
+) -> Ids:
+    """Ids of symbols that are at hand, such as a stored view's.
+
+    Args:
+        config: of the model that reads them.
+        symbols: ``[m]``, without the format's offset.
+        content_format: what they are.
+        name: the document, for messages.
+
+    Raises:
+        UsageError: they are no symbols that the model has in this format.
+    """
+    if content_format is Format.RAW:
+        config.require_raw_bytes()
+    else:
+        config.require_compressed_symbols()
+    # Of bytes no more than there are: the next ids mean a compressor's symbols.
+    end = BYTE_COUNT if content_format is Format.RAW else config.compressed_symbol_count
+    try:
+        return as_symbols(symbols, end).astype(np.int64) + content_format.offset
+    except ValueError as error:
+        raise UsageError(
+            f"{name}: its {content_format.name.lower()} {error}, which is what the model's "
+            f"vocabulary of {config.vocabulary_size} has; was the model trained on this view?"
+        ) from None
+
+
+def _opened(content_format: Format, sentinels: bool) -> Ids:
+    return np.array(opening(content_format, sentinels=sentinels), dtype=np.int64)
+
+
+def _symbol_starts(compressor: Compressor, view: CompressedView, num_bytes: int) -> Ids:
+    """Of every token of a tokenizer; of other symbols, those of the anchors before them."""
+    if isinstance(compressor, TokenizerCompressor):
+        spelled = np.array([len(compressor.token_bytes[one]) for one in view.symbols], np.int64)
+        # Some tokenizers put a space before the text, which is no part of the document.
+        added = spelled.sum() - num_bytes
+        return np.maximum(starts_of(spelled) - added, 0)
+    return anchored_starts(view.anchors, len(view.symbols))
+
+
+def anchored_starts(anchors: UInt32[np.ndarray, "anchor 2"], symbol_count: int) -> Ids:
+    """Of each of a document's symbols, the byte of the last anchor before it."""
+    cuts = np.concatenate([[[0, 0]], anchors.astype(np.int64)])
+    return np.repeat(cuts[:, 0], np.diff(cuts[:, 1], append=symbol_count))
+
+
+def starts_of(lengths: Ids) -> Ids:
+    """Where parts of these lengths begin, laid end to end."""
+    return np.cumsum(lengths) - lengths

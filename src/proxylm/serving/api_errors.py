@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from proxylm.errors import ProxylmError
 
+CLIENT_LEFT = 499
+"""Status for the metrics when nobody is there to read an answer (nginx's number)."""
 _OVERLOADED = 429
 
 
@@ -59,47 +62,34 @@ class ApiError(ProxylmError):
 
 def overloaded(retry_after_seconds: int) -> ApiError:
     """429: the sequences of a request do not all fit into rows and queue."""
-    return ApiError(
-        _OVERLOADED,
-        f"not all of it fits into the rows and the queue now; try again in {retry_after_seconds} s",
-        code="overloaded",
-        headers={"Retry-After": str(retry_after_seconds)},
+    message = (
+        f"not all of it fits into the rows and the queue; try again in {retry_after_seconds} s"
     )
+    return _try_again(_OVERLOADED, message, code="overloaded", seconds=retry_after_seconds)
+
+
+def too_many_requests() -> ApiError:
+    """503: the bodies of as many requests as the server takes are being sent."""
+    return _try_again(503, "too many requests are open", code="too_many_requests")
 
 
 def draining() -> ApiError:
     """503: the server is about to stop and takes nothing new."""
-    return ApiError(
-        503,
-        "the server is stopping and takes no new requests",
-        code="draining",
-        headers={"Retry-After": "1"},
-    )
-
-
-def too_many_requests() -> ApiError:
-    """503: more requests are open than the server holds, whatever they ask for."""
-    return ApiError(
-        503,
-        "too many requests are open; try again in 1 s",
-        code="too_many_requests",
-        headers={"Retry-After": "1"},
-    )
+    return _try_again(503, "the server is stopping and takes no new requests", code="draining")
 
 
 def stopped() -> ApiError:
     """503: the request was running or waiting when the server had to stop."""
-    return ApiError(
-        503,
-        "the server stopped before the completion was done",
-        code="stopped",
-        headers={"Retry-After": "1"},
-    )
+    return _try_again(503, "the server stopped before the completion was done", code="stopped")
 
 
 def internal() -> ApiError:
     """500: our own mistake, or a model whose weights are damaged; the log says more."""
     return ApiError(500, "the server failed to complete this; its log says why", code="internal")
+
+
+def _try_again(status: int, message: str, *, code: str, seconds: int = 1) -> ApiError:
+    return ApiError(status, message, code=code, headers={"Retry-After": str(seconds)})
 
 
 def _error_type(status: int) -> str:
@@ -120,6 +110,10 @@ def install_error_handlers(app: FastAPI) -> None:
         where = f"{request.method} {request.url.path}"[:200]
         headers = dict(error.headers or {})
         return ApiError(error.status_code, f"{where}: {error.detail}", headers=headers).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def _client_left(_: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_LEFT)
 
     @app.exception_handler(Exception)
     async def _mistake(_: Request, error: Exception) -> JSONResponse:

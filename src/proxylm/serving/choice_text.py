@@ -8,12 +8,12 @@ that are no whole characters).
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxylm.generation.logprobs import ByteLogprobs
-from proxylm.generation.text_stream import TextStream
 from proxylm.symbols import RAW_OFFSET, SPECIAL_NAMES
 
 _ASCII_COUNT = 128
@@ -22,8 +22,8 @@ _LOWEST_LOGPROB = -9999.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Delta:
-    """What one piece adds to a choice.
+class TextDelta:
+    """What bytes that came together add to a choice.
 
     Attributes:
         text: whole characters.
@@ -35,7 +35,7 @@ class Delta:
     logprobs: list[tuple[ByteLogprobs, int]] = field(default_factory=list)
 
     @classmethod
-    def joined(cls, deltas: Sequence[Delta]) -> Delta:
+    def joined(cls, deltas: Sequence[TextDelta]) -> TextDelta:
         """All of them, one after the other (in a time that grows with their length only)."""
         return cls(
             text="".join(delta.text for delta in deltas),
@@ -47,28 +47,28 @@ class ChoiceText:
     """Turns the bytes of one choice into text and log-probabilities that belong together."""
 
     def __init__(self) -> None:
-        self._stream = TextStream()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._characters = 0
         self._waiting: list[ByteLogprobs] = []
 
-    def feed(self, data: bytes, logprobs: Sequence[ByteLogprobs] = ()) -> Delta:
+    def feed(self, data: bytes, logprobs: Sequence[ByteLogprobs] = ()) -> TextDelta:
         """Take further bytes; ``logprobs`` has one entry for each, or none for all."""
         if not logprobs:
-            return self._delta(self._stream.feed(data), [], [])
+            return self._delta(self._decoder.decode(data), [], [])
         pairs = zip(data, logprobs, strict=True)
-        return Delta.joined([self._feed_byte(value, entry) for value, entry in pairs])
+        return TextDelta.joined([self._feed_byte(value, entry) for value, entry in pairs])
 
-    def finish(self) -> Delta:
+    def finish(self) -> TextDelta:
         """The end: a character that is still not complete is shown as U+FFFD."""
         waiting, self._waiting = self._waiting, []
-        return self._delta(self._stream.finish(), waiting, [])
+        return self._delta(self._decoder.decode(b"", final=True), waiting, [])
 
-    def _feed_byte(self, value: int, entry: ByteLogprobs) -> Delta:
-        text = self._stream.feed(bytes([value]))
-        if self._stream.inside_character:
+    def _feed_byte(self, value: int, entry: ByteLogprobs) -> TextDelta:
+        text = self._decoder.decode(bytes([value]))
+        if self._decoder.getstate()[0]:  # a character has begun
             if not text:
                 self._waiting.append(entry)
-                return Delta(text="")
+                return TextDelta(text="")
             broken, self._waiting = self._waiting, [entry]
             return self._delta(text, broken, [])
         waiting, self._waiting = self._waiting, []
@@ -76,7 +76,7 @@ class ChoiceText:
             return self._delta(text, [*waiting, entry], [])
         return self._delta(text, waiting, [entry])
 
-    def _delta(self, text: str, earlier: list[ByteLogprobs], last: list[ByteLogprobs]) -> Delta:
+    def _delta(self, text: str, earlier: list[ByteLogprobs], last: list[ByteLogprobs]) -> TextDelta:
         """``earlier`` made all of ``text`` but the character of each of ``last``.
 
         Those bytes are one character, or, as the first two of an encoded surrogate, one U+FFFD
@@ -87,7 +87,7 @@ class ChoiceText:
         one_each = len(text) - len(last) > 1
         placed = [(e, start + (i if one_each else 0)) for i, e in enumerate(earlier)]
         placed += [(entry, self._characters - 1) for entry in last]
-        return Delta(text=text, logprobs=placed)
+        return TextDelta(text=text, logprobs=placed)
 
 
 def logprobs_object(

@@ -124,9 +124,9 @@ class CompletionRequest(Config):
         return len(self.prompt) * self.n
 
     @property
-    def prompt_logprobs(self) -> int | None:
-        """``logprobs`` of the prompts; None where they are not to be scored."""
-        return self.logprobs if self.echo else None
+    def scores_prompts(self) -> bool:
+        """Whether the prompts' bytes are shown with log-probabilities."""
+        return self.echo and self.logprobs is not None
 
 
 def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRequest:
@@ -168,7 +168,7 @@ def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
         message = f"n: prompts times n is at most {limits.max_sequences} here"
         raise ApiError(422, message, param="n")
     scored = sum(map(len, request.prompt)) * request.n
-    if request.prompt_logprobs is not None and scored > MAX_SCORED_BYTES:
+    if request.scores_prompts and scored > MAX_SCORED_BYTES:
         message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
         raise ApiError(422, message, param="echo")
     prompt_length = max(map(len, request.prompt))

@@ -11,26 +11,24 @@ from typing import Any, TypeVar
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from proxylm.json_lines import json_line
 from proxylm.serving.api_errors import ApiError
-from proxylm.serving.choice_text import Delta, logprobs_object
+from proxylm.serving.choice_text import TextDelta, logprobs_object
+from proxylm.serving.choices import ChoiceDelta, Choices
 from proxylm.serving.completion_request import CompletionRequest
-from proxylm.serving.generation import ChoiceDelta, Generation
 
 _Result = TypeVar("_Result")
-
-CLIENT_LEFT = 499
-"""Status for the metrics when nobody is there to read an answer (nginx's number)."""
 
 
 class Answer:
     """One answer, whole or in events; all its objects share a frame."""
 
-    def __init__(self, request: CompletionRequest, generation: Generation) -> None:
+    def __init__(self, request: CompletionRequest, choices: Choices) -> None:
         self._request = request
-        self._generation = generation
+        self._choices = choices
         self._frame = {
             "id": f"cmpl-{uuid.uuid4().hex}",
             "object": "text_completion",
@@ -40,30 +38,22 @@ class Answer:
 
     async def whole(self) -> bytes:
         """The one object of an answer that is not streamed, as JSON."""
-        gained: list[list[Delta]] = [[] for _ in range(self._request.sequence_count)]
-        reasons: list[str | None] = [None] * len(gained)
-        async for deltas in self._generation.deltas():
-            for one in deltas:
-                gained[one.index].append(one.delta)
-                reasons[one.index] = one.finish_reason
+        gained: list[list[ChoiceDelta]] = [[] for _ in range(self._request.sequence_count)]
+        async for one in self._choices.deltas():
+            gained[one.index].append(one)
         # In a thread: with many log-probabilities this takes long, and the event loop is needed.
-        return await asyncio.to_thread(self._whole_json, gained, reasons)
+        return await asyncio.to_thread(self._whole_json, gained)
 
-    def _whole_json(self, gained: list[list[Delta]], reasons: list[str | None]) -> bytes:
-        totals = [
-            ChoiceDelta(index=index, delta=Delta.joined(deltas), finish_reason=reason)
-            for index, (deltas, reason) in enumerate(zip(gained, reasons, strict=True))
-        ]
-        choices = [self._choice(total) for total in totals]
+    def _whole_json(self, gained: list[list[ChoiceDelta]]) -> bytes:
+        choices = [self._choice(ChoiceDelta.joined(deltas)) for deltas in gained]
         return to_json({**self._frame, "choices": choices, "usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
         """The server-sent events of a streamed answer; an error becomes the last event."""
         try:
-            async for deltas in self._generation.deltas():
-                for gained in deltas:
-                    if gained.delta.text or gained.finish_reason:
-                        yield _event({**self._frame, "choices": [self._choice(gained)]})
+            async for gained in self._choices.deltas():
+                if gained.delta.text or gained.finish_reason:
+                    yield _event({**self._frame, "choices": [self._choice(gained)]})
         except ApiError as error:
             yield _event(error.body())
             return
@@ -79,7 +69,7 @@ class Answer:
             "finish_reason": gained.finish_reason,
         }
 
-    def _logprobs(self, delta: Delta) -> dict[str, Any] | None:
+    def _logprobs(self, delta: TextDelta) -> dict[str, Any] | None:
         alternatives = self._request.logprobs
         if alternatives is None:
             return None
@@ -87,22 +77,25 @@ class Answer:
 
     def _usage(self) -> dict[str, int]:
         prompt = sum(map(len, self._request.prompt))
-        new = self._generation.new_bytes
+        new = self._choices.new_bytes
         return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
 
 
-async def answer(request: CompletionRequest, generation: Generation, receive: Receive) -> Response:
-    """The response; the generation is closed when it is over, however it ends."""
-    answering = Answer(request, generation)
+async def answer(request: CompletionRequest, choices: Choices, receive: Receive) -> Response:
+    """The response; the choices are closed when it is over, however it ends.
+
+    Raises:
+        ApiError: (of a whole answer) the server failed or stopped.
+        ClientDisconnect: (of a whole answer) the client left before it was done.
+    """
+    answering = Answer(request, choices)
     if request.stream:
-        return _EventStream(answering.events(), on_end=generation.close)
+        return _EventStream(answering.events(), on_end=choices.close)
     try:
         content = await _unless_client_leaves(answering.whole(), receive)
         return Response(content, media_type="application/json")
-    except _ClientLeftError:
-        return Response(status_code=CLIENT_LEFT)
     finally:
-        generation.close()
+        choices.close()
 
 
 class _EventStream(StreamingResponse):
@@ -120,10 +113,6 @@ class _EventStream(StreamingResponse):
             self._on_end()
 
 
-class _ClientLeftError(Exception):
-    pass
-
-
 async def _unless_client_leaves(work: Coroutine[Any, Any, _Result], receive: Receive) -> _Result:
     """The work's result; when the client leaves first, the work is cancelled."""
     working = asyncio.ensure_future(work)
@@ -131,7 +120,7 @@ async def _unless_client_leaves(work: Coroutine[Any, Any, _Result], receive: Rec
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise _ClientLeftError
+            raise ClientDisconnect
         return working.result()
     finally:
         for task in (working, leaving):

@@ -8,6 +8,8 @@ process ends by itself, with an error.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -18,12 +20,13 @@ import uvicorn
 from proxylm.errors import ProxylmError, UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.proposals import ONE_BYTE, Proposals
-from proxylm.serving.app import Service, create_app
+from proxylm.generation.drafts import Drafter
+from proxylm.serving.app import create_app
 from proxylm.serving.connection import connection_class
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
 from proxylm.serving.scheduler import Scheduler
+from proxylm.serving.service import Service
 
 _CLOSING_SECONDS = 2
 """How long answers that are complete, or were just ended, may take to leave."""
@@ -57,7 +60,7 @@ def serve(
     *,
     name: str,
     limits: ServingLimits,
-    proposals: Proposals = ONE_BYTE,
+    drafter: Drafter | None = None,
     api_key: str | None = None,
     on_ready: Callable[[], None],
 ) -> None:
@@ -68,7 +71,7 @@ def serve(
         listening: from ``listen``; closed in the end.
         name: the model's name for clients.
         limits: on requests, memory and time.
-        proposals: how many bytes a forward pass may yield; the bytes do not depend on it.
+        drafter: drafts several bytes per forward pass; None: one byte per pass.
         api_key: asked for under ``/v1``; None: nobody is asked.
         on_ready: called once requests are answered.
 
@@ -80,15 +83,15 @@ def serve(
     metrics = ServingMetrics()
 
     def make_decoder() -> BatchDecoder:
-        return BatchDecoder(model.module, max_rows=limits.max_rows, proposals=proposals)
+        return BatchDecoder(model.module, max_rows=limits.max_rows)
 
     with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
         service = Service(
             name=name,
-            model=model.module,
             scheduler=scheduler,
             limits=limits,
             metrics=metrics,
+            drafter=drafter,
             api_key=api_key,
         )
         config = uvicorn.Config(
@@ -123,32 +126,26 @@ class _DrainingServer(uvicorn.Server):
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
         self._signals = 0
-        self._drain_until: float | None = None
-        self._stop_until: float | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say when it is ready."""
-        await super().startup(sockets)
-        self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Only count: this runs between any two instructions of the event loop."""
         self._signals += 1
 
-    async def on_tick(self, counter: int) -> bool:
-        """Whether the time to end has come."""
-        if await super().on_tick(counter) or self._scheduler.ended:
-            return True  # what ran has its error, and leaves like any answer
-        now = time.monotonic()
-        if self._stop_until is not None:
-            return now > self._stop_until
-        if self._drain_until is None:
-            if self._signals:
-                self._scheduler.drain()
-                self._drain_until = now + self._drain_seconds
-            return False
-        if self._signals > 1 or now > self._drain_until:
-            self._scheduler.stop()
-            self._stop_until = now + _LAST_PASS_SECONDS
-            return False
-        return not self.server_state.tasks
+    async def main_loop(self) -> None:
+        """From the first request to the last answer, in the stages that the signals divide."""
+        self._on_ready()
+        await self._until(lambda: self._signals > 0)
+        self._scheduler.drain()
+        await self._until(
+            lambda: self._signals > 1 or not self.server_state.tasks, self._drain_seconds
+        )
+        self._scheduler.stop()
+        # Until the thread has ended: what ran has its error then, and leaves like any answer.
+        await self._until(lambda: False, _LAST_PASS_SECONDS)
+
+    async def _until(self, over: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Serve until ``over()``, or so long, or until nothing is decoded any more."""
+        end = time.monotonic() + seconds
+        while not (over() or self._scheduler.ended or time.monotonic() > end):
+            await self.on_tick(0)  # uvicorn's own: the date of the answers
+            await asyncio.sleep(0.1)

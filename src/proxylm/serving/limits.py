@@ -28,8 +28,8 @@ class ServingLimits(Config):
         max_length_bytes: most bytes of one prompt and its completion together. (default: the
             model's context)
         max_body_bytes: largest body of a request; beyond that the answer is 413.
-        spare_requests: requests that may be open beyond those that can have a sequence each: they
-            are being read, or refused; beyond that the answer is 503 before the body is read.
+        max_open_bodies: requests whose bodies are being read at once; beyond that the answer is
+            503 before the body is read.
         client_seconds: a client that takes longer to send a request, or to take in what is
             waiting for it, is disconnected.
         drain_seconds: how long running requests may go on after SIGTERM.
@@ -39,7 +39,7 @@ class ServingLimits(Config):
     max_queue: int = Field(default=64, ge=0, le=65536)
     max_length_bytes: int = Field(default=MAX_CONTEXT, ge=1, le=MAX_CONTEXT)
     max_body_bytes: int = Field(default=4 << 20, ge=1024, le=1 << 30)
-    spare_requests: int = Field(default=256, ge=1, le=65536)
+    max_open_bodies: int = Field(default=256, ge=1, le=65536)
     client_seconds: float = Field(default=30.0, gt=0, le=3600)
     drain_seconds: float = Field(default=30.0, ge=0, le=3600)
 
@@ -47,8 +47,3 @@ class ServingLimits(Config):
     def max_sequences(self) -> int:
         """Sequences in the server at once, running and waiting."""
         return self.max_rows + self.max_queue
-
-    @property
-    def max_requests(self) -> int:
-        """Requests for completions that are open at once, in whatever state."""
-        return self.max_sequences + self.spare_requests

@@ -42,10 +42,7 @@ class ServingMetrics:
             "proxylm_prompt_bytes", "Bytes of accepted prompts, each once for all its completions."
         )
         self.new_bytes = self._counter("proxylm_new_bytes", "Bytes generated and handed out.")
-        self.passes = self._counter(
-            "proxylm_forward_passes",
-            "Forward passes over all rows, and over a prompt to be scored.",
-        )
+        self.passes = self._counter("proxylm_forward_passes", "Forward passes over all rows.")
         self.cancelled = self._counter(
             "proxylm_cancelled_sequences", "Sequences whose client left before they were done."
         )

@@ -2,8 +2,7 @@
 
 Whoever asks never waits here: ``submit`` refuses what does not fit into the queue, and what a
 sequence yields is given to its ``on_event`` from the thread. Sequences start in the order in which
-they came, as rows become free. Prompts that are to be scored are read a piece per forward pass, so
-that rows that are already running go on meanwhile.
+they came, as rows become free.
 """
 
 from __future__ import annotations
@@ -19,33 +18,31 @@ from types import TracebackType
 
 from proxylm.errors import ProxylmError
 from proxylm.generation.batch_decoder import BatchDecoder
-from proxylm.generation.decoding_row import Piece
+from proxylm.generation.decoding_row import ByteDelta
 from proxylm.generation.request import ByteRequest
 from proxylm.serving.api_errors import ApiError, draining, internal, overloaded, stopped
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
-from proxylm.serving.prompt_scoring import PromptLogprobs, PromptScorer
 
 _logger = logging.getLogger(__name__)
 
-Event = Piece | PromptLogprobs | ApiError
-"""What a sequence yields: its prompt's scores, pieces (the last has ``finish``), or an error."""
+Event = ByteDelta | ApiError
+"""What a sequence yields: bytes (the last delta has ``finish``), or an error."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Job:
+class ScheduledSequence:
     """One sequence: a prompt and what to do with it.
 
     Attributes:
         request: prompt, options, sample number.
         on_event: called in the scheduler's thread with each event, in order.
-        scorer: scores the prompt first, where its log-probabilities are wanted; None once it has.
         arrived: when it was submitted (``time.monotonic``).
+        yielded: whether bytes of its own have come.
     """
 
     request: ByteRequest
     on_event: Callable[[Event], None]
-    scorer: PromptScorer | None = None
     arrived: float = field(default_factory=time.monotonic)
     yielded: bool = False
 
@@ -76,15 +73,14 @@ class Scheduler:
         self._thread = threading.Thread(target=self._run, name="decoding")
         # Shared with other threads, under the condition's lock:
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._leaving: set[Job] = set()
+        self._waiting: deque[ScheduledSequence] = deque()
+        self._leaving: set[ScheduledSequence] = set()
         self._open = 0
         self._draining = False
         self._stopping = False
         self._ended = threading.Event()
         # The thread's own:
-        self._scoring: deque[Job] = deque()
-        self._running: dict[int, Job] = {}
+        self._running: dict[int, ScheduledSequence] = {}
 
     def __enter__(self) -> Scheduler:
         self._thread.start()
@@ -99,8 +95,8 @@ class Scheduler:
         self.stop()
         self._thread.join()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Take all of ``jobs`` or none.
+    def submit(self, sequences: Sequence[ScheduledSequence]) -> None:
+        """Take all of ``sequences`` or none.
 
         Raises:
             ApiError: 429 if they do not all fit into rows and queue, 503 while draining.
@@ -108,39 +104,39 @@ class Scheduler:
         with self._changed:
             if self._draining or self._stopping:
                 raise draining()
-            if self._open + len(jobs) > self._limits.max_sequences:
+            if self._open + len(sequences) > self._limits.max_sequences:
                 raise overloaded(1 + len(self._waiting) // self._limits.max_rows)
-            self._open += len(jobs)
-            self._waiting.extend(jobs)
+            self._open += len(sequences)
+            self._waiting.extend(sequences)
             self._changed.notify()
-        firsts = [job.request for job in jobs if job.request.sample == 0]
+        firsts = [sequence.request for sequence in sequences if sequence.request.sample == 0]
         self._metrics.prompt_bytes.inc(sum(len(request.prompt) for request in firsts))
 
-    def cancel(self, jobs: Sequence[Job]) -> None:
-        """Give up those of ``jobs`` that have not ended: their rows become free, no event comes."""
+    def cancel(self, sequences: Sequence[ScheduledSequence]) -> None:
+        """Give up those that have not ended: their rows become free, and no event comes."""
         with self._changed:
-            self._leaving.update(jobs)
+            self._leaving.update(sequences)
             self._changed.notify()
 
     def drain(self) -> None:
-        """From now on refuse new jobs; those that are here go on."""
+        """From now on refuse what is new; sequences that are here go on."""
         with self._changed:
             self._draining = True
 
     def stop(self) -> None:
-        """End the thread after the pass that it is in; open jobs get an error."""
+        """End the thread after the pass that it is in; open sequences get an error."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
 
     @property
     def accepting(self) -> bool:
-        """Whether new jobs are taken at all."""
+        """Whether new sequences are taken at all."""
         return not (self._draining or self._stopping)
 
     @property
     def ended(self) -> bool:
-        """Whether the thread has come to its end, with every job told so."""
+        """Whether the thread has come to its end, with every sequence told so."""
         return self._ended.is_set()
 
     def _run(self) -> None:
@@ -149,7 +145,7 @@ class Scheduler:
         except Exception as error:
             self._log(error)
             self.failure = error
-            self.stop()  # before the jobs end: from here on none comes in
+            self.stop()  # before the sequences end: from here on none comes in
             self._end_all(internal)
         finally:
             self._ended.set()
@@ -159,7 +155,6 @@ class Scheduler:
         while self._wait_for_work():
             try:
                 self._take_in(decoder)
-                self._score_a_piece(decoder)
                 self._decode(decoder)
             except Exception as error:
                 self._log(error)
@@ -171,92 +166,65 @@ class Scheduler:
     def _wait_for_work(self) -> bool:
         """False when it is time to stop."""
         with self._changed:
-            while not (self._stopping or self._leaving or self._waiting or self._busy):
+            while not (self._stopping or self._leaving or self._waiting or self._running):
                 self._changed.wait()
             return not self._stopping
 
-    @property
-    def _busy(self) -> bool:
-        return bool(self._running or self._scoring)
-
     def _take_in(self, decoder: BatchDecoder) -> None:
-        """Drop the jobs whose clients left, and start as many as there are free rows."""
+        """Drop the sequences whose clients left, and start as many as there are free rows."""
         with self._changed:
             leaving, self._leaving = self._leaving, set()
             if leaving:
                 self._drop(leaving, decoder)
-            free = self._limits.max_rows - len(self._running) - len(self._scoring)
-            starting = list(itertools.islice(self._waiting, free))
-        for job in starting:
-            if job.scorer is None:
-                self._start(job, decoder)
-            else:
-                self._scoring.append(job)
-            with self._changed:  # only now: a job that cannot be started must not be lost
+            starting = list(itertools.islice(self._waiting, decoder.free_rows))
+        for sequence in starting:
+            self._running[decoder.add(sequence.request)] = sequence
+            with self._changed:  # only now: a sequence that cannot be started must not be lost
                 self._waiting.popleft()
 
-    def _drop(self, leaving: set[Job], decoder: BatchDecoder) -> None:
-        for handle, job in list(self._running.items()):
-            if job in leaving:
+    def _drop(self, leaving: set[ScheduledSequence], decoder: BatchDecoder) -> None:
+        for handle, sequence in list(self._running.items()):
+            if sequence in leaving:
                 decoder.cancel(handle)
                 del self._running[handle]
         before = self._open
-        self._waiting = deque(job for job in self._waiting if job not in leaving)
-        self._scoring = deque(job for job in self._scoring if job not in leaving)
-        self._open = len(self._waiting) + len(self._scoring) + len(self._running)
+        self._waiting = deque(sequence for sequence in self._waiting if sequence not in leaving)
+        self._open = len(self._waiting) + len(self._running)
         self._metrics.cancelled.inc(before - self._open)
-
-    def _start(self, job: Job, decoder: BatchDecoder) -> None:
-        self._running[decoder.add(job.request)] = job
-
-    def _score_a_piece(self, decoder: BatchDecoder) -> None:
-        if not self._scoring:
-            return
-        job = self._scoring[0]
-        assert job.scorer is not None
-        if not job.scorer.done:
-            job.scorer.step()
-            self._metrics.passes.inc()
-        if job.scorer.done:
-            job.on_event(job.scorer.result)
-            job.scorer = None
-            self._start(job, decoder)
-            self._scoring.popleft()
 
     def _decode(self, decoder: BatchDecoder) -> None:
         if not self._running:
             return
-        pieces = decoder.step()
+        deltas = decoder.step()
         self._metrics.passes.inc()
-        now = time.monotonic()
-        for piece in pieces:
-            job = self._running[piece.handle]
-            if piece.data and not job.yielded:
-                job.yielded = True
-                self._metrics.first_byte_seconds.observe(now - job.arrived)
-            self._metrics.new_bytes.inc(len(piece.data))
-            if piece.finish is not None:
-                self._close(piece.handle)
-            job.on_event(piece)
+        for delta in deltas:
+            sequence = self._running[delta.handle]
+            if not delta.of_prompt:
+                self._count(delta.data, sequence)
+            if delta.finish is not None:
+                del self._running[delta.handle]
+                with self._changed:
+                    self._open -= 1
+            sequence.on_event(delta)
 
-    def _close(self, handle: int) -> None:
-        del self._running[handle]
-        with self._changed:
-            self._open -= 1
+    def _count(self, data: bytes, sequence: ScheduledSequence) -> None:
+        self._metrics.new_bytes.inc(len(data))
+        if data and not sequence.yielded:
+            sequence.yielded = True
+            self._metrics.first_byte_seconds.observe(time.monotonic() - sequence.arrived)
 
     def _end_all(self, error: Callable[[], ApiError]) -> None:
         with self._changed:
-            jobs = {*self._running.values(), *self._scoring, *self._waiting}
+            sequences = {*self._running.values(), *self._waiting}
             self._running.clear()
-            self._scoring.clear()
             self._waiting.clear()
             self._open = 0
-        for job in jobs:
-            job.on_event(error())
+        for sequence in sequences:
+            sequence.on_event(error())
         self._report()
 
     def _report(self) -> None:
-        self._metrics.running.set(len(self._running) + len(self._scoring))
+        self._metrics.running.set(len(self._running))
         self._metrics.waiting.set(len(self._waiting))
 
     def _log(self, error: Exception) -> None:

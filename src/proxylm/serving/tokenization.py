@@ -7,7 +7,6 @@ The tokens of this server are bytes. Clients that turn texts into tokens themsel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,9 +14,9 @@ from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 
 from proxylm.config import Config
-from proxylm.serving.body import read_json_body
 from proxylm.serving.completion_request import read_parameters
-from proxylm.serving.limits import MAX_NAME_CHARACTERS, ServingLimits
+from proxylm.serving.limits import MAX_NAME_CHARACTERS
+from proxylm.serving.service import Service
 
 TOKENIZER_INFO = {
     "tokenizer_class": "bytes",
@@ -52,47 +51,41 @@ class DetokenizeRequest(Config):
     model: str | None = Field(default=None, max_length=MAX_NAME_CHARACTERS)
 
 
-def tokenization_routes(
-    limits: ServingLimits, require_model: Callable[[str], None], *, dependencies: list[Any]
-) -> APIRouter:
-    """The three paths; large bodies are worked on in a thread, the event loop is everybody's.
-
-    ``require_model`` refuses the name of a model that is not here.
-    """
-    routes = APIRouter(dependencies=dependencies)
+def tokenization_routes(service: Service) -> APIRouter:
+    """The three paths; large bodies are worked on in a thread, the event loop is everybody's."""
+    routes = APIRouter()
 
     @routes.get("/tokenizer_info")
     async def _tokenizer_info() -> dict[str, Any]:
-        return TOKENIZER_INFO | {"model_max_length": limits.max_length_bytes}
+        return TOKENIZER_INFO | {"model_max_length": service.limits.max_length_bytes}
 
     @routes.post("/tokenize")
     async def _tokenize(request: Request) -> Response:
-        body = await read_json_body(request, max_bytes=limits.max_body_bytes)
-        return _json(await asyncio.to_thread(_tokens, body, limits, require_model))
+        body = await service.bodies.read(request)
+        return _json(await asyncio.to_thread(_tokens, body, service))
 
     @routes.post("/detokenize")
     async def _detokenize(request: Request) -> Response:
-        body = await read_json_body(request, max_bytes=limits.max_body_bytes)
-        return _json(await asyncio.to_thread(_text, body, require_model))
+        body = await service.bodies.read(request)
+        return _json(await asyncio.to_thread(_text, body, service))
 
     return routes
 
 
-def _tokens(body: bytes, limits: ServingLimits, require_model: Callable[[str], None]) -> bytes:
+def _tokens(body: bytes, service: Service) -> bytes:
     wanted = read_parameters(TokenizeRequest, body)
     if wanted.model is not None:
-        require_model(wanted.model)
+        service.require_model(wanted.model)
     tokens = list(wanted.prompt.encode())
-    values = {"count": len(tokens), "max_model_len": limits.max_length_bytes, "tokens": tokens}
-    return to_json(values)
+    longest = service.limits.max_length_bytes
+    return to_json({"count": len(tokens), "max_model_len": longest, "tokens": tokens})
 
 
-def _text(body: bytes, require_model: Callable[[str], None]) -> bytes:
+def _text(body: bytes, service: Service) -> bytes:
     wanted = read_parameters(DetokenizeRequest, body)
     if wanted.model is not None:
-        require_model(wanted.model)
-    data = bytes(wanted.tokens)
-    return to_json({"prompt": data.decode("utf-8", "replace")})
+        service.require_model(wanted.model)
+    return to_json({"prompt": bytes(wanted.tokens).decode("utf-8", "replace")})
 
 
 def _json(content: bytes) -> Response:

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config, validate_config
-from proxylm.data.mixture import MixingConfig, SourceConfig, check_sources
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import mixture_numbers
+from proxylm.data.sources import SourceConfig, check_sources
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
@@ -24,6 +26,9 @@ from proxylm.training.schedule import CosineRate, LearningRate
 
 DERIVED_KEYS = ("vocabulary_size", "sentinels")
 """Fields of the model that follow from the data and its mixing, and are not configured again."""
+
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class PresetModel(Config):
@@ -100,8 +105,28 @@ class HeldOutConfig(Config):
     stride_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
-class TrainingConfig(Config):
-    """One run.
+class LoopConfig(Config):
+    """How updates are made and saved, whatever the model and the data are.
+
+    Attributes:
+        micro_batch_symbols: symbols in one micro batch, which a forward pass reads (at least one
+            context); gradients of a step's micro batches are added, weighted by their trained
+            positions, so that its size is a matter of memory and speed alone.
+        optimizer: AdamW, and the clip before it.
+        learning_rate: warm-up and schedule.
+        precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
+        checkpoints: when the state is saved.
+    """
+
+    micro_batch_symbols: PositiveInt = 16_384
+    optimizer: AdamWConfig = AdamWConfig()
+    learning_rate: LearningRate = CosineRate()
+    precision: Precision = "auto"
+    checkpoints: CheckpointConfig = CheckpointConfig()
+
+
+class TrainingConfig(LoopConfig):
+    """One run; the settings of its updates are those of ``LoopConfig``.
 
     Attributes:
         data: view stores and the views shown from them; at least one.
@@ -109,29 +134,21 @@ class TrainingConfig(Config):
         model: the model's sizes; vocabulary and sentinels follow from data and mixing; the
             context is the model's.
         length: updates, or symbols, in the run.
-        symbols_per_step: symbols in one update; a multiple of the model's context.
-        micro_batch_symbols: symbols in one forward pass (at least one context); gradients of the
-            passes of a step are added, weighted by their trained positions.
-        learning_rate: warm-up and schedule.
+        symbols_per_step: symbols in one update, the global batch; a multiple of the model's
+            context.
         seed: of initialization, mixing and order.
         device: ``auto`` takes a GPU where there is one.
-        precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
         held_out: evaluation on the way; None for none.
         init_from: a run, a checkpoint or a published folder whose weights are the start.
     """
 
     data: tuple[SourceConfig, ...]
-    mixing: MixingConfig = MixingConfig()
+    mixing: Mixture = Mixture()
     model: ModelChoice
     length: RunLength
     symbols_per_step: PositiveInt
-    micro_batch_symbols: PositiveInt = 16_384
-    optimizer: AdamWConfig = AdamWConfig()
-    learning_rate: LearningRate = CosineRate()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: DeviceName = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    checkpoints: CheckpointConfig = CheckpointConfig()
     held_out: HeldOutConfig | None = HeldOutConfig()
     init_from: str | None = None
 
@@ -146,11 +163,7 @@ class TrainingConfig(Config):
             )
         if self.total_steps > MAX_STEPS:
             raise ValueError(f"length: {self.total_steps} steps are more than {MAX_STEPS}")
-        if self.learning_rate.warmup_steps > self.total_steps:
-            raise ValueError(
-                f"learning_rate.warmup_steps {self.learning_rate.warmup_steps} exceed the run's "
-                f"{self.total_steps} steps"
-            )
+        self.learning_rate.require_fits(self.total_steps)
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:
@@ -169,11 +182,6 @@ class TrainingConfig(Config):
         return self.symbols_per_step // self.context
 
     @property
-    def contexts_per_pass(self) -> int:
-        """Packed contexts in one forward pass, at least one."""
-        return min(self.contexts_per_step, max(1, self.micro_batch_symbols // self.context))
-
-    @property
     def total_steps(self) -> int:
         """Updates in the run, as far as the data lasts."""
         return self.length.total_steps(self.symbols_per_step)
@@ -184,8 +192,18 @@ class TrainingConfig(Config):
         return self.model_copy(update={"model": ExplicitModel(sizes=sizes)})
 
     def hash(self) -> str:
-        """Names everything that is configured; kept in every checkpoint."""
-        return fingerprint_of(self.resolved().model_dump(mode="json"))
+        """Names everything that is configured; kept in every checkpoint.
+
+        An object of the user's own enters it by its fingerprint and by the numbers that it gives,
+        so that one that has changed is noticed even where its fingerprint has not.
+
+        Raises:
+            UsageError: such an object gives numbers that cannot be, or is not at hand.
+        """
+        values = self.resolved().model_dump(mode="json")
+        if not self.mixing.has_own_objects:
+            return fingerprint_of(values)
+        return fingerprint_of(values, mixture_numbers(self.mixing, self.total_steps).fingerprint)
 
 
 def _refuse_derived(values: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from proxylm.device import resolve_device
 from proxylm.errors import UsageError
 from proxylm.models.config import ModelConfig
-from proxylm.training.config import TrainingConfig
+from proxylm.training.config import Precision, TrainingConfig
 
 FLOAT32_BYTES = 4
 
@@ -25,6 +25,13 @@ class Place:
 
     device: torch.device
     autocast: bool
+
+    @classmethod
+    def of(cls, device: torch.device, precision: Precision) -> Place:
+        """A device, and the precision that is asked for there."""
+        on_gpu = device.type == "cuda"
+        autocast = precision == "bfloat16" or (precision == "auto" and on_gpu)
+        return cls(device=device, autocast=autocast)
 
     def precision(self) -> AbstractContextManager[object]:
         """The context of a forward pass."""
@@ -60,7 +67,4 @@ def place_for(config: TrainingConfig) -> Place:
     Raises:
         UsageError: ``device: cuda`` on a machine without a GPU that torch can use.
     """
-    device = resolve_device(config.device)
-    on_gpu = device.type == "cuda"
-    autocast = config.precision == "bfloat16" or (config.precision == "auto" and on_gpu)
-    return Place(device=device, autocast=autocast)
+    return Place.of(resolve_device(config.device), config.precision)

@@ -8,29 +8,36 @@ The number is total bits over total raw bytes (method, section 9).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.store.store import ViewStore
+from proxylm.data.store.store import StoredView, ViewStore
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.bits_per_byte import content_bits
-from proxylm.scoring.readings import Content
+from proxylm.scoring.passes import content_bits
 from proxylm.symbols import Format
+from proxylm.training.callbacks import Added, Callback, Record
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place
 
+if TYPE_CHECKING:
+    from proxylm.training.training_run import TrainingRun
+
 logger = logging.getLogger(__name__)
+
+Content = NDArray[np.integer]
+"""Symbols of one document ``[m]``: bytes, or a view's symbols, without their format's offset."""
 
 SELECTION_SEED = 0
 """Of the order in which held-out documents are taken; fixed, so that runs can be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutDocuments:
+class HeldOutDocuments(Callback):
     """Documents that are read on the way, and how.
 
     Attributes:
@@ -55,51 +62,46 @@ class HeldOutDocuments:
                 for content_format, symbols in self.contents.items()
             }
 
-    def due(self, step: int, total_steps: int) -> bool:
-        """Whether they are read after ``step`` updates: regularly, and at the end."""
-        return bool(self.contents) and (step % self.config.every_steps == 0 or step == total_steps)
+    def on_step(self, run: TrainingRun, record: Record) -> Added:
+        """Read them regularly, and at the end."""
+        if not self.contents or not run.is_due(self.config.every_steps):
+            return None
+        bits = self.bits_per_byte(run.model, run.inputs.place)
+        run.state = run.state.model_copy(update={"held_out": bits})
+        return {"held_out": bits}
 
 
 def choose_held_out(config: TrainingConfig) -> HeldOutDocuments | None:
     """The held-out documents of a run's sources; None if the run asks for none."""
     if config.held_out is None:
         return None
-    formats = _formats_read(config)
+    stores = [ViewStore.open(Path(source.store)) for source in config.data]
+    views = [
+        None if source.view is None else store.view(source.view)
+        for store, source in zip(stores, config.data, strict=True)
+    ]
+    formats = _formats_read(config, views)
     contents: dict[Format, list[Content]] = {content_format: [] for content_format in formats}
     raw_bytes = 0
-    share = config.held_out.max_bytes // len(config.data)
-    for source in config.data:
-        store = ViewStore.open(Path(source.store))
-        for ordinal in _chosen(store, share):
+    for store, view in zip(stores, views, strict=True):
+        read = {Format.RAW: store.raw} | ({Format.COMPRESSED: view.symbols} if view else {})
+        for ordinal in _chosen(store, config.held_out.max_bytes // len(stores)):
             raw_bytes += int(store.raw_lengths[ordinal])
             for content_format in formats:
-                contents[content_format].append(
-                    _content(store, source.view, ordinal, content_format)
-                )
+                contents[content_format].append(read[content_format](ordinal))
     if not raw_bytes:
         logger.warning("the sources hold no held-out documents: bits per byte are not measured")
         contents = {}
     return HeldOutDocuments(config=config.held_out, raw_bytes=raw_bytes, contents=contents)
 
 
-def _content(store: ViewStore, view: str | None, ordinal: int, content_format: Format) -> Content:
-    if content_format is Format.RAW:
-        return store.raw(ordinal)
-    assert view is not None, "compressed symbols are read only where every source has a view"
-    return store.view(view).symbols(ordinal)
-
-
-def _formats_read(config: TrainingConfig) -> list[Format]:
+def _formats_read(config: TrainingConfig, views: Sequence[StoredView | None]) -> list[Format]:
     """Formats that the mixture shows and whose symbols determine the bytes."""
     rates = config.mixing.rate.rates(config.total_steps)
     formats = [Format.RAW] if rates.min() < 1 else []
-    if rates.max() > 0 and all(_is_reversible(source.store, source.view) for source in config.data):
+    if rates.max() > 0 and all(view is not None and view.reversible for view in views):
         formats.append(Format.COMPRESSED)
     return formats
-
-
-def _is_reversible(store: str, view: str | None) -> bool:
-    return view is not None and ViewStore.open(Path(store)).view(view).reversible
 
 
 def _chosen(store: ViewStore, max_bytes: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""One update: the contexts of a step in passes that fit, gradients added exactly, clip, AdamW.
+"""One update: a global batch in micro batches that fit, gradients added exactly, clip, AdamW.
 
 A step is a pure function of the model, the optimizer and the step's number: nothing else is
 carried, so a run that stops and goes on makes the same updates.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.models.loss import LossReport
 from proxylm.symbols import IGNORED_TARGET
 from proxylm.threads import in_order, torch_threads
-from proxylm.training.config import TrainingConfig
+from proxylm.training.config import LoopConfig
 from proxylm.training.device import Place
 from proxylm.training.optimizer import set_learning_rate
 
@@ -44,11 +44,11 @@ class TrainingDivergedError(ProxylmError):
     """The loss or the gradient is not a number any more; checkpoints are from before."""
 
 
-class BatchSource(Protocol):
-    """What the loop needs of a loader: the contexts of a step, by number."""
+class StepBatches(Protocol):
+    """What an update needs of its data: the contexts of a step, by number."""
 
-    def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
-        """Contexts ``[first, first + count)`` of ``step``."""
+    def batch(self, step: int) -> Batch:
+        """The contexts of ``step``, from 0."""
         ...
 
 
@@ -61,6 +61,7 @@ class Update:
         loss_by_format: mean nats of head 0 over targets of each kind that occurred.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
+        symbols: input positions.
         flops: floating-point operations that its forward and backward passes need.
     """
 
@@ -68,6 +69,7 @@ class Update:
     loss_by_format: dict[str, float]
     grad_norm: float
     learning_rate: float
+    symbols: int
     flops: int
 
 
@@ -98,8 +100,8 @@ class Trainer:
 
     model: LanguageModel
     optimizer: torch.optim.Optimizer
-    loader: BatchSource
-    config: TrainingConfig
+    batches: StepBatches
+    settings: LoopConfig
     place: Place
     total_steps: int
 
@@ -110,15 +112,15 @@ class Trainer:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        batch = self.loader.batch(step)
-        workers = self._workers(len(batch.inputs))
+        batch = self.batches.batch(step)
+        workers = self._workers(batch)
         sums = self._accumulate(batch, workers)
         with _alone(workers):
-            clip_norm = self.config.optimizer.clip_norm
+            clip_norm = self.settings.optimizer.clip_norm
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
             loss, grad_norm = float(sums.loss), float(norm)
             _require_finite(step, loss, grad_norm)
-            rate = self.config.learning_rate.rate(step, self.total_steps)
+            rate = self.settings.learning_rate.rate(step, self.total_steps)
             set_learning_rate(self.optimizer, rate)
             self.optimizer.step()
         return Update(
@@ -126,23 +128,29 @@ class Trainer:
             loss_by_format=_means(sums),
             grad_norm=grad_norm,
             learning_rate=rate,
+            symbols=batch.inputs.size,
             flops=training_flops(self.model.config, batch.segment_ids),
         )
 
-    def _workers(self, contexts: int) -> int:
+    def _workers(self, batch: Batch) -> int:
         """Threads that take a context each; 1: passes one after the other, all threads in each."""
         if self.place.device.type != "cpu":
             return 1
         # A worker's result may wait for an earlier one's, and one more is being added.
         room = MOST_GRADIENTS_IN_FLIGHT // self.model.config.parameter_count - 1
-        wanted = min(torch.get_num_threads(), contexts, self.config.contexts_per_pass)
+        wanted = min(torch.get_num_threads(), self._contexts_per_pass(batch))
         return max(1, min(wanted, room))
+
+    def _contexts_per_pass(self, batch: Batch) -> int:
+        """Contexts in one micro batch, at least one."""
+        contexts, context = batch.inputs.shape
+        return min(contexts, max(1, self.settings.micro_batch_symbols // context))
 
     def _accumulate(self, batch: Batch, workers: int) -> _Sums:
         sums = _Sums.zero(self.place.device)
         trained = max(1, trained_positions(batch.targets))
         if workers == 1:
-            for part in _passes(batch, self.config.contexts_per_pass):
+            for part in _passes(batch, self._contexts_per_pass(batch)):
                 report = self._loss(part, trained)
                 report.loss.backward()
                 sums.add(report)
@@ -156,17 +164,19 @@ class Trainer:
         return sums
 
     def _gradients(self, batch: Batch, *, trained: int) -> ContextResult:
-        """Loss and every parameter's gradient (None: has no part in it), nothing changed."""
+        """Loss and every trained parameter's gradient (None: no part in it), nothing changed."""
         report = self._loss(batch, trained)
-        parameters = tuple(self.model.parameters())
-        return report, torch.autograd.grad(report.loss, parameters, allow_unused=True)
+        return report, torch.autograd.grad(report.loss, self._trained(), allow_unused=True)
 
     def _add(self, gradients: tuple[Tensor | None, ...]) -> None:
-        for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(self._trained(), gradients, strict=True):
             if parameter.grad is None:
                 parameter.grad = gradient
             elif gradient is not None:
                 parameter.grad += gradient
+
+    def _trained(self) -> tuple[Tensor, ...]:
+        return tuple(value for value in self.model.parameters() if value.requires_grad)
 
     def _loss(self, batch: Batch, trained: int) -> LossReport:
         with self.place.precision():
@@ -192,7 +202,8 @@ def trained_positions(targets: NDArray[np.int32]) -> int:
 def _passes(batch: Batch, contexts: int) -> Iterator[Batch]:
     for first in range(0, len(batch.inputs), contexts):
         part = slice(first, first + contexts)
-        yield Batch(
+        yield replace(
+            batch,
             inputs=batch.inputs[part],
             targets=batch.targets[part],
             segment_ids=batch.segment_ids[part],

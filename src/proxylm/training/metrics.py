@@ -1,68 +1,72 @@
-"""Metrics of a run: one JSON line per step, and the same numbers for TensorBoard.
+"""Metrics of a run: one JSON line per step in ``metrics.jsonl``.
 
-``metrics.jsonl`` is appended to, a line at a time. When a run goes on from a checkpoint, lines
-after that step, and a last line that a kill tore, are dropped, so no step is there twice.
+The file is appended to, a line at a time. When a run goes on from a checkpoint, lines after that
+step, and a last line that a kill tore, are dropped, so no step is there twice.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from proxylm.errors import DataError
 from proxylm.files import atomic_file
 from proxylm.json_lines import json_line
-from proxylm.training.event_file import EventFile
+from proxylm.training.callbacks import Callback, Record
+
+if TYPE_CHECKING:
+    from proxylm.training.training_run import TrainingRun
 
 METRICS_FILE = "metrics.jsonl"
-TENSORBOARD_FOLDER = "tensorboard"
 
 
-class MetricsLog:
-    """Writes the metrics of one run; ``resumed_step`` is the last step that is kept."""
+class MetricsLog(Callback):
+    """Writes the records of a run with a folder."""
 
-    def __init__(self, run: Path, *, resumed_step: int) -> None:
-        keep_until(run / METRICS_FILE, resumed_step)
-        self._path = run / METRICS_FILE
+    _lines: BinaryIO
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Open the file, cut back to the steps that the run has."""
+        assert run.folder is not None, "a run without a folder has no file of metrics"
+        path = run.folder / METRICS_FILE
+        keep_until(path, run.step)
         # Unbuffered: after a failed write nothing is left that closing would try again.
-        self._lines = self._path.open("ab", buffering=0)
-        self._board = EventFile(run / TENSORBOARD_FOLDER, kept_step=resumed_step)
+        self._lines = path.open("ab", buffering=0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._lines.close()
-        self._board.close()
-
-    def write(self, record: Mapping[str, Any]) -> None:
+    def on_step(self, run: TrainingRun, record: Record) -> None:
         """Append one step; ``record["step"]`` counts updates made, from 1."""
-        line = json_line(record) + "\n"
-        try:
-            self._append(line.encode())
-            self._board.write(record["step"], _numbers(record))
-        except OSError as error:
-            raise DataError(
-                f"{self._path}: cannot be written ({error.strerror}); free some space and run the "
-                "same command again: it goes on from the newest checkpoint, if there is one"
-            ) from None
-
-    def _append(self, data: bytes) -> None:
-        while data:
-            data = data[self._lines.write(data) :]
+        data = f"{json_line(record)}\n".encode()
+        with unwritable_as_data_error(Path(self._lines.name)):
+            while data:
+                data = data[self._lines.write(data) :]
 
     def sync(self) -> None:
-        """Flush to the disk; called before a checkpoint vouches for the steps so far."""
+        """Flush to the disk."""
         os.fsync(self._lines.fileno())
+
+    def on_end(self, run: TrainingRun) -> None:
+        """Close the file; everything is written already."""
+        self._lines.close()
+
+
+@contextmanager
+def unwritable_as_data_error(path: Path) -> Iterator[None]:
+    """Within, a failed write of a step's numbers is one line that says how to go on.
+
+    Raises:
+        DataError: naming the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}); free some space and run the same "
+            "command again: it goes on from the newest checkpoint, if there is one"
+        ) from None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -90,13 +94,3 @@ def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             except ValueError:
                 # A kill or a full disk can tear a line only at the end of what was written.
                 return
-
-
-def _numbers(record: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, list):
-            yield from _numbers(dict(enumerate(value)), f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name != "step":
-            yield f"{prefix}{name}", value

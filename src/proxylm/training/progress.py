@@ -4,71 +4,69 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-ProgressReport = Callable[[Mapping[str, Any], int], None]
-"""Called after every step with its metrics record and the number of steps of the run."""
+from proxylm.training.callbacks import Callback, Record
+
+if TYPE_CHECKING:
+    from proxylm.training.training_run import TrainingRun
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@contextmanager
-def reported_on_stderr() -> Iterator[ProgressReport]:
-    """A progress report that suits what stderr is."""
-    if sys.stderr.isatty():
-        with _bar() as report:
-            yield report
-    else:
-        yield PlainLines()
+def shown_on_stderr() -> Callback:
+    """A callback that shows runs in the way that suits what stderr is."""
+    return Bar() if sys.stderr.isatty() else PlainLines()
 
 
-class PlainLines:
+class PlainLines(Callback):
     """One line every ``SECONDS_BETWEEN_LINES``, at the first step, and at the last."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._started_at = clock()
-        self._first_step: int | None = None
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Start the clock; steps of earlier starts do not count towards the speed of this one."""
+        self._started_at, self._steps_before = self._clock(), run.step
         self._last_line_at = float("-inf")
 
-    def __call__(self, record: Mapping[str, Any], total_steps: int) -> None:
+    def on_step(self, run: TrainingRun, record: Record) -> None:
         """Report one step."""
-        now, step = self._clock(), record["step"]
-        if self._first_step is None:
-            self._first_step = step - 1
-        if now - self._last_line_at < SECONDS_BETWEEN_LINES and step != total_steps:
+        now = self._clock()
+        if now - self._last_line_at < SECONDS_BETWEEN_LINES and not run.finished:
             return
         self._last_line_at = now
-        left = (now - self._started_at) / (step - self._first_step) * (total_steps - step)
-        line = f"step {step}/{total_steps}  {_summary(record)}  {_duration(left)} left"
+        seconds_each = (now - self._started_at) / (run.step - self._steps_before)
+        left = _duration(seconds_each * (run.total_steps - run.step))
+        line = f"step {run.step}/{run.total_steps}  {_summary(record)}  {left} left"
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
 
-@contextmanager
-def _bar() -> Iterator[ProgressReport]:
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=None)
-        started = False
+class Bar(Callback):
+    """A bar with the last step's numbers."""
 
-        def report(record: Mapping[str, Any], total_steps: int) -> None:
-            nonlocal started
-            if not started:
-                # Steps of earlier starts must not count towards the speed of this one.
-                bar.reset(task, total=total_steps, completed=record["step"] - 1)
-                started = True
-            bar.update(task, completed=record["step"], description=_summary(record))
+    def on_start(self, run: TrainingRun) -> None:
+        """Show it."""
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._bar.add_task("starting", total=run.total_steps, completed=run.step)
+        self._bar.start()
 
-        yield report
+    def on_step(self, run: TrainingRun, record: Record) -> None:
+        """Report one step."""
+        self._bar.update(self._task, completed=run.step, description=_summary(record))
+
+    def on_end(self, run: TrainingRun) -> None:
+        """Leave it as it is."""
+        self._bar.stop()
 
 
-def _summary(record: Mapping[str, Any]) -> str:
+def _summary(record: Record) -> str:
     parts = [f"loss {record['loss']:.3f}", f"{record['symbols_per_second']:,.0f} symbols/s"]
     held_out = record.get("held_out", {})
     parts += [f"{bits:.3f} bits per byte as {view}" for view, bits in held_out.items()]

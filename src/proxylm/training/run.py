@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxylm.errors import DataError
+from proxylm.errors import UsageError
+from proxylm.models.language_model import LanguageModel
 from proxylm.threads import torch_threads
+from proxylm.training.callbacks import AnyCallback, watched
 from proxylm.training.config import TrainingConfig
+from proxylm.training.event_file import TensorBoard
+from proxylm.training.inputs import BatchSource, Inputs, given_inputs, open_inputs
 from proxylm.training.metrics import MetricsLog
-from proxylm.training.progress import ProgressReport
 from proxylm.training.run_folder import opened_run, record_config, require_run_folder
-from proxylm.training.session import Inputs, Session, open_inputs, start_or_resume
-from proxylm.training.stopping import StopRequest, stop_on_signal
+from proxylm.training.stopping import stop_on_signal
+from proxylm.training.training_run import Checkpoints, TrainingRun, start_or_resume
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +30,7 @@ class TrainResult:
     """A finished run.
 
     Attributes:
-        run: its folder.
+        run: its folder; None without one.
         steps: updates made.
         symbols: input positions trained on.
         loss: of the last update, nats per symbol.
@@ -36,9 +41,11 @@ class TrainResult:
         parameters: of the model, embedding included.
         raw_bytes: raw bytes of what was shown.
         documents: documents started.
+        stopped: why a callback ended the run before its last step; None where it is whole.
+        model: the trained model, ready to train on.
     """
 
-    run: str
+    run: str | None
     steps: int
     symbols: int
     loss: float
@@ -49,87 +56,114 @@ class TrainResult:
     parameters: int
     raw_bytes: int
     documents: int
+    stopped: str | None
+    model: LanguageModel = field(repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as ``proxylm train --json`` prints them."""
-        return asdict(self)
+        return {name: value for name, value in vars(self).items() if name != "model"}
 
 
 def train(
-    config: TrainingConfig, out: str | os.PathLike[str], *, progress: ProgressReport | None = None
+    config: TrainingConfig | None = None,
+    out: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[AnyCallback] = (),
+    *,
+    model: LanguageModel | None = None,
+    batches: BatchSource | None = None,
+    **settings: Any,
 ) -> TrainResult:
-    """Train to the end of the run in ``out``, going on from its newest checkpoint if it has one.
+    """Train to the end of a run, going on from the newest checkpoint in ``out`` if it has one.
 
-    Called again on a finished run it returns its result. On a CPU, a run that was stopped in any
-    way and went on has the bits of an uninterrupted one: it keeps the number of threads that it
-    was started with (torch's, at most the cores that this process can keep busy).
+    The run is given as ``config``, or as a ``model`` and ``batches`` with settings of the loop.
+    Called again on a finished run it returns its result; on one that a callback has stopped, it
+    goes on unless a callback stops it again. On a CPU, a run that was stopped in any way and went
+    on has the bits of an uninterrupted one: it keeps the number of threads that it was started with
+    (torch's, at most the cores that this process can keep busy).
 
     Args:
         config: the run; the same at every call on one ``out``.
-        out: the run folder; new, empty, or a run with this configuration.
-        progress: called after every step.
+        out: the run folder; new, empty, or a run of the same. None: nothing is written.
+        callbacks: called after every step, in this order (``training.callbacks``).
+        model: trained in place, on its device; weights of a checkpoint in ``out`` replace its own.
+        batches: ``batches(...)``, or anything of ``BatchSource``'s form; one update a batch.
+        settings: ``learning_rate`` (a number: constant), ``optimizer``, ``precision``,
+            ``micro_batch_symbols``, ``checkpoints``, as in ``LoopConfig``.
 
     Raises:
-        UsageError: ``out`` is something else, is in use, or has another configuration.
+        UsageError: ``out`` is something else, is in use, or has another configuration; a setting
+            or a callback cannot be used.
+        DataError: the data does not fill one step, or is damaged.
         CheckpointError: its checkpoints are damaged, or the disk is full.
         TrainingDivergedError: loss or gradient is not finite any more.
-        KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and saved.
+        KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and saved (with
+            ``out``).
     """
-    run = Path(out)
-    require_run_folder(run)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        require_run_folder(folder)
+    inputs = _inputs(config, model, batches, settings)
+    with nullcontext() if folder is None else opened_run(folder, inputs.recorded):
+        run = start_or_resume(folder, inputs)
+        if folder is not None:
+            record_config(folder, inputs.recorded)
+        if not run.finished:
+            _to_the_end(run, callbacks)
+    return _result(run)
+
+
+def _inputs(
+    config: TrainingConfig | None,
+    model: LanguageModel | None,
+    batches: BatchSource | None,
+    settings: dict[str, Any],
+) -> Inputs:
+    if config is None and model is not None and batches is not None:
+        return given_inputs(model, batches, settings)
+    if config is None or model is not None or batches is not None or settings:
+        raise UsageError("train: give a configuration alone, or a model and batches")
     inputs = open_inputs(config)
-    _check_length(inputs)
-    with opened_run(run, config.resolved()):
-        session = start_or_resume(run, inputs)
-        record_config(run, config.resolved())
-        with (
-            torch_threads(session.state.threads),
-            MetricsLog(run, resumed_step=session.state.step) as log,
-            stop_on_signal() as stop,
-        ):
-            _to_the_end(session, log, stop, progress)
-    return _result(session)
-
-
-def _check_length(inputs: Inputs) -> None:
-    steps, wanted = inputs.total_steps, inputs.config.total_steps
-    if steps < 1:
-        raise DataError("data: it does not fill the contexts of one step; use more or smaller ones")
-    if steps < wanted:
+    if inputs.total_steps < config.total_steps:
         logger.warning(
             "the data ends after %d of %d steps (mixing.when_exhausted: stop): the run ends there",
-            steps,
-            wanted,
+            inputs.total_steps,
+            config.total_steps,
         )
+    return inputs
 
 
-def _to_the_end(
-    session: Session, log: MetricsLog, stop: StopRequest, progress: ProgressReport | None
-) -> None:
-    while not session.finished:
-        record = session.advance()
-        log.write(record)
-        if progress:
-            progress(record, session.inputs.total_steps)
-        if session.save_is_due() or stop.signal_name:
-            log.sync()
-            session.save()
-        if stop.signal_name and not session.finished:
-            logger.warning(
-                "%s: stopped by %s after step %d of %d, which is saved; the same command goes on",
-                session.folder,
-                stop.signal_name,
-                session.state.step,
-                session.inputs.total_steps,
-            )
-            raise KeyboardInterrupt
+def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
+    readers = [] if run.inputs.held_out is None else [run.inputs.held_out]
+    log = MetricsLog()
+    keepers = [] if run.folder is None else [log, *TensorBoard.if_installed(), Checkpoints(log)]
+    with (
+        torch_threads(run.state.threads),
+        _signals_caught(run),
+        watched(run, [*readers, *callbacks, *keepers]) as after_step,
+    ):
+        while run.goes_on:
+            after_step(run.advance())
+    if run.signal and not run.finished:
+        logger.warning(
+            "%s: stopped by %s after step %d of %d, which is saved; the same command goes on",
+            run.folder,
+            run.signal,
+            run.step,
+            run.total_steps,
+        )
+        raise KeyboardInterrupt
 
 
-def _result(session: Session) -> TrainResult:
-    state = session.state
+def _signals_caught(run: TrainingRun) -> AbstractContextManager[None]:
+    # Without a folder there is nothing to save, and nothing to wait for.
+    return nullcontext() if run.folder is None else stop_on_signal(run.interrupt)
+
+
+def _result(run: TrainingRun) -> TrainResult:
+    state = run.state
     assert state.loss is not None, "a run has at least one step"
     return TrainResult(
-        run=str(session.folder),
+        run=None if run.folder is None else str(run.folder),
         steps=state.step,
         symbols=state.symbols,
         loss=state.loss,
@@ -137,7 +171,9 @@ def _result(session: Session) -> TrainResult:
         seconds=state.seconds,
         symbols_per_second=state.symbols / state.seconds,
         training_flops=state.training_flops,
-        parameters=session.trainer.model.config.parameter_count,
+        parameters=run.model.config.parameter_count,
         raw_bytes=state.raw_bytes,
         documents=state.documents,
+        stopped=None if run.finished else run.stop_reason,
+        model=run.model,
     )

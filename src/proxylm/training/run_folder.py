@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
+from proxylm.checkpoints.run_data import CONFIG_FILE, read_run_config
 from proxylm.config import Config, dump_config, plain_config
-from proxylm.errors import DamagedFileError, UsageError
+from proxylm.errors import UsageError
 from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries, require_utf8
-from proxylm.yaml_text import read_yaml
 
-CONFIG_FILE = "config.yaml"
 LOCK_FILE = ".lock"
 SHOWN_DIFFERENCES = 5
 
@@ -75,22 +74,6 @@ def require_run_folder(run: Path) -> None:
             f"{run}: is not empty and not a run (it holds {others[0]}, no {CONFIG_FILE}); "
             "choose another folder"
         )
-
-
-def read_run_config(run: Path) -> dict[str, Any]:
-    """The plain values of a run's ``config.yaml``.
-
-    Raises:
-        DamagedFileError: it cannot be read as YAML keys and values.
-    """
-    path = run / CONFIG_FILE
-    try:
-        values = read_yaml(path)
-    except UsageError as error:
-        raise DamagedFileError(str(error)) from None
-    if not isinstance(values, dict):
-        raise DamagedFileError(f"{path}: holds no configuration")
-    return values
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

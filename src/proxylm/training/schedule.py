@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from proxylm.config import Config
+from proxylm.errors import UsageError
 
 
 class WarmedUpRate(Config):
@@ -19,6 +20,18 @@ class WarmedUpRate(Config):
 
     peak: PositiveFloat = 9e-4
     warmup_steps: NonNegativeInt = 500
+
+    def require_fits(self, total_steps: int) -> None:
+        """Refuse a warm-up that a run would not live to see the end of.
+
+        Raises:
+            UsageError: naming both lengths.
+        """
+        if self.warmup_steps > total_steps:
+            raise UsageError(
+                f"learning_rate.warmup_steps {self.warmup_steps} exceed the run's {total_steps} "
+                "steps"
+            )
 
     def rate(self, step: int, total_steps: int) -> float:
         """Learning rate of update ``step`` (0-based) in a run of ``total_steps`` updates."""

@@ -43,7 +43,8 @@ def starting_model(
     loaded = load_module(origin)
     model = _with_raw_heads(loaded.module, wanted)
     _require_same_sizes(origin, model, wanted)
-    _warn_about_other_compressor(origin, loaded.compressor_fingerprint, compressor_fingerprint)
+    there = loaded.compressor_fingerprint
+    _warn_about_other_compressor(origin, there, compressor_fingerprint)
     model.extend_vocabulary(
         max(wanted.vocabulary_size, model.config.vocabulary_size), seed=config.seed
     )

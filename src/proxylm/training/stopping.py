@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-@dataclass
-class StopRequest:
-    """Whether somebody asked the run to stop, and by which signal."""
-
-    signal_name: str | None = None
-
-
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one acts as it always does.
+def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
+    """Within, the first SIGINT or SIGTERM calls ``ask`` with its name; a second one acts as ever.
 
-    Outside the main thread signals cannot be caught, and the request is never set.
+    Outside the main thread signals cannot be caught, and nobody is asked.
     """
-    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
     before: dict[int, Any] = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
@@ -36,13 +27,13 @@ def stop_on_signal() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        request.signal_name = signal.Signals(number).name
+    def handle(number: int, frame: FrameType | None) -> None:
+        ask(signal.Signals(number).name)
         restore()
 
     for number in STOP_SIGNALS:
-        signal.signal(number, ask)
+        signal.signal(number, handle)
     try:
-        yield request
+        yield
     finally:
         restore()

@@ -10,7 +10,7 @@ import numpy as np
 from proxylm.compressors.contract import CompressedView
 from proxylm.corpus.document import Document, Rejection
 from proxylm.data.store.manifest import CorpusRecord, Manifest, ViewRecord
-from proxylm.data.store.writer import ShardRows, write_store
+from written_store import ShardRows, write_store
 
 PAIRS = ViewRecord(
     kind="pairs",

@@ -12,8 +12,8 @@ from small_store import pair_view, some_documents, wide_view, write_small_store
 
 from proxylm.data.store.manifest import CorpusRecord, read_manifest
 from proxylm.data.store.store import ViewStore
-from proxylm.data.store.writer import write_store
 from proxylm.errors import DataError
+from written_store import write_store
 
 DOCUMENTS = some_documents(5, 0) + some_documents(4, 1)
 HELD_OUT = [True, False, False, True, False, True, False, False, True]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from proxylm.data.store.shard_files import Header, write_raw_file, write_view_fi
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.writer import find_mistake, view_header
 from proxylm.errors import DamagedFileError
+from unchecked_views import altered
 
 
 def assert_damage_is_named(store: Path, name: str, *, verify: bool) -> str:
@@ -182,9 +182,11 @@ def test_a_symbol_outside_the_vocabulary_is_found_by_verify(tmp_path):
 
 
 def view(symbols, anchors=(), segments=None, counts=None) -> CompressedView:
-    return CompressedView(
-        symbols=np.array(symbols, np.uint32),
-        anchors=np.array(anchors, np.uint32).reshape(-1, 2),
+    return altered(
+        CompressedView(
+            symbols=np.array(symbols, np.uint32),
+            anchors=np.array(anchors, np.uint32).reshape(-1, 2),
+        ),
         segment_lengths=None if segments is None else np.array(segments, np.uint32),
         segment_symbol_counts=None if counts is None else np.array(counts, np.uint32),
     )
@@ -231,7 +233,7 @@ def test_a_compressor_that_errs_is_caught_before_anything_is_written(views, row,
 )
 def test_what_the_files_would_alter_is_caught_too(field, values, message):
     right = view([1, 2, 3], segments=[4, 6], counts=[1, 2])
-    found = find_mistake([right, replace(right, **{field: np.array(values)})], [10, 10], PAIRS)
+    found = find_mistake([right, altered(right, **{field: np.array(values)})], [10, 10], PAIRS)
     assert found is not None
     assert found[0] == 1
     assert message in found[1]

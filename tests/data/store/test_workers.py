@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from small_corpus import gzip_and_units, open_lines, write_json_lines
 
 from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document
 from proxylm.data.store import workers as workers_module
-from proxylm.data.store.prepare import prepare
+from proxylm.data.store.executor import ShardExecutor
+from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.steps import CompressorSource
 from proxylm.data.store.store import ViewStore
-from proxylm.data.store.workers import ShardExecutor, within_memory
+from proxylm.data.store.workers import within_memory
 
 
 class Machine:
@@ -59,9 +61,9 @@ def test_what_runs_fits_into_memory_or_runs_alone(needs, workers, memory):
 
 def test_a_store_is_the_same_where_memory_is_short(tmp_path, monkeypatch):
     lines = write_json_lines(tmp_path / "lines.jsonl")
-    prepare(open_lines(lines), gzip_and_units(), tmp_path / "plenty", workers=2)
+    prepare_store(open_lines(lines), gzip_and_units(), tmp_path / "plenty", workers=2)
     monkeypatch.setattr(workers_module, "available_memory", lambda: 0)
-    prepare(open_lines(lines), gzip_and_units(), tmp_path / "none", workers=2)
+    prepare_store(open_lines(lines), gzip_and_units(), tmp_path / "none", workers=2)
     stores = [ViewStore.open(tmp_path / name, verify=True) for name in ("plenty", "none")]
     assert [store.document_count for store in stores] == [120, 120]
     one, other = [sorted((tmp_path / name).glob("*.*")) for name in ("plenty", "none")]
@@ -69,11 +71,12 @@ def test_a_store_is_the_same_where_memory_is_short(tmp_path, monkeypatch):
 
 
 def test_what_a_shard_needs_grows_with_its_largest_document_only_so_far():
-    class Parts:
-        part_bytes = (0, 4 << 20, 16 << 20, 1 << 30)
-
+    parts = [
+        CorpusPart(index=index, num_bytes=num_bytes)
+        for index, num_bytes in enumerate((0, 4 << 20, 16 << 20, 1 << 30))
+    ]
     source = CompressorSource(load_compressor("units:bits=4"))
-    job = type("SomeJob", (), {"source": Parts, "work": "unused"})
+    job = type("SomeJob", (), {"parts": parts, "work": "unused"})
     needs = [ShardExecutor(job, {"v": source}).memory_for(rank) >> 20 for rank in range(4)]
     assert needs == [256, 256 + 4 * 68, 256 + 16 * 68, 256 + 16 * 60 + 1024 * 8]
     assert ShardExecutor(job, {}).memory_for(1) >> 20 == 256 + 4 * 8

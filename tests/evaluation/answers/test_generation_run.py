@@ -16,7 +16,7 @@ from proxylm.errors import DamagedFileError, ProxylmError, UsageError
 from proxylm.evaluation.answers import judging, samples
 from proxylm.evaluation.answers.folder import Sample, SampleKey, opened_folder
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
-from proxylm.evaluation.answers.run import run_conditions
+from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.samples import Wanted, sample_number, wanted_samples
 from proxylm.evaluation.answers.writers import BytesWriter
 from proxylm.evaluation.benchmarks.humaneval import load_humaneval
@@ -38,9 +38,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def run(model: ReplayModel, benchmark: Benchmark, folder: Path, **options: Any) -> Any:
     plan = options.pop("plan", GREEDY)
-    return run_conditions(
-        BytesWriter(model), {"plain": benchmark}, plan, folder, **{"execute": False} | options
-    )
+    answering = Answering(plan=plan, folder=folder, **{"execute": False} | options)
+    return answering.run(BytesWriter(model), {"plain": benchmark})
 
 
 def test_samples_and_verdicts_are_json_lines(benchmark: Benchmark, tmp_path: Path) -> None:
@@ -68,8 +67,8 @@ def test_a_second_run_does_nothing_again(
     first = run(ReplayModel(benchmark.problems), benchmark, tmp_path, execute=True)
     content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def judged_nothing(jobs: Any, **_: Any) -> Any:
-        assert list(jobs) == []
+    def judged_nothing(submissions: Any, **_: Any) -> Any:
+        assert list(submissions) == []
         return iter(())
 
     monkeypatch.setattr(judging, "check_many", judged_nothing)
@@ -173,18 +172,18 @@ def test_equal_programs_run_once(
     benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_sandbox()
-    run_jobs = []
+    judged = []
     original = judging.check_many
 
-    def counted(jobs: Any, **options: Any) -> Any:
-        jobs = list(jobs)
-        run_jobs.extend(jobs)
-        return original(jobs, **options)
+    def counted(submissions: Any, **options: Any) -> Any:
+        submissions = list(submissions)
+        judged.extend(submissions)
+        return original(submissions, **options)
 
     monkeypatch.setattr(judging, "check_many", counted)
     plan = SamplingPlan(samples=4, temperature=0.5)
     results = run(ReplayModel(benchmark.problems), benchmark, tmp_path, execute=True, plan=plan)
-    assert len(run_jobs) == 3
+    assert len(judged) == 3
     assert results.correct("plain") == {p.task_id: [True] * 4 for p in benchmark.problems}
     assert len(lines(tmp_path / "verdicts.jsonl")) == 12
 
@@ -192,10 +191,10 @@ def test_equal_programs_run_once(
 def test_a_verdict_is_known_only_under_the_same_limits_and_judge(
     benchmark: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by_the_clock(jobs: Any, **_: Any) -> Any:
-        for job in jobs:
-            judged.append(job)
-            late = job.timeout_s < 1
+    def by_the_clock(submissions: Any, **_: Any) -> Any:
+        for submission in submissions:
+            judged.append(submission)
+            late = submission.timeout_s < 1
             yield Verdict(status=Status.TIMED_OUT if late else Status.PASSED)
 
     judged: list[Any] = []

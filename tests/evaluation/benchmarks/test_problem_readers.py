@@ -53,11 +53,11 @@ def write_lines(path: Path, *records: Any) -> Path:
 
 def verdicts(benchmark: Benchmark, continuation: bytes | None = None) -> list[bool]:
     """Whether each canonical solution (or one continuation for all) passes."""
-    jobs = [
-        problem.job(problem.solution if continuation is None else continuation)
+    submissions = [
+        problem.submission(problem.solution if continuation is None else continuation)
         for problem in benchmark.problems
     ]
-    return [verdict.passed for verdict in check_many(jobs)]
+    return [verdict.passed for verdict in check_many(submissions)]
 
 
 def test_humaneval_from_a_file_and_from_its_package() -> None:

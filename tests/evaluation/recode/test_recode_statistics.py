@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.recode.statistics import (
     Robustness,
-    family_robustness,
-    mean_robustness,
+    aggregated,
+    mean_of,
     robustness,
 )
 
@@ -53,7 +55,9 @@ def test_several_samples_and_k() -> None:
 
 
 def test_a_family_in_both_aggregations() -> None:
-    family = family_robustness(NOMINAL, {"random": [SEED_0, SEED_1], "fixed": [OTHER]})
+    family = aggregated(
+        {"random": [SEED_0, SEED_1], "fixed": [OTHER]}, partial(robustness, NOMINAL)
+    )
     assert family.perturbations["random"].robust_pass == 1 / 4
     assert family.perturbations["fixed"].robust_pass == 2 / 4
     # Mean of the two: (1/4 + 2/4)/2; worst over all three variants: none is right everywhere.
@@ -69,7 +73,7 @@ def test_the_drop_is_undefined_where_nothing_is_right() -> None:
     nothing = {"a": [False]}
     scores = robustness(nothing, [{"a": [True]}])
     assert scores == Robustness(nominal=0, robust_pass=1, robust_drop=None, robust_relative=1)
-    assert mean_robustness([scores, robustness(NOMINAL, [NOMINAL])]).robust_drop is None
+    assert mean_of([scores, robustness(NOMINAL, [NOMINAL])]).robust_drop is None
 
 
 def test_nothing_changes_nothing() -> None:
@@ -83,6 +87,6 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(DataError, match="no variant"):
         robustness(NOMINAL, [])
     with pytest.raises(DataError, match="no perturbation"):
-        mean_robustness([])
+        mean_of([])
     with pytest.raises(UsageError, match="pass@2"):
         robustness(NOMINAL, [SEED_0], k=2)

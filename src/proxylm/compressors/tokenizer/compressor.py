@@ -17,16 +17,17 @@ from typing import Any, Self
 
 import numpy as np
 import xxhash
+from jaxtyping import Int
 from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.tokenizer.cuts import safe_cuts
-from proxylm.compressors.tokenizer.engines import (
+from proxylm.compressors.tokenizer.libraries import (
     LIBRARY_MEMORY_PER_BYTE,
     LONG_TEXT,
-    LibraryEngine,
-    choose_engine,
+    HuggingFaceLibrary,
+    choose_library,
 )
 from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 from proxylm.errors import DamagedFileError, DataError
@@ -61,7 +62,7 @@ class TokenizerCompressor(Compressor):
     def __init__(self, file: bytes, origin: str = TOKENIZER_FILE) -> None:
         self._file = file
         self._specification = TokenizerSpecification.parse(file, origin)
-        self._choice = choose_engine(self._specification)
+        self._choice = choose_library(self._specification)
         self._cuts = safe_cuts(self._specification)
         self.token_bytes: list[bytes] = self._choice.vocabulary.token_bytes
         self.symbol_count = len(self.token_bytes)
@@ -71,7 +72,11 @@ class TokenizerCompressor(Compressor):
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a ``tokenizer.json`` under any name."""
+        """Read a ``tokenizer.json`` under any name.
+
+        Raises:
+            DamagedFileError: there is no such file, or it is no tokenizer.
+        """
         try:
             return cls(path.read_bytes(), str(path))
         except FileNotFoundError:
@@ -83,7 +88,7 @@ class TokenizerCompressor(Compressor):
         return cls.from_file(folder / TOKENIZER_FILE)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # Engines do not pickle; a worker builds its own from the file, once.
+        # Libraries do not pickle; a worker builds its own from the file, once.
         return _rebuilt, (type(self), self._file)
 
     @property
@@ -100,16 +105,16 @@ class TokenizerCompressor(Compressor):
         (folder / TOKENIZER_FILE).write_bytes(self._file)
 
     def describe(self) -> dict[str, Any]:
-        """Adds the engine that runs, why the faster one does not, and ids unlike the file's."""
+        """Adds the library that runs, why the faster one does not, and ids unlike the file's."""
         return super().describe() | {
-            "engine": self._choice.engine.name,
-            "engine_reason": self._choice.reason,
+            "library": self._choice.library.name,
+            "library_reason": self._choice.reason,
             "renumbered_tokens": self._choice.vocabulary.renumbered,
         }
 
     def memory_for(self, num_bytes: int) -> int:
         """As all, unless the library has to take a whole text, or a word as long, at once."""
-        if self._cuts is None or isinstance(self._choice.engine, LibraryEngine):
+        if self._cuts is None or isinstance(self._choice.library, HuggingFaceLibrary):
             return LIBRARY_MEMORY_PER_BYTE * num_bytes
         return super().memory_for(num_bytes)
 
@@ -146,7 +151,7 @@ class TokenizerCompressor(Compressor):
         tokens: dict[str | bytes, NDArray[np.uint32]] = {
             piece: self._tokens_of_bytes(piece) for piece in pieces if isinstance(piece, bytes)
         }
-        tokens |= zip(texts, self._choice.engine.encode(texts), strict=True)
+        tokens |= zip(texts, self._choice.library.encode(texts), strict=True)
         for number, piece in group:
             yield number, tokens[piece]
 
@@ -155,10 +160,23 @@ class TokenizerCompressor(Compressor):
             return CannotCompress(reason=NO_BYTE_TOKENS, detail="it is not valid UTF-8")
         if not self._spells(symbols, raw):
             return CannotCompress(reason=NOT_EXACT, detail="its tokens spell other bytes")
-        num_bytes = self._num_bytes[symbols]
-        if self._prefix and len(num_bytes):
+        return CompressedView(
+            symbols=symbols, anchors=anchors_of_tokens(self.num_bytes_of(symbols), 1)
+        )
+
+    def num_bytes_of(self, tokens: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """Bytes of a document that each of its tokens stands for, ``[t]``."""
+        num_bytes = self._num_bytes[tokens]
+        if len(num_bytes):
+            # A space that some tokenizers put before every text is no byte of the document.
             num_bytes[0] -= len(self._prefix)
-        return CompressedView(symbols=symbols, anchors=anchors_of_tokens(num_bytes, 1))
+        return num_bytes
+
+    def divide(
+        self, raw: bytes, view: CompressedView
+    ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
+        """Token by token, a symbol each."""
+        return self.num_bytes_of(view.symbols), np.ones(len(view.symbols), np.int64)
 
     def _spells(self, symbols: NDArray[np.uint32], raw: bytes) -> bool:
         """Whether the tokens are the document's, byte for byte."""
@@ -184,7 +202,7 @@ class TokenizerCompressor(Compressor):
 
     def _find_prefix(self) -> bytes:
         """The space that some tokenizers put before every text; part of no document."""
-        (ids,) = self._choice.engine.encode(["x"])
+        (ids,) = self._choice.library.encode(["x"])
         return b" " if self._spell(ids) == b" x" else b""
 
     def _spell(self, symbols: NDArray[np.uint32]) -> bytes:
@@ -214,7 +232,7 @@ def _rebuilt(compressor_class: type[TokenizerCompressor], file: bytes) -> Tokeni
 _NOTHING = np.empty(0, dtype=np.uint32)
 _NO_TOKEN = np.uint32(0xFFFFFFFF)
 _GROUP_SIZE = LONG_TEXT
-"""Characters of the pieces that an engine gets in one call, with ``_PIECE_COST`` for each piece."""
+"""Characters of the pieces that a library gets in one call, with ``_PIECE_COST`` for each piece."""
 _PIECE_COST = 4
 _BLOCK = 1 << 16
 """Tokens that are spelled at once: as Python objects they take ten times their memory."""
@@ -235,7 +253,7 @@ def _cut_at_invalid_bytes(raw: bytes) -> Iterator[str | bytes]:
 
 
 def _grouped(pieces: Iterable[tuple[int, str | bytes]]) -> Iterator[list[tuple[int, str | bytes]]]:
-    """Pieces in groups of bounded size, for few calls to an engine and little memory."""
+    """Pieces in groups of bounded size, for few calls to a library and little memory."""
     group: list[tuple[int, str | bytes]] = []
     size = 0
     for piece in pieces:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
-from proxylm.compressors.tokenizer.engines import (
+from proxylm.compressors.tokenizer.libraries import (
     ANYTHING,
     LONG_TEXT,
     NEIGHBOUR_FLAGS,
@@ -137,7 +137,7 @@ class SafeCuts:
     """Cuts texts for one tokenizer.
 
     Args:
-        pattern: what cuts its text into words, ``SAME_IN_BOTH`` engines.
+        pattern: what cuts its text into words, ``SAME_IN_BOTH`` libraries.
         kept: added tokens, which are never cut.
 
     Raises:

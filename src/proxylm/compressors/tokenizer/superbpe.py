@@ -25,7 +25,7 @@ from proxylm.compressors.tokenizer.byte_level import (
     model_values,
     train_merges,
 )
-from proxylm.compressors.tokenizer.engines import choose_engine
+from proxylm.compressors.tokenizer.libraries import choose_library
 from proxylm.compressors.tokenizer.specification import CHARACTER_OF_BYTE, TokenizerSpecification
 from proxylm.symbols import BYTE_COUNT
 
@@ -74,12 +74,11 @@ def _spell(characters: str, tokens: list[str]) -> str:
 
 def _lines_of_characters(first: Tokenizer, texts: list[str]) -> Iterator[str]:
     """Each line of the texts, one character per first-stage token."""
-    engine = choose_engine(
-        TokenizerSpecification.parse(first.to_str().encode(), "first stage")
-    ).engine
+    specification = TokenizerSpecification.parse(first.to_str().encode(), "first stage")
+    library = choose_library(specification).library
     ends = _line_end_tokens(first)
     for text in texts:
-        (ids,) = engine.encode([text])
+        (ids,) = library.encode([text])
         # A piece ends where a token with a line end is followed by one without.
         has_end = ends[ids]
         borders = np.flatnonzero(has_end[:-1] & ~has_end[1:]) + 1

@@ -6,6 +6,7 @@ What may become one token is set by the pre-tokenization (method, section 3).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -23,10 +24,15 @@ from proxylm.compressors.tokenizer.byte_level import (
     model_values,
     train_merges,
 )
+from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.compressors.tokenizer.superbpe import train_in_two_stages
 from proxylm.config import Config, validate_config
+from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
+from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.records import is_utf8
+from proxylm.corpus.split import HELD_OUT_FRACTION, training_sample
 from proxylm.errors import DataError
 from proxylm.symbols import BYTE_COUNT
 
@@ -151,6 +157,80 @@ def tokenizer_training(values: dict[str, Any]) -> BpeTraining | UnigramTraining:
         UsageError: one of them is wrong; the message names it.
     """
     return validate_config(TokenizerSettings, {"training": values}, origin="tokenizer").training
+
+
+def train_tokenizer(
+    documents: Documents,
+    *,
+    vocabulary_size: int = 4096,
+    algorithm: str = "bpe",
+    pre_tokenization: str = "default",
+    held_out_fraction: float = HELD_OUT_FRACTION,
+    sample_bytes: int | None = None,
+) -> TokenizerCompressor:
+    """Train a byte-level tokenizer on the training part of any documents.
+
+    What there is to say (documents left out, a vocabulary that the text cannot fill) is a warning.
+
+    >>> tokenizer = train_tokenizer([b"to be or not to be"] * 9, vocabulary_size=260)
+    >>> tokenizer.decompress(tokenizer.compress([b"not to be"]))
+    [b'not to be']
+
+    Args:
+        documents: bytes, pairs of id and bytes, a path, or an open corpus.
+        vocabulary_size: tokens in all, 256 of them single bytes.
+        algorithm: ``bpe`` or ``unigram``.
+        pre_tokenization: what tokens may span: ``default`` (words), ``line``, or ``superbpe``
+            (bpe only).
+        held_out_fraction: share of documents that it does not see, chosen by hash as ``prepare``
+            does.
+        sample_bytes: train on about so many bytes of them; default what the algorithm can use.
+
+    Raises:
+        UsageError: a setting is wrong, or the documents are not of bytes.
+        DataError: there is no document to learn from.
+    """
+    training = tokenizer_training(
+        {
+            "algorithm": algorithm,
+            "vocabulary_size": vocabulary_size,
+            "pre_tokenization": {"kind": pre_tokenization},
+        }
+    )
+    left_out = LeftOut()
+    trained = train_on_corpus(
+        training,
+        as_corpus(documents),
+        held_out_fraction=held_out_fraction,
+        sample_bytes=sample_bytes,
+        left_out=left_out,
+        say=warnings.warn,
+    )
+    if left_out:
+        warnings.warn(f"documents left out: {left_out}", stacklevel=2)
+    return trained
+
+
+def train_on_corpus(
+    training: BpeTraining | UnigramTraining,
+    corpus: Corpus,
+    *,
+    held_out_fraction: float,
+    sample_bytes: int | None,
+    left_out: LeftOut,
+    say: Callable[[str], None],
+) -> TokenizerCompressor:
+    """As ``train_tokenizer``; fills ``left_out``, and ``say`` hears what else there is to say."""
+    documents = training_sample(
+        corpus,
+        wanted_bytes=sample_bytes or training.sample_bytes,
+        fraction=held_out_fraction,
+        left_out=left_out,
+    )
+    trained = TokenizerCompressor(training.train(texts_of(documents, say)))
+    if told := shortfall(training.vocabulary_size, trained.symbol_count):
+        say(told)
+    return trained
 
 
 def texts_of(

@@ -2,7 +2,7 @@
 
 The library does not take an added token's ``id`` from the file. One that the model has keeps the
 model's id; the others are numbered behind the model's in the file's order. All symbols are the
-loaded tokenizer's ids, whichever engine finds them, and so are the bytes that they stand for.
+loaded tokenizer's ids, whichever library finds them, and so are the bytes that they stand for.
 A file that can be read in two ways (one id for two tokens, two ids for one) is refused.
 """
 

@@ -1,9 +1,8 @@
-"""The kernels of this folder as one group, and the types that they are written with."""
+"""The kernels of this folder as one group."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from proxylm.compiled import KernelGroup
 
@@ -18,13 +17,6 @@ KERNEL_FILES = (
     "kernel.py",
     "materialize.py",
 )
-
-Uint64 = Any
-"""A 64-bit word in a kernel: numpy's uint64 from Python, a machine word inside."""
-Int64 = Any
-"""A signed 64-bit number where numpy's type and Python's int would both be half the truth."""
-Record = Any
-"""One element of a structured array, whose fields kernels read and write as attributes."""
 
 _here = Path(__file__).parent
 _kernels = KernelGroup(_here, KERNEL_FILES)

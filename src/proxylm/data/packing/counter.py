@@ -13,7 +13,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Int64, Uint64, compiled, inlined
+from proxylm.compiled import Int64, Uint64
+from proxylm.data.packing.compiled import compiled, inlined
 
 WORD = np.uint64
 _GOLDEN = WORD(0x9E3779B97F4A7C15)

@@ -1,4 +1,9 @@
-"""The copying kernel: spans become input ids, targets, document ids and positions.
+"""The copying kernel: spans become input ids, targets, segment ids and position ids.
+
+Records (``data.packing.spans``, ``tables``) and units: a span is ``SPAN_DTYPE``, its ``offset`` in
+positions of its context, its ``start`` and ``length`` in bytes or symbols of its view; a shard is
+``SHARD_DTYPE``, addresses of its columns in bytes. Arrays of one context: inputs, segment ids and
+position ids int32 ``[N]``, targets int32 ``[N, H]``.
 
 Content goes straight from the memory-mapped columns into the outputs. Which targets are masked:
 
@@ -15,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Int64, Record, compiled
+from proxylm.compiled import Int64, Record
+from proxylm.data.packing.compiled import compiled
 from proxylm.data.packing.pointers import borrowed, int64_at, uint8_at, uint16_at, uint32_at
 from proxylm.data.packing.spans import (
     HAS_BOS,
@@ -48,7 +54,7 @@ def materialize(
 
     The outputs are ``[B, N]``, the targets ``[B, N, H]``; every element is written.
     """
-    tables = borrowed(tables)
+    tables = borrowed(tables)  # no reference counts inside the loop
     for row in range(len(contexts)):
         first, end = first_span[contexts[row]], first_span[contexts[row] + 1]
         segment_first = first
@@ -56,6 +62,7 @@ def materialize(
             span = spans[index]
             size = write_inputs(tables, span, inputs[row])
             number(span, size, segment_ids[row], position_ids[row])
+            # Targets look ahead: they are written once all of the segment's inputs are.
             if index + 1 == end or spans[index + 1].segment != span.segment:
                 segment = spans[segment_first : index + 1]
                 write_targets(segment, span.offset + size, inputs[row], targets[row])
@@ -91,6 +98,7 @@ def copy_content(tables: Tables, span: Record, output: NDArray[np.int32]) -> Non
     """Copy a span's bytes or symbols out of its shard, moved to their place in the vocabulary."""
     length = int(span.length)
     shard = shard_of(tables, span.source, span.ordinal)
+    # Offsets are int64: 8 bytes a row. One loop for each width, so that each is a plain copy.
     row = span.ordinal - shard.first_ordinal
     if span.format == RAW:
         start = int64_at(shard.raw_offsets + 8 * row, 1)[0] + span.start
@@ -114,11 +122,12 @@ def number(
     span: Record, size: int, segment_ids: NDArray[np.int32], position_ids: NDArray[np.int32]
 ) -> None:
     """Write a span's attention segment and positions."""
-    documents = segment_ids[span.offset : span.offset + size]
+    segments = segment_ids[span.offset : span.offset + size]
     positions = position_ids[span.offset : span.offset + size]
+    # Read once: fields of a record in the loop would keep it from becoming vector code.
     segment, first = span.segment, span.position
     for index in range(size):
-        documents[index] = segment
+        segments[index] = segment
         positions[index] = first + np.int32(index)
 
 
@@ -156,6 +165,7 @@ def write_further_targets(
     for position in range(span.offset, span_end):
         # Slices that start at 0 let the inner loops become plain copies.
         wanted, following = targets[position], inputs[position + 1 : segment_end]
+        # Head 0 is known wherever anything follows; the others as far as the limit.
         known = max(min(1, len(following)), min(heads, limit - position - 1))
         for head in range(known):
             wanted[head] = following[head]

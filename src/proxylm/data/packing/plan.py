@@ -2,8 +2,8 @@
 
 Three numberings meet here. *Packing order* numbers contexts as the kernel fills them; a step is
 ``contexts_per_step`` of them, and a document's draws use the rate of the step where it begins.
-*Blocks* of steps are planned one at a time (memory is bounded by a block). Inside a block the
-contexts are permuted, which gives the *order of training*.
+*Shuffle blocks* of steps are planned one at a time (memory is bounded by a block). Inside a block
+the contexts are permuted, which gives the *order of training*.
 
 Everything is a pure function of (configuration, step). Any step is reached by replaying lengths
 from the nearest earlier block whose starting state is known.
@@ -20,7 +20,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.mixture import MixingConfig, PieceGranularity
+from proxylm.data.mixture import Mixture
+from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
 from proxylm.data.packing.counter import WORD, Purpose, absorb, permutation, purpose_key
 from proxylm.data.packing.kernel import pack
 from proxylm.data.packing.spans import (
@@ -36,13 +37,14 @@ from proxylm.data.packing.spans import (
 )
 from proxylm.data.packing.tables import SourceTables
 from proxylm.data.rates import view_shares
+from proxylm.errors import DataError
 
 BLOCKS_KEPT = 2
 """Planned blocks in memory: the one in use and its neighbour, for readers that run ahead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class ShuffleBlock:
     """The plan of one block of steps.
 
     Attributes:
@@ -79,7 +81,7 @@ class Plan:
 
     Args:
         tables: training documents of all sources.
-        mixing: the mixture.
+        mixture: how they are mixed.
         weights: one per source, not all zero.
         context: symbols per context.
         contexts_per_step: contexts per training step.
@@ -90,7 +92,7 @@ class Plan:
     def __init__(
         self,
         tables: SourceTables,
-        mixing: MixingConfig,
+        mixture: Mixture,
         weights: Sequence[float],
         *,
         context: int,
@@ -101,13 +103,14 @@ class Plan:
         self.tables = tables
         self.total_steps = total_steps
         self.contexts_per_step = contexts_per_step
-        self.rates = mixing.rate.rates(total_steps)
-        self._stops = mixing.stops
-        self._edges = block_edges(total_steps, mixing)
+        numbers = mixture_numbers(mixture, total_steps)
+        self.rates = numbers.rates
+        self._stops = mixture.stops
+        self._edges = block_edges(numbers, mixture.shuffle_block_steps)
         self._order_key = WORD(purpose_key(WORD(seed), int(Purpose.CONTEXT_ORDER), 0))
-        probabilities = source_probabilities(tables, weights, mixing)
-        self._rules = make_rules(mixing, context, contexts_per_step)
-        self._draws = make_draws(mixing, probabilities, total_steps, seed)
+        probabilities = source_probabilities(tables, weights, mixture)
+        self._rules = make_rules(mixture, numbers, context, contexts_per_step)
+        self._draws = make_draws(numbers, probabilities, seed)
         self._start = np.zeros(TAKEN + len(weights), np.int64)
         self._start[SEGMENT] = -1
         self._states = [self._start]
@@ -126,9 +129,18 @@ class Plan:
             return self.total_steps
         return int(cursor[CONTEXT]) // self.contexts_per_step
 
-    def block_of(self, step: int) -> Block:
-        """The planned block that holds a step in ``[0, steps)``."""
-        assert 0 <= step < self.steps
+    def block_of(self, step: int) -> ShuffleBlock:
+        """The planned block that holds a step.
+
+        Raises:
+            DataError: the step is not in ``[0, steps)``.
+        """
+        if not 0 <= step < self.steps:
+            raise DataError(
+                f"step {step}: the training data holds {self.steps} steps of "
+                f"{self.contexts_per_step} contexts; train for fewer, or set "
+                "mixing.when_exhausted to repeat"
+            )
         # One thread may prepare batches while another asks for statistics.
         with self._lock:
             return self._block(int(np.searchsorted(self._edges, step, side="right")) - 1)
@@ -149,7 +161,7 @@ class Plan:
             self._states.append(state)
         return self._states[block].copy()
 
-    def _plan_block(self, block: int) -> Block:
+    def _plan_block(self, block: int) -> ShuffleBlock:
         first_context = self._first_context(block)
         num_steps = min(int(self._edges[block + 1]), self.steps) - int(self._edges[block])
         num_contexts = num_steps * self.contexts_per_step
@@ -161,7 +173,7 @@ class Plan:
             self._states.append(cursor)
         contexts = np.arange(first_context, first_context + num_contexts + 1)
         key = WORD(absorb(self._order_key, WORD(self._edges[block])))
-        return Block(
+        return ShuffleBlock(
             first_step=int(self._edges[block]),
             num_steps=num_steps,
             first_context=first_context,
@@ -193,64 +205,57 @@ class Plan:
         return pack(self._rules, self._draws, self.tables.tables, ahead, page)
 
 
-def block_edges(total_steps: int, mixing: MixingConfig) -> NDArray[np.int64]:
-    """First steps of the blocks, and ``total_steps`` at the end.
+def block_edges(numbers: MixtureNumbers, shuffle_block_steps: int) -> NDArray[np.int64]:
+    """First steps of the blocks, and the run's number of steps at the end.
 
     A block never crosses the end of a warm-up: shuffling must not carry pairs, or the rising
     rate, into the part of the run that has neither.
 
-    >>> block_edges(1000, MixingConfig(shuffle_block_steps=150))
+    >>> block_edges(mixture_numbers(Mixture(), 1000), 150)
     array([   0,  150,  200,  350,  500,  650,  800,  950, 1000])
     """
-    phases = {0, total_steps, mixing.steps_with_pairs(total_steps)}
-    phases.update(mixing.rate.phase_ends(total_steps))
-    starts = sorted(phases)
-    size = mixing.shuffle_block_steps
-    blocks = [np.arange(first, end, size) for first, end in itertools.pairwise(starts)]
+    total_steps = len(numbers.rates)
+    starts = sorted({0, total_steps, numbers.steps_with_pairs, *numbers.phase_ends})
+    blocks = [
+        np.arange(first, end, shuffle_block_steps) for first, end in itertools.pairwise(starts)
+    ]
     return np.concatenate([*blocks, [total_steps]]).astype(np.int64)
 
 
 def source_probabilities(
-    tables: SourceTables, weights: Sequence[float], mixing: MixingConfig
+    tables: SourceTables, weights: Sequence[float], mixture: Mixture
 ) -> NDArray[np.float64]:
     """Probability that a sample comes from each source: float64 ``[sources]``, sum 1."""
     # Over the largest, so that the sum of weights near the end of the range stays finite.
     shares = np.asarray(weights, np.float64) / max(weights)
-    if mixing.weight_of == "bytes":
+    if mixture.weighs_bytes:
         for source in np.flatnonzero(shares):
             shares[source] /= tables.documents_of(int(source))["num_bytes"].mean()
     return shares / shares.sum()
 
 
-def make_rules(mixing: MixingConfig, context: int, contexts_per_step: int) -> Rules:
+def make_rules(
+    mixture: Mixture, numbers: MixtureNumbers, context: int, contexts_per_step: int
+) -> Rules:
     """The mixture's numbers, for the packing kernel."""
-    granularity = mixing.granularity
-    splits_pairs, compressed_first, pieces = False, 0.0, (0, 0)
-    if isinstance(granularity, PieceGranularity):
-        pieces = (granularity.min_symbols, granularity.max_symbols)
-    else:
-        splits_pairs = granularity.splits_pairs
-        compressed_first = granularity.pairing.compressed_first_probability
+    piece_min, piece_max = numbers.piece_symbols or (0, 0)
     return Rules(
         context=context,
         contexts_per_step=contexts_per_step,
-        sentinels=mixing.sentinels,
-        rewraps=mixing.rewraps,
-        truncates=mixing.truncates,
-        stops=mixing.stops,
-        splits_pairs=splits_pairs,
-        compressed_first=compressed_first,
-        piece_min=pieces[0],
-        piece_max=pieces[1],
+        sentinels=mixture.sentinels,
+        rewraps=mixture.rewraps,
+        truncates=mixture.truncates,
+        stops=mixture.stops,
+        splits_pairs=numbers.splits_pairs,
+        compressed_first=numbers.compressed_first,
+        piece_min=piece_min,
+        piece_max=piece_max,
     )
 
 
-def make_draws(
-    mixing: MixingConfig, probabilities: NDArray[np.float64], total_steps: int, seed: int
-) -> Draws:
+def make_draws(numbers: MixtureNumbers, probabilities: NDArray[np.float64], seed: int) -> Draws:
     """Where draws start, and the thresholds that the schedule gives at every step."""
-    has_pairs = np.arange(total_steps) < mixing.steps_with_pairs(total_steps)
-    shares = view_shares(mixing.rate.rates(total_steps), has_pairs)
+    shares = view_shares(numbers.rates, numbers.has_pairs)
     return Draws(
         keys=_purpose_keys(seed, len(probabilities)),
         source_below=_thresholds(probabilities),

@@ -2,7 +2,9 @@
 
 A *span* is a run of one format inside one context, with the special symbols around it: a row of
 ``SPAN_DTYPE``. The kernel reads a mixture as ``Rules`` (numbers) and ``Draws`` (where random draws
-start and what they are compared with), and lays a ``Sample`` as one or more ``Stretch`` values.
+start and what they are compared with), and lays a ``DrawnDocument`` as one or more ``Stretch``
+values. Offsets, lengths and positions count symbols of a context; starts and ends of a view count
+its bytes or symbols.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Uint64
+from proxylm.compiled import Uint64
 from proxylm.data.packing.tables import DOCUMENT_FIELDS
 from proxylm.symbols import Format
 
 MINIMUM_CONTENT = 4
+"""Symbols of content for which a document is begun near a context's end."""
 
 SPAN_DTYPE = np.dtype(
     [
@@ -41,6 +44,7 @@ DRAWN_DTYPE = np.dtype([("epoch", "i8"), *DOCUMENT_FIELDS])
 """A document and the epoch in which it is drawn."""
 
 DRAWN_AHEAD = 32
+"""Documents of a source that are fetched together: enough that their reads overlap."""
 
 PADDING = 2
 """In ``format``: neither view."""
@@ -52,8 +56,10 @@ SECOND_VIEW = 16
 STARTS_DOCUMENT, STARTS_PAIR, PAIR_MEETS = 32, 64, 128
 """``PAIR_MEETS``: both views of the pair (or of this part of it) stand in one context."""
 
-# The cursor: one int64 array, so that a state of the packer can be kept as it is.
-SAMPLE, CONTEXT, OFFSET, SEGMENT, POSITION, SPAN_COUNT, TAKEN = range(7)
+# The cursor: one int64 array, so that a state of the packer can be kept as it is. Documents drawn
+# so far; where the next symbol goes (context, offset in it, attention segment, position id); spans
+# in the window; from TAKEN on, documents that each source has given.
+DRAWN, CONTEXT, OFFSET, SEGMENT, POSITION, SPAN_COUNT, TAKEN = range(7)
 
 RAW, COMPRESSED = int(Format.RAW), int(Format.COMPRESSED)
 
@@ -136,7 +142,7 @@ class Page(NamedTuple):
     spans: NDArray[np.void]
 
 
-class Sample(NamedTuple):
+class DrawnDocument(NamedTuple):
     """One document drawn from one source; ``draw`` counts the source's documents over epochs."""
 
     source: int
@@ -161,7 +167,7 @@ class Stretch(NamedTuple):
     Attributes:
         format: RAW or COMPRESSED.
         start, end: range in that view.
-        new_bytes: raw bytes that no earlier stretch of the sample has shown.
+        new_bytes: raw bytes that no earlier stretch of the document has shown.
         opens, ends: whether the document's ``<bos>`` stands before it, its ``<eos>`` after it.
         views, marks: what the stretch's first span carries.
     """

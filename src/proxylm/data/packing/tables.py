@@ -1,70 +1,34 @@
 """What the kernels read of the stores: training documents' lengths and the columns' addresses.
 
 ``source_tables`` flattens any number of stores and shards into a few arrays, which is all that
-compiled code has to know; the ``Tables`` value keeps the memory maps behind the addresses alive.
+compiled code has to know; ``SourceTables`` keeps the memory maps behind the addresses alive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.compiled import Record, compiled
+from proxylm.compiled import Record
+from proxylm.data.packing.compiled import compiled
 from proxylm.data.packing.pointers import int64_at, uint32_at
+from proxylm.data.sources import SourceStore, SourceView
+from proxylm.data.store.column import Column
 
 DOCUMENT_FIELDS = [("ordinal", "i8"), ("num_bytes", "i8"), ("num_symbols", "i8")]
 DOCUMENT_DTYPE = np.dtype(DOCUMENT_FIELDS)
 """One training document: its ordinal in its store and the lengths of its two views."""
 
 
-class ColumnLike(Protocol):
-    """A shard's column: all rows' values, and where each row starts."""
+Columns = tuple[Column, Column, Column]
+"""Of one shard: its documents' bytes, the view's symbols and its anchors."""
 
-    @property
-    def values(self) -> NDArray[Any]: ...  # noqa: D102
-
-    @property
-    def offsets(self) -> NDArray[np.int64]: ...  # noqa: D102
-
-
-class ViewLike(Protocol):
-    """What mixing reads of one compressed view of a store."""
-
-    @property
-    def symbol_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
-
-    @property
-    def columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
-
-    @property
-    def anchor_columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
-
-
-class StoreLike(Protocol):
-    """What mixing reads of a view store: ``data.store.store.ViewStore``, or made-up lengths."""
-
-    @property
-    def raw_lengths(self) -> NDArray[np.int64]: ...  # noqa: D102
-
-    @property
-    def held_out(self) -> NDArray[np.bool_]: ...  # noqa: D102
-
-    @property
-    def raw_columns(self) -> Sequence[ColumnLike]: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-
-_NO_COLUMN = _Column(np.empty(0, np.uint16), np.zeros(1, np.int64))
-
+_NO_COLUMN = Column(values=np.empty(0, np.uint16), offsets=np.zeros(1, np.int64))
+"""Stands where a source has no compressed view."""
 
 SHARD_DTYPE = np.dtype(
     [
@@ -107,10 +71,19 @@ class Tables(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTables:
-    """The tables, and the arrays that their addresses point into, which must stay alive."""
+    """The tables, and what stands behind their addresses.
+
+    Attributes:
+        tables: what the kernels read.
+        columns: for each shard its raw bytes, symbols and anchors: the arrays that the addresses
+            point into, which must stay alive.
+        has_content: whether every row lies inside its column; not so for lengths alone, whose
+            addresses must not be followed.
+    """
 
     tables: Tables
-    keep_alive: list[NDArray[Any]]
+    columns: list[Columns]
+    has_content: bool
 
     def documents_of(self, source: int) -> NDArray[np.void]:
         """The training documents of one source, in the store's order."""
@@ -119,22 +92,31 @@ class SourceTables:
         return self.tables.documents[first : first + entry["num_documents"]]
 
 
-def source_tables(sources: Sequence[tuple[StoreLike, ViewLike | None]]) -> SourceTables:
+def source_tables(sources: Sequence[tuple[SourceStore, SourceView | None]]) -> SourceTables:
     """Flatten (store, view) pairs; held-out documents are left out."""
-    keep_alive: list[NDArray[Any]] = []
     documents = [_training_documents(store, view) for store, view in sources]
-    shards = [_shards(store, view, keep_alive) for store, view in sources]
+    columns = [_columns(store, view) for store, view in sources]
     entries = np.zeros(len(sources), SOURCE_DTYPE)
     entries["num_documents"] = [len(part) for part in documents]
-    entries["num_shards"] = [len(part) for part in shards]
+    entries["num_shards"] = [len(part) for part in columns]
     for kind in ("document", "shard"):
         counts = entries[f"num_{kind}s"]
         entries[f"first_{kind}"] = np.cumsum(counts) - counts
-    tables = Tables(np.concatenate(documents), entries, np.concatenate(shards))
-    return SourceTables(tables=tables, keep_alive=keep_alive)
+    shards = np.concatenate([_shards(part) for part in columns])
+    tables = Tables(np.concatenate(documents), entries, shards)
+    return SourceTables(
+        tables=tables,
+        columns=[shard for part in columns for shard in part],
+        has_content=all(
+            column.offsets[-1] <= len(column.values)
+            for part in columns
+            for shard in part
+            for column in shard
+        ),
+    )
 
 
-def _training_documents(store: StoreLike, view: ViewLike | None) -> NDArray[np.void]:
+def _training_documents(store: SourceStore, view: SourceView | None) -> NDArray[np.void]:
     ordinals = np.flatnonzero(~store.held_out)
     documents = np.zeros(len(ordinals), DOCUMENT_DTYPE)
     documents["ordinal"] = ordinals
@@ -144,26 +126,36 @@ def _training_documents(store: StoreLike, view: ViewLike | None) -> NDArray[np.v
     return documents
 
 
-def _shards(
-    store: StoreLike, view: ViewLike | None, keep_alive: list[NDArray[Any]]
-) -> NDArray[np.void]:
+def _columns(store: SourceStore, view: SourceView | None) -> list[Columns]:
+    """Raw bytes, symbols and anchors of each shard, in memory as the kernels read them."""
+    raw = [_contiguous(column) for column in store.raw_columns]
+    if view is None:
+        return [(column, _NO_COLUMN, _NO_COLUMN) for column in raw]
+    symbols = [_contiguous(column) for column in view.columns]
+    anchors = [_contiguous(column) for column in view.anchor_columns]
+    return list(zip(raw, symbols, anchors, strict=True))
+
+
+def _contiguous(column: Column) -> Column:
+    return Column(
+        values=np.ascontiguousarray(column.values),
+        offsets=np.ascontiguousarray(column.offsets, np.int64),
+    )
+
+
+def _shards(columns: Sequence[Columns]) -> NDArray[np.void]:
     rows = []
     first_ordinal = 0
-    for shard, raw in enumerate(store.raw_columns):
-        symbols = view.columns[shard] if view else _NO_COLUMN
-        anchors = view.anchor_columns[shard] if view else _NO_COLUMN
-        addresses = [_addresses(column, keep_alive) for column in (raw, symbols, anchors)]
+    for raw, symbols, anchors in columns:
+        addresses = [_addresses(column) for column in (raw, symbols, anchors)]
         width = symbols.values.itemsize
         rows.append((first_ordinal, *addresses[0], *addresses[1], width, *addresses[2]))
         first_ordinal += len(raw.offsets) - 1
     return np.array(rows, SHARD_DTYPE)
 
 
-def _addresses(column: ColumnLike, keep_alive: list[NDArray[Any]]) -> tuple[int, int]:
-    values, offsets = np.ascontiguousarray(column.values), column.offsets
-    assert offsets.dtype == np.int64 and offsets.flags.c_contiguous
-    keep_alive += [values, offsets]
-    return values.ctypes.data, offsets.ctypes.data
+def _addresses(column: Column) -> tuple[int, int]:
+    return column.values.ctypes.data, column.offsets.ctypes.data
 
 
 @compiled

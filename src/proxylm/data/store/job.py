@@ -1,7 +1,7 @@
 """One pass of ``prepare`` and its state on disk while it is unfinished.
 
-A job is a small picklable value from which any worker builds the same pipeline. Its folder,
-``.prepare/<job>/`` in the store, holds the plan it was started with, datatrove's markers and one
+A job is a picklable value from which any worker builds the same pipeline. Its folder,
+``.prepare/<job>/`` in the store, holds what it was started with, datatrove's markers and one
 record per finished shard. A record counts only while the files it names are what it says, so a
 marker without valid files means that the shard is done again.
 """
@@ -9,6 +9,7 @@ marker without valid files means that the shard is done again.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,11 @@ from datatrove.pipeline.base import PipelineStep
 from pydantic import ValidationError
 
 from proxylm.config import Config
+from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.data.store.manifest import ViewRecord, check_content
 from proxylm.data.store.steps import (
-    CompressBlocks,
-    CompressorSource,
-    DocumentSource,
-    GivenSource,
-    ReadBlocks,
+    CompressDocuments,
+    ReadDocuments,
     ViewSource,
     WriteShard,
     record_path,
@@ -33,10 +32,10 @@ from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import read_json, write_json
 
 WORK_FOLDER = ".prepare"
-_PLAN_NAME = "plan.json"
+_INPUTS_NAME = "plan.json"
 
 
-class Plan(Config):
+class JobInputs(Config):
     """What a job was started with; it goes on only for the same."""
 
     corpus_name: str
@@ -55,16 +54,24 @@ class Plan(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One pass: the documents of ``source`` into one shard per part.
+class PrepareJob:
+    """One pass: the documents of a corpus into one shard per part.
 
-    ``with_raw`` writes the raw files too (the first fill); without it the views are added to
-    raw files that are there.
+    Attributes:
+        folder: the store's.
+        name: of the job.
+        corpus, parts: what is read; a part becomes the shard of its number.
+        views: what is made.
+        store_fingerprint: written into every file.
+        held_out_fraction: share of documents kept out of training.
+        with_raw: whether the raw files are written too (the first fill); without them the views
+            are added to raw files that are there.
     """
 
     folder: Path
     name: str
-    source: DocumentSource
+    corpus: Corpus
+    parts: Sequence[CorpusPart]
     views: dict[str, ViewRecord]
     store_fingerprint: str
     held_out_fraction: float
@@ -80,42 +87,45 @@ class Job:
         """Folder of the finished shards' records."""
         return self.work / "records"
 
-    def read_plan(self) -> Plan | None:
-        """What this job was started with; None if it was not started."""
-        path = self.work / _PLAN_NAME
+    def read_inputs(self) -> JobInputs | None:
+        """What this job was started with; None if it was not started.
+
+        Raises:
+            DamagedFileError: its record cannot be read.
+        """
+        path = self.work / _INPUTS_NAME
         if not path.exists():
             return None
         try:
-            return Plan.model_validate(read_json(path))
+            return JobInputs.model_validate(read_json(path))
         except ValidationError:
             raise DamagedFileError(f"{path}: damaged; remove {self.work} to start again") from None
 
-    def start(self, plan: Plan) -> None:
+    @property
+    def inputs(self) -> JobInputs:
+        """What it is started with."""
+        return JobInputs(
+            corpus_name=self.corpus.name,
+            corpus_fingerprint=self.corpus.fingerprint,
+            held_out_fraction=self.held_out_fraction,
+            views={name: record.compressor_fingerprint for name, record in self.views.items()},
+        )
+
+    def start(self) -> None:
         """Record what the job is started with.
 
         Raises:
             UsageError: it was started with something else before.
         """
-        started_as = self.read_plan()
-        if started_as is None:
+        started_with, inputs = self.read_inputs(), self.inputs
+        if started_with is None:
             self.records.mkdir(parents=True, exist_ok=True)
-            write_json(self.work / _PLAN_NAME, plan.model_dump(mode="json"))
-        elif started_as != plan:
+            write_json(self.work / _INPUTS_NAME, inputs.model_dump(mode="json"))
+        elif started_with != inputs:
             raise UsageError(
-                f"{self.folder}: unfinished, and started with {started_as.describe()}; this run "
-                f"asks for {plan.describe()}: give the same again, or another folder"
+                f"{self.folder}: unfinished, and started with {started_with.describe()}; this run "
+                f"asks for {inputs.describe()}: give the same again, or another folder"
             )
-
-    def load_sources(self) -> dict[str, ViewSource]:
-        """The views' sources, from the compressors saved in the store."""
-        return {name: self._load_source(record) for name, record in self.views.items()}
-
-    def _load_source(self, record: ViewRecord) -> ViewSource:
-        if record.compressor_folder is None:
-            return GivenSource(record.symbol_count)
-        from proxylm.compressors.registry import load_compressor
-
-        return CompressorSource(load_compressor(self.folder / record.compressor_folder))
 
     def pipeline(self, sources: dict[str, ViewSource]) -> list[PipelineStep]:
         """The steps from a corpus part to its shard."""
@@ -126,8 +136,8 @@ class Job:
             with_raw=self.with_raw,
         )
         return [
-            ReadBlocks(self.source),
-            CompressBlocks(sources),
+            ReadDocuments(self.corpus, self.parts),
+            CompressDocuments(sources),
             WriteShard(writer, self.records, self.held_out_fraction),
         ]
 
@@ -136,7 +146,7 @@ class Job:
 
         Reads every finished file once, so that an interrupted run never builds on damage.
         """
-        ranks = range(len(self.source.part_bytes))
+        ranks = range(len(self.parts))
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             found = list(threads.map(self._valid_record, ranks))
         return {rank: record for rank, record in enumerate(found) if record is not None}

@@ -8,7 +8,6 @@ its own text included, is found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from pydantic import Field
 from proxylm.config import Config
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import atomic_file, require_utf8
-from proxylm.fingerprint import fingerprint_of
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -102,11 +100,6 @@ class Manifest(Config):
     views: dict[str, ViewRecord]
     view_shards: dict[str, list[ViewShard]]
 
-    @staticmethod
-    def joint_fingerprint(manifests: Iterable[Manifest]) -> str:
-        """Names the data of a training: its sources' stores, in order."""
-        return fingerprint_of(*[manifest.fingerprint for manifest in manifests])
-
     def files(self) -> list[FileRecord]:
         """Every file of the store that the manifest answers for."""
         listing = [self.corpus.listing] if self.corpus.listing else []
@@ -139,7 +132,11 @@ def record_file(path: Path) -> FileRecord:
 
 
 def check_length(folder: Path, record: FileRecord) -> None:
-    """Raise unless the file is there and as long as it was when it was written."""
+    """Check that a file is there and as long as it was when it was written.
+
+    Raises:
+        DamagedFileError: it is missing, or its length is another.
+    """
     path = folder / record.name
     try:
         num_bytes = path.stat().st_size
@@ -152,7 +149,11 @@ def check_length(folder: Path, record: FileRecord) -> None:
 
 
 def check_content(folder: Path, record: FileRecord) -> None:
-    """Raise unless the file holds exactly the bytes that were written."""
+    """Check that a file holds exactly the bytes that were written.
+
+    Raises:
+        DamagedFileError: it is missing, or its length or content is another.
+    """
     check_length(folder, record)
     if checksum_of(folder / record.name) != record.checksum:
         raise DamagedFileError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import nothing_left
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction
-from proxylm.data.store.job import WORK_FOLDER, Job, Plan
+from proxylm.data.store.executor import ShardExecutor
+from proxylm.data.store.job import WORK_FOLDER, PrepareJob
 from proxylm.data.store.lock import LOCK_NAME, store_lock
 from proxylm.data.store.manifest import (
     COMPRESSORS_FOLDER,
@@ -35,11 +36,12 @@ from proxylm.data.store.manifest import (
     record_file,
     write_manifest,
 )
-from proxylm.data.store.steps import CorpusSource, StoredSource
+from proxylm.data.store.steps import CompressorSource, GivenSource, StoredCorpus
 from proxylm.data.store.store import check_all_files
 from proxylm.data.store.summary import PrepareSummary, left_out_of, summarize
 from proxylm.data.store.wanted import WantedView, wanted_views
-from proxylm.data.store.workers import ShardExecutor, run_shards
+from proxylm.data.store.worker_process import SentJob, leave_if_main_is_imported
+from proxylm.data.store.workers import run_shards
 from proxylm.data.store.writer import ShardRecord, store_fingerprint
 from proxylm.errors import DataError, UsageError
 from proxylm.files import remove_temporaries, require_utf8, write_json
@@ -48,7 +50,7 @@ _FILL_JOB = "fill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class PrepareProgress:
     """How far one pass is: bytes of the parts that are done, of all parts."""
 
     job: str
@@ -56,12 +58,12 @@ class Progress:
     total_bytes: int
 
 
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[PrepareProgress], None]
 
 
-def prepare(
+def prepare_store(
     corpus: Corpus | None,
-    compressors: dict[str, Compressor],
+    compressors: Mapping[str, Compressor],
     out: Path,
     *,
     workers: int | None = None,
@@ -75,8 +77,9 @@ def prepare(
         corpus: where the documents come from; None is enough to add views to a finished store.
         compressors: the compressed views by name; empty for raw bytes alone.
         out: the store's folder: new, empty, or a store of this corpus.
-        workers: processes; default one per core. More than one needs a main module that can be
-            imported (``if __name__ == "__main__":``), as the standard library's pools do.
+        workers: processes; default one per core. A corpus or compressor of a class that is not
+            installed is pickled for them. Where that class is defined in the main script, its work
+            has to be guarded (``if __name__ == "__main__":``), as for the standard library's pools.
         held_out_fraction: share of documents kept out of training; default that of the store,
             ``HELD_OUT_FRACTION`` for a new one.
         given_view: name of the view made of the symbols that come with the documents.
@@ -92,7 +95,8 @@ def prepare(
         check_fraction(held_out_fraction)
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: give at least 1")
-    wanted = wanted_views(corpus, compressors, given_view)
+    leave_if_main_is_imported()
+    wanted = wanted_views(corpus, compressors, given_view, out)
     _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with store_lock(out) as lock_descriptor:
@@ -142,16 +146,16 @@ class _Run:
             raise UsageError(f"{self.out}: no finished view store, so a corpus is needed")
         fraction = HELD_OUT_FRACTION if held_out_fraction is None else held_out_fraction
         views = {name: view.record for name, view in wanted.items()}
-        job = Job(
+        job = PrepareJob(
             folder=self.out,
             name=_FILL_JOB,
-            source=CorpusSource(corpus, corpus.parts()),
+            corpus=corpus,
+            parts=corpus.parts(),
             views=views,
             store_fingerprint=store_fingerprint(corpus.fingerprint, fraction, views),
             held_out_fraction=fraction,
             with_raw=True,
         )
-        job.start(_plan(corpus.name, corpus.fingerprint, job))
         records = self._run_job(job, wanted)
         shards = [record.raw for record in records if record.raw is not None]
         try:
@@ -177,7 +181,7 @@ class _Run:
         write_manifest(self.out, manifest)
         return manifest
 
-    def _remove_unpublished(self, job: Job, records: list[ShardRecord]) -> None:
+    def _remove_unpublished(self, job: PrepareJob, records: list[ShardRecord]) -> None:
         """Remove what a finished fill has written, before its manifest."""
         for record in records:
             for shard in [record.raw, *record.views.values()]:
@@ -188,25 +192,25 @@ class _Run:
         self._remove_empty_work_folder()
 
     def _add_view(self, manifest: Manifest, name: str, view: WantedView) -> Manifest:
-        if view.compressor is None:
+        if isinstance(view.source, GivenSource):
             raise UsageError(
                 f"{self.out}: view '{name}' comes with the documents and cannot be added to a "
                 "finished store; prepare it together with the others in a new folder"
             )
-        job = Job(
+        stored = StoredCorpus(self.out, manifest)
+        job = PrepareJob(
             folder=self.out,
             name=_add_job(name),
-            source=StoredSource(self.out, manifest),
+            corpus=stored,
+            parts=stored.parts(),
             views={name: view.record},
             store_fingerprint=manifest.fingerprint,
             held_out_fraction=manifest.held_out_fraction,
             with_raw=False,
         )
-        plan = _plan(manifest.corpus.name, manifest.corpus.fingerprint, job)
-        if job.read_plan() not in (None, plan):
+        if job.read_inputs() not in (None, job.inputs):
             # An unfinished view of that name by another compressor: nobody has seen it.
             shutil.rmtree(job.work)
-        job.start(plan)
         records = self._run_job(job, {name: view})
         shards = [record.views[name] for record in records]
         extended = manifest.model_copy(
@@ -218,15 +222,21 @@ class _Run:
         write_manifest(self.out, extended)
         return extended
 
-    def _run_job(self, job: Job, wanted: dict[str, WantedView]) -> list[ShardRecord]:
+    def _run_job(self, job: PrepareJob, wanted: dict[str, WantedView]) -> list[ShardRecord]:
+        sources = {name: view.source for name, view in wanted.items()}
+        sent = SentJob.of(job, sources) if self.workers > 1 and len(job.parts) > 1 else None
+        job.start()
         for view in wanted.values():
             _save(self.out, view)
         finished = job.finished_shards()
-        executor = ShardExecutor(job, {name: view.source for name, view in wanted.items()})
+        executor = ShardExecutor(job, sources)
         executor.mark_exactly(set(finished))
-        part_bytes = job.source.part_bytes
+        part_bytes = [part.num_bytes for part in job.parts]
         done_bytes, total_bytes = sum(part_bytes[rank] for rank in finished), sum(part_bytes)
-        self.progress(Progress(job=job.name, done_bytes=done_bytes, total_bytes=total_bytes))
+
+        def report() -> None:
+            progress = PrepareProgress(job=job.name, done_bytes=done_bytes, total_bytes=total_bytes)
+            self.progress(progress)
 
         def on_done(rank: int) -> None:
             nonlocal done_bytes
@@ -234,9 +244,10 @@ class _Run:
             finished[rank] = job.read_record(rank)
             raw = finished[rank].raw
             self.processed_bytes += raw.num_bytes if raw else part_bytes[rank]
-            self.progress(Progress(job=job.name, done_bytes=done_bytes, total_bytes=total_bytes))
+            report()
 
-        run_shards(executor, self.workers, self.lock_descriptor, on_done)
+        report()
+        run_shards(executor, sent, self.workers, self.lock_descriptor, on_done)
         return [finished[rank] for rank in range(len(part_bytes))]
 
     def _remove_temporaries(self) -> None:
@@ -260,23 +271,14 @@ def _add_job(view: str) -> str:
     return f"add-{view}"
 
 
-def _plan(corpus_name: str, corpus_fingerprint: str, job: Job) -> Plan:
-    return Plan(
-        corpus_name=corpus_name,
-        corpus_fingerprint=corpus_fingerprint,
-        held_out_fraction=job.held_out_fraction,
-        views={name: record.compressor_fingerprint for name, record in job.views.items()},
-    )
-
-
 def _save(out: Path, view: WantedView) -> None:
     """Save a compressor beside its view, in place of what an interrupted run may have left."""
-    if view.compressor is None or view.record.compressor_folder is None:
+    if not isinstance(view.source, CompressorSource) or view.record.compressor_folder is None:
         return
     folder = out / view.record.compressor_folder
     if folder.exists():
         shutil.rmtree(folder)
-    save_compressor(view.compressor, folder)
+    save_compressor(view.source.compressor, folder)
 
 
 def _check_folder(out: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
+from proxylm.data.store.column import Column
 from proxylm.data.store.manifest import FORMAT_VERSION, FileRecord, ViewRecord, record_file
 from proxylm.errors import DamagedFileError, one_line
 from proxylm.files import atomic_file
@@ -44,30 +44,8 @@ class Header(Config):
     symbol_count: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of one shard, as arrays over the memory map.
-
-    Attributes:
-        values: all rows' values one after the other, ``[n]`` (anchors: ``[n, 2]``), read-only.
-        offsets: int64 ``[rows + 1]``; row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
-    """
-
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-    def row(self, index: int) -> NDArray[Any]:
-        """Row ``index`` of this shard, without copying."""
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Length of each row, int64 ``[rows]``."""
-        return np.diff(self.offsets)
-
-
 def write_raw_file(
-    path: Path, ids: list[str], raw: list[bytes], held_out: list[bool], header: Header
+    path: Path, ids: list[str], raw: list[bytes], held_out: Sequence[bool], header: Header
 ) -> FileRecord:
     """Write one shard's raw documents; returns the file's length and checksum."""
     arrays = [
@@ -165,7 +143,11 @@ def bool_column(path: Path, batch: pa.RecordBatch, name: str) -> NDArray[np.bool
 
 
 def text_at(path: Path, batch: pa.RecordBatch, name: str, row: int) -> str:
-    """One row of a column of strings."""
+    """One row of a column of strings.
+
+    Raises:
+        DamagedFileError: there is no such column, or the row is no text.
+    """
     one = _array(path, batch, name, pa.string()).slice(row, 1)
     try:
         one.validate(full=True)

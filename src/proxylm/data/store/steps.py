@@ -1,83 +1,64 @@
 """The pipeline of ``prepare``: three datatrove steps, from a corpus part to a shard.
 
-``ReadBlocks`` → ``CompressBlocks`` → ``WriteShard``. What passes between them are blocks of about
-a megabyte: a pipeline hop per document would cost more than compressing a small one does.
+``ReadDocuments`` → ``CompressDocuments`` → ``WriteShard``. What passes between them are groups of
+about a megabyte: a pipeline hop per document would cost more than compressing a small one does.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
+from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.split import is_held_out
+from proxylm.data.store.group import DocumentGroup
 from proxylm.data.store.manifest import Manifest
 from proxylm.data.store.shard_files import Header, bytes_column, map_batch, text_at
-from proxylm.data.store.writer import ShardRows, ShardWriter, write_record
+from proxylm.data.store.writer import ShardWriter, write_record
 from proxylm.inputs import as_symbols
 
-BLOCK_BYTES = 1 << 20
-"""A block is passed on when its documents reach this size."""
+GROUP_BYTES = 1 << 20
+"""A group is passed on when its documents reach this size."""
 
 _MANY_SYMBOLS = 1 << 16
 
 
-class DocumentSource(ABC):
-    """Where a shard's documents come from; pickles cheaply."""
+class StoredCorpus(Corpus):
+    """The documents of a finished store, for one more view beside them: a part per shard."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.name = manifest.corpus.name
+        self._folder = folder
+        self._manifest = manifest
 
     @property
-    @abstractmethod
-    def part_bytes(self) -> Sequence[int]:
-        """Bytes of each part, for progress."""
+    def fingerprint(self) -> str:
+        """Of the corpus that the store was made from."""
+        return self._manifest.corpus.fingerprint
 
-    @abstractmethod
-    def read(self, rank: int) -> Iterator[Document | Rejection]:
-        """What part ``rank`` holds, in order."""
+    def parts(self) -> Sequence[CorpusPart]:
+        """The store's shards."""
+        return [
+            CorpusPart(index=index, num_bytes=shard.num_bytes)
+            for index, shard in enumerate(self._manifest.shards)
+        ]
 
-
-@dataclass(frozen=True, slots=True)
-class CorpusSource(DocumentSource):
-    """Documents of a corpus."""
-
-    corpus: Corpus
-    parts: Sequence[CorpusPart]
-
-    @property
-    def part_bytes(self) -> Sequence[int]:
-        """Stored bytes of each part."""
-        return [part.num_bytes for part in self.parts]
-
-    def read(self, rank: int) -> Iterator[Document | Rejection]:
-        """Read one part of the corpus."""
-        return self.corpus.read(self.parts[rank])
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSource(DocumentSource):
-    """Documents of a finished store: its raw files, for one more view beside them."""
-
-    folder: Path
-    manifest: Manifest
-
-    @property
-    def part_bytes(self) -> Sequence[int]:
-        """Raw bytes of each shard."""
-        return [shard.num_bytes for shard in self.manifest.shards]
-
-    def read(self, rank: int) -> Iterator[Document | Rejection]:
+    def read(self, part: CorpusPart) -> Iterator[Document]:
         """Read one raw file."""
-        shard = self.manifest.shards[rank]
-        header = Header(store=self.manifest.fingerprint, shard=rank)
-        batch = map_batch(self.folder, shard.file, header, shard.rows)
-        path = self.folder / shard.file.name
+        shard = self._manifest.shards[part.index]
+        header = Header(store=self._manifest.fingerprint, shard=part.index)
+        batch = map_batch(self._folder, shard.file, header, shard.rows)
+        path = self._folder / shard.file.name
         column = bytes_column(path, batch)
         for row in range(batch.num_rows):
             yield Document(id=text_at(path, batch, "id", row), raw=column.row(row).tobytes())
@@ -97,13 +78,25 @@ class ViewSource(ABC):
 
 @dataclass(frozen=True, slots=True)
 class CompressorSource(ViewSource):
-    """A view computed by a compressor."""
+    """A view computed by a compressor.
+
+    Attributes:
+        compressor: computes it.
+        saved_at: the folder that another process loads it from (so that large files are mapped,
+            not copied); None for one that cannot be loaded, which is pickled as it is.
+    """
 
     compressor: Compressor
+    saved_at: Path | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., CompressorSource], tuple[Any, ...]]:
+        if self.saved_at is not None:
+            return _loaded_source, (self.saved_at,)
+        return CompressorSource, (self.compressor,)
 
     def encode(self, documents: Sequence[Document]) -> list[CompressedView | CannotCompress]:
         """Compress each document on its own."""
-        views = self.compressor.encode([document.raw for document in documents])
+        views = self.compressor.views([document.raw for document in documents])
         return [_narrowed(view) for view in views]
 
     def memory_for(self, num_bytes: int) -> int:
@@ -135,43 +128,35 @@ class GivenSource(ViewSource):
             return CannotCompress(reason=RejectionReason.BAD_SYMBOLS, detail=str(error))
 
 
-@dataclass(slots=True)
-class Block:
-    """Documents on their way, with what was left out among them."""
-
-    documents: list[Document] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    views: dict[str, list[CompressedView]] = field(default_factory=dict)
-
-
-class ReadBlocks(PipelineStep):
-    """Reads one part and passes its documents on in blocks."""
+class ReadDocuments(PipelineStep):
+    """Reads one part and passes its documents on in groups."""
 
     name, type = "documents", "reader"
 
-    def __init__(self, source: DocumentSource):
+    def __init__(self, corpus: Corpus, parts: Sequence[CorpusPart]):
         super().__init__()
-        self.source = source
+        self.corpus = corpus
+        self.parts = parts
 
     def run(
-        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
-    ) -> Iterator[Block]:
-        """Yield the blocks of part ``rank``."""
-        block, num_bytes = Block(), 0
-        for item in self.source.read(rank):
+        self, data: Iterable[DocumentGroup] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[DocumentGroup]:
+        """Yield the groups of part ``rank``."""
+        group, num_bytes = DocumentGroup(), 0
+        for item in self.corpus.read(self.parts[rank]):
             if isinstance(item, Rejection):
-                block.rejections.append(item)
+                group.left_out.add(item)
                 continue
-            block.documents.append(item)
+            group.documents.append(item)
             num_bytes += len(item.raw)
-            if num_bytes >= BLOCK_BYTES:
-                yield block
-                block, num_bytes = Block(), 0
-        yield block
+            if num_bytes >= GROUP_BYTES:
+                yield group
+                group, num_bytes = DocumentGroup(), 0
+        yield group
 
 
-class CompressBlocks(PipelineStep):
-    """Adds every view to each block; documents that a view cannot represent are left out."""
+class CompressDocuments(PipelineStep):
+    """Adds every view to each group; documents that a view cannot represent are left out."""
 
     name, type = "views", "compressor"
 
@@ -180,19 +165,19 @@ class CompressBlocks(PipelineStep):
         self.sources = sources
 
     def run(
-        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
-    ) -> Iterator[Block]:
-        """Yield each block with its views, row for row."""
-        for block in data or ():
+        self, data: Iterable[DocumentGroup] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[DocumentGroup]:
+        """Yield each group with its views, row for row."""
+        for group in data or ():
             encoded = {
-                name: source.encode(block.documents) for name, source in self.sources.items()
+                name: source.encode(group.documents) for name, source in self.sources.items()
             }
-            complete = Block(rejections=block.rejections, views={name: [] for name in encoded})
-            for row, document in enumerate(block.documents):
+            complete = DocumentGroup(views={name: [] for name in encoded}, left_out=group.left_out)
+            for row, document in enumerate(group.documents):
                 results = {name: views[row] for name, views in encoded.items()}
                 rejection = _first_rejection(document, results)
                 if rejection:
-                    complete.rejections.append(rejection)
+                    complete.left_out.add(rejection)
                     continue
                 complete.documents.append(document)
                 for name, view in results.items():
@@ -202,7 +187,7 @@ class CompressBlocks(PipelineStep):
 
 
 class WriteShard(PipelineStep):
-    """Collects one part's blocks, writes its files, then the record that they are complete."""
+    """Collects one part's groups, writes its files, then the record that they are complete."""
 
     name, type = "shard", "writer"
 
@@ -213,23 +198,30 @@ class WriteShard(PipelineStep):
         self.held_out_fraction = held_out_fraction
 
     def run(
-        self, data: Iterable[Block] | None = None, rank: int = 0, world_size: int = 1
-    ) -> Iterator[Block]:
+        self, data: Iterable[DocumentGroup] | None = None, rank: int = 0, world_size: int = 1
+    ) -> Iterator[DocumentGroup]:
         """Write shard ``rank``; passes nothing on."""
-        rows = ShardRows(list(self.writer.views))
-        for block in data or ():
-            for rejection in block.rejections:
-                rows.reject(rejection)
-            for row, document in enumerate(block.documents):
-                views = {name: column[row] for name, column in block.views.items()}
-                rows.add(document, is_held_out(document.raw, self.held_out_fraction), views)
-        write_record(record_path(self.records, rank), self.writer.write(rank, rows))
+        shard = one_group(data or (), self.writer.views)
+        held_out = [is_held_out(one.raw, self.held_out_fraction) for one in shard.documents]
+        write_record(record_path(self.records, rank), self.writer.write(rank, shard, held_out))
         yield from ()
+
+
+def one_group(groups: Iterable[DocumentGroup], views: Iterable[str]) -> DocumentGroup:
+    """All documents of a part together; the views are there even where it has no document."""
+    whole = DocumentGroup(views={name: [] for name in views})
+    for group in groups:
+        whole.extend(group)
+    return whole
 
 
 def record_path(records: Path, rank: int) -> Path:
     """Where the record of a finished shard lies while the store is unfinished."""
     return records / f"{rank:05d}.json"
+
+
+def _loaded_source(folder: Path) -> CompressorSource:
+    return CompressorSource(load_compressor(folder), folder)
 
 
 def _narrowed(view: CompressedView | CannotCompress) -> CompressedView | CannotCompress:

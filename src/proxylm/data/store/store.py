@@ -8,13 +8,17 @@ Documents are numbered by *ordinal*: 0, 1, … in corpus order over all shards.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.contract import Compressor
+from proxylm.compressors.registry import load_compressor
 from proxylm.data.store.manifest import (
     Manifest,
     ViewRecord,
@@ -97,8 +101,27 @@ class StoredView:
         column = self._segment_columns[name][shard]
         return None if column is None else column.row(row)
 
+    def load_compressor(self) -> Compressor | None:
+        """The compressor that the store keeps for this view, or None for given symbols.
+
+        Raises:
+            DamagedFileError: it is missing or damaged.
+        """
+        if self.compressor_folder is None:
+            return None
+        if not self.compressor_folder.is_dir():
+            raise DamagedFileError(
+                f"{self.compressor_folder}: the compressor of view '{self.name}' is missing; "
+                "prepare the store again"
+            )
+        return load_compressor(self.compressor_folder)
+
     def check_symbols(self) -> None:
-        """Raise ``DamagedFileError`` if a symbol is outside the vocabulary."""
+        """Check every symbol against the vocabulary.
+
+        Raises:
+            DamagedFileError: a symbol is outside the vocabulary.
+        """
         for shard, column in enumerate(self.columns):
             if column.values.size and int(column.values.max()) >= self.symbol_count:
                 name = self._store.manifest.view_shards[self.name][shard].file.name
@@ -163,6 +186,18 @@ class ViewStore:
                 view.check_symbols()
         return store
 
+    def __repr__(self) -> str:
+        return f"ViewStore('{self.folder}')"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Memory maps stay here: another process opens the folder again.
+        return ViewStore.open, (self.folder.absolute(),)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the store: its corpus, its split and the views that chose its documents."""
+        return self.manifest.fingerprint
+
     @property
     def document_count(self) -> int:
         """Number of documents, held out ones included."""
@@ -174,7 +209,11 @@ class ViewStore:
         return list(self.manifest.views)
 
     def view(self, name: str) -> StoredView:
-        """One compressed view; an unknown name is a ``DataError`` that lists the views."""
+        """One compressed view.
+
+        Raises:
+            DataError: the store has no view of that name; those that it has are listed.
+        """
         if name not in self.manifest.views:
             known = ", ".join(self.view_names) or "none"
             raise DataError(f"{self.folder}: no view '{name}' in this store (it has: {known})")
@@ -199,11 +238,16 @@ class ViewStore:
         rows = [shard.rows for shard in self.manifest.shards]
         return np.cumsum([0, *rows], dtype=np.int64)[:-1]
 
-    def check_shard(self, shard: int) -> None:
-        """Hash one shard's files; one that differs from the manifest is a ``DamagedFileError``."""
-        views = (shards[shard].file for shards in self.manifest.view_shards.values())
-        for file in (self.manifest.shards[shard].file, *views):
-            check_content(self.folder, file)
+    def check_content(self, ordinals: Iterable[int]) -> None:
+        """Hash the shards that hold these documents.
+
+        Raises:
+            DamagedFileError: a file differs from the manifest; it is named.
+        """
+        for shard in sorted({self.locate(ordinal)[0] for ordinal in ordinals}):
+            views = (shards[shard].file for shards in self.manifest.view_shards.values())
+            for file in (self.manifest.shards[shard].file, *views):
+                check_content(self.folder, file)
 
     def document_id(self, ordinal: int) -> str:
         """Where a document came from."""

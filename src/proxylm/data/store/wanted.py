@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from proxylm.compressors.contract import Compressor
+from proxylm.compressors.registry import is_registered
 from proxylm.corpus.contract import Corpus
 from proxylm.data.store.manifest import COMPRESSORS_FOLDER, GIVEN_KIND, ViewRecord
 from proxylm.data.store.steps import CompressorSource, GivenSource, ViewSource
@@ -18,27 +21,35 @@ _RESERVED_NAMES = {"raw"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedView:
-    """A view asked for; ``compressor`` is None where the symbols come with the documents."""
+    """A view asked for: what it will be, and how its symbols are obtained."""
 
     record: ViewRecord
     source: ViewSource
-    compressor: Compressor | None
 
 
 def wanted_views(
-    corpus: Corpus | None, compressors: dict[str, Compressor], given_view: str | None
+    corpus: Corpus | None,
+    compressors: Mapping[str, Compressor],
+    given_view: str | None,
+    out: Path | None,
 ) -> dict[str, WantedView]:
     """All views asked for, by name.
 
+    Args:
+        corpus: the documents, where any are read.
+        compressors: by the names of their views.
+        given_view: name of the view of symbols that come with the documents.
+        out: the store's folder, where compressors are saved; None in memory.
+
     Raises:
-        UsageError: a name cannot be used, given symbols are asked of a corpus without any, or a
-            corpus gives symbols that no view would keep.
+        UsageError: a name cannot be used, given symbols are asked of a corpus without any, a
+            corpus gives symbols that no view would keep, or a compressor's kind is another's.
     """
-    wanted = {name: _compressed_view(name, item) for name, item in compressors.items()}
+    wanted = {name: _compressed_view(name, item, out) for name, item in compressors.items()}
     if given_view is None and corpus is not None and corpus.given_symbol_count is not None:
         raise UsageError(
-            f"{corpus.name}: its symbols would be read and dropped; name their view with "
-            "--given-view, or leave the symbols field out"
+            f"{corpus.name}: its symbols would be read and dropped; name their view (given_view, "
+            "--given-view), or leave the symbols field out"
         )
     if given_view is not None:
         if given_view in wanted:
@@ -53,15 +64,17 @@ def wanted_views(
     return wanted
 
 
-def _compressed_view(name: str, compressor: Compressor) -> WantedView:
+def _compressed_view(name: str, compressor: Compressor, out: Path | None) -> WantedView:
+    folder = f"{COMPRESSORS_FOLDER}/{name}"
     record = ViewRecord(
         kind=compressor.kind,
         compressor_fingerprint=compressor.fingerprint,
         symbol_count=compressor.symbol_count,
         reversible=compressor.reversible,
-        compressor_folder=f"{COMPRESSORS_FOLDER}/{name}",
+        compressor_folder=None if out is None else folder,
     )
-    return WantedView(record=record, source=CompressorSource(compressor), compressor=compressor)
+    saved_at = out / folder if out is not None and is_registered(compressor) else None
+    return WantedView(record=record, source=CompressorSource(compressor, saved_at))
 
 
 def _given_view(name: str, corpus: Corpus | None) -> WantedView:
@@ -77,4 +90,4 @@ def _given_view(name: str, corpus: Corpus | None) -> WantedView:
         reversible=False,
         compressor_folder=None,
     )
-    return WantedView(record=record, source=GivenSource(symbol_count), compressor=None)
+    return WantedView(record=record, source=GivenSource(symbol_count))

@@ -1,31 +1,25 @@
-"""Writing shards: the rows of one corpus part become one raw file and one file per view.
+"""Writing shards: the documents of one corpus part become one raw file and one file per view.
 
-``ShardRows`` collects rows in order; ``ShardWriter`` checks them, writes the files and returns
-the record that the manifest will hold. ``write_store`` is the plain way to a whole store from
-documents in memory: the reference that the pipeline is compared with, and the tests' tool.
+``ShardWriter`` checks them, writes the files and returns the record that the manifest will hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
-from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.left_out import LeftOut
+from proxylm.data.store.group import DocumentGroup
 from proxylm.data.store.manifest import (
-    CorpusRecord,
-    Manifest,
     RawShard,
     ViewRecord,
     ViewShard,
     raw_file_name,
     view_file_name,
-    write_manifest,
 )
 from proxylm.data.store.shard_files import (
     SEGMENT_COLUMNS,
@@ -57,7 +51,11 @@ def write_record(path: Path, record: ShardRecord) -> None:
 
 
 def read_record(path: Path) -> ShardRecord:
-    """Read a shard's record; a damaged one is a ``DamagedFileError``."""
+    """Read a shard's record.
+
+    Raises:
+        DamagedFileError: it is damaged, or no such record.
+    """
     stored = read_json(path)
     try:
         record = ShardRecord.model_validate(stored["record"])
@@ -66,33 +64,6 @@ def read_record(path: Path) -> ShardRecord:
     except (ValueError, KeyError, TypeError):
         pass
     raise DamagedFileError(f"{path}: damaged, not the record of a shard")
-
-
-@dataclass(slots=True)
-class ShardRows:
-    """The rows of one shard so far, all views row for row, and what was left out."""
-
-    view_names: Sequence[str]
-    ids: list[str] = field(default_factory=list)
-    raw: list[bytes] = field(default_factory=list)
-    held_out: list[bool] = field(default_factory=list)
-    views: dict[str, list[CompressedView]] = field(default_factory=dict)
-    left_out: LeftOut = field(default_factory=LeftOut)
-
-    def __post_init__(self) -> None:
-        self.views = {name: [] for name in self.view_names}
-
-    def add(self, document: Document, held_out: bool, views: dict[str, CompressedView]) -> None:
-        """Append one document with all its views."""
-        self.ids.append(document.id)
-        self.raw.append(document.raw)
-        self.held_out.append(held_out)
-        for name, rows in self.views.items():
-            rows.append(views[name])
-
-    def reject(self, rejection: Rejection) -> None:
-        """Count one document that is left out of the store."""
-        self.left_out.add(rejection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,55 +75,73 @@ class ShardWriter:
     views: dict[str, ViewRecord]
     with_raw: bool = True
 
-    def write(self, shard: int, rows: ShardRows) -> ShardRecord:
+    def write(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> ShardRecord:
         """Write one shard's files, each atomically.
+
+        Args:
+            shard: its number.
+            group: all its documents with their views.
+            held_out: which of them are kept out of training.
 
         Raises:
             DataError: a compressor gave symbols, anchors or segments that cannot be right, or
                 has none for a document that stands in the raw files already.
         """
-        if not self.with_raw and rows.left_out:
-            example = next(iter(rows.left_out.examples.values()))
+        if not self.with_raw and group.left_out:
+            example = next(iter(group.left_out.examples.values()))
             raise DataError(
                 f"{self.folder}: this view cannot be added, the store holds a document that it "
                 f"cannot represent ({example}); prepare it together with the others in a new folder"
             )
-        for name, record in self.views.items():
-            self._check(name, record, rows)
-        raw = self._write_raw(shard, rows) if self.with_raw else None
-        views = {name: self._write_view(shard, name, rows) for name in self.views}
+        check_views(self.views, group)
+        raw = self._write_raw(shard, group, held_out) if self.with_raw else None
+        views = {
+            name: self._write_view(shard, name, group.views[name], held_out) for name in self.views
+        }
         return ShardRecord(raw=raw, views=views)
 
-    def _write_raw(self, shard: int, rows: ShardRows) -> RawShard:
+    def _write_raw(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> RawShard:
         header = Header(store=self.store_fingerprint, shard=shard)
         path = self.folder / raw_file_name(shard)
-        lengths = [len(raw) for raw in rows.raw]
+        ids = [document.id for document in group.documents]
+        raw = [document.raw for document in group.documents]
+        lengths = [len(one) for one in raw]
         return RawShard(
-            file=write_raw_file(path, rows.ids, rows.raw, rows.held_out, header),
-            rows=len(rows.ids),
-            held_out_rows=sum(rows.held_out),
+            file=write_raw_file(path, ids, raw, held_out, header),
+            rows=len(ids),
+            held_out_rows=sum(held_out),
             num_bytes=sum(lengths),
-            held_out_bytes=_sum_where(lengths, rows.held_out),
-            rejected=rows.left_out.to_json(),
-            rejected_examples=dict(sorted(rows.left_out.examples.items())),
+            held_out_bytes=_sum_where(lengths, held_out),
+            rejected=group.left_out.to_json(),
+            rejected_examples=dict(sorted(group.left_out.examples.items())),
         )
 
-    def _write_view(self, shard: int, name: str, rows: ShardRows) -> ViewShard:
-        record, views = self.views[name], rows.views[name]
+    def _write_view(
+        self, shard: int, name: str, views: Sequence[CompressedView], held_out: Sequence[bool]
+    ) -> ViewShard:
+        record = self.views[name]
         header = view_header(self.store_fingerprint, shard, name, record)
         lengths = [len(view.symbols) for view in views]
         return ViewShard(
             file=write_view_file(self.folder / view_file_name(name, shard), views, record, header),
             symbols=sum(lengths),
-            held_out_symbols=_sum_where(lengths, rows.held_out),
+            held_out_symbols=_sum_where(lengths, held_out),
             anchors=sum(len(view.anchors) for view in views),
         )
 
-    def _check(self, name: str, record: ViewRecord, rows: ShardRows) -> None:
-        mistake = find_mistake(rows.views[name], [len(raw) for raw in rows.raw], record)
+
+def check_views(records: dict[str, ViewRecord], group: DocumentGroup) -> None:
+    """Refuse views of a shard that cannot be right.
+
+    Raises:
+        DataError: names the view, the document and what is wrong.
+    """
+    num_bytes = [len(document.raw) for document in group.documents]
+    for name, record in records.items():
+        mistake = find_mistake(group.views[name], num_bytes, record)
         if mistake:
             row, message = mistake
-            raise DataError(f"view '{name}', document '{rows.ids[row]}': {message}")
+            raise DataError(f"view '{name}', document '{group.documents[row].id}': {message}")
 
 
 def view_header(store: str, shard: int, name: str, record: ViewRecord) -> Header:
@@ -238,28 +227,3 @@ def store_fingerprint(
     """Name of a store: the corpus, its split, and the views that can reject documents."""
     fingerprints = {name: record.compressor_fingerprint for name, record in views.items()}
     return fingerprint_of(corpus_fingerprint, held_out_fraction, fingerprints)
-
-
-def write_store(
-    folder: Path,
-    shards: Sequence[ShardRows],
-    views: dict[str, ViewRecord],
-    *,
-    corpus: CorpusRecord,
-    held_out_fraction: float,
-) -> Manifest:
-    """Write a whole store from rows in memory, one shard after the other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = store_fingerprint(corpus.fingerprint, held_out_fraction, views)
-    writer = ShardWriter(folder=folder, store_fingerprint=name, views=views)
-    records = [writer.write(shard, rows) for shard, rows in enumerate(shards)]
-    manifest = Manifest(
-        fingerprint=name,
-        corpus=corpus,
-        held_out_fraction=held_out_fraction,
-        shards=[record.raw for record in records if record.raw is not None],
-        views=views,
-        view_shards={name: [record.views[name] for record in records] for name in views},
-    )
-    write_manifest(folder, manifest)
-    return manifest

@@ -83,23 +83,27 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSample:
-    """One verdict; ``job`` is the fingerprint of all that it depends on (see ``judging``)."""
+    """One verdict; ``fingerprint`` is that of all that it depends on (see ``judging``)."""
 
     key: SampleKey
-    job: str
+    fingerprint: str
     status: str
     reason: str
 
     def to_json(self) -> dict[str, Any]:
         """The line's object."""
-        verdict = {"job": self.job, "status": self.status, "reason": self.reason}
+        verdict = {"job": self.fingerprint, "status": self.status, "reason": self.reason}
         return {**_key_json(self.key), **verdict}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> JudgedSample:
         """The verdict that a line holds."""
-        texts = {name: _text(line, name) for name in ("job", "status", "reason")}
-        return cls(key=_key_of(line), **texts)
+        return cls(
+            key=_key_of(line),
+            fingerprint=_text(line, "job"),
+            status=_text(line, "status"),
+            reason=_text(line, "reason"),
+        )
 
 
 class EvaluationFolder:

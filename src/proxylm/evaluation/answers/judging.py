@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 from proxylm import __version__
 from proxylm.evaluation.answers.folder import EvaluationFolder, JudgedSample, Sample
 from proxylm.evaluation.answers.samples import TellCount, Wanted
 from proxylm.fingerprint import fingerprint_of
-from proxylm.sandbox import Job, check_many
+from proxylm.sandbox import Submission, check_many
 from proxylm.sandbox.detection import usable_tier
 
 
@@ -46,19 +46,22 @@ def judge_samples(
         SandboxError: no isolation tier works on this machine.
     """
     tier = usable_tier()
-    jobs = [one.problem.job(sample.completion) for one, sample in zip(wanted, samples, strict=True)]
-    names = [_job_name(job, tier) for job in jobs]
-    known = {judged.job: judged for judged in folder.verdicts().values()}
-    new: dict[str, tuple[Job, Sample]] = {}
-    for name, job, sample in zip(names, jobs, samples, strict=True):
+    submissions = [
+        one.problem.submission(sample.completion)
+        for one, sample in zip(wanted, samples, strict=True)
+    ]
+    names = [_fingerprint(submission, tier) for submission in submissions]
+    known = {judged.fingerprint: judged for judged in folder.verdicts().values()}
+    new: dict[str, tuple[Submission, Sample]] = {}
+    for name, submission, sample in zip(names, submissions, samples, strict=True):
         if name not in known:
-            new.setdefault(name, (job, sample))
-    verdicts = check_many((job for job, _ in new.values()), workers=workers, tier=tier)
+            new.setdefault(name, (submission, sample))
+    verdicts = check_many((each for each, _ in new.values()), workers=workers, tier=tier)
     for count, ((name, (_, sample)), verdict) in enumerate(
         zip(new.items(), verdicts, strict=True), start=1
     ):
         known[name] = JudgedSample(
-            key=sample.key, job=name, status=verdict.status.value, reason=verdict.reason
+            key=sample.key, fingerprint=name, status=verdict.status.value, reason=verdict.reason
         )
         folder.add_verdicts([known[name]])
         progress(count, len(new))
@@ -70,11 +73,10 @@ def judge_samples(
     return judged
 
 
-def _job_name(job: Job, tier: str) -> str:
-    """Names everything that a verdict depends on: the job whole, its limits, and who judges it.
+def _fingerprint(submission: Submission, tier: str) -> str:
+    """Of all that a verdict depends on: the submission whole, its limits, and who judges it.
 
     Rules that a test imports (``plus_comparison``) are named by this package's version.
     """
-    limits = (job.timeout_s, job.max_result_bytes)
     judge = (tier, platform.python_version(), __version__)
-    return fingerprint_of(job.program, job.test, job.entry_point, *limits, *judge)
+    return fingerprint_of(*astuple(submission), *judge)

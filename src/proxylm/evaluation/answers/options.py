@@ -15,7 +15,7 @@ from proxylm.scoring.read_as import ReadAs
 
 
 class Budget(Config):
-    """Most output of one completion (method, section 9): symbols read as tokens, bytes as bytes.
+    """Most output of one completion (docs/evaluation.md, "Generating"), as it is read.
 
     Attributes:
         max_symbols: most symbols of one that is read as tokens.

@@ -7,8 +7,7 @@ that a killed run continues. Programs are executed only when that is asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,13 @@ from proxylm.evaluation.answers.judging import judge_samples, require_sandbox
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.samples import Conditions, make_samples, wanted_samples
 from proxylm.evaluation.answers.writers import ProgramWriter
+from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.sandbox import Status
 
+DEFAULT_KS = (1, 10)
 
-class Progress:
+
+class AnswersProgress:
     """Told how the work goes on; this one keeps silent."""
 
     def generated(self, done: int, total: int) -> None:
@@ -31,16 +33,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationResults:
+class Answers:
     """All completions of an evaluation, and their verdicts where programs were executed.
 
     Attributes:
         samples: in the order of conditions, problems and samples.
         verdicts: of the same samples; None where nothing was executed.
+        ks: the k of pass@k that the number of samples allows.
     """
 
     samples: list[Sample]
     verdicts: list[JudgedSample] | None
+    ks: tuple[int, ...]
 
     def correct(self, condition: str) -> dict[str, list[bool]]:
         """By problem of one condition, whether each sample passed its test.
@@ -55,9 +59,63 @@ class GenerationResults:
                 results.setdefault(judged.key.task_id, []).append(passed)
         return results
 
-    def statuses(self) -> Mapping[str, int]:
-        """How many samples fared how, over all conditions."""
-        return Counter(judged.status for judged in self.verdicts or ())
+    def pass_at(self, condition: str) -> dict[str, float] | None:
+        """pass@k of one condition, by k; None where nothing was executed."""
+        if self.verdicts is None:
+            return None
+        correct = list(self.correct(condition).values())
+        return {str(k): pass_at_k(correct, k) for k in self.ks}
+
+    def statuses(self) -> dict[str, int] | None:
+        """How many samples fared how, over all conditions; None where nothing was executed."""
+        if self.verdicts is None:
+            return None
+        return dict(Counter(judged.status for judged in self.verdicts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """How a benchmark is answered, as its evaluation sees it: everything but the prompts.
+
+    Attributes:
+        plan: how completions are drawn.
+        folder: where samples and verdicts are kept and found again.
+        execute: whether the programs are run, in the sandbox.
+        ks: the k of pass@k; those above the number of samples are left out.
+        workers: programs judged at the same time; None takes the number of cores.
+        progress: told how the work goes on.
+    """
+
+    plan: SamplingPlan
+    folder: Path
+    execute: bool
+    ks: tuple[int, ...] = DEFAULT_KS
+    workers: int | None = None
+    progress: AnswersProgress = field(default_factory=AnswersProgress)
+
+    def run(self, writer: ProgramWriter, conditions: Conditions) -> Answers:
+        """Complete every prompt and, if asked for, judge every completion.
+
+        Args:
+            writer: the model, read in one of its forms.
+            conditions: forms of the prompts by name.
+
+        Raises:
+            SandboxError: execution is asked for and no isolation tier works; nothing was generated.
+            UsageError: the folder holds samples of another model or other settings.
+        """
+        if self.execute:
+            require_sandbox()
+        wanted = wanted_samples(conditions, self.plan.samples)
+        with opened_folder(self.folder, sample_settings(writer, self.plan)) as folder:
+            samples = make_samples(writer, wanted, self.plan, folder, self.progress.generated)
+            verdicts = None
+            if self.execute:
+                verdicts = judge_samples(
+                    wanted, samples, folder, self.progress.judged, workers=self.workers
+                )
+        ks = tuple(k for k in self.ks if k <= self.plan.samples)
+        return Answers(samples=samples, verdicts=verdicts, ks=ks)
 
 
 def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]:
@@ -76,41 +134,3 @@ def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]
         **plan.model_dump(mode="json", include=drawing),
         "budget": writer.budget_of(plan),
     }
-
-
-def run_conditions(
-    writer: ProgramWriter,
-    conditions: Conditions,
-    plan: SamplingPlan,
-    folder: Path,
-    *,
-    execute: bool,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> GenerationResults:
-    """Complete every prompt and, if asked for, judge every completion.
-
-    Args:
-        writer: the model, read in one of its forms.
-        conditions: forms of the prompts by name.
-        plan: how completions are drawn.
-        folder: where samples and verdicts are kept and found again.
-        execute: whether the programs are run, in the sandbox.
-        workers: programs judged at the same time; None takes the number of cores.
-        progress: told how the work goes on.
-
-    Raises:
-        SandboxError: execution is asked for and no isolation tier works; nothing was generated.
-        UsageError: the folder holds samples of another model or other settings.
-    """
-    if execute:
-        require_sandbox()
-    told = progress or Progress()
-    settings = sample_settings(writer, plan)
-    wanted = wanted_samples(conditions, plan.samples)
-    with opened_folder(folder, settings) as opened:
-        samples = make_samples(writer, wanted, plan, opened, told.generated)
-        verdicts = None
-        if execute:
-            verdicts = judge_samples(wanted, samples, opened, told.judged, workers=workers)
-    return GenerationResults(samples=samples, verdicts=verdicts)

@@ -22,7 +22,8 @@ from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions, SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.readings import RawView, Reading
+from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.readings import RawReading, Reading
 
 
 class ProgramWriter(ABC):
@@ -100,11 +101,11 @@ class PromptWriter(ProgramWriter):
 class BytesWriter(PromptWriter):
     """The model as it is meant: raw bytes in, raw bytes out."""
 
-    read_as = "bytes"
+    read_as = BYTES
 
     def __init__(self, model: ByteModel) -> None:
         self.model = model
-        self.reading = RawView()
+        self.reading = RawReading(sentinels=model.config.sentinels)
 
     @cached_property
     def identity(self) -> str:
@@ -130,7 +131,7 @@ class TokensWriter(PromptWriter):
         UsageError: the compressor is lossy, or not the one that the model was trained with.
     """
 
-    read_as = "tokens"
+    read_as = TOKENS
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
         self._tokens = TokenReading(model, compressor)

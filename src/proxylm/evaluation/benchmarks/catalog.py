@@ -9,17 +9,10 @@ from proxylm.errors import DataNotAtHandError, UsageError
 from proxylm.evaluation.benchmarks import humaneval, mbpp, plus
 from proxylm.evaluation.benchmarks.problem import Benchmark
 
-
-def _load_mbpp(path: Path | None) -> Benchmark:
-    if path is None:
-        raise DataNotAtHandError("MBPP (mbpp.jsonl) comes with no package")
-    return mbpp.load_mbpp(path)
-
-
 BENCHMARKS: dict[str, Callable[[Path | None], Benchmark]] = {
     humaneval.NAME: humaneval.load_humaneval,
     plus.HUMANEVAL_PLUS: plus.load_humaneval_plus,
-    mbpp.NAME: _load_mbpp,
+    mbpp.NAME: mbpp.load_mbpp,
     plus.MBPP_PLUS: plus.load_mbpp_plus,
 }
 

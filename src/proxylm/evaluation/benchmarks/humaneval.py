@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxylm.errors import DataError, DataNotAtHandError
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
-from proxylm.evaluation.benchmarks.records import (
-    Record,
-    entry_point_of,
-    python_of,
-    read_records,
-    text_of,
-)
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.records import Record, read_records
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
 
 NAME = "humaneval"
@@ -28,29 +22,26 @@ def load_humaneval(path: Path | None = None) -> Benchmark:
         DataError: the file cannot be read, or a record lacks a field.
     """
     source = path or _packaged_file()
-    problems = [function_problem(record, str(source)) for record in read_records(source)]
-    return benchmark_of(
-        NAME, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=str(source)
-    )
+    problems = [function_problem(record) for record in read_records(source)]
+    return benchmark_of(NAME, problems, FUNCTION_BODY, family=NAME, origin=str(source))
 
 
-def function_problem(record: Record, origin: str) -> Problem:
+def function_problem(record: Record) -> Problem:
     """One record of HumanEval's form; its ``test`` defines ``check(candidate)``.
 
     Raises:
         DataError: a field is missing or of no use, or the record is EvalPlus's.
     """
-    task_id = text_of(record, "task_id", origin)
+    task_id = record.text("task_id")
     if "plus_input" in record:
-        raise DataError(f"{origin}: {task_id} is of EvalPlus's form: evaluate it with --plus")
-    prompt = text_of(record, "prompt", origin)
-    solution = text_of(record, "canonical_solution", origin)
+        raise DataError(f"{record.where} is of EvalPlus's form: evaluate it with --plus")
+    prompt, solution = record.text("prompt"), record.text("canonical_solution")
     return Problem(
         task_id=task_id,
         prompt=prompt.encode(),
         solution=solution.encode(),
-        entry_point=entry_point_of(record, prompt + solution, origin),
-        test=python_of(record, "test", origin),
+        entry_point=record.entry_point(prompt + solution),
+        test=record.python(record.text("test"), "'test'"),
         timeout_s=TIMEOUT_S,
     )
 

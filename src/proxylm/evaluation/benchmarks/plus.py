@@ -12,20 +12,14 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from proxylm.errors import DataError, DataNotAtHandError
 from proxylm.evaluation.benchmarks import plus_comparison
 from proxylm.evaluation.benchmarks.plus_inputs import Arguments, restored_calls
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
-from proxylm.evaluation.benchmarks.records import (
-    Record,
-    checked_python,
-    entry_point_of,
-    read_records,
-    text_of,
-)
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
+from proxylm.evaluation.benchmarks.records import Record, read_records
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY, WHOLE_PROGRAM
 
 HUMANEVAL_PLUS = "humaneval-plus"
@@ -41,9 +35,6 @@ UNJUDGED_CALLS: dict[str, Callable[[Arguments], bool]] = {
     "Mbpp/255": lambda call: call[1] > 70,
 }
 """Left out: five calls whose right answers (up to 1.7 million tuples of 77 texts) are too large."""
-
-Restore = Callable[[str, list[Arguments]], list[Arguments]]
-"""(task, its calls) → the calls with the types that JSON has not kept."""
 
 _TEST = """\
 import copy as _copy
@@ -66,11 +57,9 @@ def load_humaneval_plus(path: Path | None = None) -> Benchmark:
         DataNotAtHandError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
-    records, origin, _ = _records(path, "HUMANEVAL_OVERRIDE_PATH", _fetch_humaneval_plus)
-    problems = [_problem(record, origin, _as_they_are) for record in records]
-    return benchmark_of(
-        HUMANEVAL_PLUS, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=origin
-    )
+    records, origin, _ = _records(path, "HUMANEVAL_OVERRIDE_PATH", "get_human_eval_plus")
+    problems = [_problem(record, restore=False) for record in records]
+    return benchmark_of(HUMANEVAL_PLUS, problems, FUNCTION_BODY, family="humaneval", origin=origin)
 
 
 def load_mbpp_plus(path: Path | None = None) -> Benchmark:
@@ -80,16 +69,13 @@ def load_mbpp_plus(path: Path | None = None) -> Benchmark:
         DataNotAtHandError: no file is given, and EvalPlus is not there or cannot fetch it.
         DataError: the file cannot be read, or a record lacks a field.
     """
-    records, origin, fetched = _records(path, "MBPP_OVERRIDE_PATH", _fetch_mbpp_plus)
+    records, origin, fetched = _records(path, "MBPP_OVERRIDE_PATH", "get_mbpp_plus")
     # EvalPlus has restored what it gives; a set or a number restored twice is another argument.
-    restore = _as_they_are if fetched else restored_calls
-    problems = [_problem(record, origin, restore) for record in records]
-    return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, family=TaskFamily.MBPP, origin=origin)
+    problems = [_problem(record, restore=not fetched) for record in records]
+    return benchmark_of(MBPP_PLUS, problems, WHOLE_PROGRAM, family="mbpp", origin=origin)
 
 
-def _records(
-    path: Path | None, variable: str, fetch: Callable[[], list[Record]]
-) -> tuple[list[Record], str, bool]:
+def _records(path: Path | None, variable: str, fetch: str) -> tuple[list[Record], str, bool]:
     """The given file, else the one that EvalPlus's variable names, else what EvalPlus fetches.
 
     Returns:
@@ -100,45 +86,28 @@ def _records(
         return read_records(named), str(named), False
     try:
         with redirect_stdout(sys.stderr):  # it tells of its downloads; stdout is for results
-            return fetch(), "evalplus", True
+            fetched = getattr(import_module("evalplus.data"), fetch)()
     except ImportError:
         why = "EvalPlus is not installed"
     except Exception as error:  # another package's, over a network: whatever it raises
         why = f"EvalPlus could not fetch it ({type(error).__name__}: {error})"
+    else:
+        origin = "evalplus"
+        return [Record(fields=each, origin=origin) for each in fetched.values()], origin, True
     raise DataNotAtHandError(f"{variable} names no file, and {why}")
 
 
-def _fetch_humaneval_plus() -> list[Record]:
-    from evalplus.data import get_human_eval_plus
-
-    return list(get_human_eval_plus().values())
-
-
-def _fetch_mbpp_plus() -> list[Record]:
-    from evalplus.data import get_mbpp_plus
-
-    return list(get_mbpp_plus().values())
-
-
-def _as_they_are(task_id: str, calls: list[Arguments]) -> list[Arguments]:
-    return calls
-
-
-def _problem(record: Record, origin: str, restore: Restore) -> Problem:
-    task_id = text_of(record, "task_id", origin)
-    prompt = text_of(record, "prompt", origin)
-    solution = text_of(record, "canonical_solution", origin)
-    reference = checked_python(
-        prompt + solution, f"{origin}: {task_id}: 'prompt' with 'canonical_solution'"
-    )
-    entry_point = entry_point_of(record, reference, origin)
-    calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key, origin)]
+def _problem(record: Record, *, restore: bool) -> Problem:
+    task_id = record.text("task_id")
+    prompt, solution = record.text("prompt"), record.text("canonical_solution")
+    reference = record.python(prompt + solution, "'prompt' with 'canonical_solution'")
+    entry_point = record.entry_point(reference)
     test = _TEST.format(
         module=plus_comparison.__name__,
         entry_point=entry_point,
         reference=reference,
-        calls=_judged(task_id, calls, restore, origin),
-        atol=_tolerance(record, origin),
+        calls=_judged_calls(record, restore=restore),
+        atol=_tolerance(record),
     )
     return Problem(
         task_id=task_id,
@@ -151,28 +120,31 @@ def _problem(record: Record, origin: str, restore: Restore) -> Problem:
     )
 
 
-def _calls(record: Record, key: str, origin: str) -> list[Arguments]:
-    calls = record.get(key)
-    if calls == {}:  # how EvalPlus writes that it has none
-        return []
-    if not isinstance(calls, list) or not all(isinstance(call, list | tuple) for call in calls):
-        raise DataError(f"{origin}: {record.get('task_id')}: '{key}' is not a list of calls")
-    return [list(call) for call in calls]
-
-
-def _judged(task_id: str, calls: list[Arguments], restore: Restore, origin: str) -> list[Arguments]:
-    """The calls that are judged, their arguments' types restored."""
+def _judged_calls(record: Record, *, restore: bool) -> list[Arguments]:
+    """The calls that are judged, their arguments' types restored where JSON has lost them."""
+    task_id = record.text("task_id")
+    calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key)]
     unjudged = UNJUDGED_CALLS.get(task_id, lambda call: False)
     try:
-        return restore(task_id, [call for call in calls if not unjudged(call)])
+        judged = [call for call in calls if not unjudged(call)]
+        return restored_calls(task_id, judged) if restore else judged
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise DataError(
-            f"{origin}: {task_id}: a call's arguments are not what this task takes ({error})"
+            f"{record.where}: a call's arguments are not what this task takes ({error})"
         ) from None
 
 
-def _tolerance(record: Record, origin: str) -> float:
-    atol: Any = record.get("atol")
+def _calls(record: Record, key: str) -> list[Arguments]:
+    calls = record.fields.get(key)
+    if calls == {}:  # how EvalPlus writes that it has none
+        return []
+    if not isinstance(calls, list) or not all(isinstance(call, list | tuple) for call in calls):
+        raise DataError(f"{record.where}: '{key}' is not a list of calls")
+    return [list(call) for call in calls]
+
+
+def _tolerance(record: Record) -> float:
+    atol = record.fields.get("atol")
     if isinstance(atol, bool) or not isinstance(atol, int | float):
-        raise DataError(f"{origin}: {record.get('task_id')}: 'atol' is not a number")
+        raise DataError(f"{record.where}: 'atol' is not a number")
     return atol

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
-from enum import StrEnum
 
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.sandbox.source_names import with_helpers
-from proxylm.sandbox.verdict import DEFAULT_RESULT_BYTES, Job
+from proxylm.sandbox.verdict import DEFAULT_RESULT_BYTES, Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +33,14 @@ class Problem:
     timeout_s: float
     max_result_bytes: int = DEFAULT_RESULT_BYTES
 
-    def job(self, completion: bytes) -> Job:
+    def submission(self, completion: bytes) -> Submission:
         """The program that a completion makes of the prompt, to be judged.
 
         As bytes, as they were generated: what is not UTF-8 is judged as it is, invalid. Helpers
         that the prompt defines for the test are the test's own, whatever the program makes of them.
         """
         prompt = self.prompt.decode(errors="replace")
-        return Job(
+        return Submission(
             program=self.prompt + completion,
             test=with_helpers(prompt, self.test, self.entry_point),
             entry_point=self.entry_point,
@@ -108,21 +107,8 @@ def data_identity(forms: Sequence[Benchmark]) -> dict[str, str | int]:
     }
 
 
-class TaskFamily(StrEnum):
-    """What a released problem's ``task_id`` begins with, in lower case."""
-
-    HUMANEVAL = "humaneval"
-    MBPP = "mbpp"
-
-    def check(self, problem: Problem, origin: str) -> None:
-        """Refuse a problem of another family; names of the user's own belong to any.
-
-        Raises:
-            DataError: it is one: other stop strings and other types of arguments would be used.
-        """
-        prefix = problem.task_id.partition("/")[0].lower()
-        if prefix != self and prefix in set(TaskFamily):
-            raise DataError(f"{origin}: {problem.task_id} is not {self}'s; is it the right file?")
+FAMILIES = ("humaneval", "mbpp")
+"""What a released problem's ``task_id`` begins with, in lower case."""
 
 
 def benchmark_of(
@@ -130,14 +116,23 @@ def benchmark_of(
     problems: Sequence[Problem],
     stop: tuple[bytes, ...],
     *,
-    family: TaskFamily,
+    family: str,
     origin: str,
 ) -> Benchmark:
     """A benchmark of problems that were read from ``origin``.
 
+    Args:
+        name: the benchmark's.
+        problems: in order.
+        stop: byte strings before which a continuation ends.
+        family: out of ``FAMILIES``, the one whose problems are expected. Names of the user's own
+            belong to any; another family's would have other stop strings and other types of
+            arguments.
+        origin: the file.
+
     Raises:
         DataError: there is no problem, two have the same name, one has no solution to measure, or
-            they are another benchmark's.
+            is of another family.
     """
     if not problems:
         raise DataError(f"{origin}: holds no problem")
@@ -145,7 +140,9 @@ def benchmark_of(
     for problem in problems:
         if problem.task_id in seen:
             raise DataError(f"{origin}: {problem.task_id} is there twice")
-        family.check(problem, origin)
+        prefix = problem.task_id.partition("/")[0].lower()
+        if prefix != family and prefix in FAMILIES:
+            raise DataError(f"{origin}: {problem.task_id} is not {family}'s; is it the right file?")
         if not problem.solution:
             raise DataError(f"{origin}: {problem.task_id}: its canonical solution is empty")
         seen.add(problem.task_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ from proxylm.corpus.unpacking import BYTE_ORDER_MARK, read_unpacked
 from proxylm.errors import DataError
 from proxylm.json_lines import parse_json
 from proxylm.sandbox.source_names import bound_names
-
-Record = dict[str, Any]
 
 
 def read_records(path: Path) -> list[Record]:
@@ -43,59 +42,100 @@ def parse_records(data: bytes, origin: str) -> list[Record]:
     for number, value in _values(text, origin):
         if not isinstance(value, dict):
             raise DataError(f"{origin}: record {number} is not a JSON object")
-        records.append(value)
+        records.append(Record(fields=value, origin=origin))
     return records
 
 
-def text_of(record: Record, key: str, origin: str) -> str:
-    """A record's text under ``key``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One problem as its file has it.
 
-    Raises:
-        DataError: it is missing, no text, or text that has no UTF-8 form.
+    Attributes:
+        fields: its values by key.
+        origin: the file.
     """
-    where = f"{origin}: {record.get('task_id', 'a record')!s:.100}: '{key}'"
-    if key not in record:
-        raise DataError(f"{where} is missing")
-    return checked_text(record[key], where)
 
+    fields: dict[str, Any]
+    origin: str
 
-def checked_text(value: object, where: str) -> str:
-    """A value that should be text, as text.
+    def __contains__(self, key: str) -> bool:
+        return key in self.fields
 
-    Raises:
-        DataError: it is none, or holds half of a surrogate pair, which JSON can spell.
-    """
-    if not isinstance(value, str):
-        raise DataError(f"{where} is {type(value).__name__}, not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where} has a lone surrogate (character {error.start}), which is no text"
-        ) from None
-    return value
+    @property
+    def where(self) -> str:
+        """Names file and problem, for messages."""
+        return f"{self.origin}: {self.fields.get('task_id', 'a record')!s:.100}"
 
+    def text(self, key: str) -> str:
+        """The text under ``key``.
 
-def python_of(record: Record, key: str, origin: str) -> str:
-    """A record's text under ``key`` that is Python.
+        Raises:
+            DataError: it is missing, no text, or text that has no UTF-8 form.
+        """
+        if key not in self:
+            raise DataError(f"{self.where}: '{key}' is missing")
+        return self._checked_text(self.fields[key], f"'{key}'")
 
-    Raises:
-        DataError: as ``text_of``, or it is not Python.
-    """
-    text = text_of(record, key, origin)
-    return checked_python(text, f"{origin}: {record.get('task_id', 'a record')!s:.100}: '{key}'")
+    def texts(self, key: str) -> list[str]:
+        """The list of texts under ``key``.
 
+        Raises:
+            DataError: it is none.
+        """
+        values = self.fields.get(key)
+        if not isinstance(values, list):
+            raise DataError(f"{self.where}: '{key}' is not a list of texts")
+        return [self._checked_text(value, f"a text of '{key}'") for value in values]
 
-def checked_python(source: str, where: str) -> str:
-    """A source that is to be run, if it is Python: found out before anything is generated.
+    def python(self, source: str, what: str) -> str:
+        """A source that is to be run, if it is Python: found out before anything is generated.
 
-    Raises:
-        DataError: it is not; ``where`` names it.
-    """
-    fault = _fault_of(source)
-    if fault:
-        raise DataError(f"{where} is not Python ({fault})")
-    return source
+        Args:
+            source: made of the record's texts.
+            what: names it in the message.
+
+        Raises:
+            DataError: it is not Python.
+        """
+        fault = _fault_of(source)
+        if fault:
+            raise DataError(f"{self.where}: {what} is not Python ({fault})")
+        return source
+
+    def entry_point(self, program: str) -> str:
+        """The function under test: a name that the prompt and its canonical solution define.
+
+        Where they are not Python together (some variants of a prompt), it has to occur in them.
+
+        Args:
+            program: both, one after the other.
+
+        Raises:
+            DataError: it is no name of Python's, or nothing defines it: every program would fail
+                its test.
+        """
+        name = self.text("entry_point")
+        if not name.isidentifier():
+            raise DataError(f"{self.where}: 'entry_point' is no name: {name!r:.100}")
+        known = set(re.findall(r"\w+", program)) if _fault_of(program) else bound_names(program)
+        if name not in known:
+            raise DataError(
+                f"{self.where}: neither 'prompt' nor 'canonical_solution' defines the "
+                f"'entry_point' {name!r:.100}; correct the record"
+            )
+        return name
+
+    def _checked_text(self, value: object, what: str) -> str:
+        if not isinstance(value, str):
+            raise DataError(f"{self.where}: {what} is {type(value).__name__}, not text")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell
+            raise DataError(
+                f"{self.where}: {what} has a lone surrogate (character {error.start}), which is "
+                "no text"
+            ) from None
+        return value
 
 
 @lru_cache(maxsize=4096)  # the variants of one problem share their test
@@ -107,37 +147,6 @@ def _fault_of(source: str) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a NUL
         return str(error) or type(error).__name__
     return ""
-
-
-def name_of(record: Record, key: str, origin: str) -> str:
-    """A record's text under ``key`` that can name a function.
-
-    Raises:
-        DataError: as ``text_of``, or it is no name of Python's.
-    """
-    name = text_of(record, key, origin)
-    if not name.isidentifier():
-        task_id = record.get("task_id", "a record")
-        raise DataError(f"{origin}: {task_id!s:.100}: '{key}' is no name: {name!r:.100}")
-    return name
-
-
-def entry_point_of(record: Record, program: str, origin: str) -> str:
-    """The function under test: a name that the prompt and its canonical solution define.
-
-    Where they are not Python together (some variants of a prompt), it has to occur in them.
-
-    Raises:
-        DataError: as ``name_of``, or nothing defines it: every program would fail its test.
-    """
-    name = name_of(record, "entry_point", origin)
-    known = set(re.findall(r"\w+", program)) if _fault_of(program) else bound_names(program)
-    if name not in known:
-        raise DataError(
-            f"{origin}: {record.get('task_id', 'a record')!s:.100}: neither 'prompt' nor "
-            f"'canonical_solution' defines the 'entry_point' {name!r:.100}; correct the record"
-        )
-    return name
 
 
 def _values(text: str, origin: str) -> Iterator[tuple[int, Any]]:
@@ -157,7 +166,7 @@ def _parsed(text: str, where: str) -> Any:
         raise DataError(f"{where}: not readable as JSON ({error})") from None
 
 
-def _object(members: list[tuple[str, Any]]) -> Record:
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; one with a key twice is refused, as which of the two is meant is unknown.
 
     Raises:

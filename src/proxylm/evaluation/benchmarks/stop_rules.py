@@ -2,7 +2,7 @@
 
 The lists are those of EvalPlus's direct completion, without its textual end-of-text markers
 (bytes of a document never stand for special symbols here). Nothing else is cut, and nothing is
-repaired: neither indentation nor encoding (method, section 9).
+repaired: neither indentation nor encoding (docs/evaluation.md, "Generating").
 """
 
 from __future__ import annotations

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from proxylm.evaluation.answers.job import GenerationJob
-from proxylm.evaluation.answers.run import GenerationResults
+from proxylm.evaluation.answers.run import Answering, Answers
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.evaluation.recode.folder import FamilyData
-from proxylm.evaluation.recode.likelihood import FamilyBits, RobustBits, mean_bits, measure_family
+from proxylm.evaluation.recode.likelihood import RobustBits, measure_family
 from proxylm.evaluation.recode.statistics import (
-    FamilyRobustness,
+    Aggregated,
     Robustness,
-    family_robustness,
-    mean_robustness,
+    aggregated,
+    mean_of,
+    robustness,
 )
 
 NOMINAL = "nominal"
@@ -34,8 +35,8 @@ class FamilyReport:
     """
 
     seeds: dict[str, int]
-    robustness: FamilyRobustness | None
-    likelihood: FamilyBits
+    robustness: Aggregated[Robustness] | None
+    likelihood: Aggregated[RobustBits]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class RecodeReport:
 
 
 def evaluate_recode(
-    writer: PromptWriter, data: Sequence[FamilyData], job: GenerationJob | None
+    writer: PromptWriter, data: Sequence[FamilyData], job: Answering | None
 ) -> RecodeReport:
     """Evaluate a model on ReCode.
 
@@ -99,23 +100,21 @@ def recode_conditions(data: Sequence[FamilyData]) -> dict[str, Benchmark]:
     return conditions
 
 
-def _robustness(data: FamilyData, results: GenerationResults) -> FamilyRobustness:
-    return family_robustness(
-        results.correct(_nominal_name(data)),
-        {
-            name: [results.correct(_variant_name(data, name, seed)) for seed in range(len(seeds))]
-            for name, seeds in data.perturbations.items()
-        },
-    )
+def _robustness(data: FamilyData, results: Answers) -> Aggregated[Robustness]:
+    correct = {
+        name: [results.correct(_variant_name(data, name, seed)) for seed in range(len(seeds))]
+        for name, seeds in data.perturbations.items()
+    }
+    return aggregated(correct, partial(robustness, results.correct(_nominal_name(data))))
 
 
 def _overall(families: Sequence[FamilyReport]) -> Overall:
     executed = [one.robustness for one in families if one.robustness is not None]
     return Overall(
-        robustness_mean=mean_robustness([one.mean for one in executed]) if executed else None,
-        robustness_worst=mean_robustness([one.worst for one in executed]) if executed else None,
-        likelihood_mean=mean_bits([one.likelihood.mean for one in families]),
-        likelihood_worst=mean_bits([one.likelihood.worst for one in families]),
+        robustness_mean=mean_of([one.mean for one in executed]) if executed else None,
+        robustness_worst=mean_of([one.worst for one in executed]) if executed else None,
+        likelihood_mean=mean_of([one.likelihood.mean for one in families]),
+        likelihood_worst=mean_of([one.likelihood.worst for one in families]),
     )
 
 

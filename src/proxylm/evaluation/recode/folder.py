@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 
 from proxylm.corpus.unpacking import read_unpacked
 from proxylm.errors import DataError, UsageError
+from proxylm.evaluation.benchmarks.humaneval import NAME as HUMANEVAL
 from proxylm.evaluation.benchmarks.humaneval import function_problem
-from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, TaskFamily, benchmark_of
+from proxylm.evaluation.benchmarks.problem import Benchmark, Problem, benchmark_of
 from proxylm.evaluation.benchmarks.records import parse_records
 from proxylm.evaluation.benchmarks.stop_rules import FUNCTION_BODY
 
@@ -165,10 +166,8 @@ def _benchmark(path: Path, files: Files, name: str, like: Benchmark | None = Non
     if name not in files:
         raise DataError(f"{path}: has no {name}")
     records = parse_records(files[name](), origin)
-    problems = [fitted(function_problem(record, origin)) for record in records]
-    benchmark = benchmark_of(
-        NAME, problems, FUNCTION_BODY, family=TaskFamily.HUMANEVAL, origin=origin
-    )
+    problems = [fitted(function_problem(record)) for record in records]
+    benchmark = benchmark_of(NAME, problems, FUNCTION_BODY, family=HUMANEVAL, origin=origin)
     if like is not None:
         ours, theirs = ([one.task_id for one in each.problems] for each in (benchmark, like))
         if ours != theirs:

@@ -15,9 +15,8 @@ bytes of ``y`` in all forms:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bytes
 from proxylm.evaluation.recode.folder import FamilyData
-from proxylm.evaluation.recode.statistics import mean_if_defined
+from proxylm.evaluation.recode.statistics import Aggregated, aggregated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +35,6 @@ class RobustBits:
     robust: float
     drop: float | None
     flip_rate: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyBits:
-    """A family: each of its perturbations, their mean, and the worst case over all of them."""
-
-    perturbations: dict[str, RobustBits]
-    mean: RobustBits
-    worst: RobustBits
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,42 +83,13 @@ def robust_bits(nominal: PromptBits, variants: Sequence[PromptBits], num_bytes: 
     )
 
 
-def family_bits(
-    nominal: PromptBits, perturbations: Mapping[str, Sequence[PromptBits]], num_bytes: Bits
-) -> FamilyBits:
-    """A family in both aggregations."""
-    single = {
-        name: robust_bits(nominal, variants, num_bytes) for name, variants in perturbations.items()
-    }
-    together = [variant for variants in perturbations.values() for variant in variants]
-    return FamilyBits(
-        perturbations=single,
-        mean=mean_bits(list(single.values())),
-        worst=robust_bits(nominal, together, num_bytes),
-    )
-
-
-def mean_bits(parts: Sequence[RobustBits]) -> RobustBits:
-    """The plain mean of each number; the drop is undefined if it is in any part.
-
-    Over perturbations this is a family, over families the whole.
-    """
-    return RobustBits(
-        nominal=fmean(part.nominal for part in parts),
-        robust=fmean(part.robust for part in parts),
-        drop=mean_if_defined([part.drop for part in parts]),
-        flip_rate=fmean(part.flip_rate for part in parts),
-    )
-
-
-def measure_family(scorer: Scorer, data: FamilyData) -> FamilyBits:
+def measure_family(scorer: Scorer, data: FamilyData) -> Aggregated[RobustBits]:
     """Score a family's prompts with a model."""
     rivals = rivals_of(data.nominal.problems)
-    return family_bits(
-        PromptBits.measure(scorer, data.nominal.problems, rivals),
-        {
-            name: [PromptBits.measure(scorer, benchmark.problems, rivals) for benchmark in seeds]
-            for name, seeds in data.perturbations.items()
-        },
-        solution_bytes(data.nominal.problems),
-    )
+    nominal, num_bytes = data.nominal.problems, solution_bytes(data.nominal.problems)
+    measured = {
+        name: [PromptBits.measure(scorer, benchmark.problems, rivals) for benchmark in seeds]
+        for name, seeds in data.perturbations.items()
+    }
+    own = PromptBits.measure(scorer, nominal, rivals)
+    return aggregated(measured, lambda variants: robust_bits(own, variants, num_bytes))

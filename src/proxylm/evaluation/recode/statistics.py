@@ -1,22 +1,26 @@
 """ReCode's scores: robust pass, robust drop and robust relative, per perturbation and family.
 
 A *variant* is a problem's prompt under one perturbation and seed. Sample ``j`` of a problem is the
-``j``-th generation for its nominal prompt and for each variant. ``docs/evaluation.md``, in its
-section on ReCode, has the formulas, over the counts ``rc``, ``lost`` and ``won`` of a problem's
-samples, and the two ways in which a family is taken together; the names are the same here.
+``j``-th generation for its nominal prompt and for each variant. docs/evaluation.md, "Robustness:
+ReCode", has the formulas, over the counts ``rc``, ``lost`` and ``won`` of a problem's samples, and
+the two ways in which a family is taken together; the names are the same here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from statistics import fmean
+from typing import Any, Generic, TypeVar
 
 from proxylm.errors import DataError
 from proxylm.evaluation.pass_at_k import hit_probability, mean, pass_at_k
 
 Correct = Mapping[str, Sequence[bool]]
 """By problem, whether each sample is right."""
+
+Variant = TypeVar("Variant")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +41,47 @@ class Robustness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyRobustness:
+class Aggregated(Generic[Part]):
     """A family: each of its perturbations, their mean, and the worst case over all of them."""
 
-    perturbations: dict[str, Robustness]
-    mean: Robustness
-    worst: Robustness
+    perturbations: dict[str, Part]
+    mean: Part
+    worst: Part
+
+
+def aggregated(
+    perturbations: Mapping[str, Sequence[Variant]], score: Callable[[Sequence[Variant]], Part]
+) -> Aggregated[Part]:
+    """A family in both aggregations.
+
+    Args:
+        perturbations: by perturbation, what there is of each of its seeds.
+        score: the scores of one set of variants.
+
+    Raises:
+        DataError: there is no perturbation.
+    """
+    single = {name: score(variants) for name, variants in perturbations.items()}
+    together = [variant for variants in perturbations.values() for variant in variants]
+    return Aggregated(
+        perturbations=single, mean=mean_of(list(single.values())), worst=score(together)
+    )
+
+
+def mean_of(parts: Sequence[Part]) -> Part:
+    """The plain mean of each score; one that is undefined in any part is undefined.
+
+    Over perturbations this is a family, over families the whole (the paper's Table 4).
+
+    Raises:
+        DataError: there is no part.
+    """
+    if not parts:
+        raise DataError("no perturbation to take a mean over")
+    first: Any = parts[0]
+    columns = {one.name: [getattr(part, one.name) for part in parts] for one in fields(first)}
+    means = {name: None if None in column else fmean(column) for name, column in columns.items()}
+    return type(first)(**means)
 
 
 def robustness(nominal: Correct, variants: Sequence[Correct], k: int = 1) -> Robustness:
@@ -76,46 +115,6 @@ def robustness(nominal: Correct, variants: Sequence[Correct], k: int = 1) -> Rob
         robust_drop=(base - robust) / base if base else None,
         robust_relative=mean(changed),
     )
-
-
-def family_robustness(
-    nominal: Correct, perturbations: Mapping[str, Sequence[Correct]], k: int = 1
-) -> FamilyRobustness:
-    """A family in both aggregations.
-
-    Args:
-        nominal: the results on the family's nominal form.
-        perturbations: by perturbation, the results of each of its seeds.
-        k: as in pass@k.
-    """
-    single = {name: robustness(nominal, variants, k) for name, variants in perturbations.items()}
-    together = [variant for variants in perturbations.values() for variant in variants]
-    return FamilyRobustness(
-        perturbations=single,
-        mean=mean_robustness(list(single.values())),
-        worst=robustness(nominal, together, k),
-    )
-
-
-def mean_robustness(parts: Sequence[Robustness]) -> Robustness:
-    """The plain mean of each score; the drop is undefined if it is in any part.
-
-    Over perturbations this is a family, over families the whole (the paper's Table 4).
-    """
-    if not parts:
-        raise DataError("no perturbation to take a mean over")
-    return Robustness(
-        nominal=fmean(part.nominal for part in parts),
-        robust_pass=fmean(part.robust_pass for part in parts),
-        robust_drop=mean_if_defined([part.robust_drop for part in parts]),
-        robust_relative=fmean(part.robust_relative for part in parts),
-    )
-
-
-def mean_if_defined(values: Sequence[float | None]) -> float | None:
-    """The plain mean; None if any value is undefined."""
-    defined = [value for value in values if value is not None]
-    return fmean(defined) if len(defined) == len(values) else None
 
 
 def _results(variant: Correct, task: str, samples: int) -> Sequence[bool]:

@@ -1,8 +1,8 @@
-"""The contract of constraints: which bytes may come next, and whether the text may end here.
+"""The contract of structured output: which bytes may come next, and whether the text may end here.
 
-A constraint is asked before every byte and told every byte that was chosen. It only ever takes
-choices away from head 0, so it holds under proposals as well: a proposal that is not allowed is
-never chosen, and nothing has to be taken back.
+A state is asked before every byte and told every byte that was chosen. It only ever takes choices
+away from head 0, so it holds for drafted bytes as well: one that is not allowed is never accepted,
+and nothing has to be taken back.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool
 
 from proxylm.symbols import BYTE_COUNT
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class AllowedBytes:
     """What may follow.
 
     Attributes:
-        values: bool ``[256]``, by byte value.
+        values: by byte value.
         may_end: whether the text is complete as it stands.
     """
 
-    values: NDArray[np.bool_]
+    values: Bool[np.ndarray, "byte=256"]
     may_end: bool
 
     @property
@@ -35,31 +35,31 @@ class Choices:
         return not (self.may_end or self.values.any())
 
 
-class ConstraintState(ABC):
-    """One text on its way through a constraint."""
+class StructuredOutputState(ABC):
+    """One text on its way through what it must satisfy."""
 
     @abstractmethod
-    def choices(self, bytes_left: int) -> Choices:
+    def allowed(self, bytes_left: int) -> AllowedBytes:
         """What may follow, where at most ``bytes_left`` (at least 1) further bytes will come."""
 
     @abstractmethod
     def advance(self, value: int) -> None:
-        """Take in the byte that was chosen, one of ``choices``."""
+        """Take in the byte that was chosen, one of ``allowed``."""
 
 
-class AllOf(ConstraintState):
-    """Several constraints at once; none of them: anything may follow."""
+class AllOf(StructuredOutputState):
+    """Several of them at once; none: anything may follow."""
 
-    def __init__(self, states: Sequence[ConstraintState]) -> None:
+    def __init__(self, states: Sequence[StructuredOutputState]) -> None:
         self._states = states
 
-    def choices(self, bytes_left: int) -> Choices:
+    def allowed(self, bytes_left: int) -> AllowedBytes:
         """What every one of them allows."""
         values, may_end = np.ones(BYTE_COUNT, dtype=bool), True
         for state in self._states:
-            own = state.choices(bytes_left)
+            own = state.allowed(bytes_left)
             values, may_end = values & own.values, may_end and own.may_end
-        return Choices(values, may_end)
+        return AllowedBytes(values, may_end)
 
     def advance(self, value: int) -> None:
         """See the base class."""

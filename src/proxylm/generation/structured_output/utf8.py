@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from proxylm.generation.structured_output.contract import Choices, ConstraintState
+from proxylm.generation.structured_output.contract import AllowedBytes, StructuredOutputState
 from proxylm.symbols import BYTE_COUNT
 
 
@@ -39,7 +39,7 @@ _LEADS = (
 _LONGEST = 4
 
 
-class Utf8State(ConstraintState):
+class Utf8State(StructuredOutputState):
     """Where a text stands inside a character: how many bytes it lacks, and which come next.
 
     Args:
@@ -52,7 +52,7 @@ class Utf8State(ConstraintState):
         for value in _open_character(before):
             self.advance(value)
 
-    def choices(self, bytes_left: int) -> Choices:
+    def allowed(self, bytes_left: int) -> AllowedBytes:
         """See the base class."""
         values = np.zeros(BYTE_COUNT, dtype=bool)
         if self._missing:
@@ -60,7 +60,7 @@ class Utf8State(ConstraintState):
         else:
             for lead in _LEADS:
                 values[lead.first : lead.last + 1] = lead.continuations < bytes_left
-        return Choices(values, may_end=not self._missing)
+        return AllowedBytes(values, may_end=not self._missing)
 
     def advance(self, value: int) -> None:
         """See the base class."""

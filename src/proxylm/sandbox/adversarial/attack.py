@@ -1,20 +1,41 @@
-"""One adversarial program, and the test that it must not pass."""
+"""The adversarial programs, read from ``programs/``, and the tests that they must not pass.
+
+Each begins there with a line ``==== GROUP: NAME``; the name says what it tries. Its source follows:
+in ``escapes.txt`` the statements of an attempt, which raise an exception or set ``escaped = False``
+where they fail (the program gives the right answer if they succeed), elsewhere a whole program
+without the right answer. ``---- test`` begins what it would have to pass, where that is not the
+usual; ``---- prompt`` comes before ``---- program`` where the prompt's helpers belong to the test.
+``@NAME@`` in a source stands for what a witness knows (``witnesses``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from textwrap import dedent
+from pathlib import Path
+from textwrap import indent
+
+from proxylm.sandbox.source_names import with_helpers
+
+FOLDER = Path(__file__).parent / "programs"
 
 ENTRY_POINT = "answer"
-SECRET = "49-is-the-answer"
-TEST = f"""\
-secret = {SECRET!r}
+TIMEOUT_S = 1.0
+TEST = """\
+secret = '49-is-the-answer'
 assert answer(7) == 49
 assert answer("secret") == secret
 """
 ESCAPE_TEST = "assert answer(7) == 49\n"
-TIMEOUT_S = 1.0
+ESCAPE = """\
+def answer(x):
+    escaped = True
+    try:
+{attempt}    except BaseException:
+        escaped = False
+    return x * x if escaped else None
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,41 +43,50 @@ class Attack:
     """A program and its test.
 
     Attributes:
+        group: which kind of attack it is.
         name: what it tries, in few words.
-        program: its source; ``@NAME@`` stands for what a witness knows (``witnesses``).
+        program: its source.
         test: what it would have to pass.
-        escape: whether success at its attempt makes it return what the test wants.
     """
 
+    group: str
     name: str
     program: str | bytes
     test: str = TEST
-    escape: bool = False
 
 
-def forgery(name: str, program: str | bytes, test: str = TEST) -> Attack:
-    """A program without the right answer that wants the verdict all the same."""
-    return Attack(name=name, program=_source(program), test=test)
+def escape_program(attempt: str) -> str:
+    """A program that gives the right answer if ``attempt``, some statements, succeeds."""
+    return ESCAPE.format(attempt=indent(attempt, " " * 8))
 
 
-def escape(name: str, attempt: str) -> Attack:
-    """A program that gives the right answer if ``attempt``, some statements, succeeds.
+def _attacks() -> Iterator[Attack]:
+    for group, name, parts in (*_entries("forgeries.txt"), *_entries("exhaustion.txt")):
+        prompt = parts.get("prompt", "")
+        test = with_helpers(prompt, parts.get("test", TEST), ENTRY_POINT)
+        yield Attack(group=group, name=name, program=prompt + parts["program"], test=test)
+    for group, name, parts in _entries("escapes.txt"):
+        program = escape_program(parts["program"])
+        yield Attack(group=group, name=name, program=program, test=ESCAPE_TEST)
+    # What a text file cannot hold, or not at this length.
+    unwritable: dict[str, str | bytes] = {
+        "NUL in the source": "def answer(x):\n    return '\0'\n",
+        "lone surrogate in the source": "def answer(x):\n    return '\udc80'\n",
+        "invalid UTF-8 in the source": b"def answer(x):\n    return 49 # \xff\xfe\n",
+        "recursion in the parser": f"answer = {'(' * 100_000}lambda x: 49{')' * 100_000}\n",
+    }
+    for name, source in unwritable.items():
+        yield Attack(group="sources", name=name, program=source)
 
-    ``attempt`` raises an exception, or sets ``escaped = False``, where it fails.
-    """
-    body = "".join(f"        {line}\n" for line in dedent(attempt).strip("\n").splitlines())
-    program = (
-        "def answer(x):\n    escaped = True\n    try:\n"
-        f"{body}"
-        "    except BaseException:\n        escaped = False\n"
-        "    return x * x if escaped else None\n"
-    )
-    return Attack(name=name, program=program, test=ESCAPE_TEST, escape=True)
+
+def _entries(file: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Group, name, and the parts of the text by what begins them; first comes the program."""
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    for entry in re.split(r"^==== ", text, flags=re.MULTILINE)[1:]:
+        header, _, rest = entry.partition("\n")
+        group, _, name = header.partition(": ")
+        first, *others = re.split(r"^---- (\w+)\n", rest, flags=re.MULTILINE)
+        yield group, name, {"program": first, **dict(zip(others[::2], others[1::2], strict=True))}
 
 
-def _source(program: str | bytes) -> str | bytes:
-    return dedent(program).lstrip("\n") if isinstance(program, str) else program
-
-
-Attacks = tuple[Attack, ...]
-Fill = Callable[[str], str]
+ATTACKS = tuple(_attacks())

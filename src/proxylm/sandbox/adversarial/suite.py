@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxylm.sandbox.adversarial.attack import ENTRY_POINT, TIMEOUT_S, Attack
-from proxylm.sandbox.adversarial.escapes import ESCAPES
-from proxylm.sandbox.adversarial.exhaustion import EXHAUSTION
-from proxylm.sandbox.adversarial.forgeries import FORGERIES
+from proxylm.sandbox.adversarial.attack import ATTACKS, ENTRY_POINT, TIMEOUT_S, Attack
 from proxylm.sandbox.adversarial.witnesses import witnesses
 from proxylm.sandbox.pool import check_many
-from proxylm.sandbox.verdict import Job, Verdict
-
-ATTACKS = (*FORGERIES, *EXHAUSTION, *ESCAPES)
+from proxylm.sandbox.verdict import Submission, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +39,8 @@ def run_suite(
         SandboxError: the tier does not work here.
     """
     with witnesses() as around:
-        jobs = [
-            Job(
+        submissions = [
+            Submission(
                 program=around.prepared(attack),
                 test=attack.test,
                 entry_point=ENTRY_POINT,
@@ -53,7 +48,7 @@ def run_suite(
             )
             for attack in attacks
         ]
-        verdicts = list(check_many(jobs, workers=workers, tier=tier))
+        verdicts = list(check_many(submissions, workers=workers, tier=tier))
         findings = around.findings()
     names = [attack.name for attack in attacks]
     return SuiteResult(

@@ -27,12 +27,17 @@ from unittest.mock import patch
 
 from proxylm.files import sha256_of
 from proxylm.sandbox.adversarial.attack import Attack
-from proxylm.sandbox.adversarial.escapes import KERNEL_CALLS
 from proxylm.sandbox.inside import confinement
 from proxylm.sandbox.isolation import STANDARD_LIBRARY, WORKER_FOLDER
 
 OPEN_FILE_CONTENT = "as it was"
 CHECKED_LIBRARY_FILE = STANDARD_LIBRARY / "os.py"
+
+# What the programs call by number, which differs by architecture.
+SYSTEM_CALLS = {
+    "x86_64": {"CLONE": 56, "ADD_KEY": 248, "PERF": 298, "BPF": 321},
+    "aarch64": {"CLONE": 220, "ADD_KEY": 217, "PERF": 241, "BPF": 280},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ class Witnesses:
             "PORT": self.listeners[0].getsockname()[1],
             "UNIX_NAME": self.unix_name,
             "IPC_KEY": self.ipc_key,
-            **KERNEL_CALLS.get(platform.machine(), KERNEL_CALLS["x86_64"]),
+            **SYSTEM_CALLS.get(platform.machine(), SYSTEM_CALLS["x86_64"]),
         }
         program = attack.program
         for name, fact in facts.items():

@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Int64, Uint64
 from proxylm.compressors.neural.coder.automaton import Automaton
-from proxylm.compressors.neural.coder.compiled import Int64, Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (

@@ -1,9 +1,8 @@
-"""The coder's kernels as one group, and the types that they are written with."""
+"""The coder's kernels as one group."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from proxylm.compiled import KernelGroup
 
@@ -21,13 +20,6 @@ KERNEL_FILES = (
     "../segmentation/automaton_cuts.py",
     "lazy.py",
 )
-
-Uint64 = Any
-"""A 64-bit word in a kernel: numpy's uint64 from Python, a machine word inside."""
-Int64 = Any
-"""A signed 64-bit number where numpy's type and Python's int would both be half the truth."""
-Record = Any
-"""One element of a structured array, whose fields kernels read and write as attributes."""
 
 _here = Path(__file__).parent
 _kernels = KernelGroup(_here, KERNEL_FILES)

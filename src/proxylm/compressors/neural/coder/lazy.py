@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Int64, Record, Uint64
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.batched import ROWS_PER_CALL
-from proxylm.compressors.neural.coder.compiled import Int64, Record, Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
 from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies, FrequencySource
 from proxylm.compressors.neural.coder.settings import (

@@ -15,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Int64, Uint64
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import Int64, Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.symbols import BYTE_COUNT
 
 LABEL_BITS = 10

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proxylm.compressors.neural.coder.compiled import Uint64, compiled, inlined
+from proxylm.compiled import Uint64
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS
 

@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Uint64
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import Uint64, compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.engine import CodedSegments, symbols_of_windows
 from proxylm.compressors.neural.coder.frequencies import TOTAL, TOTAL_BITS
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES

@@ -1,10 +1,10 @@
 """The boundary pass: one teacher-forced float32 forward over whole documents (method, section 3).
 
-A document longer than the LM's context is scored in overlapping windows: each starts with
-``<bos>``, and the bytes of its overlap with the one before are read but not scored again. Windows
-of similar length are laid end to end into one long row per forward, so that next to nothing is
-computed on padding. What is computed together moves a score by float32's noise only;
-decisions that close are left to float64 (``boundaries.py``).
+A document longer than the LM's context is scored in overlapping windows, those of
+``models.scoring_windows``: each starts with ``<bos>``, and the bytes of its overlap with the one
+before are read but not scored again. Windows of similar length are laid end to end into one long
+row per forward, so that next to nothing is computed on padding. What is computed together moves a
+score by float32's noise only; decisions that close are left to float64 (``boundaries.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from proxylm.compressors.neural.byte_lm.exact_pass import bits_of, raw_output_ro
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.errors import UsageError
+from proxylm.models.scoring_windows import scoring_windows
 from proxylm.symbols import BOS, RAW_OFFSET
 
 POSITIONS_PER_FORWARD = {"cpu": 1 << 13, "cuda": 1 << 15}
@@ -51,16 +52,18 @@ class ScoringWindows:
         """
         if not 0 <= overlap < context:
             raise UsageError(f"overlap {overlap}: must be from 0 to below the context {context}")
-        stride = context - overlap
-        later = np.maximum(0, -(-(documents.lengths - context) // stride))
-        counts = np.where(documents.lengths > 0, 1 + later, 0)
-        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        starts = np.repeat(documents.starts, counts) + number * stride
-        return cls(
-            starts=starts,
-            ends=np.minimum(starts + context, np.repeat(documents.ends, counts)),
-            first_scored=starts + np.where(number > 0, overlap, 0),
-        )
+        found = [
+            (first + window.start, first + window.end, first + window.first_scored)
+            for first, length in zip(
+                documents.starts.tolist(), documents.lengths.tolist(), strict=True
+            )
+            # ``<bos>`` is the prefix, so a window spans as many bytes as it has inputs.
+            for window in scoring_windows(
+                length, context=context, stride=context - overlap, prefix_length=1
+            )
+        ]
+        starts, ends, first_scored = np.array(found, dtype=np.int64).reshape(-1, 3).T.copy()
+        return cls(starts=starts, ends=ends, first_scored=first_scored)
 
     def scoring(self, byte: int) -> int:
         """The window that scores a byte."""

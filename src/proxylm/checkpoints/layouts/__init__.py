@@ -1,0 +1,1 @@
+"""How other programs describe a model in `config.json`, one architecture a file."""

@@ -1,0 +1,84 @@
+"""``proxylm.save``: a model, however it was trained, as a folder that every command takes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from proxylm.checkpoints.checkpoint import Origin, write_saved_model
+from proxylm.compressors.contract import Compressor
+from proxylm.errors import UsageError
+from proxylm.files import atomic_folder
+from proxylm.models.language_model import LanguageModel
+
+
+class WrappedModel(Protocol):
+    """A model that knows what it was trained on: ``ByteModel``."""
+
+    module: LanguageModel
+    compressor_fingerprint: str | None
+    data_fingerprint: str | None
+
+
+def save(
+    model: LanguageModel | WrappedModel,
+    folder: str | os.PathLike[str],
+    compressor: Compressor | None = None,
+) -> None:
+    """Save a model; ``proxylm.load`` and every command that takes a checkpoint read it.
+
+    The folder appears whole or not at all, and is verified by SHA-256 wherever it is read. What is
+    known of a model's training goes along: the fingerprints of a ``ByteModel``, and the
+    compressor's.
+
+    >>> import tempfile
+    >>> import proxylm as px
+    >>> from proxylm.models.language_model import LanguageModel
+    >>> from proxylm.models.presets import preset
+    >>> model = LanguageModel(preset("demo"), seed=1)
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     save(model, f"{place}/mine")
+    ...     again = px.load(f"{place}/mine")
+    >>> again.config == model.config
+    True
+
+    Args:
+        model: the model; it stays as it is, on its device and in its mode.
+        folder: the new folder; it must not be there yet.
+        compressor: that made the compressed symbols which the model was trained on. Its
+            fingerprint goes in: nobody can then read the model with another one unnoticed.
+
+    Raises:
+        UsageError: ``folder`` is there already; ``model`` is no model of ours; it has no room for
+            the compressor's symbols, or was trained with another compressor.
+        CannotWriteError: the disk is full, or the folder cannot be written. Nothing is left.
+    """
+    module = model if isinstance(model, LanguageModel) else getattr(model, "module", None)
+    if not isinstance(module, LanguageModel):
+        raise UsageError(
+            f"save: expected a LanguageModel or a ByteModel, found {type(model).__name__}"
+        )
+    origin = Origin(
+        data_fingerprint=getattr(model, "data_fingerprint", None),
+        compressor_fingerprint=getattr(model, "compressor_fingerprint", None),
+    )
+    if compressor is not None:
+        origin = _trained_with(compressor, module, origin)
+    with atomic_folder(Path(folder)) as temporary:
+        write_saved_model(temporary, module.state_dict(), module.config, step=None, origin=origin)
+
+
+def _trained_with(compressor: Compressor, module: LanguageModel, origin: Origin) -> Origin:
+    room, known = module.config.compressed_symbol_count, origin.compressor_fingerprint
+    if compressor.symbol_count > room:
+        raise UsageError(
+            f"save: this compressor has {compressor.symbol_count} symbols and the model has room "
+            f"for {room}; give the compressor that it was trained with"
+        )
+    if known not in (None, compressor.fingerprint):
+        raise UsageError(
+            f"save: the model was trained with compressor {known} and this one is "
+            f"{compressor.fingerprint}; give the one it was trained with"
+        )
+    return origin.model_copy(update={"compressor_fingerprint": compressor.fingerprint})

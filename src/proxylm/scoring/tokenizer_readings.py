@@ -1,0 +1,136 @@
+"""How a document is read by models that are not ours: by their tokenizers, or by a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from proxylm.errors import DataError, UsageError
+from proxylm.inputs import as_integers
+from proxylm.scoring.readings import Ids, Reading, ReadText, starts_of
+
+
+def tokenizer_reading(tokenizer: Any) -> Reading:
+    """The reading of a tokenizer: ``transformers``'s fast ones, or one of ``tiktoken``.
+
+    Raises:
+        UsageError: it is neither, or puts nothing before a text.
+    """
+    if hasattr(tokenizer, "decode_single_token_bytes"):
+        return TiktokenReading(tokenizer)
+    if getattr(tokenizer, "is_fast", False):
+        return TokenizerReading(tokenizer)
+    raise UsageError(
+        f"read_as: {type(tokenizer).__name__} is neither bytes nor tokens, a compressor, a fast "
+        "tokenizer of transformers, an encoding of tiktoken, nor a Reading"
+    )
+
+
+class TokenizerReading(Reading):
+    """Documents as tokens of another program's tokenizer, after its own beginning of a text.
+
+    Args:
+        tokenizer: a fast one of ``transformers``, which tells where tokens lie in the text.
+
+    Raises:
+        UsageError: the tokenizer has no token that begins a text.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.name = type(tokenizer).__name__
+        self._tokenizer = tokenizer
+        whole = tokenizer("a", return_special_tokens_mask=True)
+        content = whole["special_tokens_mask"].index(0)
+        first = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+        prefix = whole["input_ids"][:content] or [one for one in first if one is not None][:1]
+        if not prefix:
+            raise UsageError(f"{self.name}: has no token that begins a text")
+        self.prefix = np.array(prefix, dtype=np.int64)
+
+    def read(self, document: bytes) -> ReadText:
+        """See the base class.
+
+        Raises:
+            DataError: the document is not UTF-8, or the tokenizer does not know a part of it.
+        """
+        text = _decoded(document)
+        tokens = self._tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        ids = np.array(tokens["input_ids"], dtype=np.int64)
+        if (unknown := self._tokenizer.unk_token_id) is not None and unknown in ids:
+            raise DataError("holds what the tokenizer does not know")
+        characters = np.array([start for start, _ in tokens["offset_mapping"]], dtype=np.int64)
+        return ReadText(ids, _byte_offsets(text)[characters])
+
+
+class TiktokenReading(Reading):
+    """Documents as tokens of a ``tiktoken.Encoding``, after its end-of-text token."""
+
+    def __init__(self, encoding: Any) -> None:
+        self.name = encoding.name
+        self._encoding = encoding
+        self.prefix = np.array([encoding.eot_token], dtype=np.int64)
+
+    def read(self, document: bytes) -> ReadText:
+        """See the base class.
+
+        Raises:
+            DataError: the document is not UTF-8.
+        """
+        tokens = self._encoding.encode_ordinary(_decoded(document))
+        lengths = [len(self._encoding.decode_single_token_bytes(token)) for token in tokens]
+        return ReadText(np.array(tokens, dtype=np.int64), starts_of(np.array(lengths, np.int64)))
+
+
+class OwnReading(Reading):
+    """Documents as a function of one's own reads them.
+
+    Args:
+        encode: from a document to its ids ``[m]`` and their starts ``[m]`` (see ``ReadText``).
+        prefix: ids before every document, at least one.
+    """
+
+    name = "own"
+
+    def __init__(self, encode: Callable[[bytes], tuple[Any, Any]], *, prefix: Any) -> None:
+        self._encode = encode
+        self.prefix = as_integers(prefix, 1 << 31, kind="prefix").astype(np.int64)
+
+    def read(self, document: bytes) -> ReadText:
+        """See the base class.
+
+        Raises:
+            DataError: what the function gives is not that.
+        """
+        try:
+            ids, starts = self._encode(document)
+            text = ReadText(
+                as_integers(ids, 1 << 31, kind="id").astype(np.int64),
+                as_integers(starts, max(1, len(document)), kind="start").astype(np.int64),
+            )
+        except ValueError as error:
+            raise DataError(f"is not read as ids and their starts: {error}") from None
+        if len(text.ids) != len(text.starts) or (np.diff(text.starts) < 0).any():
+            raise DataError("is read as ids whose starts are not as many, or fall")
+        return text
+
+
+def _decoded(document: bytes) -> str:
+    try:
+        return document.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"is not UTF-8, which this tokenizer reads ({error.reason})") from None
+
+
+def _byte_offsets(text: str) -> Ids:
+    """Where each character, and the end, of a text lies among its UTF-8 bytes: ``[n + 1]``."""
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    lengths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    return np.concatenate([[0], np.cumsum(lengths)])
