@@ -17,8 +17,6 @@ from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from small_models import ATTENTIONS, small_model
 
@@ -79,8 +77,5 @@ def chain_compressor(segmentation: str = "entropy", **coder: object) -> NeuralCo
     values = {"segmentation": {"kind": segmentation}, "coder": coder}
     settings = NeuralSettings.model_validate(values)
     automaton = chain_automaton(settings.coder) if settings.coder.window_bits == 16 else None
-    parts = SegmenterParts(lm=random_lm(), automaton=automaton)
-    fitted = settings.segmentation.fitted(FlatDocuments.of(DOCUMENTS), parts)
-    return NeuralCompressor(
-        random_lm(), settings.model_copy(update={"segmentation": fitted}), automaton=automaton
-    )
+    fitted = settings.fitted(DOCUMENTS, random_lm(), automaton)
+    return NeuralCompressor(random_lm(), fitted, automaton=automaton)

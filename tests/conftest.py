@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Modules at the borders between rooms: shapes and types of the arrays that cross them are checked
 # in every test, by their annotations. (None holds kernels, which numba compiles as they are.)
 CHECKED_MODULES = [
+    "proxylm.compressors.neural.coder.contract",
+    "proxylm.compressors.neural.flat_documents",
     "proxylm.compressors.view",
     "proxylm.data.batch",
     "proxylm.data.batches",
@@ -25,6 +27,9 @@ CHECKED_MODULES = [
     "proxylm.generation.logprobs",
     "proxylm.generation.request",
     "proxylm.generation.sampling",
+    "proxylm.models.cache",
+    "proxylm.models.language_model",
+    "proxylm.models.loss",
     "proxylm.scoring.readings",
     "proxylm.scoring.tokenizer_readings",
 ]

@@ -13,12 +13,8 @@ from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import (
-    EntropySegmentation,
-    Segmentation,
-    SegmenterParts,
-)
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.segmentation.rules import Segmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.pipelines.byte_lm_training import LmRecipe, train_byte_lm
@@ -84,8 +80,7 @@ def small_compressor(
     """A compressor whose thresholds are fitted on a little text."""
     lm, coder = small_byte_lm(), coder or CoderSettings()
     automaton = small_automaton(coder) if coder.window_bits == 16 else None
-    sample = FlatDocuments.of([text(seed) for seed in range(100, 110)])
-    parts = SegmenterParts(lm=lm, automaton=automaton)
-    fitted = (segmentation or EntropySegmentation(overlap=8)).fitted(sample, parts)
-    settings = NeuralSettings(segmentation=fitted, coder=coder)
-    return NeuralCompressor(lm, settings, automaton=automaton)
+    rule = segmentation or EntropySegmentation(overlap=8)
+    settings = NeuralSettings(segmentation=rule, coder=coder)
+    fitted = settings.fitted([text(seed) for seed in range(100, 110)], lm, automaton)
+    return NeuralCompressor(lm, fitted, automaton=automaton)

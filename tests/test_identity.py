@@ -29,8 +29,6 @@ from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSettings
@@ -103,10 +101,8 @@ def neural(segmentation: dict[str, Any], coder: dict[str, Any]) -> NeuralCompres
     built = None
     if settings.coder.window_bits == 16:  # the automaton of 8-bit symbols has the same nodes
         built = replace(automaton(settings.coder.termination), settings=settings.coder)
-    parts = SegmenterParts(lm=byte_lm(), automaton=built)
-    fitted = settings.segmentation.fitted(FlatDocuments.of(DOCUMENTS), parts)
-    settings = settings.model_copy(update={"segmentation": fitted})
-    return NeuralCompressor(byte_lm(), settings, automaton=built)
+    fitted = settings.fitted(DOCUMENTS, byte_lm(), built)
+    return NeuralCompressor(byte_lm(), fitted, automaton=built)
 
 
 def compressed(compressor: Compressor, documents: list[bytes]) -> Items:

@@ -27,6 +27,9 @@ Record = Any
 
 _numba_config: Any = config
 
+# Of LLVM's flags those that leave comparisons with NaN and infinity alone.
+_REORDERED_SUMS = {"reassoc", "contract", "nsz", "arcp"}
+
 
 class KernelGroup:
     """Kernels that call each other, and the files that they stand in.
@@ -34,11 +37,15 @@ class KernelGroup:
     Args:
         folder: where the group lives; the cache lies in its ``__pycache__``.
         files: every file with code of the group, relative to ``folder``.
+        fast_math: whether sums may be reordered and fused with products, as every library of
+            matrix products does, so that loops over floats become vector instructions. NaN and
+            infinity keep their meaning. For integers it changes nothing.
     """
 
-    def __init__(self, folder: Path, files: Sequence[str]) -> None:
+    def __init__(self, folder: Path, files: Sequence[str], *, fast_math: bool = False) -> None:
         self._folder = folder
         self._sources = fingerprint_of(*((folder / name).read_bytes() for name in files))
+        self._fast_math = _REORDERED_SUMS if fast_math else False
 
     def compiled(self, function: Kernel) -> Kernel:
         """Compile a kernel on its first call; later processes load it from the cache.
@@ -56,7 +63,11 @@ class KernelGroup:
         before = _numba_config.CACHE_DIR
         parent = Path(before) if before else self._folder / "__pycache__"
         _numba_config.CACHE_DIR = str(parent / f"kernels-{self._sources[:16]}")
-        options: dict[str, Any] = {"nogil": True, "forceinline": forceinline}
+        options: dict[str, Any] = {
+            "nogil": True,
+            "forceinline": forceinline,
+            "fastmath": self._fast_math,
+        }
         try:
             return cast(Kernel, numba.njit(cache=True, **options)(function))
         except RuntimeError:

@@ -1,13 +1,17 @@
-"""The one meaning of ``device: auto | cpu | cuda``, for training and for models in use."""
+"""The one meaning of ``device: auto | cpu | cuda``, for training and for models in use.
+
+Configurations name a device before any work: torch comes in where one is asked for.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from proxylm.errors import UsageError
 from proxylm.pool import shared_device_index
+
+if TYPE_CHECKING:
+    import torch
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -18,6 +22,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         UsageError: ``cuda`` on a machine without a GPU that torch can use, or an unknown name.
     """
+    import torch
+
     if name not in get_args(DeviceName):
         raise UsageError(f"device: must be auto, cpu or cuda, not {name!r}")
     has_gpu = torch.cuda.is_available()

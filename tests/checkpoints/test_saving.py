@@ -13,6 +13,7 @@ from proxylm.checkpoints.checkpoint import open_checkpoint
 from proxylm.checkpoints.saving import save
 from proxylm.cli.main import run as command
 from proxylm.compressors.gzip import GzipCompressor, GzipSettings
+from proxylm.compressors.registry import load_compressor
 from proxylm.errors import CannotWriteError, DamagedFileError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from small_models import small_model
@@ -65,7 +66,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, name: str) -> None:
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists already; choose another folder"):
         save(small_model(), tmp_path)
-    with pytest.raises(UsageError, match="expected a LanguageModel or a ByteModel, found Linear"):
+    with pytest.raises(UsageError, match="ByteModel or a Compressor, found Linear"):
         save(torch.nn.Linear(2, 2), tmp_path / "mine")  # type: ignore[arg-type]
     (tmp_path / "file").touch()
     with pytest.raises(CannotWriteError, match="cannot be written"):
@@ -102,3 +103,9 @@ def test_a_run_starts_from_it(tmp_path: Path) -> None:
     further = config.model_copy(update={"init_from": str(tmp_path / "mine")}).model_dump()
     second = train(type(config).model_validate(further | {"learning_rate": rate})).model
     assert torch.equal(first.lm_head.weight, second.lm_head.weight)
+
+
+def test_a_compressor_is_saved_likewise(tmp_path: Path) -> None:
+    compressor = load_compressor("units:bits=4")
+    save(compressor, tmp_path / "units")
+    assert load_compressor(tmp_path / "units").fingerprint == compressor.fingerprint

@@ -10,7 +10,7 @@ import pytest
 
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation.rules import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.registry import save_compressor
 from proxylm.corpus.split import is_held_out
 from proxylm.demo.compressors import BpeDemo, NeuralDemo

@@ -15,7 +15,7 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.segmentation.rules import FixedSegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining

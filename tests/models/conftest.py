@@ -7,7 +7,7 @@ import torch
 
 from proxylm.models.attention import DenseForm
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
-from proxylm.models.kernels.choice import ModuleExecution
+from proxylm.models.kernels.dispatch import ModuleExecution
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.rotary import rotation_of
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from gradients import assert_gradients_close, loss_and_gradients
 
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.models.config import CausalAttention, EvaAttention
-from proxylm.models.kernels.choice import CpuExecution, ModuleExecution, execution_for
-from proxylm.models.kernels.cpu import attention as cpu_attention
-from proxylm.models.kernels.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
-from proxylm.models.kernels.cpu.runs import plan_runs
+from proxylm.models.kernels.dispatch import CpuExecution, ModuleExecution, execution_for
+from proxylm.models.kernels.training import attention as cpu_attention
+from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
+from proxylm.models.kernels.training.runs import plan_runs
 from proxylm.models.masks import causal_mask, eva_mask, positions_within
 from proxylm.models.rotary import Rotation, rotation_of
 
@@ -72,7 +72,7 @@ def test_backward_twice_is_refused_rather_than_wrong(build, packed):
     model, (ids, documents) = build(), packed(1, 40)
     total = model.hidden(ids, documents).sum()
     total.backward(retain_graph=True)
-    with pytest.raises(AssertionError, match="once per forward"):
+    with pytest.raises(UsageError, match="once per forward"):
         total.backward()
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from proxylm.models.blocks import Block
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import SymbolTree
-from proxylm.models.kernels.choice import BlockStep, step_for
-from proxylm.models.kernels.cpu.step import step_block
+from proxylm.models.kernels.decoding import step as step_module
+from proxylm.models.kernels.decoding.step import step_block
+from proxylm.models.kernels.dispatch import BlockStep, step_for
 from proxylm.models.language_model import LanguageModel
 
 ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=2)}
@@ -54,7 +55,7 @@ def some_ids(rows: int) -> Tensor:
 def test_the_step_by_hand_equals_the_modules(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
 ) -> None:
-    monkeypatch.setattr("proxylm.models.kernels.cpu.step.ONE_THREAD_PRODUCTS", one_thread_products)
+    monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3)
     ours = hidden_by(model, step_block, monkeypatch, ids)
     reference = hidden_by(model, Block.step, monkeypatch, ids)
@@ -66,7 +67,7 @@ def test_the_step_by_hand_equals_the_modules(
 def test_rows_and_trees_by_hand_equal_the_modules(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch, one_thread_products: int
 ) -> None:
-    monkeypatch.setattr("proxylm.models.kernels.cpu.step.ONE_THREAD_PRODUCTS", one_thread_products)
+    monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3).flatten()
     states = []
     for step in (step_block, Block.step):
@@ -87,11 +88,14 @@ def test_rows_and_trees_by_hand_equal_the_modules(
     assert float((ours - reference).norm() / reference.norm()) < 1e-6
 
 
-def test_it_equals_the_whole_forward(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", [step_block, Block.step], ids=["by hand", "modules"])
+def test_it_equals_the_whole_forward(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, step: BlockStep
+) -> None:
     ids = some_ids(rows=2)
     with torch.no_grad():
         reference = model.hidden(ids)
-    ours = hidden_by(model, step_block, monkeypatch, ids)
+    ours = hidden_by(model, step, monkeypatch, ids)
     assert float((ours - reference).norm() / reference.norm()) < 1e-5
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from proxylm.errors import UsageError
 from proxylm.models.config import EvaAttention
 from proxylm.models.feed import SymbolTree
 
@@ -60,8 +61,23 @@ def test_rewinding_further_than_a_window_is_refused(build, packed):
     cache = model.new_cache(1)
     model.step(ids, cache)
     cache.rewind(70)
-    with pytest.raises(AssertionError, match="more than a window"):
+    with pytest.raises(UsageError, match="more than a window"):
         cache.rewind(20)
+
+
+def test_what_a_cache_cannot_do_is_said_in_a_line(build, packed):
+    model, (ids, _) = build(), packed(1, 8)
+    cache = model.new_cache(1)
+    model.step(ids, cache)
+    for position in (-1, 9):
+        with pytest.raises(UsageError, match=rf"rewind: to \[{position}\], but .* at \[8\]"):
+            cache.rewind(position)
+    feed = cache.plan(np.array([2]), {0: SymbolTree(np.array([-1, 0]))})
+    with pytest.raises(UsageError, match="row 0: fed a tree"):
+        cache.keep(feed, {})
+    with pytest.raises(UsageError, match="symbol 1 has the parent 1"):
+        SymbolTree(np.array([-1, 1]))
+    assert cache.positions.tolist() == [8]
 
 
 def ragged(model, ids, cache, counts):
@@ -193,7 +209,7 @@ def test_a_tree_that_crosses_a_window_is_refused(build, packed):
     model.step(ids[:, :30], cache)
     assert cache.room_in_window.tolist() == [2]
     cache.plan(np.array([3]), {0: SymbolTree(np.array([-1, 0, 0]))})
-    with pytest.raises(AssertionError, match="crosses a window"):
+    with pytest.raises(UsageError, match="row 0: a tree crosses a window"):
         cache.plan(np.array([3]), {0: SymbolTree(np.array([-1, 0, 1]))})
 
 

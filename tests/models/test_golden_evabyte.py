@@ -38,6 +38,12 @@ def test_plain_inputs(model, cases, case):
     assert relative_error(logits, wanted) <= 1e-5
 
 
+@pytest.mark.parametrize("case", range(4))
+def test_the_plain_modules_give_the_published_values(model, cases, case, plain_execution):
+    plain_execution()
+    test_plain_inputs(model, cases, case)
+
+
 def test_packed_documents_but_their_ends(model, cases):
     ids = cases["docmask.input_ids"]
     is_end = ids == EOS

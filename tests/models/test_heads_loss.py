@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
-from proxylm.errors import DataError
+from proxylm.errors import DataError, UsageError
 from proxylm.models.formats import can_follow
 from proxylm.models.loss import OutputLayers, heads_loss
 from proxylm.symbols import (
@@ -123,7 +124,7 @@ def test_slices_with_a_common_normalizer_add_up(hidden, outputs):
     layers = OutputLayers(shared, raw, by_format=True)
     whole = heads_loss(hidden, inputs, targets, layers)
     parts = [
-        heads_loss(hidden[s], inputs[s], targets[s], layers, normalizer=whole.positions).loss
+        heads_loss(hidden[s], inputs[s], targets[s], layers, normalizer=int(whole.positions)).loss
         for s in (slice(0, 5), slice(5, None))
     ]
     torch.testing.assert_close(sum(parts), whole.loss)
@@ -166,3 +167,17 @@ def test_model_with_raw_heads_has_their_own_output(build):
     assert model.raw_logits(ids).shape == (1, len(PAIR), 3, COMPRESSED_OFFSET)
     model.loss(ids, targets_of(PAIR, 5)[None]).loss.backward()
     assert model.raw_multibyte_lm_head.weight.grad.abs().sum() > 0
+
+
+def test_targets_of_other_heads_are_refused(build, packed):
+    model, (ids, _) = build(prediction_heads=2), packed(2, 5)
+    wanted = r"targets: shape \[2, 5, 1\], but ids \[2, 5\] and 2 heads need \[2, 5, 2\]"
+    with pytest.raises(UsageError, match=wanted):
+        model.loss(ids, ids[..., None])
+
+
+def test_the_tests_check_the_types_of_what_crosses_a_border(build, packed):
+    model, (ids, documents) = build(), packed(2, 5)
+    for arguments in [(ids.float(),), (ids[0],), (ids, documents[:, :4]), (ids, documents.float())]:
+        with pytest.raises(TypeCheckError):
+            model.hidden(*arguments)

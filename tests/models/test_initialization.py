@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from proxylm.errors import UsageError
 from proxylm.models.config import EvaAttention
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
@@ -72,3 +73,8 @@ def test_growing_the_vocabulary_keeps_every_old_row(build, packed):
     assert embedded.std() == pytest.approx(1.0, rel=0.1)
     model.loss(ids + 100, ids[..., None].repeat(1, 1, 2)).loss.backward()
     assert model.lm_head.weight.grad.shape == model.lm_head.weight.shape
+
+
+def test_a_vocabulary_that_would_shrink_is_refused(build):
+    with pytest.raises(UsageError, match="only grows: 399 is below 400"):
+        build(vocabulary_size=400).extend_vocabulary(399)

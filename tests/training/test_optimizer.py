@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from proxylm.errors import CheckpointError
+from proxylm.training.config import AdamWConfig
 from proxylm.training.optimizer import (
-    AdamWConfig,
     build_optimizer,
     optimizer_tensors,
     restore_optimizer,

@@ -24,10 +24,8 @@ from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
-from proxylm.compressors.neural.segmentation.rules import EntropySegmentation
-from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.errors import UsageError
-from proxylm.symbols import BYTE_COUNT
 
 SYMBOL_BYTES = np.dtype(np.uint32).itemsize
 
@@ -54,7 +52,7 @@ class CorpusObserver:
     def __init__(self, compressor: NeuralCompressor) -> None:
         self.segments = SegmentCollisions()
         self._lm_pass = BoundaryPass(compressor.lm, overlap=_overlap(compressor))
-        self._walk = None if compressor.automaton is None else _WindowWalk(compressor.automaton)
+        self._automaton = compressor.automaton
         self._num_bytes = 0
         self._bits = 0.0
         self._num_segments = 0
@@ -86,32 +84,26 @@ class CorpusObserver:
         for symbols, string in coded_segments(raw, view):
             self._num_segments += 1
             num_symbols = len(symbols) // SYMBOL_BYTES
-            if self._walk is None:
+            if self._automaton is None:
                 yield len(string), num_symbols
                 continue
-            lengths = self._walk.window_lengths(string)
+            lengths = _window_lengths(self._automaton, string)
             for length in lengths:
                 yield length, num_symbols // len(lengths)
 
 
-class _WindowWalk:
-    """Where windows end, by a plain walk through an automaton's edges."""
-
-    def __init__(self, automaton: Automaton) -> None:
-        edges = automaton.parents[1:].astype(np.int64) * BYTE_COUNT + automaton.labels[1:]
-        self._children = dict(zip(edges.tolist(), range(1, len(automaton)), strict=True))
-
-    def window_lengths(self, segment: bytes) -> list[int]:
-        lengths = [0]
-        node = ROOT
-        for byte in segment:
-            child = self._children.get(node * BYTE_COUNT + byte)
-            if child is None:
-                lengths.append(0)
-                child = self._children[ROOT * BYTE_COUNT + byte]
-            node = child
-            lengths[-1] += 1
-        return lengths
+def _window_lengths(automaton: Automaton, segment: bytes) -> list[int]:
+    """Bytes of a segment's windows, by a plain walk along the automaton's edges."""
+    lengths = [0]
+    node = ROOT
+    for byte in segment:
+        child = automaton.children.get((node, byte))
+        if child is None:
+            lengths.append(0)
+            child = automaton.children[ROOT, byte]
+        node = child
+        lengths[-1] += 1
+    return lengths
 
 
 def strings_behind(
@@ -161,6 +153,5 @@ def _windows_with(automaton: Automaton, symbol: int) -> Iterator[tuple[bytes, tu
 
 def _overlap(compressor: NeuralCompressor) -> int:
     """Of the windows in which bits per byte are read: the boundary pass's own."""
-    segmentation = NeuralSettings.model_validate(compressor.settings).segmentation
-    rule = segmentation if isinstance(segmentation, EntropySegmentation) else EntropySegmentation()
-    return rule.overlap
+    rule = compressor.segmentation
+    return (rule if isinstance(rule, EntropySegmentation) else EntropySegmentation()).overlap

@@ -34,20 +34,20 @@ from proxylm.bench.neural_cases import (
 from proxylm.bench.neural_memory import MemoryCase
 from proxylm.bench.report import BenchmarkRow
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import SegmenterParts
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
-from proxylm.config import Config, validate_config
+from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import sample
 from proxylm.errors import DataError, UsageError
 from proxylm.pipelines.neural_compressor import (
-    NeuralBuild,
+    NeuralTraining,
     Reports,
-    build_neural_compressor,
     new_lm,
+    train_neural_compressor,
 )
 
 TRAINING_SYMBOLS = 160 * 4096
@@ -140,12 +140,12 @@ def _compressor(
     say: Callable[[str], None],
 ) -> NeuralCompressor:
     if given is None:
-        lm = new_lm("tiny", "long", sizes.training_symbols)
-        return build_neural_compressor(corpus, out, NeuralBuild(lm=lm), Reports(say=say))
+        training = NeuralTraining(lm=new_lm("tiny", "long", sizes.training_symbols))
+        return train_neural_compressor(corpus, out, training=training, reports=Reports(say=say))
     loaded = load_compressor(given)
     if not isinstance(loaded, NeuralCompressor) or loaded.automaton is None:
         raise UsageError(f"{given}: give a neural compressor whose windows are enumerated")
-    if loaded.settings["segmentation"]["kind"] != "entropy":
+    if not isinstance(loaded.segmentation, EntropySegmentation):
         raise UsageError(f"{given}: give a neural compressor with the entropy segmentation")
     return loaded
 
@@ -153,10 +153,6 @@ def _compressor(
 def _with_automaton_rule(
     entropy: NeuralCompressor, corpus: Corpus, fitting_bytes: int
 ) -> NeuralCompressor:
-    values = {"segmentation": {"kind": "automaton"}, "coder": entropy.settings["coder"]}
-    settings = validate_config(NeuralSettings, values)
-    documents = FlatDocuments.of(_sample(corpus, fitting_bytes))
-    parts = SegmenterParts(lm=entropy.lm, automaton=entropy.automaton)
-    fitted = settings.segmentation.fitted(documents, parts)
-    settings = settings.model_copy(update={"segmentation": fitted})
-    return NeuralCompressor(entropy.lm, settings, automaton=entropy.automaton)
+    settings = NeuralSettings(segmentation=AutomatonSegmentation(), coder=entropy.coder)
+    fitted = settings.fitted(_sample(corpus, fitting_bytes), entropy.lm, entropy.automaton)
+    return NeuralCompressor(entropy.lm, fitted, automaton=entropy.automaton)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from proxylm.bench.plain_forward import fastest_plain_forward
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.engine import Engine
-from proxylm.compressors.neural.coder.engines import named_engine
+from proxylm.compressors.neural.coder.contract import Engine
+from proxylm.compressors.neural.coder.engines import engine_of
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.flat_documents import FlatDocuments
@@ -26,7 +27,8 @@ from proxylm.corpus.contract import Corpus
 
 OTHER_FORMS = ("naive", "batched", "lazy")
 
-COPY = "copy of the same bytes in memory, one core"
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +55,7 @@ class NeuralBench:
 
     def form(self, name: str) -> Engine:
         """Another form, new: one that remembers would only look up what it coded before."""
-        return named_engine(name, self.entropy.lm, self.automaton.settings, None)
+        return engine_of(name, self.entropy.lm, self.automaton.settings, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,19 +87,26 @@ def engine_rows(
 
 
 def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
-    copied = np.empty_like(segments.raw)
-    ours, yardstick = alternate(
-        lambda: bench.automaton.code_flat(segments.raw, segments.lengths),
-        lambda: np.copyto(copied, segments.raw),
-        repeats=3 * bench.repeats,
-        clock=time.process_time,
+    def ours() -> object:
+        return bench.automaton.code_flat(segments.raw, segments.lengths)
+
+    return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+
+
+def _beside_a_copy(
+    case: str, ours: Callable[[], object], raw: NDArray[np.uint8], repeats: int
+) -> BenchmarkRow:
+    """Bytes a second of one core, beside a copy of the bytes."""
+    copied = np.empty_like(raw)
+    seconds, yardstick = alternate(
+        ours, lambda: np.copyto(copied, raw), repeats=3 * repeats, clock=time.process_time
     )
     return BenchmarkRow(
-        case="neural/automaton",
-        value=len(segments.raw) / ours,
+        case=case,
+        value=len(raw) / seconds,
         unit="bytes/s",
-        yardstick=len(segments.raw) / yardstick,
-        yardstick_is=COPY,
+        yardstick=len(raw) / yardstick,
+        yardstick_is="copy of the same bytes in memory, one core",
     )
 
 
@@ -134,24 +143,21 @@ class TimedDistribution:
 
     def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
         """The inner one's, timed."""
-        start = time.perf_counter()
-        result = self._inner.probabilities(strings)
-        self.seconds += time.perf_counter() - start
-        return result
+        return self._timed(self._inner.probabilities, strings)
 
     def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
         """The inner one's, timed."""
-        start = time.perf_counter()
-        result = self._inner.next_probabilities(strings)
-        self.seconds += time.perf_counter() - start
-        return result
+        return self._timed(self._inner.next_probabilities, strings)
 
     def canonical(self, string: bytes) -> NDArray[np.float64]:
         """The inner one's, timed."""
+        return self._timed(self._inner.canonical, string)
+
+    def _timed(self, asked: Callable[[Asked], Answer], what: Asked) -> Answer:
         start = time.perf_counter()
-        result = self._inner.canonical(string)
+        answer = asked(what)
         self.seconds += time.perf_counter() - start
-        return result
+        return answer
 
 
 def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
@@ -194,19 +200,8 @@ def entropy_row(bench: NeuralBench, documents: Sequence[bytes], tried_bytes: int
 def rule_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
     """Documents in, views out, with the automaton's own rule."""
     raw = FlatDocuments.of(documents).raw
-    copied = np.empty_like(raw)
-    ours, yardstick = alternate(
-        lambda: bench.rule.encode(documents),
-        lambda: np.copyto(copied, raw),
-        repeats=3 * bench.repeats,
-        clock=time.process_time,
-    )
-    return BenchmarkRow(
-        case="neural/automaton-rule",
-        value=len(raw) / ours,
-        unit="bytes/s",
-        yardstick=len(raw) / yardstick,
-        yardstick_is=COPY,
+    return _beside_a_copy(
+        "neural/automaton-rule", lambda: bench.rule.encode(documents), raw, bench.repeats
     )
 
 

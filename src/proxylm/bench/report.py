@@ -47,22 +47,18 @@ def benchmark_report(benchmark: str, rows: Sequence[BenchmarkRow]) -> dict[str, 
 
 
 def alternate(
-    ours: Callable[[], Any],
-    yardstick: Callable[[], Any],
-    *,
-    repeats: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> tuple[float, float]:
-    """Median seconds of two actions run in turn, so that drift of the machine hits both.
+    *actions: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, ...]:
+    """Median seconds of actions run in turn, so that drift of the machine hits all of them.
 
     Each runs once before anything counts (compilation, caches). ``time.process_time`` as the
     clock counts what all threads of this process compute, for rates per core.
     """
-    timings: tuple[list[float], list[float]] = ([], [])
+    timings: list[list[float]] = [[] for _ in actions]
     for repeat in range(repeats + 1):
-        for action, seconds in zip((ours, yardstick), timings, strict=True):
+        for action, seconds in zip(actions, timings, strict=True):
             start = clock()
             action()
             if repeat:
                 seconds.append(clock() - start)
-    return median(timings[0]), median(timings[1])
+    return tuple(map(median, timings))

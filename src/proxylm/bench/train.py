@@ -9,14 +9,12 @@ last one is the peak memory.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 
 from proxylm.bench.plain_transformer import PlainTransformer
-from proxylm.bench.report import BenchmarkRow
+from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_busy import run_busy_benchmark
 from proxylm.bench.train_memory import peak_training_bytes
 from proxylm.bench.train_step import Step, document_layout, model_step, symbols
@@ -104,7 +102,8 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     configs = {case: scale.config(case, context) for case in scale.cases[context]}
     steps = {case: model_step(config, scale.place) for case, config in configs.items()}
     steps |= {"plain": _plain_step(scale, context), "product": _matrix_product_step(scale)}
-    seconds = _in_turn(steps, scale.place.device, repeats)
+    actions = [_waited_for(step, scale.place.device) for step in steps.values()]
+    seconds = dict(zip(steps, alternate(*actions, repeats=repeats), strict=True))
     peak_flops = _PRODUCTS_PER_TIMING * 2 * scale.matrix_size**3 / seconds["product"]
     rows = []
     for case, config in configs.items():
@@ -126,18 +125,15 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     return rows
 
 
-def _in_turn(steps: dict[str, Step], device: torch.device, repeats: int) -> dict[str, float]:
-    # Median seconds of each; the first round warms up (and compiles) and does not count.
-    timings: dict[str, list[float]] = {case: [] for case in steps}
-    for repeat in range(repeats + 1):
-        for case, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if repeat:
-                timings[case].append(time.perf_counter() - start)
-    return {case: median(values) for case, values in timings.items()}
+def _waited_for(step: Step, device: torch.device) -> Step:
+    """The step until a GPU, which is told of work and does it later, has done it."""
+
+    def wait() -> None:
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return wait
 
 
 def _plain_step(scale: Scale, context: int) -> Step:

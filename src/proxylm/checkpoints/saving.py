@@ -8,6 +8,7 @@ from typing import Protocol
 
 from proxylm.checkpoints.checkpoint import Origin, write_saved_model
 from proxylm.compressors.contract import Compressor
+from proxylm.compressors.registry import save_compressor
 from proxylm.errors import UsageError
 from proxylm.files import atomic_folder
 from proxylm.models.language_model import LanguageModel
@@ -22,11 +23,13 @@ class WrappedModel(Protocol):
 
 
 def save(
-    model: LanguageModel | WrappedModel,
+    model: LanguageModel | WrappedModel | Compressor,
     folder: str | os.PathLike[str],
     compressor: Compressor | None = None,
 ) -> None:
     """Save a model; ``proxylm.load`` and every command that takes a checkpoint read it.
+
+    A compressor is saved likewise; ``proxylm.load_compressor`` and the commands read that.
 
     The folder appears whole or not at all, and is verified by SHA-256 wherever it is read. What is
     known of a model's training goes along: the fingerprints of a ``ByteModel``, and the
@@ -44,20 +47,24 @@ def save(
     True
 
     Args:
-        model: the model; it stays as it is, on its device and in its mode.
+        model: the model, which stays as it is, on its device and in its mode; or a compressor.
         folder: the new folder; it must not be there yet.
-        compressor: that made the compressed symbols which the model was trained on. Its
+        compressor: of a model, that made the compressed symbols which the model was trained on. Its
             fingerprint goes in: nobody can then read the model with another one unnoticed.
 
     Raises:
-        UsageError: ``folder`` is there already; ``model`` is no model of ours; it has no room for
+        UsageError: ``folder`` is there already; ``model`` is nothing of ours; it has no room for
             the compressor's symbols, or was trained with another compressor.
         CannotWriteError: the disk is full, or the folder cannot be written. Nothing is left.
     """
+    if isinstance(model, Compressor):
+        save_compressor(model, Path(folder))
+        return
     module = model if isinstance(model, LanguageModel) else getattr(model, "module", None)
     if not isinstance(module, LanguageModel):
         raise UsageError(
-            f"save: expected a LanguageModel or a ByteModel, found {type(model).__name__}"
+            "save: expected a LanguageModel, a ByteModel or a Compressor, found "
+            f"{type(model).__name__}"
         )
     origin = Origin(
         data_fingerprint=getattr(model, "data_fingerprint", None),

@@ -75,7 +75,11 @@ def train_neural(
     Example: proxylm compressor train neural --preset tiny --corpus stdlib --out compressors/neural
     """
     from proxylm.config import validate_config
-    from proxylm.pipelines.neural_compressor import NeuralBuild, Reports, build_neural_compressor
+    from proxylm.pipelines.neural_compressor import (
+        NeuralTraining,
+        Reports,
+        train_neural_compressor,
+    )
     from proxylm.training.progress import shown_on_stderr
 
     values = {
@@ -84,10 +88,10 @@ def train_neural(
         "held_out_fraction": held_out,
         "device": device,
     }
-    build = validate_config(NeuralBuild, values, origin="train-neural")
+    training = validate_config(NeuralTraining, values, origin="train-neural")
     opened = opened_corpus(corpus)
     reports = Reports(say=note, callbacks=[shown_on_stderr()])
-    compressor = build_neural_compressor(opened, out, build, reports)
+    compressor = train_neural_compressor(opened, out, training=training, reports=reports)
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))

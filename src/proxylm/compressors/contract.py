@@ -56,6 +56,16 @@ class Compressor(ABC):
     values that define what they compute) and implement ``encode``; reversible ones also
     ``decode``. Those that need no files implement ``from_settings``; those with files
     beside their settings override ``save_files``, ``content_fingerprint`` and ``from_folder``.
+
+    >>> class Halves(Compressor):
+    ...     kind, reversible, symbol_count, settings = "halves", True, 16, {}
+    ...     def encode(self, documents):
+    ...         halves = [[h for byte in raw for h in divmod(byte, 16)] for raw in documents]
+    ...         return [CompressedView(symbols=np.array(one, np.uint32)) for one in halves]
+    ...     def decode(self, symbols):
+    ...         return [bytes((s[0::2] * 16 + s[1::2]).astype(np.uint8)) for s in symbols]
+    >>> Halves().decompress(Halves().compress([b"ab"]))
+    [b'ab']
     """
 
     kind: ClassVar[str]

@@ -83,6 +83,10 @@ def compressor_class(kind: str, origin: Path | None = None) -> type[Compressor]:
 def load_compressor(path_or_name: str | Path) -> Compressor:
     """Load a saved compressor, a ``tokenizer.json``, or one that needs no files.
 
+    >>> compressor = load_compressor("units:bits=4")
+    >>> compressor.symbol_count, compressor.compress([b"ab"])
+    (16, [array([6, 1, 6, 2], dtype=uint32)])
+
     Args:
         path_or_name: a folder with ``compressor.json`` or ``tokenizer.json``, a tokenizer file,
             or a name with settings such as ``gzip`` or ``units:bits=4``.

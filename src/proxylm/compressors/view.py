@@ -15,7 +15,11 @@ def no_anchors() -> UInt32[np.ndarray, "0 2"]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedView:
-    """One document's compressed form.
+    """One document's compressed form, as ``Compressor.encode`` gives it.
+
+    >>> view = CompressedView(symbols=np.array([7, 7, 9], np.uint32))
+    >>> view.symbols.tolist(), view.anchors.shape
+    ([7, 7, 9], (0, 2))
 
     Attributes:
         symbols: uint32 ``[m]`` (or narrower), each below the compressor's ``symbol_count``.

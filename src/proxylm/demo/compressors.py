@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation.rules import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
@@ -18,13 +18,6 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import HELD_OUT_FRACTION
 from proxylm.data.mixture import Mixture
-from proxylm.pipelines.byte_lm_training import recipe
-from proxylm.pipelines.neural_compressor import (
-    NeuralBuild,
-    Reports,
-    build_neural_compressor,
-    new_lm,
-)
 from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
@@ -103,17 +96,27 @@ class NeuralDemo(Config):
         callbacks: Sequence[AnyCallback],
     ) -> None:
         """Train on the corpus's training part and save as ``folder``."""
+        # These bring torch and numba, which a demo's settings do without.
+        from proxylm.pipelines.byte_lm_training import recipe
+        from proxylm.pipelines.neural_compressor import (
+            NeuralTraining,
+            Reports,
+            new_lm,
+            train_neural_compressor,
+        )
+
         whole = recipe("tiny")
         share = min(1.0, minutes / self.MINUTES_OF_THE_WHOLE_LM)
         symbols = max(whole.symbols_per_step, round(share * whole.symbols))
-        build = NeuralBuild(
+        training = NeuralTraining(
             lm=new_lm("tiny", "short", symbols),
             settings=NeuralSettings(
                 segmentation=AutomatonSegmentation(), coder=CoderSettings(pack_bits=8)
             ),
             device="cpu",
         )
-        build_neural_compressor(corpus, folder, build, Reports(say=say, callbacks=callbacks))
+        reports = Reports(say=say, callbacks=callbacks)
+        train_neural_compressor(corpus, folder, training=training, reports=reports)
 
 
 DemoCompressor = Annotated[BpeDemo | NeuralDemo, Field(discriminator="kind")]

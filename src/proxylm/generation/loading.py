@@ -13,6 +13,16 @@ from proxylm.generation.byte_model import ByteModel
 def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
     """Load a model for inference.
 
+    >>> import tempfile
+    >>> from proxylm.checkpoints.saving import save
+    >>> from proxylm.models.language_model import LanguageModel
+    >>> from proxylm.models.presets import preset
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     save(LanguageModel(preset("demo")), f"{place}/mine")
+    ...     model = load(f"{place}/mine")
+    >>> len(model.generate(b"bytes in, ", max_new_bytes=8)) <= 8
+    True
+
     Args:
         path: a folder that ``proxylm.save`` wrote, a run folder, a checkpoint folder, a published
             EvaByte folder, or one that ``proxylm export`` wrote.

@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from proxylm.errors import UsageError
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.feed import Feed, Integers, PaddedRound, Room, Round, Sealing, SymbolTree
 from proxylm.models.summaries import summarize_chunks
@@ -129,8 +131,12 @@ class LayerCache:
 
 
 def write_and_attend(
-    query: Tensor, key: Tensor, value: Tensor, buffer: Tensor, round_: Round
-) -> Tensor:
+    query: Float[Tensor, "symbol head channel"],
+    key: Float[Tensor, "symbol kv_head channel"],
+    value: Float[Tensor, "symbol kv_head channel"],
+    buffer: Float[Tensor, "2 row kv_head place channel"],
+    round_: Round,
+) -> Float[Tensor, "symbol head channel"]:
     """Put a round's keys and values ``[t, H_kv, D]`` in their places; attention ``[t, H, D]``."""
     padded = round_.padded(query.device)
     buffer[0][padded.write_rows, :, padded.write_places] = key
@@ -138,7 +144,11 @@ def write_and_attend(
     return attend(query, buffer, padded)
 
 
-def attend(query: Tensor, buffer: Tensor, padded: PaddedRound) -> Tensor:
+def attend(
+    query: Float[Tensor, "symbol head channel"],
+    buffer: Float[Tensor, "2 row kv_head place channel"],
+    padded: PaddedRound,
+) -> Float[Tensor, "symbol head channel"]:
     """Attention of a round's queries ``[t, H, D]`` over what they see of the buffer."""
     queries = query.unflatten(0, padded.shape) if padded.full else query[padded.queries]
     seen = buffer[:, padded.rows, :, padded.seen]
@@ -189,11 +199,16 @@ class Cache:
         """
         return self.room_in_window + self._window
 
-    def plan(self, counts: Integers, trees: Mapping[int, SymbolTree] | None = None) -> Feed:
+    def plan(
+        self, counts: Int64[np.ndarray, " batch"], trees: Mapping[int, SymbolTree] | None = None
+    ) -> Feed:
         """How the next pass goes that feeds ``counts [B]`` symbols to the rows.
 
         ``trees`` has the rows whose symbols are alternatives; none may be deeper than
         ``room_in_window``.
+
+        Raises:
+            UsageError: a tree that is deeper; its row is named.
         """
         trees = dict(trees or {})
         rows = np.repeat(np.arange(self.batch_size), counts)
@@ -203,7 +218,9 @@ class Cache:
             depths[rows == row] = tree.depths
         position_ids = self.positions[rows] + depths
         windows = position_ids // self._window
-        assert all(np.ptp(windows[rows == row]) == 0 for row in trees), "a tree crosses a window"
+        for row in trees:
+            if np.ptp(windows[rows == row]):
+                raise UsageError(f"row {row}: a tree crosses a window; feed it after the border")
         summaries = windows * self._chunks_per_window
         offsets = position_ids % self._window + (indices - depths)
         self._grow(int(summaries.max(initial=0)), 1 + int(offsets.max(initial=0)))
@@ -261,7 +278,12 @@ class Cache:
 
         A path has indices of a row's symbols in this pass, from the first one on, each the parent
         of the next (without a tree: 0, 1, ...). Rows with trees must all be named.
+
+        Raises:
+            UsageError: a row with a tree that is not; or see ``rewind``.
         """
+        if missing := feed.trees.keys() - paths.keys():
+            raise UsageError(f"row {min(missing)}: fed a tree, but not the path of it that is kept")
         positions = self.positions.copy()
         moves: list[tuple[int, int, int]] = []
         for row, path in paths.items():
@@ -275,7 +297,6 @@ class Cache:
                 positions[row] += len(path)
             else:
                 positions[row] -= feed.counts[row] - len(path)
-        assert feed.trees.keys() <= paths.keys(), "a tree without the path that is kept"
         self.positions = np.maximum(self.positions, positions)
         self.rewind(positions)
         if moves:
@@ -283,17 +304,24 @@ class Cache:
             for layer in self.layers:
                 layer.move(rows, from_places, to_places)
 
-    def rewind(self, positions: int | Integers) -> None:
+    def rewind(self, positions: int | Int64[np.ndarray, " batch"]) -> None:
         """Forget of every row the symbols from a position on (drafted and rejected).
 
         With EVA, at most back into the window before the one of the newest symbol.
+
+        Raises:
+            UsageError: further back than that, or ahead of a row's position.
         """
         wanted = np.broadcast_to(positions, self.positions.shape).astype(np.int64)
-        assert ((wanted >= 0) & (wanted <= self.positions)).all(), "rewind goes back"
+        if ((wanted < 0) | (wanted > self.positions)).any():
+            raise UsageError(
+                f"rewind: to {wanted.tolist()}, but the rows stand at {self.positions.tolist()}"
+            )
         back = wanted < self._sealed * self._window
         if back.any():
             far = wanted < (self._sealed - 1) * self._window
-            assert not (back & (far | ~self._restorable)).any(), "rewind by more than a window"
+            if (back & (far | ~self._restorable)).any():
+                raise UsageError("rewind: by more than a window; its keys are no longer there")
             for layer in self.layers:
                 layer.restore_window(np.flatnonzero(back))
             self._sealed = self._sealed - back

@@ -47,14 +47,28 @@ Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind"
 
 
 class ModelConfig(Config):
-    """Sizes of one language model.
+    """Sizes of one language model (method, section 5).
+
+    ``proxylm.models.presets.preset`` makes one by name and says what is wrong in one line; the
+    class itself raises pydantic's ``ValidationError``, as every configuration does.
+
+    >>> attention = EvaAttention(window=128, chunk=8)
+    >>> sizes = {"layers": 4, "width": 128, "ffn": 320, "heads": 4}
+    >>> config = ModelConfig(vocabulary_size=320, attention=attention, **sizes)
+    >>> config.head_width, config.parameter_count
+    (32, 837760)
 
     Attributes:
         vocabulary_size: rows of the embedding (``proxylm.symbols.vocabulary_size``).
+        layers: blocks, one after the other.
         width: size of the residual stream; a multiple of ``heads``.
         ffn: inner size of the gated feed-forward layer.
+        heads: attention heads (of queries), ``width / heads`` channels each.
+        attention: ``EvaAttention`` or ``CausalAttention``.
         context: symbols per packed training context; training needs a multiple of an EVA window
             (``require_context``), which published models need not say.
+        rope_theta: base of the rotary position embedding.
+        norm_epsilon: added to the mean square in every RMSNorm.
         prediction_heads: ``H1``; head ``k`` predicts the symbol ``k + 1`` ahead, over everything.
         raw_prediction_heads: ``H2`` further heads over specials and raw bytes alone, trained
             where all targets are raw or special (method, section 5).

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxylm.errors import UsageError
+
 Integers = NDArray[np.int64]
 
 
@@ -30,13 +32,17 @@ class SymbolTree:
             A symbol comes after its parent.
         depths: int64 ``[n]``; how many of the fed symbols come before on the way from the root.
         ancestors: int64 ``[n, depth]``; a symbol's own index and those before it, -1 beyond.
+
+    Raises:
+        UsageError: a parent that does not come before its symbol.
     """
 
     def __init__(self, parents: Integers) -> None:
         self.parents = parents
         paths: list[list[int]] = []
         for index, parent in enumerate(parents.tolist()):
-            assert -1 <= parent < index, "a symbol comes after its parent"
+            if not -1 <= parent < index:
+                raise UsageError(f"tree: symbol {index} has the parent {parent}, not one before it")
             paths.append([*(paths[parent] if parent >= 0 else []), index])
         self.depths = np.array([len(path) - 1 for path in paths], dtype=np.int64)
         self.ancestors = np.full((len(paths), max(map(len, paths))), -1, dtype=np.int64)

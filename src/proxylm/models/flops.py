@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.kernels.cpu.runs import context_runs
+from proxylm.models.kernels.training.runs import context_runs
 from proxylm.models.masks import visible_chunk_count
-
-_CONTEXTS_AVERAGED = 64
 
 
 def training_flops(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int:
@@ -37,25 +35,6 @@ def attention_pairs(config: ModelConfig, segment_ids: NDArray[np.integer]) -> in
         for context, documents in enumerate(segment_ids)
         for run in context_runs(context, documents, config.attention)
     )
-
-
-def training_flops_per_symbol(
-    config: ModelConfig, *, context: int, document_symbols: float | None = None
-) -> float:
-    """Expected operations per symbol of packed training.
-
-    Args:
-        context: symbols per context.
-        document_symbols: mean length of a document in symbols, wrapping included; None fills
-            each context with one document. Documents of that length are laid end to end over
-            many contexts, so that they start at every offset.
-    """
-    if document_symbols is None:
-        layout = np.zeros((1, context), dtype=np.int64)
-    else:
-        positions = np.arange(_CONTEXTS_AVERAGED * context).reshape(-1, context)
-        layout = (positions / document_symbols).astype(np.int64)
-    return training_flops(config, layout) / layout.size
 
 
 def _chunk(config: ModelConfig) -> int:

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int, Int64
 from torch import Tensor, nn
 
+from proxylm.errors import UsageError
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.config import EvaAttention, ModelConfig
-from proxylm.models.feed import Feed, Integers
+from proxylm.models.feed import Feed
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
-from proxylm.models.kernels.choice import execution_for, step_for
+from proxylm.models.kernels.dispatch import execution_for, step_for
 from proxylm.models.loss import LossReport, OutputLayers, heads_loss
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
@@ -44,10 +46,30 @@ class Trunk(nn.Module):
             yield layer
 
 
-class LanguageModel(nn.Module):
-    """A byte, token or mixture model of either architecture.
+PerPosition = Int[Tensor, "#batch position"]
+"""An integer per position; one row may stand for all contexts."""
 
-    Weights are initialized from ``seed`` unless the model is built on the ``meta`` device.
+
+class LanguageModel(nn.Module):
+    """A byte, token or mixture model of either architecture (method, section 5).
+
+    Weights are float32, initialized from ``seed`` unless the model is built on the ``meta`` device;
+    the same seed gives the same weights on every machine. It is an ordinary ``nn.Module``: any
+    optimizer trains it, ``to(device)`` moves it.
+
+    >>> from proxylm.models.presets import preset
+    >>> model = LanguageModel(preset("demo", layers=1, width=32, ffn=48, heads=2), seed=0)
+    >>> ids = torch.tensor([[1, 12, *(64 + byte for byte in b"two"), 13]])
+    >>> model.logits(ids).shape  # contexts, positions, heads, vocabulary
+    torch.Size([1, 6, 1, 320])
+    >>> report = model.loss(ids, ids.roll(-1, dims=1)[..., None])
+    >>> report.loss.backward()
+    >>> report.positions
+    tensor(6)
+
+    Args:
+        config: sizes (``proxylm.models.presets.preset`` has named ones).
+        seed: decides the initial weights.
     """
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
@@ -66,14 +88,21 @@ class LanguageModel(nn.Module):
             initialize(self, seed)
 
     def hidden(
-        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
+        self,
+        ids: Int[Tensor, "batch position"],
+        segment_ids: Int[Tensor, "batch position"] | None = None,
+        position_ids: PerPosition | None = None,
+    ) -> Float32[Tensor, "batch position width"]:
         """Final normalized states ``[B, N, width]`` float32.
 
         Args:
-            ids: integer ``[B, N]``.
-            segment_ids: ``[B, N]``, non-decreasing in each row; None is one document.
-            position_ids: ``[B, N]``; None counts from each document's start.
+            ids: integer ``[B, N]``, below the vocabulary's size.
+            segment_ids: ``[B, N]``, non-decreasing in each row; attention stays inside a segment.
+                None is one segment.
+            position_ids: ``[B, N]`` or ``[1, N]``; None counts from each segment's start.
+
+        Raises:
+            DataError: segment ids that decrease (found on a CPU alone, where it costs nothing).
         """
         if segment_ids is None:
             segment_ids = torch.zeros_like(ids)
@@ -85,29 +114,37 @@ class LanguageModel(nn.Module):
             x = execution.run(block, x)
         return self.model.norm(x)
 
-    def forward(
-        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
-        """The same as ``logits``."""
-        return self.logits(ids, segment_ids, position_ids)
-
     def logits(
-        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
-        """Logits of the shared heads, float32 ``[B, N, H1, V]``.
+        self,
+        ids: Int[Tensor, "batch position"],
+        segment_ids: Int[Tensor, "batch position"] | None = None,
+        position_ids: PerPosition | None = None,
+    ) -> Float32[Tensor, "batch position head vocabulary"]:
+        """Logits of the shared heads in nats, float32 ``[B, N, H1, V]``; arguments as ``hidden``.
 
-        With ``softmax: by_format`` what cannot follow has minus infinity, so that a softmax over
-        ``V`` gives the trained probabilities.
+        Head ``k`` predicts the symbol ``k + 1`` after each position. With ``softmax: by_format``
+        what cannot follow has minus infinity, so that a softmax over ``V`` gives the trained
+        probabilities.
+
+        Raises:
+            DataError: see ``hidden``.
         """
         return self._shared_logits(self.hidden(ids, segment_ids, position_ids), ids)
 
+    forward = logits
+
     def raw_logits(
-        self, ids: Tensor, segment_ids: Tensor | None = None, position_ids: Tensor | None = None
-    ) -> Tensor:
+        self,
+        ids: Int[Tensor, "batch position"],
+        segment_ids: Int[Tensor, "batch position"] | None = None,
+        position_ids: PerPosition | None = None,
+    ) -> Float32[Tensor, "batch position raw_head 320"]:
         """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
         return self.raw_logits_of(self.hidden(ids, segment_ids, position_ids))
 
-    def raw_logits_of(self, hidden: Tensor) -> Tensor:
+    def raw_logits_of(
+        self, hidden: Float32[Tensor, "*position width"]
+    ) -> Float32[Tensor, "*position raw_head 320"]:
         """Raw heads' logits ``[B, N, H2, 320]`` from final states ``[B, N, width]``."""
         flat = self.raw_multibyte_lm_head(hidden).float()
         return flat.unflatten(-1, (self.config.raw_prediction_heads, COMPRESSED_OFFSET))
@@ -121,21 +158,32 @@ class LanguageModel(nn.Module):
 
     def loss(
         self,
-        ids: Tensor,
-        targets: Tensor,
-        segment_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
+        ids: Int[Tensor, "batch position"],
+        targets: Int[Tensor, "batch position head"],
+        segment_ids: Int[Tensor, "batch position"] | None = None,
+        position_ids: PerPosition | None = None,
         *,
-        normalizer: Tensor | float | None = None,
+        normalizer: int | None = None,
     ) -> LossReport:
-        """Training loss of packed contexts.
+        """Training loss of packed contexts, in nats (``proxylm.models.loss`` says of what mean).
+
+        The parameters stand in the order of ``Batch.tensors()``.
 
         Args:
             ids: ``[B, N]``.
             targets: ``[B, N, H1 + H2]``, ``IGNORED_TARGET`` where nothing is trained.
             segment_ids, position_ids: as for ``hidden``.
             normalizer: see ``heads_loss``.
+
+        Raises:
+            UsageError: targets of another shape than the ids and this model's heads.
+            DataError: see ``hidden`` and ``heads_loss``.
         """
+        if targets.shape != (*ids.shape, self.config.target_heads):
+            raise UsageError(
+                f"targets: shape {list(targets.shape)}, but ids {list(ids.shape)} and "
+                f"{self.config.target_heads} heads need {[*ids.shape, self.config.target_heads]}"
+            )
         hidden = self.hidden(ids, segment_ids, position_ids)
         return heads_loss(
             hidden.flatten(0, 1),
@@ -160,12 +208,19 @@ class LanguageModel(nn.Module):
         return Cache(self.config, batch_size)
 
     @torch.no_grad()
-    def step(self, ids: Tensor, cache: Cache) -> Tensor:
+    def step(
+        self, ids: Int[Tensor, "batch position"], cache: Cache
+    ) -> Float32[Tensor, "batch position head vocabulary"]:
         """Feed ``n >= 1`` further symbols of every row; logits ``[B, n, H1, V]`` after each."""
         return self._shared_logits(self.step_hidden(ids, cache), ids)
 
     @torch.no_grad()
-    def step_hidden(self, ids: Tensor, cache: Cache, counts: Integers | None = None) -> Tensor:
+    def step_hidden(
+        self,
+        ids: Int[Tensor, "batch position"],
+        cache: Cache,
+        counts: Int64[np.ndarray, " batch"] | None = None,
+    ) -> Float32[Tensor, "batch position width"]:
         """As ``step``, but the final states ``[B, n, width]``, for reading several heads.
 
         Args:
@@ -186,7 +241,9 @@ class LanguageModel(nn.Module):
         )
 
     @torch.no_grad()
-    def step_feed(self, symbols: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    def step_feed(
+        self, symbols: Int[Tensor, " symbol"], cache: Cache, feed: Feed
+    ) -> Float32[Tensor, "symbol width"]:
         """One pass as planned: ``T`` symbols, row after row, to final states ``[T, width]``."""
         positions = torch.from_numpy(feed.position_ids).to(symbols.device)
         rotation = rotation_of(positions, self.config.head_width, self.config.rope_theta)
@@ -201,9 +258,13 @@ class LanguageModel(nn.Module):
         """Grow embedding and shared heads to ``new_size`` symbols in place, old rows unchanged.
 
         New rows are drawn as at initialization. ``config`` changes with it.
+
+        Raises:
+            UsageError: ``new_size`` is smaller than the vocabulary.
         """
         old_size = self.config.vocabulary_size
-        assert new_size >= old_size, "a vocabulary only grows"
+        if new_size < old_size:
+            raise UsageError(f"a vocabulary only grows: {new_size} is below {old_size} symbols")
         if new_size == old_size:
             return
         for name in ("model.embed_tokens", "lm_head"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from proxylm.errors import DataError
@@ -20,7 +21,7 @@ from proxylm.symbols import COMPRESSED_OFFSET
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossReport:
-    """Loss of one batch, and head 0's part of it by the format of its targets.
+    """Loss of one batch in nats, and head 0's part of it by the format of its targets.
 
     Attributes:
         loss: scalar, differentiable.
@@ -30,28 +31,28 @@ class LossReport:
         counts: int64 ``[3]``, how many of each.
     """
 
-    loss: Tensor
-    positions: Tensor
-    nats: Tensor
-    counts: Tensor
+    loss: Float32[Tensor, ""]
+    positions: Int64[Tensor, ""]
+    nats: Float64[Tensor, " 3"]
+    counts: Int64[Tensor, " 3"]
 
 
 @dataclass(frozen=True, slots=True)
 class OutputLayers:
     """Weights of the heads: ``shared [H1, V, width]`` and, where there are any, ``raw``."""
 
-    shared: Tensor
-    raw: Tensor | None
+    shared: Float[Tensor, "head vocabulary width"]
+    raw: Float[Tensor, "raw_head 320 width"] | None
     by_format: bool
 
 
 def heads_loss(
-    hidden: Tensor,
-    inputs: Tensor,
-    targets: Tensor,
+    hidden: Float32[Tensor, "position width"],
+    inputs: Int64[Tensor, " position"],
+    targets: Int64[Tensor, "position heads"],
     outputs: OutputLayers,
     *,
-    normalizer: Tensor | float | None = None,
+    normalizer: int | None = None,
 ) -> LossReport:
     """Loss of every head, and head 0's sums per format.
 

@@ -3,7 +3,7 @@
 Shapes: ``B`` contexts, ``N`` positions, window ``W``, chunk ``C``, ``M`` chunk summaries that some
 query can see. Documents are attention segments: ``segment_ids`` ``[B, N]`` is non-decreasing.
 The rules are plain functions of broadcastable index tensors. What computes from runs of positions
-instead (``cpu.runs``, ``flex``) is tested against the dense masks made of them.
+instead (``kernels.training.runs``, ``kernels.flex``) is tested against dense masks made of them.
 """
 
 from __future__ import annotations

@@ -67,11 +67,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 def preset(name: str, **overrides: Any) -> ModelConfig:
     """The configuration called ``name``, with some fields replaced.
 
-    >>> preset("demo", vocabulary_size=4416).width
-    128
+    >>> config = preset("demo", vocabulary_size=4416, attention={"kind": "causal", "kv_heads": 2})
+    >>> config.width, config.parameter_count
+    (128, 1819776)
+
+    Args:
+        name: one of ``PRESETS``.
+        overrides: fields of ``ModelConfig``; ``vocabulary_size`` is that of the batches
+            (``proxylm.symbols.vocabulary_size`` of the compressor's symbols).
 
     Raises:
-        UsageError: no preset of that name, or an override that does not fit it.
+        UsageError: no preset of that name, or an override that does not fit it; one line names
+            the field.
     """
     if name not in PRESETS:
         raise UsageError(f"unknown model preset '{name}'; choose one of {', '.join(PRESETS)}")

@@ -1,4 +1,4 @@
-"""From a corpus to a neural compressor's folder: byte LM, automaton, thresholds, published whole.
+"""From documents to a neural compressor's folder: byte LM, automaton, thresholds, published whole.
 
 Everything before the folder lies in a work folder beside it (``<out>.work``): a view store, the
 byte LM's run, the automaton. A run that was stopped in any way goes on there, and the work folder
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 from pydantic import PositiveInt
@@ -26,19 +27,18 @@ from proxylm.compressors.neural.compressor import (
     NeuralCompressor,
     Provenance,
 )
-from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import SegmenterParts
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.config import Config, validate_config
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
+from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
-from proxylm.pipelines.byte_lm_training import LmRecipe, recipe, train_byte_lm
+from proxylm.pipelines.byte_lm_training import RECIPES, LmRecipe, recipe, train_byte_lm
 from proxylm.training.callbacks import AnyCallback
 
 WORK_SUFFIX = ".work"
@@ -51,11 +51,11 @@ class NewLm(Config):
     """A byte LM that is trained for the compressor.
 
     Attributes:
-        recipe: its size and training.
+        recipe: its size and training; ``tiny`` takes some minutes on two cores.
         contexts: whole documents, or fragments that start anywhere.
     """
 
-    recipe: LmRecipe
+    recipe: LmRecipe = RECIPES["tiny"]
     contexts: Contexts = LongContexts()
 
 
@@ -78,8 +78,8 @@ class ReusedLm(Config):
     folder: Path
 
 
-class NeuralBuild(Config):
-    """What is built.
+class NeuralTraining(Config):
+    """How a neural compressor comes to be; the defaults are the command's.
 
     Attributes:
         lm: where the byte LM comes from.
@@ -89,7 +89,7 @@ class NeuralBuild(Config):
         device: where the byte LM is trained and evaluated.
     """
 
-    lm: NewLm | ReusedLm
+    lm: NewLm | ReusedLm = NewLm()
     settings: NeuralSettings = NeuralSettings()
     held_out_fraction: float = HELD_OUT_FRACTION
     threshold_sample_bytes: PositiveInt = THRESHOLD_SAMPLE_BYTES
@@ -98,7 +98,7 @@ class NeuralBuild(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """Who hears about a build: a line per stage, the steps of the LM's training, what is left out.
+    """Who hears of a training: a line per stage, the steps of the LM's, what is left out.
 
     ``left_out`` is filled while the thresholds are fitted.
     """
@@ -108,54 +108,79 @@ class Reports:
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
-def build_neural_compressor(
-    corpus: Corpus, out: Path, build: NeuralBuild, reports: Reports
+def train_neural_compressor(
+    documents: Documents,
+    out: str | PathLike[str],
+    *,
+    training: NeuralTraining | None = None,
+    reports: Reports | None = None,
 ) -> NeuralCompressor:
-    """Build a compressor and publish it as ``out``; the same call goes on after an interruption.
+    r"""Train a byte LM, fit the segmentation, build the automaton; save all of it as a new folder.
+
+    The same call goes on after an interruption, from the work folder beside ``out``.
+
+    >>> import tempfile
+    >>> quick = NeuralTraining(  # far too few symbols, and no automaton, which takes longer
+    ...     lm=new_lm("tiny", "short", symbols=8192),
+    ...     settings={"segmentation": {"kind": "lines"}, "coder": {"window_bits": None}},
+    ... )
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     mine = train_neural_compressor([b"a line\n" * 9] * 99, f"{place}/mine", training=quick)
+    >>> len(mine.compress([b"a line\na line\n"])[0]) > 0
+    True
+
+    Args:
+        documents: bytes, pairs of id and bytes, a path, or an open corpus; a share of them
+            (``training.held_out_fraction``) is not looked at.
+        out: the new folder, which ``load_compressor`` reads.
+        training: everything else; the defaults train the tiny byte LM for the entropy rule.
+        reports: who hears of it.
 
     Raises:
-        UsageError: ``out`` exists, or its work folder holds another training.
+        UsageError: ``out`` exists, its work folder holds another training, or the segmentation
+            needs an automaton and the coder's windows do not enumerate.
         DataError: the training part is empty or too small.
         KeyboardInterrupt: the LM's training was stopped; its state is saved.
     """
+    corpus, out = as_corpus(documents), Path(out)
+    training, reports = training or NeuralTraining(), reports or Reports()
     require_new(out)
     work = out.with_name(out.name + WORK_SUFFIX)
-    lm = _byte_lm(corpus, work, build, reports)
+    lm = _byte_lm(corpus, work, training, reports)
     work.mkdir(parents=True, exist_ok=True)
     kept = [work / AUTOMATON_FILE]
-    if isinstance(build.lm, ReusedLm):
-        kept.append(build.lm.folder / AUTOMATON_FILE)
-    automaton = find_or_build_automaton(lm, build.settings.coder, kept, reports.say)
-    documents = _threshold_sample(corpus, build, reports.left_out)
-    reports.say(f"fitting {build.settings.segmentation.kind} segmentation")
-    settings = _fitted(build.settings, documents, SegmenterParts(lm=lm, automaton=automaton))
+    if isinstance(training.lm, ReusedLm):
+        kept.append(training.lm.folder / AUTOMATON_FILE)
+    automaton = _automaton(lm, training.settings.coder, kept, reports.say)
+    sample = _threshold_sample(corpus, training, reports.left_out)
+    reports.say(f"fitting {training.settings.segmentation.kind} segmentation")
     compressor = NeuralCompressor(
         lm,
-        settings,
+        training.settings.fitted(sample, lm, automaton),
         automaton=automaton,
-        provenance=_provenance(corpus, build, documents),
+        provenance=_provenance(corpus, training, sample),
     )
     save_compressor(compressor, out)
     shutil.rmtree(work)
     return compressor
 
 
-def _byte_lm(corpus: Corpus, work: Path, build: NeuralBuild, reports: Reports) -> ByteLM:
-    if isinstance(build.lm, ReusedLm):
-        return ByteLM.load(build.lm.folder / LM_FOLDER, device=build.device)
+def _byte_lm(corpus: Corpus, work: Path, training: NeuralTraining, reports: Reports) -> ByteLM:
+    if isinstance(training.lm, ReusedLm):
+        return ByteLM.load(training.lm.folder / LM_FOLDER, device=training.device)
     return train_byte_lm(
         corpus,
         work,
-        build.lm.recipe,
-        contexts=build.lm.contexts,
-        held_out_fraction=build.held_out_fraction,
-        device=build.device,
+        training.lm.recipe,
+        contexts=training.lm.contexts,
+        held_out_fraction=training.held_out_fraction,
+        device=training.device,
         say=reports.say,
         callbacks=reports.callbacks,
     )
 
 
-def find_or_build_automaton(
+def _automaton(
     lm: ByteLM, settings: CoderSettings, kept: Sequence[Path], say: Callable[[str], None]
 ) -> Automaton | None:
     """The automaton of an LM and coder settings; None where the windows do not enumerate.
@@ -174,7 +199,7 @@ def find_or_build_automaton(
             if (found.distribution_fingerprint, found.settings) == (lm.fingerprint, settings):
                 return found
     try:
-        automaton = build_automaton(lm, settings, progress=_Told(say))
+        automaton = build_automaton(lm, settings, told=_Told(say))
     except UsageError as error:
         if settings.window_bits == SMALLEST_WINDOW_BITS:
             raise
@@ -199,32 +224,25 @@ class _Told:
             self._next = done + self.NODES_BETWEEN_LINES
 
 
-def _threshold_sample(corpus: Corpus, build: NeuralBuild, left_out: LeftOut) -> list[bytes]:
+def _threshold_sample(corpus: Corpus, training: NeuralTraining, left_out: LeftOut) -> list[bytes]:
     def training_part(counted: LeftOut) -> Iterator[Document]:
-        fraction = build.held_out_fraction
+        fraction = training.held_out_fraction
         return split_documents(corpus, held_out=False, left_out=counted, fraction=fraction)
 
     total = sum(part.num_bytes for part in corpus.parts())
-    wanted = build.threshold_sample_bytes
+    wanted = training.threshold_sample_bytes
     chosen = sample(training_part(left_out), total_bytes=total, wanted_bytes=wanted)
     found = [document.raw for document in chosen]
     # In a corpus of a few long documents none may be drawn: the first one is the sample.
     return found or [next(training_part(LeftOut())).raw]
 
 
-def _fitted(
-    settings: NeuralSettings, documents: Sequence[bytes], parts: SegmenterParts
-) -> NeuralSettings:
-    segmentation = settings.segmentation.fitted(FlatDocuments.of(documents), parts)
-    return settings.model_copy(update={"segmentation": segmentation})
-
-
-def _provenance(corpus: Corpus, build: NeuralBuild, documents: Sequence[bytes]) -> Provenance:
+def _provenance(corpus: Corpus, training: NeuralTraining, documents: Sequence[bytes]) -> Provenance:
     return Provenance(
         corpus=corpus.name,
         corpus_fingerprint=corpus.fingerprint,
-        held_out_fraction=build.held_out_fraction,
-        lm=build.lm.model_dump(mode="json"),
+        held_out_fraction=training.held_out_fraction,
+        lm=training.lm.model_dump(mode="json"),
         threshold_documents=len(documents),
         threshold_bytes=sum(map(len, documents)),
     )

@@ -19,12 +19,9 @@ from proxylm.analysis.compression import measure
 from proxylm.analysis.neural_facts import CorpusObserver
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import NeuralCompressor
-from proxylm.compressors.neural.segmentation.rules import (
-    AutomatonSegmentation,
-    EntropySegmentation,
-    FixedSegmentation,
-    LineSegmentation,
-)
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
@@ -35,12 +32,12 @@ from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, split_documents
 from proxylm.device import DeviceName
 from proxylm.pipelines.neural_compressor import (
-    NeuralBuild,
+    NeuralTraining,
     NewLm,
     Reports,
     ReusedLm,
-    build_neural_compressor,
     new_lm,
+    train_neural_compressor,
 )
 from proxylm.recipes.contract import Recipe, RowResult, Say
 
@@ -218,13 +215,13 @@ class Table6(Recipe):
     def _build(
         self, row: str, lm: NewLm | ReusedLm, corpus: Corpus, folder: Path, say: Say
     ) -> None:
-        build = NeuralBuild(
+        training = NeuralTraining(
             lm=lm,
             settings=ROWS[row].settings,
             held_out_fraction=self.settings.held_out_fraction,
             device=self.settings.device,
         )
-        build_neural_compressor(corpus, folder / row, build, Reports(say=say))
+        train_neural_compressor(corpus, folder / row, training=training, reports=Reports(say=say))
 
 
 def _cells(result: RowResult) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from proxylm.config import Config, validate_config
 from proxylm.data.mixture import Mixture
@@ -21,7 +21,6 @@ from proxylm.limits import MAX_STEPS
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
 from proxylm.symbols import vocabulary_size
-from proxylm.training.optimizer import AdamWConfig
 from proxylm.training.schedule import CosineRate, LearningRate
 
 DERIVED_KEYS = ("vocabulary_size", "sentinels")
@@ -105,6 +104,19 @@ class HeldOutConfig(Config):
     stride_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamWConfig(Config):
+    """Settings of AdamW and of the gradient clip before it; the published values."""
+
+    beta1: Beta = 0.9
+    beta2: Beta = 0.95
+    epsilon: PositiveFloat = 1e-15
+    weight_decay: NonNegativeFloat = 0.1
+    clip_norm: PositiveFloat = 1.0
+
+
 class LoopConfig(Config):
     """How updates are made and saved, whatever the model and the data are.
 
@@ -127,6 +139,16 @@ class LoopConfig(Config):
 
 class TrainingConfig(LoopConfig):
     """One run; the settings of its updates are those of ``LoopConfig``.
+
+    >>> config = TrainingConfig(
+    ...     data=[{"store": "views/mine", "view": "bpe"}],
+    ...     model={"kind": "preset", "name": "demo"},
+    ...     length={"kind": "symbols", "symbols": 1_000_000},
+    ...     symbols_per_step=4096,
+    ...     learning_rate={"kind": "cosine", "peak": 2e-3, "warmup_steps": 10},
+    ... )
+    >>> config.total_steps, config.contexts_per_step
+    (245, 4)
 
     Attributes:
         data: view stores and the views shown from them; at least one.

@@ -7,26 +7,11 @@ otherwise shrink between its uses.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from proxylm.config import Config
 from proxylm.errors import CheckpointError
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class AdamWConfig(Config):
-    """Settings of AdamW and of the gradient clip before it; the published values."""
-
-    beta1: Beta = 0.9
-    beta2: Beta = 0.95
-    epsilon: PositiveFloat = 1e-15
-    weight_decay: NonNegativeFloat = 0.1
-    clip_norm: PositiveFloat = 1.0
+from proxylm.training.config import AdamWConfig
 
 
 def decays(module: nn.Module, parameter: Tensor) -> bool:

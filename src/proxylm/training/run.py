@@ -81,6 +81,16 @@ def train(
     on has the bits of an uninterrupted one: it keeps the number of threads that it was started with
     (torch's, at most the cores that this process can keep busy).
 
+    >>> import proxylm as px
+    >>> store = px.prepare([b"some text " * 60], held_out_fraction=0.0)
+    >>> drawn = px.batches(
+    ...     store, px.Mixture.bytes_only(), context=128, contexts_per_step=2, steps=3
+    ... )
+    >>> model = px.LanguageModel(px.preset("demo", layers=1))
+    >>> result = train(model=model, batches=drawn, learning_rate=1e-3)
+    >>> result.steps, result.symbols
+    (3, 768)
+
     Args:
         config: the run; the same at every call on one ``out``.
         out: the run folder; new, empty, or a run of the same. None: nothing is written.

@@ -50,7 +50,7 @@ def strings_that_fit(lm, settings) -> dict[bytes, list[int]]:
     """By the definition, the symbols of every string that fits and starts with one of few bytes."""
     source, window = FrequencySource(lm, settings.window_bits), window_of(settings)
     found: dict[bytes, list[int]] = {}
-    pending = [(b"", window.start())]
+    pending = [(b"", window.start)]
     while pending:
         string, interval = pending.pop()
         found[string] = window.symbols(interval)
@@ -97,11 +97,9 @@ def test_nodes_have_the_frequencies_of_their_strings(automaton):
 def test_strings_behind_a_code(small):
     engine = AutomatonEngine(small)
     for code in list(small.nodes_by_code)[::20]:
-        for symbols in engine.code(small.strings_of(code)):
+        for symbols in engine.code([small.strings[node] for node in small.nodes_by_code[code]]):
             assert symbols.tolist() == small.code_symbols(code)
     assert sum(map(len, small.nodes_by_code.values())) == len(small) - 1
-    unused = next(code for code in range(1 << 16) if code not in small.nodes_by_code)
-    assert small.strings_of(unused) == []
 
 
 def test_larger_windows_are_refused_where_they_hold_too_much():
@@ -113,7 +111,7 @@ def test_larger_windows_are_refused_where_they_hold_too_much():
 def test_progress_is_told():
     told = []
     automaton = build_automaton(
-        PeakedLM(), CoderSettings(), progress=lambda done, known: told.append((done, known))
+        PeakedLM(), CoderSettings(), told=lambda done, known: told.append((done, known))
     )
     assert told[-1] == (len(automaton), len(automaton))
     assert all(done <= known for done, known in told)

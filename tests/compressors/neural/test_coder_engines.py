@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.batched import BatchedEngine
-from proxylm.compressors.neural.coder.engine import Engine
+from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.lazy import LazyEngine
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import (
@@ -146,6 +147,10 @@ def test_a_million_equal_bytes(window_bits, automata):
     assert_same(BatchedEngine(FakeLM(), settings).code(segments[-9:]), expected[-9:])
 
 
+def strings_of(automaton: Automaton, code: int) -> list[bytes]:
+    return [automaton.strings[node] for node in automaton.nodes_by_code[code]]
+
+
 @given(st.data())
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -153,13 +158,13 @@ def test_a_million_equal_bytes(window_bits, automata):
 def test_minimal_codes_collide_with_extensions_alone(automata, data):
     automaton = automata[CoderSettings(termination=MinimalTermination())]
     code = data.draw(st.sampled_from(sorted(automaton.nodes_by_code)))
-    strings = sorted(automaton.strings_of(code), key=len)
+    strings = sorted(strings_of(automaton, code), key=len)
     for shorter, longer in pairwise(strings):
         assert longer.startswith(shorter)
 
 
 def test_determined_codes_collide_across_first_bytes(automaton):
-    clusters = [automaton.strings_of(code) for code in automaton.nodes_by_code]
+    clusters = [strings_of(automaton, code) for code in automaton.nodes_by_code]
     assert any(len({string[0] for string in cluster}) > 1 for cluster in clusters)
 
 

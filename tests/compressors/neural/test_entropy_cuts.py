@@ -15,9 +15,8 @@ from proxylm.compressors.neural.segmentation.boundary_pass import (
 from proxylm.compressors.neural.segmentation.entropy import (
     EXACT_TIE_BITS,
     TIE_BITS,
-    BoundaryRule,
-    Thresholds,
-    fit_thresholds,
+    EntropySegmenter,
+    EntropyThresholds,
 )
 from proxylm.errors import UsageError
 from small_neural import CONTEXT, small_byte_lm, text
@@ -45,7 +44,7 @@ def exact_scores(flat: FlatDocuments) -> np.ndarray:
     return np.array(scores)
 
 
-def exact_starts(flat: FlatDocuments, thresholds: Thresholds) -> np.ndarray:
+def exact_starts(flat: FlatDocuments, thresholds: EntropyThresholds) -> np.ndarray:
     scores = exact_scores(flat)
     starts = np.zeros(len(scores), bool)
     for first, end in zip(flat.starts, flat.ends, strict=True):
@@ -89,9 +88,9 @@ def test_padding_for_a_gpu_changes_nothing():
     windows = ScoringWindows.over(flat, CONTEXT, OVERLAP)
     chosen = next(iter(windows.batches(2 * CONTEXT)))
     packed = PackedWindows.of(flat.raw, windows, chosen)
-    padded = packed.padded(5 * CONTEXT)
-    assert len(padded.ids) == len(padded.positions) == 5 * CONTEXT
-    assert (np.diff(padded.documents) >= 0).all()
+    padded = PackedWindows.of(flat.raw, windows, chosen, 5 * CONTEXT)
+    assert len(padded.ids) == len(padded.position_ids) == 5 * CONTEXT
+    assert (np.diff(padded.segment_ids) >= 0).all()
     assert not padded.is_scored[len(packed.ids) :].any()
     short, long = (boundary_pass()._forward(one, flat.raw) for one in (packed, padded))
     np.testing.assert_allclose(long[: len(short)], short, atol=1e-4)
@@ -100,14 +99,14 @@ def test_padding_for_a_gpu_changes_nothing():
 @pytest.mark.parametrize("percentile", [50, 95])
 def test_cuts_are_those_of_float64_in_any_batching(percentile):
     flat = documents()
-    thresholds = fit_thresholds(boundary_pass().scores(flat), flat, percentile)
+    thresholds = EntropyThresholds.fit(boundary_pass().scores(flat), flat, percentile)
     expected = exact_starts(flat, thresholds)
     assert 10 < expected.sum() < len(expected) - 10
     threads = torch.get_num_threads()
     try:
         for positions, count in ((CONTEXT, 1), (200, 2), (1 << 14, 1)):
             torch.set_num_threads(count)
-            rule = BoundaryRule(boundary_pass(positions_per_forward=positions), thresholds)
+            rule = EntropySegmenter(boundary_pass(positions_per_forward=positions), thresholds)
             np.testing.assert_array_equal(rule.starts(flat), expected)
     finally:
         torch.set_num_threads(threads)
@@ -126,20 +125,20 @@ def test_ties_are_decided_by_float64_alone():
     decisive = float(small_byte_lm().canonical_bits(read)[-1])
     assert abs(decisive - exact[byte]) < EXACT_TIE_BITS
     for shift, is_start in ((0.0, False), (-1e-12, True), (1e-12, False)):
-        thresholds = Thresholds(cross_entropy=decisive + shift, jump=1e9)
-        starts = BoundaryRule(boundary_pass(), thresholds).starts(flat)
+        thresholds = EntropyThresholds(cross_entropy=decisive + shift, jump=1e9)
+        starts = EntropySegmenter(boundary_pass(), thresholds).starts(flat)
         assert starts[byte] == is_start
     # With a band as wide as everything, float64 decides every byte: the same cuts.
-    thresholds = Thresholds(cross_entropy=4.0, jump=1.0)
-    narrow = BoundaryRule(boundary_pass(), thresholds).starts(flat)
-    wide = BoundaryRule(boundary_pass(), thresholds, tie_bits=100.0).starts(flat)
+    thresholds = EntropyThresholds(cross_entropy=4.0, jump=1.0)
+    narrow = EntropySegmenter(boundary_pass(), thresholds).starts(flat)
+    wide = EntropySegmenter(boundary_pass(), thresholds, tie_bits=100.0).starts(flat)
     np.testing.assert_array_equal(narrow, wide)
 
 
 def test_a_document_is_cut_alike_in_any_company():
     flat = documents()
-    thresholds = Thresholds(cross_entropy=5.0, jump=2.0)
-    rule = BoundaryRule(boundary_pass(), thresholds)
+    thresholds = EntropyThresholds(cross_entropy=5.0, jump=2.0)
+    rule = EntropySegmenter(boundary_pass(), thresholds)
     together = rule.starts(flat)
     for start, end in zip(flat.starts, flat.ends, strict=True):
         alone = rule.starts(FlatDocuments.of([flat.raw[start:end].tobytes()]))
@@ -149,7 +148,7 @@ def test_a_document_is_cut_alike_in_any_company():
 def test_thresholds_are_percentiles_without_jumps_at_document_starts():
     scores = np.array([9, 1, 2, 8, 1, 1, 5], np.float32)
     flat = FlatDocuments.of([b"abc", b"", b"defg"])
-    found = fit_thresholds(scores, flat, 50)
+    found = EntropyThresholds.fit(scores, flat, 50)
     assert found.cross_entropy == 2.0
     assert found.jump == np.median([-8, 1, -7, 0, 4])
 

@@ -17,7 +17,7 @@ from proxylm.compressors.neural.coder.interval import (
 )
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import packed, window_of
-from proxylm.compressors.neural.coder.words import fits_and_code
+from proxylm.compressors.neural.coder.words import code_of, fits
 
 SMALL_BITS = 6
 SMALL = [
@@ -77,7 +77,7 @@ def test_without_windows_nothing_is_rounded(path, termination, pack_bits):
         CoderSettings(window_bits=None, pack_bits=pack_bits, termination=termination)
     )
     low, width = Fraction(0), Fraction(1)
-    interval = window.start()
+    interval = window.start
     for below, own in path:
         low, width = low + width * below / 65536, width * own / 65536
         interval = window.extended(interval, below, own)
@@ -112,14 +112,13 @@ def test_machine_words_compute_what_pythons_integers_do(
     interval = Interval(low=low, width=width, scale_bits=WINDOW_SCALE_BITS)
     expected_fits = termination.bits_needed(interval) <= window_bits
     arguments = np.uint64(low), np.uint64(width), window_bits, termination.shortest
-    fits, code = fits_and_code(*arguments)
-    assert fits == expected_fits
+    assert fits(*arguments) == expected_fits
     if expected_fits:
-        assert int(code) == termination.code(interval).padded(window_bits).value
+        assert int(code_of(*arguments)) == termination.code(interval).padded(window_bits).value
 
 
 def test_a_width_of_0_does_not_fit_machine_words():
-    assert not fits_and_code(np.uint64(7), np.uint64(0), 48, False)[0]
+    assert not fits(np.uint64(7), np.uint64(0), 48, False)
 
 
 @pytest.mark.parametrize("pack_bits", [8, 16])

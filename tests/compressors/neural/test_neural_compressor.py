@@ -14,12 +14,9 @@ from proxylm.compressors.neural.coder.engines import ENGINES
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import AUTOMATON_FILE, LM_FOLDER, NeuralCompressor
-from proxylm.compressors.neural.segmentation.rules import (
-    AutomatonSegmentation,
-    EntropySegmentation,
-    FixedSegmentation,
-    LineSegmentation,
-)
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.errors import DamagedFileError, DataError, UsageError
 from small_neural import small_byte_lm, small_compressor, text

@@ -9,14 +9,9 @@ from hypothesis import strategies as st
 
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.automaton_cuts import plain_cuts
-from proxylm.compressors.neural.segmentation.rules import (
-    AutomatonSegmentation,
-    EntropySegmentation,
-    FixedSegmentation,
-    LineSegmentation,
-    SegmenterParts,
-)
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation, plain_cuts
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.errors import UsageError
 from small_neural import small_automaton, small_byte_lm, small_compressor, text
 
@@ -24,9 +19,8 @@ DOCUMENTS = [b"", b"a", b"\n", b"one\ntwo\n\nlast", b"no line end" * 200, text(3
 
 
 def cut(rule, documents: list[bytes]) -> list[list[int]]:
-    parts = SegmenterParts(lm=small_byte_lm(), automaton=None)
     flat = FlatDocuments.of(documents)
-    lengths = rule.segmenter(parts).cut(flat).lengths
+    lengths = rule.segmenter(small_byte_lm(), None).cut(flat).lengths
     assert lengths.dtype == np.uint32
     ends = np.cumsum(flat.segments_per_document(lengths))
     return [piece.tolist() for piece in np.split(lengths, ends[:-1])]
@@ -89,10 +83,15 @@ def test_the_automaton_rule_is_its_plain_form():
 
 
 def test_rules_without_what_they_need_say_so():
-    parts = SegmenterParts(lm=small_byte_lm(), automaton=None)
+    lm = small_byte_lm()
     with pytest.raises(UsageError, match="thresholds are not fitted"):
-        EntropySegmentation().segmenter(parts)
+        EntropySegmentation().segmenter(lm, None)
     with pytest.raises(UsageError, match="thresholds are not fitted"):
-        AutomatonSegmentation().segmenter(parts)
+        AutomatonSegmentation().segmenter(lm, None)
     with pytest.raises(UsageError, match="windows are not enumerated"):
-        AutomatonSegmentation().fitted(FlatDocuments.of(DOCUMENTS), parts)
+        AutomatonSegmentation().fitted(FlatDocuments.of(DOCUMENTS), lm, None)
+
+
+def test_documents_whose_lengths_do_not_add_up_are_refused():
+    with pytest.raises(ValueError, match="add up to 3"):
+        FlatDocuments(raw=np.zeros(3, np.uint8), lengths=np.array([2]))

@@ -27,16 +27,12 @@ from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine
-from proxylm.compressors.neural.coder.engines import default_engine, named_engine
+from proxylm.compressors.neural.coder.contract import CodedSegments
+from proxylm.compressors.neural.coder.engines import engine_of
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.rules import (
-    Cuts,
-    Segmentation,
-    Segmenter,
-    SegmenterParts,
-)
+from proxylm.compressors.neural.segmentation.contract import Cuts
+from proxylm.compressors.neural.segmentation.rules import Segmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
@@ -80,6 +76,7 @@ class NeuralCompressor(Compressor):
 
     Raises:
         DamagedFileError: the automaton belongs to another LM or other settings.
+        UsageError: the thresholds of the segmentation were never fitted, or it needs an automaton.
     """
 
     kind = "neural"
@@ -99,9 +96,8 @@ class NeuralCompressor(Compressor):
         self.provenance = provenance
         self._settings = settings
         self.symbol_count = settings.coder.symbol_count
-        self._engine: Engine = default_engine(lm, settings.coder, automaton)
-        parts = SegmenterParts(lm=lm, automaton=automaton)
-        self._segmenter: Segmenter = settings.segmentation.segmenter(parts)
+        self._engine = engine_of(None, lm, settings.coder, automaton)
+        self._segmenter = settings.segmentation.segmenter(lm, automaton)
 
     def with_engine(self, name: str) -> Self:
         """The same compressor with its codes computed by another engine.
@@ -110,7 +106,7 @@ class NeuralCompressor(Compressor):
             UsageError: there is no such engine, or its windows cannot be enumerated.
         """
         other = copy(self)
-        other._engine = named_engine(name, self.lm, self._settings.coder, self.automaton)
+        other._engine = engine_of(name, self.lm, self._settings.coder, self.automaton)
         return other
 
     @property
@@ -142,7 +138,12 @@ class NeuralCompressor(Compressor):
 
     @classmethod
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
-        """Read what ``save_files`` wrote."""
+        """Read what ``save_files`` wrote.
+
+        Raises:
+            DamagedFileError: a file is missing or altered, or they do not belong together.
+            UsageError: a setting is wrong.
+        """
         checked = validate_config(NeuralSettings, settings, origin=str(folder))
         path, provenance = folder / AUTOMATON_FILE, folder / PROVENANCE_FILE
         return cls(
@@ -162,7 +163,11 @@ class NeuralCompressor(Compressor):
         }
 
     def cut(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
-        """Segment lengths of each document, without coding them."""
+        """Segment lengths of each document, uint32 ``[s_i]``, without coding them.
+
+        Raises:
+            UsageError: a document is no bytes.
+        """
         flat, cuts = self._cut(as_documents(documents))
         lengths = cuts.lengths
         return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
@@ -179,7 +184,11 @@ class NeuralCompressor(Compressor):
     @property
     def _overlaps(self) -> bool:
         """Whether codes need nothing of the cores that the boundary pass computes on."""
-        return self._engine.name == AutomatonEngine.name or self.lm.device.type == "cuda"
+        return self._looks_up or self.lm.device.type == "cuda"
+
+    @property
+    def _looks_up(self) -> bool:
+        return isinstance(self._engine, AutomatonEngine)
 
     def _cut(self, group: Sequence[bytes]) -> tuple[FlatDocuments, Cuts]:
         documents = FlatDocuments.of(group)
@@ -187,7 +196,7 @@ class NeuralCompressor(Compressor):
 
     def _code(self, documents: FlatDocuments, cuts: Cuts) -> list[CompressedView]:
         coded = cuts.coded
-        if coded is None or self._engine.name != AutomatonEngine.name:
+        if coded is None or not self._looks_up:
             coded = self._engine.code_flat(documents.raw, cuts.lengths)
         return _views(documents, cuts.lengths, coded)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Int64, UInt8, UInt32
 
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 
@@ -19,10 +19,17 @@ class FlatDocuments:
     Attributes:
         raw: uint8 ``[n]``.
         lengths: int64 ``[d]``, bytes of each document; they sum to ``n``.
+
+    Raises:
+        ValueError: the lengths do not add up.
     """
 
-    raw: NDArray[np.uint8]
-    lengths: NDArray[np.int64]
+    raw: UInt8[np.ndarray, " byte"]
+    lengths: Int64[np.ndarray, " document"]
+
+    def __post_init__(self) -> None:
+        if int(self.lengths.sum()) != len(self.raw):
+            raise ValueError(f"document lengths do not add up to {len(self.raw)} bytes")
 
     @classmethod
     def of(cls, documents: Sequence[bytes]) -> FlatDocuments:
@@ -33,22 +40,29 @@ class FlatDocuments:
         )
 
     @cached_property
-    def ends(self) -> NDArray[np.int64]:
-        """int64 ``[d]``: where each document ends."""
+    def ends(self) -> Int64[np.ndarray, " document"]:
+        """Where each document ends."""
         return np.cumsum(self.lengths)
 
     @cached_property
-    def starts(self) -> NDArray[np.int64]:
-        """int64 ``[d]``: where each document starts."""
+    def starts(self) -> Int64[np.ndarray, " document"]:
+        """Where each document starts."""
         return self.ends - self.lengths
 
     @property
-    def first_bytes(self) -> NDArray[np.int64]:
-        """int64 ``[<= d]``: where the documents that are not empty start."""
+    def filled_ends(self) -> Int64[np.ndarray, " filled"]:
+        """Where the documents that are not empty end."""
+        return self.ends[self.lengths > 0]
+
+    @property
+    def first_bytes(self) -> Int64[np.ndarray, " filled"]:
+        """Where the documents that are not empty start."""
         return self.starts[self.lengths > 0]
 
-    def segment_lengths(self, is_start: NDArray[np.bool_]) -> NDArray[np.uint32]:
-        """Lengths of the segments that start at ``is_start`` ``[n]`` and at every document.
+    def segment_lengths(
+        self, is_start: Bool[np.ndarray, " byte"]
+    ) -> UInt32[np.ndarray, " segment"]:
+        """Lengths of the segments that start at ``is_start`` and at every document.
 
         Those above ``MAX_SEGMENT_BYTES`` are cut into pieces of that length and a last one.
         """
@@ -62,8 +76,10 @@ class FlatDocuments:
         cut[np.cumsum(pieces) - 1] = lengths - MAX_SEGMENT_BYTES * (pieces - 1)
         return cut
 
-    def segments_per_document(self, segment_lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """int64 ``[d]``: how many of the segments ``[s]`` each document has."""
+    def segments_per_document(
+        self, segment_lengths: UInt32[np.ndarray, " segment"]
+    ) -> Int64[np.ndarray, " document"]:
+        """How many of the segments each document has."""
         segment_ends = np.cumsum(segment_lengths, dtype=np.int64)
         upto = np.searchsorted(segment_ends, self.ends, side="right")
         return np.diff(upto, prepend=0)

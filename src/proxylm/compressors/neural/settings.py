@@ -1,10 +1,22 @@
-"""What a neural compressor is, beside its byte LM: how documents are cut and coded."""
+"""What a neural compressor is, beside its byte LM: how documents are cut and coded.
+
+Read by commands before they do any work, so neither torch nor numba comes in here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation.rules import EntropySegmentation, Segmentation
+from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.compressors.neural.segmentation.rules import Segmentation
 from proxylm.config import Config
+
+if TYPE_CHECKING:
+    from proxylm.compressors.neural.byte_lm.model import ByteLM
+    from proxylm.compressors.neural.coder.automaton import Automaton
 
 
 class NeuralSettings(Config):
@@ -17,3 +29,13 @@ class NeuralSettings(Config):
 
     segmentation: Segmentation = EntropySegmentation()
     coder: CoderSettings = CoderSettings()
+
+    def fitted(self, sample: Sequence[bytes], lm: ByteLM, automaton: Automaton | None) -> Self:
+        """The settings with the thresholds of a sample of training documents.
+
+        Raises:
+            UsageError: the segmentation needs an automaton, and there is none.
+            DataError: the sample is too small.
+        """
+        rule = self.segmentation.fitted(FlatDocuments.of(sample), lm, automaton)
+        return self.model_copy(update={"segmentation": rule})

@@ -1,1 +1,1 @@
-"""Fast forms of a block: FlexAttention on a GPU, hand-written passes on a CPU; and the choice."""
+"""Fast forms of a block: on a GPU, in training and in decoding on a CPU; and which one runs."""

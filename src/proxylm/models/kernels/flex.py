@@ -3,7 +3,7 @@
 A query sees two runs of columns: the summaries of earlier windows from its document's first chunk
 on, and the keys from the start of its window or document up to itself. Their bounds decide every
 pair, and which of the kernel's tiles it needs at all. The tests hold this against the dense masks
-of ``layout``, on a CPU too, where FlexAttention has no backward and is not used.
+of ``masks``, on a CPU too, where FlexAttention has no backward and is not used.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class VisibleColumns:
 
     @classmethod
     def of(cls, attention: Attention, segment_ids: Tensor) -> VisibleColumns:
-        """The runs of packed contexts, ``segment_ids [B, N]`` (rules: ``layout``)."""
+        """The runs of packed contexts, ``segment_ids [B, N]`` (rules: ``masks``)."""
         batch, length = segment_ids.shape
         summaries, window = visible_chunk_count(length, attention), window_of(attention, length)
         query = torch.arange(length, device=segment_ids.device).expand(batch, length)
@@ -113,7 +113,7 @@ def _listed(tiles: Tensor) -> tuple[Tensor, Tensor]:
 class FlexForm(AttentionForm):
     """One FlexAttention call per layer; the tiles are listed once per forward.
 
-    ``attend`` belongs into a compiled block (``proxylm.models.kernels.choice``): by itself it
+    ``attend`` belongs into a compiled block (``proxylm.models.kernels.dispatch``): by itself it
     materializes all scores. Contexts that do not fill the kernel's tiles are padded with a document
     of their own, heads that are narrower than it takes with zeros.
     """

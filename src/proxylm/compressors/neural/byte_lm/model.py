@@ -3,7 +3,7 @@
 It is an ordinary causal ``LanguageModel`` trained on raw bytes without sentinels (method, section
 3). Here it is always conditioned on ``<bos>`` and normalized over the 256 bytes alone. Two passes
 are offered: float64 for everything that ends up in a code, float32 for the scores of whole
-documents (``boundaries.py``).
+documents (``segmentation.boundary_pass``).
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class ByteLM:
         what is computed together; ``canonical`` does not.
         """
         results: list[NDArray[np.float64]] = [_NOTHING] * len(strings)
-        for rows in _blocks(strings, self._positions_per_block):
-            values = self._block_probabilities([strings[row] for row in rows])
+        for rows, hidden in self._exact_hidden(strings):
+            values = self.exact.probabilities(hidden).cpu().numpy()
             for row, value in zip(rows, values, strict=True):
                 results[row] = value[: len(strings[row]) + 1]
         return results
@@ -106,11 +106,9 @@ class ByteLM:
     def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
         """The distribution after each whole string: float64 ``[n, 256]``."""
         result = np.empty((len(strings), BYTE_COUNT), np.float64)
-        for rows in _blocks(strings, self._positions_per_block):
-            block = [strings[row] for row in rows]
-            hidden = self.exact.hidden(self._ids(block))
-            ends = torch.tensor([len(string) for string in block], device=self.device)
-            last = hidden[torch.arange(len(block), device=self.device), ends]
+        for rows, hidden in self._exact_hidden(strings):
+            ends = torch.tensor([len(strings[row]) for row in rows], device=self.device)
+            last = hidden[torch.arange(len(rows), device=self.device), ends]
             result[rows] = self.exact.probabilities(last).cpu().numpy()
         return result
 
@@ -123,8 +121,7 @@ class ByteLM:
     def exact_bits(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
         """Cross-entropy of every byte in bits, float64 ``[len]`` per string that is not empty."""
         results: list[NDArray[np.float64]] = [_NOTHING] * len(strings)
-        for rows in _blocks(strings, self._positions_per_block):
-            hidden = self.exact.hidden(self._ids([strings[row] for row in rows]))
+        for rows, hidden in self._exact_hidden(strings):
             for row, states in zip(rows, hidden, strict=True):
                 next_bytes = _byte_values(strings[row]).to(self.device)
                 bits = self.exact.bits(states[: len(next_bytes)], next_bytes)
@@ -166,12 +163,11 @@ class ByteLM:
             ) from None
         return cls(model, device=device)
 
-    def _block_probabilities(self, block: Sequence[bytes]) -> NDArray[np.float64]:
-        hidden = self.exact.hidden(self._ids(block))
-        return self.exact.probabilities(hidden).cpu().numpy()
-
-    def _ids(self, strings: Sequence[bytes]) -> Tensor:
-        return _padded_ids(strings).to(self.device)
+    def _exact_hidden(self, strings: Sequence[bytes]) -> Iterator[tuple[list[int], Tensor]]:
+        """Rows of strings, and their states in one float64 pass: ``[rows, longest + 1, width]``."""
+        for rows in _blocks(strings, self._positions_per_block):
+            ids = _padded_ids([strings[row] for row in rows])
+            yield rows, self.exact.hidden(ids.to(self.device))
 
 
 _CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ gives. Nodes are numbered from the most probable one down (the root first), so p
 their children and what is visited most lies together.
 
 Beside its code a node keeps its row of frequencies, sparse (most of the 256 bytes have frequency
-1): the boundary rule of ``boundary_rule`` reads costs from them.
+1): the rule ``segmentation/automaton`` reads costs from them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from proxylm.symbols import BYTE_COUNT
 
 ROOT = 0
 MAX_CODE_BITS = 32
+
+ARRAYS = ("parents", "labels", "codes", "row_starts", "row_bytes", "row_frequencies")
+"""Names of what an automaton is made of, beside its settings and its LM."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,14 +68,7 @@ class Automaton:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All its arrays by name."""
-        return {
-            "parents": self.parents,
-            "labels": self.labels,
-            "codes": self.codes,
-            "row_starts": self.row_starts,
-            "row_bytes": self.row_bytes,
-            "row_frequencies": self.row_frequencies,
-        }
+        return {name: getattr(self, name) for name in ARRAYS}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -106,10 +102,6 @@ class Automaton:
             if node != ROOT:
                 nodes[code].append(node)
         return dict(nodes)
-
-    def strings_of(self, code: int) -> list[bytes]:
-        """The strings that share a window's code, most probable first; none where it is unused."""
-        return [self.strings[node] for node in self.nodes_by_code.get(code, [])]
 
     def code_symbols(self, code: int) -> list[int]:
         """A window's code in symbols."""

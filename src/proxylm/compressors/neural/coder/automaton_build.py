@@ -22,59 +22,44 @@ MAX_NODES = 2_000_000
 
 STRINGS_PER_CALL = 2048
 
-Progress = Callable[[int, int], None]
+NodeCounts = Callable[[int, int], None]
 """Called with the nodes that are done and those known so far."""
 
+NODE_DTYPE = np.dtype(
+    [
+        ("parent", "u4"),  # its number, counted level by level; the root is its own
+        ("label", "u1"),  # the last byte of the string; 0 for the root
+        ("low", "u8"),  # the string's interval (``interval``), on the scale 2^48
+        ("width", "u8"),
+    ]
+)
+"""A string that fits in a window, before nodes are numbered by probability."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Nodes:
-    """Some nodes of one level; ``parents`` count from the first node of all levels.
+class _NodeBatch:
+    """Nodes that went through the LM together.
 
-    All arrays have shape ``[k]``; of the root's, parent and label stand for nothing.
+    Attributes:
+        nodes: ``NODE_DTYPE`` ``[k]``.
+        entry_counts: int64 ``[k]``, of each node's row: the bytes with a frequency above 1.
+        row_bytes: uint8 ``[e]``, ascending in a row.
+        row_frequencies: uint16 ``[e]``.
     """
 
-    parents: NDArray[np.uint32]
-    labels: NDArray[np.uint8]
-    lows: NDArray[np.uint64]
-    widths: NDArray[np.uint64]
-
-    def __len__(self) -> int:
-        return len(self.parents)
-
-    @classmethod
-    def root(cls) -> _Nodes:
-        return cls(
-            parents=np.zeros(1, np.uint32),
-            labels=np.zeros(1, np.uint8),
-            lows=np.zeros(1, np.uint64),
-            widths=np.full(1, START_WIDTH),
-        )
-
-    @classmethod
-    def joined(cls, parts: list[_Nodes]) -> _Nodes:
-        return cls(
-            parents=np.concatenate([part.parents for part in parts]),
-            labels=np.concatenate([part.labels for part in parts]),
-            lows=np.concatenate([part.lows for part in parts]),
-            widths=np.concatenate([part.widths for part in parts]),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Sparse frequencies of some nodes: entries per node, their bytes and frequencies."""
-
-    counts: NDArray[np.int64]
+    nodes: NDArray[np.void]
+    entry_counts: NDArray[np.int64]
     row_bytes: NDArray[np.uint8]
-    frequencies: NDArray[np.uint16]
+    row_frequencies: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, rows: Frequencies) -> _Rows:
-        nodes, row_bytes = np.nonzero(rows > 1)
+    def of(cls, nodes: NDArray[np.void], frequencies: Frequencies) -> _NodeBatch:
+        rows, row_bytes = np.nonzero(frequencies > 1)
         return cls(
-            counts=np.bincount(nodes, minlength=len(rows)),
+            nodes=nodes,
+            entry_counts=np.bincount(rows, minlength=len(nodes)),
             row_bytes=row_bytes.astype(np.uint8),
-            frequencies=rows[nodes, row_bytes].astype(np.uint16),
+            row_frequencies=frequencies[rows, row_bytes].astype(np.uint16),
         )
 
 
@@ -83,7 +68,7 @@ def build_automaton(
     settings: CoderSettings,
     *,
     max_nodes: int = MAX_NODES,
-    progress: Progress | None = None,
+    told: NodeCounts = lambda _done, _known: None,
 ) -> Automaton:
     """Enumerate every string that fits in a window.
 
@@ -91,22 +76,39 @@ def build_automaton(
         distribution: the byte LM; it is evaluated once after every string.
         settings: of the coder, with windows.
         max_nodes: the limit on strings.
-        progress: called after every batch.
+        told: called after every batch.
 
     Raises:
         UsageError: there are no windows, or they hold more strings than ``max_nodes``.
+        DataError: the LM gives no distribution; its weights are damaged.
     """
-    if not enumerates(settings):
+    if settings.window_bits is None or not enumerates(settings):
         raise UsageError(
             f"an automaton needs windows of at most {MAX_CODE_BITS} bits "
             f"(window_bits is {settings.window_bits}); the lazy engine codes without one"
         )
-    levels: list[_Nodes] = []
-    rows: list[_Rows] = []
-    for level, level_rows in _levels(distribution, settings, max_nodes, progress or _no_progress):
-        levels.append(level)
-        rows += level_rows
-    return _numbered(_Nodes.joined(levels), rows, distribution.fingerprint, settings)
+    window = settings.window_bits, settings.termination.shortest
+    batches = list(_batches(distribution, window, max_nodes, told))
+    nodes = np.concatenate([batch.nodes for batch in batches])
+    entry_counts = np.concatenate([batch.entry_counts for batch in batches])
+    row_starts = _starts(entry_counts)
+
+    # Numbered from the widest interval down; equals stay in order.
+    order = np.argsort(START_WIDTH - nodes["width"], kind="stable")
+    numbers = np.empty(len(order), np.uint32)
+    numbers[order] = np.arange(len(order), dtype=np.uint32)
+    counts = entry_counts[order]
+    entries = np.repeat(row_starts[order] - _starts(counts)[:-1], counts) + np.arange(counts.sum())
+    return Automaton(
+        settings=settings,
+        distribution_fingerprint=distribution.fingerprint,
+        parents=numbers[nodes["parent"][order]],
+        labels=nodes["label"][order],
+        codes=codes_of(nodes[order], *window),
+        row_starts=_starts(counts).astype(np.uint32),
+        row_bytes=np.concatenate([batch.row_bytes for batch in batches])[entries],
+        row_frequencies=np.concatenate([batch.row_frequencies for batch in batches])[entries],
+    )
 
 
 def enumerates(settings: CoderSettings) -> bool:
@@ -114,145 +116,90 @@ def enumerates(settings: CoderSettings) -> bool:
     return settings.window_bits is not None and settings.window_bits <= MAX_CODE_BITS
 
 
-def _no_progress(_done: int, _known: int) -> None:
-    """Nobody wants to know."""
-
-
-def _levels(
-    distribution: ByteDistribution, settings: CoderSettings, max_nodes: int, progress: Progress
-) -> Iterator[tuple[_Nodes, list[_Rows]]]:
-    """Nodes by length of their strings, and their rows: what fits of each level is the next."""
-    source = FrequencySource(distribution, settings.window_bits)
-    level, strings = _Nodes.root(), [b""]
-    first_node = 0
-    while len(level):
-        rows: list[_Rows] = []
-        children: list[_Nodes] = []
-        num_known = first_node + len(level)
+def _batches(
+    distribution: ByteDistribution, window: tuple[int, bool], max_nodes: int, told: NodeCounts
+) -> Iterator[_NodeBatch]:
+    """Nodes by length of their strings: what fits of each level's continuations is the next."""
+    source = FrequencySource(distribution, window[0])
+    level = np.zeros(1, NODE_DTYPE)
+    level["width"] = START_WIDTH
+    strings = [b""]
+    num_done, num_known = 0, 1
+    while strings and len(strings[0]) <= MAX_WINDOW_BYTES:
+        first_of_level = num_done
+        children = []
         for start in range(0, len(level), STRINGS_PER_CALL):
             block = slice(start, start + STRINGS_PER_CALL)
-            frequencies = source.rows_after(strings[block])
-            rows.append(_Rows.of(frequencies))
-            lows, widths = level.lows[block], level.widths[block]
-            found = _children(frequencies, lows, widths, first_node + start, settings)
-            children.append(found)
-            num_known += len(found)
-            _check_limit(num_known, max_nodes, len(strings[0]) + 1, settings)
-            progress(first_node + start + len(lows), num_known)
-        yield level, rows
-        children_level = _Nodes.joined(children)
-        strings = _extended(strings, children_level, first_node)
-        first_node += len(level)
-        level = children_level if strings and len(strings[0]) <= MAX_WINDOW_BYTES else _NO_NODES
+            nodes, frequencies = level[block], source.rows_after(strings[block])
+            children.append(fitting_children(nodes, frequencies, num_done, *window))
+            num_done += len(nodes)
+            num_known += len(children[-1])
+            _check_limit(num_known, max_nodes, len(strings[0]) + 1, window[0])
+            told(num_done, num_known)
+            yield _NodeBatch.of(nodes, frequencies)
+        level = np.concatenate(children)
+        parents, labels = (level["parent"] - first_of_level).tolist(), level["label"].tolist()
+        edges = zip(parents, labels, strict=True)
+        strings = [strings[parent] + bytes([label]) for parent, label in edges]
 
 
-_NO_NODES = _Nodes(
-    parents=np.empty(0, np.uint32),
-    labels=np.empty(0, np.uint8),
-    lows=np.empty(0, np.uint64),
-    widths=np.empty(0, np.uint64),
-)
-
-
-def _extended(strings: list[bytes], children: _Nodes, first_node: int) -> list[bytes]:
-    parents, labels = children.parents.tolist(), children.labels.tolist()
-    return [
-        strings[parent - first_node] + bytes([label])
-        for parent, label in zip(parents, labels, strict=True)
-    ]
-
-
-def _check_limit(num_known: int, max_nodes: int, length: int, settings: CoderSettings) -> None:
+def _check_limit(num_known: int, max_nodes: int, length: int, window_bits: int) -> None:
     if num_known > max_nodes:
         raise UsageError(
-            f"windows of {settings.window_bits} bits hold more than {max_nodes} strings "
+            f"windows of {window_bits} bits hold more than {max_nodes} strings "
             f"(reached at strings of {length} bytes); take smaller windows, train the byte LM "
             "longer, or use the lazy engine"
         )
 
 
-def _children(
-    frequencies: Frequencies,
-    lows: NDArray[np.uint64],
-    widths: NDArray[np.uint64],
-    first_node: int,
-    settings: CoderSettings,
-) -> _Nodes:
-    """The strings with one more byte that still fit."""
-    assert settings.window_bits is not None
-    arguments = frequencies, lows, widths, settings.window_bits, settings.termination.shortest
-    rows, labels, lows, widths = fitting_children(*arguments)
-    parents = rows + np.uint32(first_node)
-    return _Nodes(parents=parents, labels=labels, lows=lows, widths=widths)
-
-
 @compiled
 def fitting_children(
+    nodes: NDArray[np.void],
     frequencies: Frequencies,
-    lows: NDArray[np.uint64],
-    widths: NDArray[np.uint64],
+    first_number: int,
     window_bits: int,
     shortest: bool,
-) -> tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Row, byte, low and width of every continuation of intervals that fits in a window."""
-    count = len(lows) * BYTE_COUNT
-    rows, labels = np.empty(count, np.uint32), np.empty(count, np.uint8)
-    child_lows, child_widths = np.empty(count, np.uint64), np.empty(count, np.uint64)
+) -> NDArray[np.void]:
+    """Every continuation by one byte that fits in a window, in order.
+
+    Args:
+        nodes: ``NODE_DTYPE`` ``[k]``.
+        frequencies: uint32 ``[k, 256]``, what follows each.
+        first_number: of the first node.
+        window_bits: bits of a window.
+        shortest: whether a code is the shortest one inside its interval (``Termination``).
+
+    Returns:
+        ``NODE_DTYPE`` ``[<= 256 k]``.
+    """
+    children = np.empty(len(nodes) * BYTE_COUNT, NODE_DTYPE)
     found = 0
-    for row in range(len(lows)):
+    for index in range(len(nodes)):
+        node = nodes[index]
         cumulative = WORD(0)
         for byte in range(BYTE_COUNT):
-            frequency = WORD(frequencies[row, byte])
-            low = lows[row] + share(widths[row], cumulative)
-            width = share(widths[row], frequency)
+            frequency = WORD(frequencies[index, byte])
+            low = node.low + share(node.width, cumulative)
+            width = share(node.width, frequency)
             cumulative += frequency
             if fits(low, width, window_bits, shortest):
-                rows[found], labels[found] = row, byte
-                child_lows[found], child_widths[found] = low, width
+                children[found].parent = first_number + index
+                children[found].label = byte
+                children[found].low = low
+                children[found].width = width
                 found += 1
-    return (
-        rows[:found].copy(),
-        labels[:found].copy(),
-        child_lows[:found].copy(),
-        child_widths[:found].copy(),
-    )
+    return children[:found].copy()
 
 
 @compiled
-def codes_of(
-    lows: NDArray[np.uint64], widths: NDArray[np.uint64], window_bits: int, shortest: bool
-) -> NDArray[np.uint32]:
-    """The codes of intervals."""
-    codes = np.empty(len(lows), np.uint32)
-    for row in range(len(lows)):
-        codes[row] = code_of(lows[row], widths[row], window_bits, shortest)
+def codes_of(nodes: NDArray[np.void], window_bits: int, shortest: bool) -> NDArray[np.uint32]:
+    """The codes of nodes, uint32 ``[n]``."""
+    codes = np.empty(len(nodes), np.uint32)
+    for index in range(len(nodes)):
+        codes[index] = code_of(nodes[index].low, nodes[index].width, window_bits, shortest)
     return codes
 
 
-def _numbered(
-    nodes: _Nodes, rows: list[_Rows], distribution_fingerprint: str, settings: CoderSettings
-) -> Automaton:
-    """The automaton, its nodes numbered from the widest interval down; equals stay in order."""
-    assert settings.window_bits is not None
-    order = np.argsort(START_WIDTH - nodes.widths, kind="stable")
-    numbers = np.empty(len(order), np.uint32)
-    numbers[order] = np.arange(len(order), dtype=np.uint32)
-    shortest = settings.termination.shortest
-    counts = np.concatenate([part.counts for part in rows])
-    starts = np.cumsum(counts) - counts
-    entries = np.repeat(starts[order] - _starts(counts[order])[:-1], counts[order])
-    entries += np.arange(counts.sum())
-    return Automaton(
-        settings=settings,
-        distribution_fingerprint=distribution_fingerprint,
-        parents=numbers[nodes.parents[order]],
-        labels=nodes.labels[order],
-        codes=codes_of(nodes.lows[order], nodes.widths[order], settings.window_bits, shortest),
-        row_starts=_starts(counts[order]).astype(np.uint32),
-        row_bytes=np.concatenate([part.row_bytes for part in rows])[entries],
-        row_frequencies=np.concatenate([part.frequencies for part in rows])[entries],
-    )
-
-
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 ``[n + 1]``: where each of ``n`` runs starts, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(counts)])

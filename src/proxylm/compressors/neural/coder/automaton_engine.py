@@ -6,6 +6,15 @@ of segments are one case and the loop has no branch to guess. What a window emit
 as its node's base; codes are looked up in a second pass over the few windows.
 
 A lookup waits for the one before it. Four stretches of segments are therefore walked at once.
+
+The words, beside the slots of ``transitions``:
+
+- A *mark*, uint16: a byte, plus 256 where it starts a segment.
+- A *record*, uint32, of a window: the base of its node (31 bits), and the highest bit where it is
+  the last of its segment.
+- A *lane* is one of the four stretches of a block. It writes one record before its own windows (it
+  starts with a segment, which ends what was before it) and one behind them: their room in
+  ``records`` is the lane's bytes and ``LANE_GAP``.
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ from numpy.typing import NDArray
 from proxylm.compiled import Int64, Uint64
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
+from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,
@@ -29,7 +38,7 @@ BLOCK_BYTES = 1 << 16
 
 LANES = 4
 LANE_GAP = 2
-"""A lane writes up to so many records more than it has bytes: one before them, one behind."""
+"""A lane writes up to so many records more than it has bytes."""
 
 SEGMENT_END = 1 << 31
 """Bit of a window's record that ends its segment."""
@@ -72,14 +81,16 @@ def code_windows(
     first: NDArray[np.uint32],
     codes: NDArray[np.uint32],
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Codes of all windows, uint32, and the number of windows of each segment.
+    """Walk through segments.
 
     Args:
         raw: uint8 ``[n]``.
         lengths: uint32 ``[s]``, none 0, of sum ``n``.
-        slots: edges (``Transitions``).
-        first: the root's children (``Transitions``).
-        codes: by base.
+        slots, first: edges (``Transitions``).
+        codes: uint32, by base.
+
+    Returns:
+        Codes of windows, uint32 ``[w]``, and how many each segment has, uint32 ``[s]``.
     """
     windows = np.empty(len(raw), np.uint32)
     ends = np.empty(len(lengths) + 1, np.uint32)
@@ -95,13 +106,15 @@ def code_windows(
         _walk(marked, lanes, slots, first, records, counts)
         position += num_bytes
         for lane in range(LANES):
-            # The first record ends what was before the lane, which is nothing.
+            # The first record is of what was before the lane, which is nothing.
             start = lanes[lane] + LANE_GAP * lane + 1
             for record in records[start : start + counts[lane]]:
                 windows[num_windows] = codes[record & _BASES]
                 num_windows += np.uint64(1)
+                # Written at every window, kept at a segment's last: no branch.
                 ends[segments_done] = num_windows
                 segments_done += np.uint64(record >> _END_SHIFT)
+    # From how many windows end with a segment to how many it has, backwards in place.
     for index in range(len(lengths) - 1, 0, -1):
         ends[index] -= ends[index - 1]
     return windows[:num_windows], ends[: len(lengths)]
@@ -116,7 +129,11 @@ def _mark_block(
     marked: NDArray[np.uint16],
     lanes: NDArray[np.int64],
 ) -> tuple[Int64, Int64]:
-    """Copy the next segments, mark their starts, and choose where lanes begin."""
+    """Copy the next segments, mark their starts, and choose where lanes begin.
+
+    Returns:
+        The first segment of the next block, and the bytes of this one.
+    """
     first_segment, lane = segment, 0
     num_bytes: Int64 = 0
     while segment < len(lengths) and num_bytes < BLOCK_BYTES:
@@ -145,7 +162,11 @@ def _walk(
     records: NDArray[np.uint32],
     counts: NDArray[np.int64],
 ) -> None:
-    """Walk each lane's bytes; records the base of every node that emits."""
+    """Walk each lane's bytes; records the base of every node that emits.
+
+    As long as all lanes have bytes they take turns, in variables of their own: an array of four
+    would be read and written in memory at every byte.
+    """
     steps = lanes[1] - lanes[0]
     for lane in range(1, LANES):
         steps = min(steps, lanes[lane + 1] - lanes[lane])
@@ -178,7 +199,10 @@ def _follow(
     first: NDArray[np.uint32],
     records: NDArray[np.uint32],
 ) -> tuple[Uint64, Uint64]:
-    """One byte: the next base, and where the next record goes."""
+    """One byte: the next base, and where the next record goes.
+
+    The record is written at every byte and stays where the window ended: no branch to guess.
+    """
     mark = np.uint64(byte)
     slot = np.uint64(slots[base + mark])
     after_end = np.uint64(first[mark])

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton import ARRAYS, Automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.config import validate_config
 from proxylm.errors import DamagedFileError, UsageError, one_line
@@ -16,7 +16,6 @@ from proxylm.files import atomic_file
 
 FORMAT_VERSION = 1
 DESCRIPTION = "automaton"
-ARRAYS = ("parents", "labels", "codes", "row_starts", "row_bytes", "row_frequencies")
 
 
 def save_automaton(automaton: Automaton, path: Path) -> None:

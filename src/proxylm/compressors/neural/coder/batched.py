@@ -13,11 +13,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
-from proxylm.compressors.neural.coder.frequencies import Frequencies, FrequencySource
-from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.coder.windows import window_of
+from proxylm.compressors.neural.coder.contract import CodedSegments
+from proxylm.compressors.neural.coder.frequencies import Frequencies
+from proxylm.compressors.neural.coder.lm_engine import LmEngine, segments_of
 
 SIDE_BY_SIDE = 512
 """Segments in one round: enough to fill the LM's batches."""
@@ -27,7 +25,7 @@ ROWS_PER_CALL = 1 << 13
 
 
 @dataclass(slots=True)
-class _Progress:
+class _Cursor:
     """Where one segment stands: its next window's start, and how far ahead that is computed."""
 
     segment: bytes
@@ -36,40 +34,34 @@ class _Progress:
     symbols: list[int] = field(default_factory=list)
 
     @property
-    def num_ahead(self) -> int:
-        """Bytes that the next call covers."""
-        return min(self.reach, len(self.segment) - self.position)
+    def ahead(self) -> bytes:
+        """What the next call covers."""
+        return self.segment[self.position : self.position + self.reach]
 
 
-class BatchedEngine(Engine):
+class BatchedEngine(LmEngine):
     """Codes many segments at a time, window by window."""
 
     name = "batched"
 
-    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
-        self.settings = settings
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
-        self._window = window_of(settings)
-
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
         reach = self._window.expected_bytes
-        everything = [_Progress(segment, reach) for segment in segments_of(raw, lengths)]
+        everything = [_Cursor(segment, reach) for segment in segments_of(raw, lengths)]
         waiting = (one for one in everything if one.segment)
         active = list(islice(waiting, SIDE_BY_SIDE))
         while active:
             for group in _groups(active):
-                aheads = [one.segment[one.position : one.position + one.reach] for one in group]
-                for one, ahead, rows in zip(
-                    group, aheads, self._frequencies.rows(aheads), strict=True
-                ):
-                    self._take_window(one, ahead, rows)
+                rows_of_each = self._frequencies.rows([one.ahead for one in group])
+                for one, rows in zip(group, rows_of_each, strict=True):
+                    self._take_window(one, rows)
             active = [one for one in active if one.position < len(one.segment)]
             active += islice(waiting, SIDE_BY_SIDE - len(active))
-        return CodedSegments.joined(one.symbols for one in everything)
+        return CodedSegments.of(one.symbols for one in everything)
 
-    def _take_window(self, one: _Progress, ahead: bytes, rows: Frequencies) -> None:
+    def _take_window(self, one: _Cursor, rows: Frequencies) -> None:
         """Emit the next window, or look further ahead where it may go on behind ``ahead``."""
-        interval, num_bytes = self._window.start(), 0
+        ahead = one.ahead
+        interval, num_bytes = self._window.start, 0
         for cumulative, frequency in path_frequencies(rows, ahead).tolist():
             longer = self._window.extended(interval, cumulative, frequency)
             if longer is None:
@@ -85,16 +77,17 @@ class BatchedEngine(Engine):
         one.reach = self._window.expected_bytes
 
 
-def _groups(active: list[_Progress]) -> Iterator[list[_Progress]]:
+def _groups(active: list[_Cursor]) -> Iterator[list[_Cursor]]:
     """What one LM call covers each: its rows of frequencies stay bounded."""
-    group: list[_Progress] = []
+    group: list[_Cursor] = []
     num_rows = 0
     for one in active:
-        if group and num_rows + one.num_ahead >= ROWS_PER_CALL:
+        num_more = len(one.ahead) + 1
+        if group and num_rows + num_more > ROWS_PER_CALL:
             yield group
             group, num_rows = [], 0
         group.append(one)
-        num_rows += one.num_ahead + 1
+        num_rows += num_more
     yield group
 
 

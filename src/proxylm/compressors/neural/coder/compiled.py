@@ -13,11 +13,13 @@ KERNEL_FILES = (
     "compiled.py",
     "interval.py",
     "settings.py",
+    "automaton.py",
     "words.py",
     "automaton_build.py",
     "transitions.py",
     "automaton_engine.py",
-    "../segmentation/automaton_cuts.py",
+    "../segmentation/automaton.py",
+    "../segmentation/automaton_walks.py",
     "lazy.py",
 )
 

@@ -1,4 +1,4 @@
-"""The coder's forms by name, and which one a compressor uses when nobody asks for one."""
+"""The coder's engines by name, and which one a compressor uses when nobody asks for one."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.batched import BatchedEngine
-from proxylm.compressors.neural.coder.engine import Engine
+from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.lazy import LazyEngine
+from proxylm.compressors.neural.coder.lm_engine import LmEngine
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.errors import UsageError
 
-_READING_THE_LM: dict[str, type[NaiveEngine] | type[BatchedEngine] | type[LazyEngine]] = {
+_READING_THE_LM: dict[str, type[LmEngine]] = {
     engine.name: engine for engine in (NaiveEngine, BatchedEngine, LazyEngine)
 }
 ENGINES = (*_READING_THE_LM, AutomatonEngine.name)
 """Their names."""
 
 
-def named_engine(
-    name: str, lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
+def engine_of(
+    name: str | None, lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
 ) -> Engine:
-    """The engine called ``name``.
+    """The engine called ``name``; None is a table where there is one, else what remembers.
 
     Raises:
         UsageError: there is none, or it needs an automaton that the windows do not have.
     """
+    if name is None:
+        name = LazyEngine.name if automaton is None else AutomatonEngine.name
     if name in _READING_THE_LM:
         return _READING_THE_LM[name](lm, settings)
     if name != AutomatonEngine.name:
@@ -37,10 +40,3 @@ def named_engine(
             f"(window_bits: {settings.window_bits}); take lazy"
         )
     return AutomatonEngine(automaton)
-
-
-def default_engine(
-    lm: ByteDistribution, settings: CoderSettings, automaton: Automaton | None
-) -> Engine:
-    """A table where there is one; otherwise what remembers what it has met."""
-    return LazyEngine(lm, settings) if automaton is None else AutomatonEngine(automaton)

@@ -4,11 +4,19 @@ A node is a string that some window began with, and has the frequencies of what 
 that comes to a string without a node stops; the LM is asked for all such strings together, a
 little ahead, and the walks go on. What is met again costs a lookup per byte. When the nodes'
 memory is full, all are forgotten and the walks start their windows again: results stay the same.
+
+What the kernels read and write:
+
+- A *node* is a number from 0, the root, to the trie's capacity ``c``. Its row of ``cumulative``,
+  uint16 ``[c, 256]``, has the frequencies of all lower bytes: two neighbours give a frequency.
+- An *edge* is an entry of a hash table of ``t >= 2 c`` entries, a power of 2: its *key*, uint64,
+  is ``256 · node + byte + 1``, so that 0 is an entry without an edge; its child is an int32.
+- A *walk* (``WALK_DTYPE``) is where one segment stands.
+- What is written about a byte (``WRITTEN_DTYPE``) stands at its place in the text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -19,14 +27,15 @@ from proxylm.compiled import Int64, Record, Uint64
 from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.batched import ROWS_PER_CALL
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, symbols_of_windows
-from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies, FrequencySource
+from proxylm.compressors.neural.coder.contract import CodedSegments, symbols_of_windows
+from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies
+from proxylm.compressors.neural.coder.lm_engine import LmEngine
 from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
     MAX_WINDOW_BYTES,
     CoderSettings,
 )
-from proxylm.compressors.neural.coder.windows import SegmentWindow, window_of
+from proxylm.compressors.neural.coder.windows import SegmentWindow
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
 from proxylm.symbols import BYTE_COUNT
 
@@ -44,16 +53,19 @@ ROOT = 0
 NO_NODE = -1
 
 _HASH_FACTOR = WORD(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: neighbouring keys are spread evenly."""
 _HASH_SHIFT = WORD(20)
+"""The product's high bits depend on all of the key; its lowest only on the key's lowest."""
 
 
 class Trie:
     """Strings met so far, up to a fixed number; the empty one is always among them.
 
     Attributes:
-        cumulative: uint16 ``[capacity, 256]``, frequencies of all lower bytes after each string.
-        keys: uint64, ``256 · node + byte + 1`` of an edge, or 0; a table with open addressing.
-        children: int32, the edge's child.
+        cumulative: uint16 ``[c, 256]``, a row a node.
+        keys: uint64 ``[t]``, of edges; a table with open addressing.
+        children: int32 ``[t]``, what they lead to.
+        count: nodes so far.
     """
 
     def __init__(self, root: Frequencies, capacity: int) -> None:
@@ -91,7 +103,7 @@ def _cumulative(rows: Frequencies) -> NDArray[np.uint16]:
     return (rows.cumsum(axis=1) - rows).astype(np.uint16)
 
 
-class LazyEngine(Engine):
+class LazyEngine(LmEngine):
     """Codes segments by a trie that remembers what was met, across calls.
 
     Args:
@@ -116,9 +128,7 @@ class LazyEngine(Engine):
         if capacity < SMALLEST_CAPACITY:
             smallest = SMALLEST_CAPACITY * NODE_BYTES
             raise ValueError(f"memory_limit_bytes {memory_limit_bytes} is below {smallest}")
-        self.settings = settings
-        self._window = window_of(settings)
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
+        super().__init__(distribution, settings)
         self._trie = Trie(self._frequencies.rows_after([b""])[0], capacity)
         self._lock = Lock()
 
@@ -129,31 +139,38 @@ class LazyEngine(Engine):
         with self._lock:
             for start in range(0, len(lengths), WALKS_AT_ONCE):
                 some = slice(start, start + WALKS_AT_ONCE)
-                parts.append(self._code_some(raw, ends[some], lengths[some]))
-        return CodedSegments.joined(symbols for part in parts for symbols in part.split())
+                stretch = raw[ends[start] - lengths[start] : ends[some][-1]]
+                parts.append(self._code_some(stretch, lengths[some]))
+        nothing = np.empty(0, np.uint32)
+        return CodedSegments(
+            symbols=np.concatenate([nothing, *(part.symbols for part in parts)]),
+            symbols_per_segment=np.concatenate(
+                [nothing, *(part.symbols_per_segment for part in parts)]
+            ),
+        )
 
-    def _code_some(
-        self, raw: NDArray[np.uint8], ends: NDArray[np.int64], lengths: NDArray[np.uint32]
-    ) -> CodedSegments:
-        first, last = (int(ends[0] - lengths[0]), int(ends[-1])) if len(ends) else (0, 0)
-        walks = _new_walks(ends - first, lengths)
-        written = _Written.of(last - first)
-        self._walk(raw[first:last], walks, written)
+    def _code_some(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+        walks, written = _new_walks(lengths), np.zeros(len(raw), WRITTEN_DTYPE)
+        self._walk(raw, walks, written)
         if isinstance(self._window, SegmentWindow):
-            paths = np.split(written.path, walks["end"][:-1])
-            intervals = (self._window.interval_of(path.tolist()) for path in paths if len(path))
-            symbols = iter([self._window.symbols(interval) for interval in intervals])
-            return CodedSegments.joined(next(symbols) if len(path) else [] for path in paths)
-        windows = written.codes[written.starts_window]
-        return symbols_of_windows(self.settings, windows, walks["num_windows"].astype(np.uint32))
+            window = self._window
+            paths = np.split(written[["cumulative", "frequency"]], walks["end"][:-1])
+            return CodedSegments.of(
+                window.symbols(window.interval_of(path.tolist())) if len(path) else []
+                for path in paths
+            )
+        codes = written["code"][written["starts_window"]]
+        return symbols_of_windows(self.settings, codes, walks["num_windows"].astype(np.uint32))
 
-    def _walk(self, raw: NDArray[np.uint8], walks: NDArray[np.void], written: _Written) -> None:
+    def _walk(
+        self, raw: NDArray[np.uint8], walks: NDArray[np.void], written: NDArray[np.void]
+    ) -> None:
         """Walk all segments to their ends, asking the LM for what the trie has not met."""
         trie, settings = self._trie, self.settings
         active = np.flatnonzero(walks["position"] < walks["end"])
         bits, shortest = settings.window_bits or 0, settings.termination.shortest
         while True:
-            active = walk_on(walks, active, raw, trie.tables(), bits, shortest, written.tables())
+            active = walk_on(walks, active, raw, trie.tables(), bits, shortest, written)
             if not len(active):
                 return
             strings = self._missing(raw, walks, active)
@@ -199,38 +216,23 @@ WALK_DTYPE = np.dtype(
 """Where the walk through one segment stands."""
 
 
-def _new_walks(ends: NDArray[np.int64], lengths: NDArray[np.uint32]) -> NDArray[np.void]:
-    walks = np.zeros(len(ends), WALK_DTYPE)
-    walks["end"] = ends
-    walks["position"] = walks["window_start"] = ends - lengths
+def _new_walks(lengths: NDArray[np.uint32]) -> NDArray[np.void]:
+    walks = np.zeros(len(lengths), WALK_DTYPE)
+    walks["end"] = np.cumsum(lengths, dtype=np.int64)
+    walks["position"] = walks["window_start"] = walks["end"] - lengths
     walks["width"] = START_WIDTH
     return walks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Written:
-    """What walks write: at a window's first byte, or at the byte that is read.
-
-    Attributes:
-        starts_window: bool ``[n]``, whether a finished window starts there.
-        codes: uint64 ``[n]``, and its code.
-        path: uint32 ``[n, 2]``, cumulative frequency and frequency of each byte.
-    """
-
-    starts_window: NDArray[np.bool_]
-    codes: NDArray[np.uint64]
-    path: NDArray[np.uint32]
-
-    @classmethod
-    def of(cls, num_bytes: int) -> _Written:
-        return cls(
-            starts_window=np.zeros(num_bytes, np.bool_),
-            codes=np.empty(num_bytes, np.uint64),
-            path=np.empty((num_bytes, 2), np.uint32),
-        )
-
-    def tables(self) -> tuple[NDArray[np.bool_], NDArray[np.uint64], NDArray[np.uint32]]:
-        return self.starts_window, self.codes, self.path
+WRITTEN_DTYPE = np.dtype(
+    [
+        ("cumulative", "u4"),  # frequencies of all lower bytes where this one was read
+        ("frequency", "u4"),  # and its own
+        ("code", "u8"),  # of the window that starts here
+        ("starts_window", "?"),  # whether one does that was finished
+    ]
+)
+"""What walks write about a byte."""
 
 
 @compiled
@@ -241,11 +243,21 @@ def walk_on(
     trie: tuple[Any, ...],
     window_bits: int,
     shortest: bool,
-    written: tuple[Any, ...],
+    written: NDArray[np.void],
 ) -> NDArray[np.int64]:
-    """Walk on until each segment ends or comes to a string that has no node; returns the latter.
+    """Walk on until each segment ends or comes to a string that has no node.
 
-    Without windows (``window_bits`` 0) a walk only writes the path down.
+    Args:
+        walks: ``WALK_DTYPE`` ``[s]``, moved on in place.
+        active: int64 ``[a]``, those that have not come to their ends.
+        raw: uint8 ``[n]``.
+        trie: ``Trie.tables()``.
+        window_bits: 0 without windows: a walk then only writes the path down.
+        shortest: whether a code is the shortest one inside its interval (``Termination``).
+        written: ``WRITTEN_DTYPE`` ``[n]``.
+
+    Returns:
+        int64 ``[<= a]``: the walks that stopped at a string without a node.
     """
     stopped = np.empty(len(active), np.int64)
     num_stopped = 0
@@ -263,29 +275,31 @@ def _walk_one(
     trie: tuple[Any, ...],
     window_bits: int,
     shortest: bool,
-    written: tuple[Any, ...],
+    written: NDArray[np.void],
 ) -> bool:
     """Whether the walk came to its segment's end."""
     keys, children, cumulative = trie
-    starts_window, codes, path = written
     if walk.node == NO_NODE:
+        # The string may have a node since the LM was asked.
         walk.node = _follow(keys, children, raw[walk.window_start : walk.position])
     while walk.node != NO_NODE:
         byte = raw[walk.position]
         below, frequency = _frequency(cumulative[walk.node], byte)
-        path[walk.position, 0], path[walk.position, 1] = below, frequency
+        written[walk.position].cumulative = below
+        written[walk.position].frequency = frequency
         low = walk.low + share(walk.width, WORD(below))
         width = share(walk.width, WORD(frequency))
         is_full = walk.position - walk.window_start == MAX_WINDOW_BYTES
         if window_bits and (is_full or not fits(low, width, window_bits, shortest)):
-            _end_window(walk, window_bits, shortest, starts_window, codes)
+            # The byte is read again, as the next window's first; it always fits there.
+            _end_window(walk, window_bits, shortest, written)
             continue
         if window_bits:
             walk.low, walk.width = low, width
         walk.position += 1
         if walk.position == walk.end:
             if window_bits:
-                _end_window(walk, window_bits, shortest, starts_window, codes)
+                _end_window(walk, window_bits, shortest, written)
             return True
         walk.node = _child(keys, children, walk.node, byte)
     walk.reached = max(walk.reached, walk.position)
@@ -293,15 +307,11 @@ def _walk_one(
 
 
 @inlined
-def _end_window(
-    walk: Record,
-    window_bits: int,
-    shortest: bool,
-    starts_window: NDArray[np.bool_],
-    codes: NDArray[np.uint64],
-) -> None:
-    codes[walk.window_start] = code_of(walk.low, walk.width, window_bits, shortest)
-    starts_window[walk.window_start] = True
+def _end_window(walk: Record, window_bits: int, shortest: bool, written: NDArray[np.void]) -> None:
+    # By where windows start, their codes stand in order; an unfinished one has written nothing.
+    code = code_of(walk.low, walk.width, window_bits, shortest)
+    written[walk.window_start].code = code
+    written[walk.window_start].starts_window = True
     walk.num_windows += 1
     _start_window(walk, walk.position)
 

@@ -5,26 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.engine import CodedSegments, Engine, segments_of
-from proxylm.compressors.neural.coder.frequencies import FrequencySource
+from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.coder.interval import Interval
-from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.coder.windows import window_of
+from proxylm.compressors.neural.coder.lm_engine import LmEngine, segments_of
 
 
-class NaiveEngine(Engine):
+class NaiveEngine(LmEngine):
     """Codes window after window, segment after segment."""
 
     name = "naive"
 
-    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
-        self.settings = settings
-        self._frequencies = FrequencySource(distribution, settings.window_bits)
-        self._window = window_of(settings)
-
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
-        return CodedSegments.joined(map(self._code_segment, segments_of(raw, lengths)))
+        return CodedSegments.of(map(self._code_segment, segments_of(raw, lengths)))
 
     def _code_segment(self, segment: bytes) -> list[int]:
         symbols: list[int] = []
@@ -39,7 +31,7 @@ class NaiveEngine(Engine):
     def _longest(self, ahead: bytes) -> tuple[int, Interval]:
         """Bytes of the longest prefix that fits, and its interval."""
         [rows] = self._frequencies.rows([ahead])
-        interval = self._window.start()
+        interval = self._window.start
         for num_bytes, byte in enumerate(ahead):
             row = rows[num_bytes].tolist()
             longer = self._window.extended(interval, sum(row[:byte]), row[byte])

@@ -5,6 +5,9 @@ in slot ``base + x`` with the byte itself (so that another node's edge is told a
 of the child. A node's base is its name: nothing else is looked up on the way. Slots hold 4 bytes
 where a table of nodes times 256 would hold a kilobyte per node. Bases are given from the most
 probable node down, lowest first, which keeps neighbours in the trie and in use close together.
+
+A *slot* is a uint32, from the lowest bit up: the edge's byte (10 bits; all ones where there is no
+edge), the child's base (22). A *mark* is a byte, plus 256 where it starts a segment.
 """
 
 from __future__ import annotations
@@ -30,12 +33,13 @@ NO_EDGE = (1 << LABEL_BITS) - 1
 """Label of a slot without an edge: neither a byte nor one that starts a segment."""
 
 WORD_BITS = 64
+"""Of the bit sets that the search for room reads."""
 _ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-Value = TypeVar("Value", bound=np.generic)
-
 MAX_BASES = 1 << (32 - LABEL_BITS)
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Transitions:
     """Edges of an automaton of ``n`` nodes, for bytes with and without ``SEGMENT_START``.
 
     Attributes:
-        slots: uint32, ``base << LABEL_BITS | byte`` of each edge's child.
+        slots: uint32 ``[slots]``, the edges.
         bases: uint32 ``[n]``, the base of every node.
         first: uint32 ``[512]``, the base of the root's child by byte, with or without the mark.
     """
@@ -82,10 +86,17 @@ def transitions_of(automaton: Automaton) -> Transitions:
 def place_edges(
     starts: NDArray[np.int64], labels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint32], Int64]:
-    """Bases of nodes, and the slots needed; node ``i`` has edges ``starts[i]:starts[i + 1]``.
+    """Give nodes bases such that no two edges share a slot.
 
     The search for room goes on where the last node with as many edges found its own: from the
     lowest gap each time, it would pass the same gaps again and again. It tries 64 bases at once.
+
+    Args:
+        starts: int64 ``[n + 1]``; node ``i`` has the edges ``starts[i]:starts[i + 1]``.
+        labels: uint8 ``[e]``, their bytes.
+
+    Returns:
+        The bases, uint32 ``[n]``, and how many slots are needed.
     """
     num_nodes = len(starts) - 1
     bases = np.zeros(num_nodes, np.uint32)
@@ -99,6 +110,7 @@ def place_edges(
         base = search_from[len(edges)]
         free = np.uint64(0)
         while True:
+            # The bits of 64 bases, 256 slots further on, lie in two words more.
             if (base + BYTE_COUNT) // WORD_BITS + 3 > len(slot_taken):
                 slot_taken = np.append(slot_taken, np.zeros(len(slot_taken), np.uint64))
                 base_taken = np.append(base_taken, np.zeros(len(base_taken), np.uint64))
@@ -124,13 +136,14 @@ def _bits_from(words: NDArray[np.uint64], place: Int64) -> Uint64:
     """64 bits of a bit set, the first one lowest."""
     word, shift = place // WORD_BITS, np.uint64(place % WORD_BITS)
     bits = words[word] >> shift
-    if shift:
+    if shift:  # by 64 a machine would shift by 0
         bits |= words[word + 1] << (np.uint64(WORD_BITS) - shift)
     return bits
 
 
 @inlined
 def _take(words: NDArray[np.uint64], place: Int64) -> None:
+    """Set a bit of a bit set."""
     words[place // WORD_BITS] |= _ONE << np.uint64(place % WORD_BITS)
 
 
@@ -158,6 +171,7 @@ def _place_leaves(
     base = 0
     for node in range(len(bases)):
         if starts[node] == starts[node + 1]:
+            # Behind the end of the set all bases are free.
             while base < WORD_BITS * len(base_taken) - WORD_BITS and (
                 _bits_from(base_taken, base) & _ONE
             ):

@@ -1,10 +1,9 @@
-"""What a code covers: a window of at most ``B`` bits, or a whole segment."""
+"""What one code covers: a window of at most ``B`` bits, or a whole segment."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS, Bits, Interval
@@ -12,86 +11,69 @@ from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
     MAX_WINDOW_BYTES,
     CoderSettings,
-    DeterminedTermination,
-    MinimalTermination,
 )
 
 BITS_PER_EXPECTED_BYTE = 2
 """Text takes more bits than this per byte, so most windows are shorter than their bits by it."""
 
 
-class Window(Protocol):
-    """Grows byte by byte from the empty string as long as the next one fits."""
+class CodeWindow(ABC):
+    """Grows byte by byte from the empty string as long as the next one fits.
 
-    @property
-    def max_bytes(self) -> int:
-        """Bytes that it holds at most."""
-        ...
+    Attributes:
+        max_bytes: it holds no more.
+        expected_bytes: worth computing ahead: most windows hold no more.
+        start: the interval of the empty string.
+    """
 
-    @property
-    def expected_bytes(self) -> int:
-        """Bytes worth computing ahead: most windows hold no more."""
-        ...
+    max_bytes: int
+    expected_bytes: int
+    start: Interval
 
-    def start(self) -> Interval:
-        """The interval of the empty string."""
-        ...
+    def __init__(self, settings: CoderSettings) -> None:
+        self.termination = settings.termination
+        self.pack_bits = settings.pack_bits
 
+    @abstractmethod
     def extended(self, interval: Interval, cumulative: int, frequency: int) -> Interval | None:
         """The interval with one more byte, or None where that no longer fits."""
-        ...
 
+    @abstractmethod
     def symbols(self, interval: Interval) -> list[int]:
-        """The code of what the window holds."""
-        ...
+        """The code of what the window holds, in symbols."""
 
 
-@dataclass(frozen=True, slots=True)
-class BitWindow:
+class BitWindow(CodeWindow):
     """The longest prefix whose bits fit in ``window_bits``, at most 256 bytes."""
 
-    window_bits: int
-    pack_bits: int
-    termination: DeterminedTermination | MinimalTermination
-    max_bytes: int = MAX_WINDOW_BYTES
+    max_bytes = MAX_WINDOW_BYTES
+    start = Interval(low=0, width=1 << WINDOW_SCALE_BITS, scale_bits=WINDOW_SCALE_BITS)
 
-    @property
-    def expected_bytes(self) -> int:  # noqa: D102 - see Window
-        return self.window_bits // BITS_PER_EXPECTED_BYTE
+    def __init__(self, settings: CoderSettings, window_bits: int) -> None:
+        super().__init__(settings)
+        self._window_bits = window_bits
+        self.expected_bytes = window_bits // BITS_PER_EXPECTED_BYTE
 
-    def start(self) -> Interval:  # noqa: D102 - see Window
-        return Interval(low=0, width=1 << WINDOW_SCALE_BITS, scale_bits=WINDOW_SCALE_BITS)
-
-    def extended(  # noqa: D102 - see Window
-        self, interval: Interval, cumulative: int, frequency: int
-    ) -> Interval | None:
+    def extended(self, interval: Interval, cumulative: int, frequency: int) -> Interval | None:
+        """See the base class."""
         longer = interval.narrowed(cumulative, frequency)
-        if longer.width == 0 or self.termination.bits_needed(longer) > self.window_bits:
+        if longer.width == 0 or self.termination.bits_needed(longer) > self._window_bits:
             return None
         return longer
 
-    def symbols(self, interval: Interval) -> list[int]:  # noqa: D102 - see Window
-        return packed(self.termination.code(interval).padded(self.window_bits), self.pack_bits)
+    def symbols(self, interval: Interval) -> list[int]:
+        """See the base class; the code is padded to ``window_bits``."""
+        return packed(self.termination.code(interval).padded(self._window_bits), self.pack_bits)
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentWindow:
+class SegmentWindow(CodeWindow):
     """All of a segment, on unbounded integers; its bits are padded once, at the end."""
 
-    pack_bits: int
-    termination: DeterminedTermination | MinimalTermination
-    max_bytes: int = MAX_SEGMENT_BYTES
+    max_bytes = expected_bytes = MAX_SEGMENT_BYTES
+    start = Interval(low=0, width=1, scale_bits=0)
 
-    @property
-    def expected_bytes(self) -> int:  # noqa: D102 - see Window
-        return self.max_bytes
-
-    def start(self) -> Interval:  # noqa: D102 - see Window
-        return Interval(low=0, width=1, scale_bits=0)
-
-    def extended(  # noqa: D102 - see Window
-        self, interval: Interval, cumulative: int, frequency: int
-    ) -> Interval | None:
+    def extended(self, interval: Interval, cumulative: int, frequency: int) -> Interval:
+        """See the base class; everything fits."""
         return interval.refined().narrowed(cumulative, frequency)
 
     def interval_of(self, path: Iterable[tuple[int, int]]) -> Interval:
@@ -103,17 +85,18 @@ class SegmentWindow:
             scale_bits += TOTAL_BITS
         return Interval(low=low, width=width, scale_bits=scale_bits)
 
-    def symbols(self, interval: Interval) -> list[int]:  # noqa: D102 - see Window
+    def symbols(self, interval: Interval) -> list[int]:
+        """See the base class; the code is padded to whole symbols, at least one."""
         bits = self.termination.code(interval)
         count = max(1, -(-bits.length // self.pack_bits))
         return packed(bits.padded(count * self.pack_bits), self.pack_bits)
 
 
-def window_of(settings: CoderSettings) -> Window:
+def window_of(settings: CoderSettings) -> CodeWindow:
     """The window that the settings choose."""
     if settings.window_bits is None:
-        return SegmentWindow(settings.pack_bits, settings.termination)
-    return BitWindow(settings.window_bits, settings.pack_bits, settings.termination)
+        return SegmentWindow(settings)
+    return BitWindow(settings, settings.window_bits)
 
 
 def packed(bits: Bits, pack_bits: int) -> list[int]:

@@ -1,6 +1,9 @@
 """The recurrence of ``interval`` in machine words, for kernels; windows only.
 
-Products ``width · c`` stay below 2^64: a width is at most 2^48, a cumulative frequency below 2^16.
+``low`` and ``width`` are uint64 on the scale 2^48, frequencies have total 2^16, a code has
+``window_bits`` bits. Products ``width · c`` stay below 2^64: a width is at most 2^48, a cumulative
+frequency below 2^16. Everything is cast to uint64, because numba makes a float of a uint64 and an
+int64.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from proxylm.compiled import Uint64
-from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.coder.compiled import inlined
 from proxylm.compressors.neural.coder.frequencies import TOTAL_BITS
 from proxylm.compressors.neural.coder.interval import WINDOW_SCALE_BITS
 
@@ -17,6 +20,7 @@ START_WIDTH = WORD(1 << WINDOW_SCALE_BITS)
 _ONE = WORD(1)
 _TOTAL_BITS = WORD(TOTAL_BITS)
 _HALVES = (32, 16, 8, 4, 2, 1)
+"""Bits that the search for the highest one skips at a time."""
 
 
 @inlined
@@ -39,7 +43,8 @@ def bit_length(value: Uint64) -> int:
 
 @inlined
 def free_bits(low: Uint64, width: Uint64) -> int:
-    """Bits below the shortest bit string that lies inside an interval."""
+    """Bits below the shortest bit string that lies inside an interval (``shortest_bits``)."""
+    # The widest aligned block that may fit; if it does not, the next one does.
     free = WORD(bit_length(width) - 1)
     start = ((WORD(low) + (_ONE << free) - _ONE) >> free) << free
     if start + (_ONE << free) > WORD(low) + WORD(width):
@@ -68,11 +73,3 @@ def code_of(low: Uint64, width: Uint64, window_bits: int, shortest: bool) -> Uin
         free = WORD(bit_length(low ^ (low + width - _ONE)))
         value = (low >> free) << free
     return value >> WORD(WINDOW_SCALE_BITS - window_bits)
-
-
-@compiled
-def fits_and_code(
-    low: Uint64, width: Uint64, window_bits: int, shortest: bool
-) -> tuple[bool, Uint64]:
-    """Both at once, for tests from Python."""
-    return fits(low, width, window_bits, shortest), code_of(low, width, window_bits, shortest)

@@ -4,7 +4,7 @@ A document longer than the LM's context is scored in overlapping windows, those 
 ``models.scoring_windows``: each starts with ``<bos>``, and the bytes of its overlap with the one
 before are read but not scored again. Windows of similar length are laid end to end into one long
 row per forward, so that next to nothing is computed on padding. What is computed together moves a
-score by float32's noise only; decisions that close are left to float64 (``boundaries.py``).
+score by float32's noise only; decisions that close are left to float64 (``entropy``).
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class ScoringWindows:
             documents: the text.
             context: bytes that one window reads at most.
             overlap: bytes that a later window reads before it scores.
+
+        Raises:
+            UsageError: the overlap fills the context.
         """
         if not 0 <= overlap < context:
             raise UsageError(f"overlap {overlap}: must be from 0 to below the context {context}")
@@ -88,46 +91,51 @@ class PackedWindows:
 
     Attributes:
         ids: int64 ``[T]``, ``<bos>`` and all bytes but the last of each window.
-        documents, positions: int64 ``[T]``, the window's number and the place in it.
+        segment_ids, position_ids: int64 ``[T]``, the window's number and the place in it.
         predicted: int64 ``[T]``, which byte of the text each position predicts.
         is_scored: bool ``[T]``, false in overlaps.
     """
 
     ids: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    positions: NDArray[np.int64]
+    segment_ids: NDArray[np.int64]
+    position_ids: NDArray[np.int64]
     predicted: NDArray[np.int64]
     is_scored: NDArray[np.bool_]
 
     @classmethod
     def of(
-        cls, raw: NDArray[np.uint8], windows: ScoringWindows, chosen: NDArray[np.int64]
+        cls,
+        raw: NDArray[np.uint8],
+        windows: ScoringWindows,
+        chosen: NDArray[np.int64],
+        padded_to: int = 0,
     ) -> PackedWindows:
-        """Lay the chosen windows end to end."""
-        starts = windows.starts[chosen]
+        """Lay the chosen windows end to end.
+
+        Args:
+            raw: uint8 ``[n]``, the text.
+            windows: how it is read.
+            chosen: int64, numbers of windows.
+            padded_to: where they have fewer positions, one more window of the text that is
+                scored nowhere fills the row up to so many.
+        """
+        starts, first_scored = windows.starts[chosen], windows.first_scored[chosen]
         lengths = windows.ends[chosen] - starts
-        documents = np.repeat(np.arange(len(chosen)), lengths)
-        positions = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        predicted = starts[documents] + positions
+        if (missing := padded_to - int(lengths.sum())) > 0:
+            starts, lengths = np.append(starts, 0), np.append(lengths, missing)
+            first_scored = np.append(first_scored, max(missing, len(raw)))
+        segment_ids = np.repeat(np.arange(len(starts)), lengths)
+        position_ids = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        predicted = starts[segment_ids] + position_ids
+        is_scored = predicted >= first_scored[segment_ids]
+        predicted = np.minimum(predicted, len(raw) - 1)
         before = raw[np.maximum(predicted - 1, 0)].astype(np.int64) + RAW_OFFSET
         return cls(
-            ids=np.where(positions == 0, BOS, before),
-            documents=documents,
-            positions=positions,
+            ids=np.where(position_ids == 0, BOS, before),
+            segment_ids=segment_ids,
+            position_ids=position_ids,
             predicted=predicted,
-            is_scored=predicted >= windows.first_scored[chosen][documents],
-        )
-
-    def padded(self, length: int) -> PackedWindows:
-        """The same with positions of one more document up to ``length``, scored nowhere."""
-        missing = length - len(self.ids)
-        own = len(self.documents) and self.documents[-1] + 1
-        return PackedWindows(
-            ids=np.pad(self.ids, (0, missing), constant_values=BOS),
-            documents=np.pad(self.documents, (0, missing), constant_values=own),
-            positions=np.concatenate([self.positions, np.arange(missing)]),
-            predicted=np.pad(self.predicted, (0, missing)),
-            is_scored=np.pad(self.is_scored, (0, missing)),
+            is_scored=is_scored,
         )
 
 
@@ -157,11 +165,10 @@ class BoundaryPass:
         """Cross-entropy of every byte in bits: float32 ``[n]``."""
         scores = np.empty(len(documents.raw), np.float32)
         windows = self.windows(documents)
+        # On a GPU compiled kernels are made for one shape.
+        padded_to = self._positions if self.lm.device.type == "cuda" else 0
         for chosen in windows.batches(self._positions):
-            packed = PackedWindows.of(documents.raw, windows, chosen)
-            if self.lm.device.type == "cuda":
-                # Compiled kernels are made for one shape.
-                packed = packed.padded(self._positions)
+            packed = PackedWindows.of(documents.raw, windows, chosen, padded_to)
             bits = self._forward(packed, documents.raw)
             scores[packed.predicted[packed.is_scored]] = bits[packed.is_scored]
         return scores
@@ -169,7 +176,7 @@ class BoundaryPass:
     @torch.no_grad()
     def _forward(self, packed: PackedWindows, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
         hidden = self.lm.model.hidden(
-            self._row(packed.ids), self._row(packed.documents), self._row(packed.positions)
+            self._row(packed.ids), self._row(packed.segment_ids), self._row(packed.position_ids)
         )[0]
         next_bytes = self._row(raw[packed.predicted].astype(np.int64))[0]
         return bits_of(hidden @ self._output.T, next_bytes).cpu().numpy()

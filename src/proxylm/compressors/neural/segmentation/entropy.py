@@ -1,4 +1,4 @@
-"""Where segments start: information that is dense, or rises (method, section 3).
+"""The paper's rule: a segment starts where information is dense, or rises (method, section 3).
 
 A segment starts at byte ``i`` where ``h_i`` exceeds one threshold, or ``h_i - h_(i-1)`` another;
 a document's first byte has no jump. The scores come from a float32 pass whose last bits depend on
@@ -11,13 +11,26 @@ of threads or workers, or the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass, ScoringWindows
+from proxylm.compressors.neural.segmentation.contract import (
+    Cuts,
+    Percentile,
+    SegmentationRule,
+    Segmenter,
+)
 from proxylm.config import Config
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.neural.byte_lm.model import ByteLM
+    from proxylm.compressors.neural.coder.automaton import Automaton
+    from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass, ScoringWindows
 
 TIE_BITS = 2.0**-11
 """More than eight times the largest distance between float32 and float64 that was seen anywhere
@@ -30,7 +43,7 @@ THRESHOLD_STEPS_PER_BIT = 1024
 """Fitted thresholds are rounded to such fractions of a bit."""
 
 
-class Thresholds(Config):
+class EntropyThresholds(Config):
     """Bits above which a byte starts a segment; both strict.
 
     Attributes:
@@ -41,16 +54,14 @@ class Thresholds(Config):
     cross_entropy: float
     jump: float
 
-
-def fit_thresholds(
-    scores: NDArray[np.float32], documents: FlatDocuments, percentile: float
-) -> Thresholds:
-    """The percentile of all scores of a sample, and of all jumps inside its documents."""
-    jumps = np.delete(np.diff(scores, prepend=np.float32(0)), documents.first_bytes)
-    return Thresholds(
-        cross_entropy=_rounded_percentile(scores, percentile),
-        jump=_rounded_percentile(jumps, percentile),
-    )
+    @classmethod
+    def fit(cls, scores: NDArray[np.float32], documents: FlatDocuments, percentile: float) -> Self:
+        """The percentile of all scores of a sample ``[n]``, and of all jumps in its documents."""
+        jumps = np.delete(np.diff(scores, prepend=np.float32(0)), documents.first_bytes)
+        return cls(
+            cross_entropy=_rounded_percentile(scores, percentile),
+            jump=_rounded_percentile(jumps, percentile),
+        )
 
 
 def _rounded_percentile(values: NDArray[np.float32], percentile: float) -> float:
@@ -58,8 +69,45 @@ def _rounded_percentile(values: NDArray[np.float32], percentile: float) -> float
     return round(exact * THRESHOLD_STEPS_PER_BIT) / THRESHOLD_STEPS_PER_BIT
 
 
-class BoundaryRule:
-    """Finds segment starts in documents.
+class EntropySegmentation(SegmentationRule):
+    """The rule of this module.
+
+    Attributes:
+        percentile: of a sample's cross-entropies (of the automaton: costs), and of their
+            differences, above which a segment starts; the paper's ablation is 98.
+        overlap: bytes that a later scoring window of a long document reads before it scores.
+        thresholds: what the percentiles were on the sample; None before they are fitted.
+    """
+
+    kind: Literal["entropy"] = "entropy"
+    percentile: Percentile = 95.0
+    overlap: Annotated[int, Field(ge=0)] = 16
+    thresholds: EntropyThresholds | None = None
+
+    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
+        """See the base class."""
+        scores = self._boundary_pass(lm).scores(sample)
+        thresholds = EntropyThresholds.fit(scores, sample, self.percentile)
+        return self.model_copy(update={"thresholds": thresholds})
+
+    def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:
+        """See the base class.
+
+        Raises:
+            UsageError: the thresholds are not fitted.
+        """
+        if self.thresholds is None:
+            raise UsageError("segmentation entropy: its thresholds are not fitted; train it")
+        return EntropySegmenter(self._boundary_pass(lm), self.thresholds)
+
+    def _boundary_pass(self, lm: ByteLM) -> BoundaryPass:
+        from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
+
+        return BoundaryPass(lm, overlap=self.overlap)
+
+
+class EntropySegmenter(Segmenter):
+    """Cuts where scores say, near ties as float64 says.
 
     Args:
         boundary_pass: gives the scores.
@@ -68,11 +116,19 @@ class BoundaryRule:
     """
 
     def __init__(
-        self, boundary_pass: BoundaryPass, thresholds: Thresholds, *, tie_bits: float = TIE_BITS
+        self,
+        boundary_pass: BoundaryPass,
+        thresholds: EntropyThresholds,
+        *,
+        tie_bits: float = TIE_BITS,
     ) -> None:
         self._pass = boundary_pass
         self._thresholds = thresholds
         self._tie_bits = tie_bits
+
+    def cut(self, documents: FlatDocuments) -> Cuts:
+        """See the base class."""
+        return Cuts(lengths=documents.segment_lengths(self.starts(documents)))
 
     def starts(self, documents: FlatDocuments) -> NDArray[np.bool_]:
         """bool ``[n]``: where a segment starts (a document's first byte apart)."""
@@ -141,7 +197,7 @@ class _Context:
 
 
 def _distance_above(
-    scores: NDArray[np.float64], jumps: NDArray[np.float64], thresholds: Thresholds
+    scores: NDArray[np.float64], jumps: NDArray[np.float64], thresholds: EntropyThresholds
 ) -> NDArray[np.float64]:
     """How far the criterion that is nearer to being met is above its threshold, in bits."""
     return np.maximum(scores - thresholds.cross_entropy, jumps - thresholds.jump)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 def inverse_rms(x: Tensor, epsilon: float) -> Tensor:
     """``r``, ``[rows, 1]``."""
+    # A norm reads ``x`` once and writes nothing of its size, unlike the mean of its square.
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
 
@@ -36,6 +37,7 @@ def normalize_backward(
     unit = x * inverse
     product = grad * unit
     grad_weight += product.sum(dim=0)
+    # mean(g y) with g = dn w: the weight joins in the sum, so that ``product`` serves both.
     mean = torch.mv(product, weight).div_(x.shape[-1])
     grad.mul_(weight).addcmul_(unit, mean[:, None], value=-1.0)
     torch.addcmul(residual_grad, grad, inverse, out=grad_x)

@@ -8,8 +8,9 @@ the summary value ``sum b_j v_j`` has gradient ``h``:
     dk_j = a_j g + du_j mu + s dw_j (phi - k_j)     dv_j = b_j h
     dmu = sum du_j k_j                              dphi = s sum dw_j k_j
 
-Masked positions count as zero: their keys and values are set to zero while a pass runs and put
-back after it, so that no copy of all keys is needed.
+Masked positions count as zero: their keys are set to zero while a pass (``runs.SummaryPass``) runs
+and put back after it, so that no copy of all keys is needed. In the code ``du`` and ``dw`` are
+``[H, M C]`` of one pass, and ``dw`` carries the factor ``s`` already.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.runs import SummaryPass
+from proxylm.models.kernels.training.runs import SummaryPass
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +108,12 @@ def chunk_weights(
     """Weights of chunks of ``keys [rows, H, D]`` (masked rows zero); ``masked`` indexes rows."""
     scale = keys.shape[-1] ** -0.5
     by_head = keys.transpose(0, 1)
+    # Both products with the keys in one: [H, M C, D] x [H, D, 2]
     logits = torch.bmm(by_head, torch.stack([mu, phi * scale], dim=-1))
     norms = torch.linalg.vector_norm(by_head, dim=-1).square_()
     key_logits = logits[..., 0].unflatten(1, (-1, chunk))
     value_logits = torch.add(logits[..., 1], norms, alpha=-0.5 * scale)
+    # Only here: the first softmax runs over masked positions too, with the logit 0 of a zero key.
     value_logits[:, masked] = -torch.inf
     return ChunkWeights(
         torch.softmax(key_logits, -1), torch.softmax(value_logits.unflatten(1, (-1, chunk)), -1)
@@ -149,6 +152,7 @@ def chunks_backward(
     out[1].addcmul_(grad_value, weights.value.permute(1, 2, 0).reshape(rows, -1, 1))
     out[0].addcmul_(grad_key, weights.key.permute(1, 2, 0).reshape(rows, -1, 1))
     out[0].addcmul_(keys, dw.t()[..., None], value=-1.0)
+    # du mu + dw phi, and du k and dw k summed over positions: one product each for both vectors.
     pair = torch.stack([du, dw], dim=-1)
     out[0].add_(torch.bmm(pair, torch.stack([mu, phi], dim=1)).transpose(0, 1))
     return torch.bmm(pair.transpose(1, 2), keys.transpose(0, 1))

@@ -1,18 +1,17 @@
-"""The contract of the coder's four forms: segments in, symbols out."""
+"""The contract of the coder's four engines: segments in, symbols out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import UInt, UInt8, UInt32
 from numpy.typing import NDArray
 
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
-
-Word = TypeVar("Word", np.uint32, np.uint64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +23,11 @@ class CodedSegments:
         symbols_per_segment: uint32 ``[s]``, of sum ``m``; 0 for an empty segment alone.
     """
 
-    symbols: NDArray[np.uint32]
-    symbols_per_segment: NDArray[np.uint32]
+    symbols: UInt32[np.ndarray, " symbol"]
+    symbols_per_segment: UInt32[np.ndarray, " segment"]
 
     @classmethod
-    def joined(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
+    def of(cls, parts: Iterable[Sequence[int] | NDArray[np.uint32]]) -> CodedSegments:
         """From the symbols of each segment."""
         arrays = [np.asarray(part, np.uint32) for part in parts]
         return cls(
@@ -61,7 +60,7 @@ class Engine(ABC):
         return self.code_flat(raw, np.array([len(one) for one in segments], np.uint32)).split()
 
     def code_flat(
-        self, raw: NDArray[np.uint8], segment_lengths: NDArray[np.uint32]
+        self, raw: UInt8[np.ndarray, " byte"], segment_lengths: UInt32[np.ndarray, " segment"]
     ) -> CodedSegments:
         """Symbols of the segments that follow each other in ``raw``.
 
@@ -83,15 +82,10 @@ class Engine(ABC):
         """``code_flat`` of arguments that have been checked."""
 
 
-def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[bytes]:
-    """The segments as byte strings."""
-    whole = raw.tobytes()
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    return [whole[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
-
-
 def symbols_of_windows(
-    settings: CoderSettings, windows: NDArray[Word], windows_per_segment: NDArray[np.uint32]
+    settings: CoderSettings,
+    windows: UInt[np.ndarray, " window"],
+    windows_per_segment: UInt32[np.ndarray, " segment"],
 ) -> CodedSegments:
     """Codes of windows cut into symbols, the most significant first.
 

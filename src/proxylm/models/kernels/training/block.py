@@ -1,7 +1,10 @@
 """The two halves of a block as autograd functions over the hand-written passes.
 
-``attention_half`` is ``x + W_o attend(rotate(W_qkv norm(x)))`` and ``feed_forward_half`` is
+``AttentionHalf`` is ``x + W_o attend(rotate(W_qkv norm(x)))`` and ``FeedForwardHalf`` is
 ``x + W_down(silu(W_gate n) * W_up n)``; both take and return rows ``[R, width]`` in float32.
+
+Tensors that are arguments or results go through ``save_for_backward``; what a half made itself is
+kept on ``ctx`` and given up by backward, which writes over it.
 """
 
 from __future__ import annotations
@@ -12,21 +15,28 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.attention import Heads, attend_runs, attend_runs_backward
-from proxylm.models.kernels.cpu.feed_forward import (
+from proxylm.errors import UsageError
+from proxylm.models.kernels.training.attention import Heads, attend_runs, attend_runs_backward
+from proxylm.models.kernels.training.feed_forward import (
     FeedForwardSaved,
     feed_forward,
     feed_forward_backward,
 )
-from proxylm.models.kernels.cpu.projection import project, project_backward
-from proxylm.models.kernels.cpu.runs import RunPlan
-from proxylm.models.kernels.cpu.summaries import ChunkWeights, summarize, summarize_backward
+from proxylm.models.kernels.training.projection import project, project_backward
+from proxylm.models.kernels.training.runs import RunPlan
+from proxylm.models.kernels.training.summaries import ChunkWeights, summarize, summarize_backward
 from proxylm.models.rotary import Rotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfSettings:
-    """What a half needs beside tensors with gradients."""
+    """What a half needs beside tensors with gradients.
+
+    Attributes:
+        rotation: cosines and sines ``[R, 1, D/2]``.
+        plan: which keys each query sees.
+        keep_for_backward: whether gradients are wanted at all.
+    """
 
     heads: int
     kv_heads: int
@@ -37,7 +47,15 @@ class HalfSettings:
 
 
 class AttentionSaved(NamedTuple):
-    """What the attention half's backward needs besides its tensor arguments."""
+    """What the attention half's backward needs besides its tensor arguments.
+
+    Attributes:
+        inverse: of the norm, ``[R, 1]``.
+        attended: before the output projection, ``[R, width]``.
+        kept: softmax weights of ``attend_runs``, or none.
+        heads: views of the rows ``[queries | keys | values]`` and the summaries.
+        chunk_weights: softmax weights of each pass of summaries.
+    """
 
     inverse: Tensor
     attended: Tensor
@@ -49,7 +67,8 @@ class AttentionSaved(NamedTuple):
 def _take_saved(ctx: Any) -> Any:
     # Backward overwrites some of it, so it runs once.
     saved, ctx.saved = ctx.saved, None
-    assert saved is not None, "a block's backward runs once per forward (no retain_graph)"
+    if saved is None:
+        raise UsageError("backward runs once per forward here: leave out retain_graph=True")
     return saved
 
 

@@ -1,8 +1,10 @@
-"""How a forward runs its blocks: the one place that looks at the device.
+"""How a model runs its blocks: the one place that looks at device, type and autocast.
 
-``CpuExecution`` uses the hand-written halves of ``proxylm.models.kernels.cpu``; ``ModuleExecution``
-runs the plain modules with a form of attention (compiled, with FlexAttention, on a GPU; as they
-are, with the dense reference, elsewhere).
+Whole contexts: ``CpuExecution`` uses the hand-written halves of ``kernels.training``;
+``ModuleExecution`` runs the plain modules with a form of attention (compiled, with FlexAttention,
+on a GPU; as they are, with the dense reference, elsewhere). Further symbols through a cache:
+``kernels.decoding``, or the plain modules. docs/architecture.md lists every place that computes a
+block, and the test that binds it to the definition.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from proxylm.models.blocks import Block
 from proxylm.models.cache import LayerCache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
-from proxylm.models.kernels.cpu.block import AttentionHalf, FeedForwardHalf, HalfSettings
-from proxylm.models.kernels.cpu.runs import plan_runs
-from proxylm.models.kernels.cpu.step import step_block
+from proxylm.models.kernels.decoding.step import step_block
 from proxylm.models.kernels.flex import FlexForm
+from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
+from proxylm.models.kernels.training.runs import plan_runs
 from proxylm.models.rotary import Rotation, rotation_of
 
 # One context or several, one tile or several, with and without gradients: each may need kernels of

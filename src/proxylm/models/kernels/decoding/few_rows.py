@@ -3,6 +3,9 @@
 A matrix product library packs its operands before it multiplies, which pays for many rows. For the
 handful of symbols of one verification, reading two rows of the weights at a time and multiplying
 each with four of ours, in registers, is faster.
+
+Shapes: ``T`` rows (symbols) of ``K`` channels, a weight with ``N`` outputs ``[N, K]``. A name ends
+in its array's axes: ``out_tn`` is ``[T, N]``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.compiled import compiled
+from proxylm.models.kernels.decoding.compiled import compiled
 
 MOST_ROWS = 16
 """How many rows are few."""
@@ -51,14 +54,20 @@ def are_few(rows: Tensor, weight: Tensor) -> bool:
 
 
 @compiled
-def add_products(rows: Array, weight: Array, out: Array) -> None:
-    """Add ``rows [T, K]`` times ``weight [N, K]`` transposed to ``out [T, N]``."""
-    count, size = rows.shape
-    paired = weight.shape[0] // 2 * 2
+def add_products(rows_tk: Array, weight_nk: Array, out_tn: Array) -> None:
+    """Add ``rows [T, K]`` times ``weight [N, K]`` transposed to ``out [T, N]``.
+
+    The weight is by far the largest operand: its rows are read once, in pairs (``a`` and ``b``),
+    and meet all ``T`` rows while they are in the cache. Eight sums at a time fill the registers
+    without spilling; what is left of the rows goes in a pair and one by one.
+    """
+    count, size = rows_tk.shape
+    paired = weight_nk.shape[0] // 2 * 2
     for n in range(0, paired, 2):
-        w0, w1 = weight[n], weight[n + 1]
+        w0, w1 = weight_nk[n], weight_nk[n + 1]
         for t in range(0, count // 4 * 4, 4):
-            x0, x1, x2, x3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
+            x0, x1, x2, x3 = rows_tk[t], rows_tk[t + 1], rows_tk[t + 2], rows_tk[t + 3]
+            # Written out: numba keeps single names in registers, arrays of sums in memory.
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0.0)
             for k in range(size):
                 a0 += w0[k] * x0[k]
@@ -69,39 +78,39 @@ def add_products(rows: Array, weight: Array, out: Array) -> None:
                 b1 += w1[k] * x1[k]
                 b2 += w1[k] * x2[k]
                 b3 += w1[k] * x3[k]
-            out[t, n] += a0
-            out[t + 1, n] += a1
-            out[t + 2, n] += a2
-            out[t + 3, n] += a3
-            out[t, n + 1] += b0
-            out[t + 1, n + 1] += b1
-            out[t + 2, n + 1] += b2
-            out[t + 3, n + 1] += b3
+            out_tn[t, n] += a0
+            out_tn[t + 1, n] += a1
+            out_tn[t + 2, n] += a2
+            out_tn[t + 3, n] += a3
+            out_tn[t, n + 1] += b0
+            out_tn[t + 1, n + 1] += b1
+            out_tn[t + 2, n + 1] += b2
+            out_tn[t + 3, n + 1] += b3
         done = count // 4 * 4
         if count - done >= 2:
-            x0, x1 = rows[done], rows[done + 1]
+            x0, x1 = rows_tk[done], rows_tk[done + 1]
             a0 = a1 = b0 = b1 = np.float32(0.0)
             for k in range(size):
                 a0 += w0[k] * x0[k]
                 a1 += w0[k] * x1[k]
                 b0 += w1[k] * x0[k]
                 b1 += w1[k] * x1[k]
-            out[done, n] += a0
-            out[done + 1, n] += a1
-            out[done, n + 1] += b0
-            out[done + 1, n + 1] += b1
+            out_tn[done, n] += a0
+            out_tn[done + 1, n] += a1
+            out_tn[done, n + 1] += b0
+            out_tn[done + 1, n + 1] += b1
             done += 2
         for t in range(done, count):
-            x0 = rows[t]
+            x0 = rows_tk[t]
             a0 = b0 = np.float32(0.0)
             for k in range(size):
                 a0 += w0[k] * x0[k]
                 b0 += w1[k] * x0[k]
-            out[t, n] += a0
-            out[t, n + 1] += b0
-    if paired < weight.shape[0]:
+            out_tn[t, n] += a0
+            out_tn[t, n + 1] += b0
+    if paired < weight_nk.shape[0]:  # an odd number of outputs: the last one alone
         for t in range(count):
             a0 = np.float32(0.0)
             for k in range(size):
-                a0 += weight[paired, k] * rows[t, k]
-            out[t, paired] += a0
+                a0 += weight_nk[paired, k] * rows_tk[t, k]
+            out_tn[t, paired] += a0

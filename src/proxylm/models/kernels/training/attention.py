@@ -3,6 +3,14 @@
 A run's keys are ``[its document's summaries | the run itself]``; a block of queries meets the keys
 up to its own end, so that only the block's own triangle is masked. Softmax weights are kept for
 backward while they are few, and computed again where they are many.
+
+With ``P = softmax(s Q K^T)``, ``O = P V`` and ``s = D^-1/2``, backward is
+
+    dV = P^T dO        dP = dO V^T        dZ = P (dP - sum_j P_j dP_j)
+    dQ = s dZ K        dK = s dZ^T Q
+
+Products are batched over runs and heads, ``[G H, q, S + L]`` and the like (letters: the folder's
+docstring).
 """
 
 from __future__ import annotations
@@ -14,16 +22,19 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.runs import Run, RunPlan
+from proxylm.models.kernels.training.runs import Run, RunPlan
 
 QUERIES_PER_BLOCK = 128
+"""Of a block's own square half is computed in vain: few waste little, many multiply fast."""
 SCORES_PER_PRODUCT = 1 << 20
+"""``G H q (S + L)`` of one batched product: 4 MiB, that softmax finds in the cache."""
 KEPT_BYTES_PER_LAYER = 192 << 20
+"""Softmax weights of all heads and contexts; beyond, memory is dearer than a second product."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Heads of rows, or of their gradients: views ``[R, H, D]``; summaries ``[B M, H, D]``."""
+    """Heads of rows or their gradients: views ``[R, H or H_kv, D]``; summaries ``[B M, H, D]``."""
 
     query: Tensor
     key: Tensor
@@ -73,9 +84,11 @@ def attend_runs_backward(
             grad_block = grad_result[:, start:end]
             grad_value[:, :visible].baddbmm_(weights.transpose(1, 2), grad_block)
             grad_scores = torch.bmm(grad_block, value[:, :visible].transpose(1, 2))
+            # In place; torch's own kernel, since the formula in steps would be three passes.
             torch._softmax_backward_data(
                 grad_scores, weights, -1, weights.dtype, grad_input=grad_scores
             )
+            # beta=0 reads nothing of the target: this is bmm with a factor, in one pass.
             grad_query = torch.empty_like(queries, memory_format=torch.contiguous_format)
             torch.baddbmm(grad_query, grad_scores, keys, beta=0, alpha=scale, out=grad_query)
             _scatter(grad_query, grads.query, runs, start)
@@ -85,15 +98,12 @@ def attend_runs_backward(
 
 
 def _probability_bytes(plan: RunPlan, head_count: int) -> int:
-    return (
-        4
-        * head_count
-        * sum(
-            len(runs) * (end - start) * visible
-            for runs in plan.groups
-            for start, end, visible in _query_blocks(runs[0])
-        )
+    scores = sum(
+        len(runs) * (end - start) * visible
+        for runs in plan.groups
+        for start, end, visible in _query_blocks(runs[0])
     )
+    return 4 * head_count * scores
 
 
 def _batches(plan: RunPlan, head_count: int) -> Iterator[Sequence[Run]]:
@@ -114,9 +124,11 @@ def _query_blocks(run: Run) -> Iterator[tuple[int, int, int]]:
 
 
 def _probabilities(queries: Tensor, keys: Tensor) -> Tensor:
+    # P [G H, q, keys] of queries that are the last q of the keys
     batch, count, width = queries.shape
     scores = queries.new_empty(batch, count, keys.shape[1])
     torch.baddbmm(scores, queries, keys.transpose(1, 2), beta=0, alpha=width**-0.5, out=scores)
+    # Everything before the block's own positions is visible to all of it.
     scores[:, :, keys.shape[1] - count :] += _future(count)
     return torch.softmax(scores, -1, out=scores)
 
@@ -169,6 +181,8 @@ def _scatter(block: Tensor, rows: Tensor, runs: Sequence[Run], start: int) -> No
 
 
 def _scatter_keys(grad: Tensor, summaries: Tensor, rows: Tensor, runs: Sequence[Run]) -> None:
+    # grad [G H, S + L, D] -> written to the runs' rows (each is in one run), added to summaries
+    # (which several runs see); summed over the query heads that share a key head
     heads = rows.shape[1]
     grouped = grad.unflatten(0, (len(runs), heads, -1))
     by_run = grouped.squeeze(2) if grouped.shape[2] == 1 else grouped.sum(dim=2)

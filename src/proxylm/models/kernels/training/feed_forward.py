@@ -1,7 +1,7 @@
 """Second half of a block: ``y = x + W_down(silu(W_gate n) * W_up n)`` with ``n = norm(x)``.
 
 Saved for backward are ``x``, the inverse norms and ``[gate | up]``; ``n`` and the activation are
-computed again from them, which costs less than keeping them.
+computed again from them, which costs less than keeping them. ``ffn`` is the inner width.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.norm import inverse_rms, normalize, normalize_backward
-from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.kernels.training.norm import inverse_rms, normalize, normalize_backward
+from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK, row_blocks
 
 
 class FeedForwardSaved(NamedTuple):
@@ -85,7 +85,8 @@ def feed_forward_backward(
         silu = F.silu(gate)
         grads.down_weight.addmm_(grad_out.t(), silu * up)
         grad_silu = grad_activation * up
-        # gate and up are not needed any more: their gradients take their place.
+        # gate and up are not needed any more: their gradients take their place, so that ``inner``
+        # is the gradient of the stacked product and one product serves both weights.
         torch.mul(grad_activation, silu, out=up)
         torch.ops.aten.silu_backward.grad_input(grad_silu, gate, grad_input=gate)
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad_out.shape[0]])

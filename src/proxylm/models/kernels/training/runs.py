@@ -3,7 +3,7 @@
 A run is one document's part of one window. Its queries see, without any mask but causality, the
 run itself and the document's chunk summaries of earlier windows, which are consecutive too. Causal
 attention is the case of one window over everything and no summaries. Runs of equal shape, over all
-contexts of a batch, are computed together.
+contexts of a batch, are computed together. The rules themselves stand in ``proxylm.models.masks``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from proxylm.errors import DataError
 from proxylm.models.config import Attention, EvaAttention
-from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK
+from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK
 from proxylm.models.masks import visible_chunk_count, window_of
 
 
@@ -97,6 +97,8 @@ def context_runs(
     starts = np.flatnonzero(np.diff(documents)) + 1
     edges = np.union1d(starts, np.arange(0, length + window, window).clip(max=length)).tolist()
     for start, end in itertools.pairwise(edges):
+        # Chunks in order keep non-decreasing documents (each its last position's), so those that
+        # a document keeps are consecutive, and found by bisection.
         first = last = 0
         if isinstance(attention, EvaAttention) and start >= window:
             earlier = documents[: start // window * window][attention.chunk - 1 :: attention.chunk]

@@ -1,7 +1,8 @@
 """First step of attention: ``n = norm(x)``, queries, keys and values, rotation of the first two.
 
-One product with the stacked weights ``[q; k; v]`` gives rows ``[queries | keys | values]``, rotated
-in place. Backward rotates the gradients back in place: a rotation's transpose is its inverse.
+One product with the stacked weights ``[q; k; v]`` gives rows ``[queries | keys | values]``,
+``(H + 2 H_kv) D`` wide, rotated in place. Backward rotates the gradients back in place: the
+transpose of a rotation is its inverse, the same angle with the sine's sign turned.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.cpu.norm import inverse_rms, normalize, normalize_backward
-from proxylm.models.kernels.cpu.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.kernels.training.norm import inverse_rms, normalize, normalize_backward
+from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK, row_blocks
 from proxylm.models.rotary import Rotation
 
 
@@ -62,6 +63,7 @@ def project_backward(
     for block in row_blocks(x.shape[0]):
         grad = grad_qkv[block]
         _rotate_(grad, rotation.cos[block], -rotation.sin[block], rotated_heads)
+        # Computed again, which costs less than to keep ``n`` of every layer.
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad.shape[0]])
         grad_weight.addmm_(grad.t(), n)
         grad_n = torch.mm(grad, qkv_weight)
@@ -78,6 +80,7 @@ def project_backward(
 
 
 def _rotate_(rows: Tensor, cos: Tensor, sin: Tensor, rotated_heads: int) -> None:
+    """Rotate the leading heads of rows ``[R, ...]`` in place; pairs are (i, D/2 + i)."""
     half = cos.shape[-1]
     heads = rows[:, : rotated_heads * 2 * half].unflatten(1, (rotated_heads, 2, half))
     first, second = heads[:, :, 0], heads[:, :, 1]
