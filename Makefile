@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.installed-dev
+LONG_INSTALLED := $(VENV)/.installed-long
 # One torch thread per test worker: two workers fill a 2-core machine.
 WORKERS ?= 2
 
@@ -23,6 +24,11 @@ $(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# The long tests run notebooks in a kernel, which is large.
+$(LONG_INSTALLED): $(DEV_INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	touch $@
+
 demo: $(INSTALLED)
 	$(BIN)/proxylm demo
 
@@ -30,7 +36,7 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 # Prints the files with lines that no test reaches, and fails below pyproject.toml's floor.
-test-long: lint
+test-long: lint $(LONG_INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --timeout 3600 -m "long or not long" \
 		--cov --cov-report term:skip-covered
 

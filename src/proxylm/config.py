@@ -71,17 +71,29 @@ def load_config(
 
 
 def validate_config(
-    config_class: type[ConfigType], values: Any, *, origin: str = "configuration"
+    config_class: type[ConfigType],
+    values: Any,
+    *,
+    origin: str = "configuration",
+    names: Mapping[str, str] | None = None,
 ) -> ConfigType:
-    """Validate plain values.
+    """Validate plain values; the first mistake becomes a one-line ``UsageError``.
+
+    Args:
+        config_class: what they are of.
+        values: by key.
+        origin: where they come from; begins the line.
+        names: what some keys (with dots between) and all below are called there; the line has no
+            others then.
 
     Raises:
-        UsageError: a key or value is wrong; the message names the first mistake.
+        UsageError: a key or a value is wrong; the message names it.
     """
     try:
         return config_class.model_validate(_keys_and_values(values, origin))
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_mistake(config_class, error, values)}") from None
+        mistake = _first_mistake(config_class, error, values, names)
+        raise UsageError(f"{origin}: {mistake}") from None
     except UsageError as error:  # a check that fields make of each other
         raise UsageError(f"{origin}: {error}") from None
 
@@ -103,17 +115,25 @@ def _keys_and_values(values: Any, origin: str) -> Any:
 
 
 def _first_mistake(
-    config_class: type[Config], error: ValidationError, values: Mapping[str, Any]
+    config_class: type[Config],
+    error: ValidationError,
+    values: Mapping[str, Any],
+    names: Mapping[str, str] | None,
 ) -> str:
     # Unknown keys come first: a typo usually also leaves a required key missing.
     mistakes = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     first = mistakes[0]
     key = _key(values, first["loc"])
     given = first.get("input")
+    is_choice = first["type"] == UNKNOWN_KIND and isinstance(given, Mapping)
+    if is_choice:
+        key = f"{key}.{first['ctx']['key']}"
+    if names is not None:
+        key = _name(key, names)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{_suggestion(config_class, str(first['loc'][-1]))}"
-    if first["type"] == UNKNOWN_KIND and isinstance(given, Mapping):
-        return _kind_mistake(key, given, **first["ctx"])
+    if is_choice:
+        return f"{key}: {_kind_mistake(given, **first['ctx'])}"
     is_utf8 = first["type"] != "string_unicode"
     message = first["msg"].removeprefix("Value error, ") if is_utf8 else "must be UTF-8"
     if not isinstance(given, Mapping | list | Config):
@@ -123,12 +143,12 @@ def _first_mistake(
     return f"{key}: {message}" if key else message
 
 
-def _kind_mistake(place: str, given: Mapping[str, Any], *, key: str, kinds: str) -> str:
+def _kind_mistake(given: Mapping[str, Any], *, key: str, kinds: str) -> str:
     if given.get(key) is None:
-        return f"{place}.{key}: is missing; give one of: {kinds}"
+        return f"is missing; give one of: {kinds}"
     near = difflib.get_close_matches(str(given[key]), kinds.split(", "), n=1)
     meant = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{place}.{key}: there is no {shortened(repr(given[key]))}; there are: {kinds}{meant}"
+    return f"there is no {shortened(repr(given[key]))}; there are: {kinds}{meant}"
 
 
 def _key(values: Any, location: Sequence[str | int]) -> str:
@@ -145,6 +165,13 @@ def _key(values: Any, location: Sequence[str | int]) -> str:
         values = _below(values, part)
         kind_may_follow = True
     return ".".join([*parts, *map(str, location[-1:])])
+
+
+def _name(key: str, names: Mapping[str, str]) -> str:
+    """What the key, or the nearest section around it, is called."""
+    while key and key not in names:
+        key = key.rpartition(".")[0]
+    return names.get(key, "")
 
 
 def _below(values: Any, part: str | int) -> Any:

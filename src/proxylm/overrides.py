@@ -29,14 +29,22 @@ def apply_override(values: dict[str, Any], override: str) -> None:
             place.
     """
     key, equals, text = override.partition("=")
-    *sections, last = parts = key.split(".")
     origin = f"override '{shortened(override)}'"
-    if not equals or not all(parts):
+    if not equals or not all(key.split(".")):
         raise UsageError(f"{origin}: expected key.sub=value")
-    value = parse_value(text, origin=origin)
+    put(values, key, parse_value(text, origin=origin), origin=origin)
+
+
+def put(values: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
+    """Set the value at ``key`` (with dots between), in place.
+
+    Raises:
+        UsageError: there is no such place; ``origin`` begins the line.
+    """
+    *sections, last = key.split(".")
     holder: Any = values
     for depth, part in enumerate(sections):
-        place = _place(holder, part, _its(origin, parts[:depth]))
+        place = _place(holder, part, _its(origin, sections[:depth]))
         below = holder.get(place) if isinstance(holder, dict) else holder[place]
         if below is None:
             below = holder[place] = {}

@@ -18,6 +18,7 @@ from units_store import DOCUMENTS, write_units_store
 
 TEXTS = {"a.txt": b"first file\n", "b.txt": b"\xff\xfe" * 40}
 UNITS = "units:bits=8"
+TOKENS_OF = ("--read-as", "tokens", "--compressor")
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +56,15 @@ def test_files_and_their_total(run: Path, folder: Path, capsys: pytest.CaptureFi
     assert result["about"]["checkpoint"] == "step-00000010"
 
 
-@pytest.mark.parametrize("read_as", ["bytes", UNITS])
+@pytest.mark.parametrize("reading", [[], [*TOKENS_OF, UNITS]])
 def test_weights_that_are_no_numbers_are_one_line(
-    tmp_path: Path, folder: Path, read_as: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, folder: Path, reading: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = small_model()
     made.lm_head.weight.data.fill_(float("nan"))
     damaged = tmp_path / "damaged"
     save_run(damaged, made)
-    arguments = ["evaluate", "bpb", str(damaged), str(folder / "a.txt"), "--read-as", read_as]
+    arguments = ["evaluate", "bpb", str(damaged), str(folder / "a.txt"), *reading]
     assert run_command([*arguments, "--json"]) == 1
     output = capsys.readouterr()
     assert output.out == ""
@@ -116,9 +117,9 @@ def test_reading_as_a_compressor(
 ) -> None:
     reading = CompressedReading(load_compressor(UNITS))
     expected = score(proxylm.load(run), [TEXTS["a.txt"]], reading).per_document
-    for option in ("--compressor", "--read-as"):
-        result = evaluate(capsys, run, folder / "a.txt", option, UNITS)
-        assert result["total"]["bits_per_byte"] == pytest.approx(expected[0], rel=1e-6)
+    options = [*TOKENS_OF, UNITS]
+    result = evaluate(capsys, run, folder / "a.txt", *options)
+    assert result["total"]["bits_per_byte"] == pytest.approx(expected[0], rel=1e-6)
 
 
 def test_the_table_names_every_file(
@@ -162,7 +163,7 @@ def test_stores_by_split_and_view(
     assert (held_out["name"], held_out["bits"]) == ("d2", pytest.approx(expected[2]))
 
     expected = score(model, DOCUMENTS, load_compressor(UNITS)).per_document
-    for option in (["--read-as", "units"], ["--compressor", UNITS]):
+    for option in (["--read-as", "units"], ["--read-as", "tokens"], [*TOKENS_OF, UNITS]):
         rows = evaluate(capsys, *arguments, *option)["documents"]
         assert [row["bits_per_byte"] for row in rows] == pytest.approx(expected, rel=1e-6)
 
@@ -193,11 +194,11 @@ def test_a_store_with_a_flipped_bit_is_not_scored(
         (["no-such-file"], "no such file or folder"),
         (["{folder}", "--store", "{folder}"], "and not both"),
         (["{folder}", "--held-out"], "--held-out needs --store"),
-        (["{folder}", "--read-as", "bytes", "--compressor", "gzip"], "give one of them"),
+        (["{folder}", "--read-as", "bytes", "--compressor", UNITS], "bytes need none"),
         (["{folder}", "--stride", "0"], "stride: must be between"),
-        (["{folder}", "--compressor", "units:bits=4"], "and this one is"),
-        (["{folder}", "--compressor", "units:bits=16"], "has room for 256"),
-        (["{folder}", "--compressor", "no-such-compressor"], "no-such-compressor"),
+        (["{folder}", *TOKENS_OF, "units:bits=4"], "and this one is"),
+        (["{folder}", *TOKENS_OF, "units:bits=16"], "has room for 256"),
+        (["{folder}", *TOKENS_OF, "no-such-compressor"], "no-such-compressor"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(

@@ -227,15 +227,26 @@ def test_wrong_use_is_one_line_and_status_2(capsys, arguments):
     assert error.count("\n") == 1
 
 
-def test_help_answers_without_importing_torch():
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        ([], "torch numba pyarrow datatrove pydantic numpy"),
+        (["generate"], "torch numba pyarrow datatrove"),
+        (["serve"], "torch numba pyarrow datatrove"),
+        (["evaluate", "humaneval"], "torch numba pyarrow datatrove"),
+        (["prepare"], "torch numba datatrove"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_help_answers_without_importing_torch(command, heavy):
     program = (
-        "import sys; from proxylm.cli.main import run; status = run(['--help']);"
-        "heavy = {'torch', 'numba', 'pyarrow', 'datatrove'} & set(sys.modules);"
+        f"import sys; from proxylm.cli.main import run; status = run([*{command}, '--help']);"
+        f"heavy = set('{heavy}'.split()) & set(sys.modules);"
         "sys.exit(f'{status} {heavy}' if status or heavy else 0)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "bench" in result.stdout
+    assert "Usage: " in result.stdout
 
 
 def command_paths(app: typer.Typer, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -260,7 +271,8 @@ def test_no_help_text_looks_like_markup(path):
     command = typer.main.get_command(cli.app)
     for name in path:
         command = command.commands[name]
-    texts = [command.help, *[getattr(one, "help", None) for one in command.params]]
+    parameters = command.get_params(command.make_context("", [], resilient_parsing=True))
+    texts = [command.help, *[getattr(one, "help", None) for one in parameters]]
     assert [text for text in texts if text and "[" in text] == []
 
 

@@ -268,9 +268,10 @@ def test_a_folder_of_both_is_one_line_until_one_is_chosen(tmp_path, capfd):
         (["--compressor", "gzip", "--compressor", "gzip=units:bits=4"], "two views are named"),
         (["--held-out", "2"], "held-out fraction 2.0: give a number from 0 to 1"),
         (["--workers", "0"], "workers 0: give at least 1"),
-        (["--corpus", "stdlib", "--invalid-utf8", "maybe"], "invalid_utf8"),
-        (["--corpus", "stdlib", "--files", "lines"], "files"),
+        (["--corpus", "stdlib", "--invalid-utf8", "maybe"], "prepare: --invalid-utf8: "),
+        (["--corpus", "stdlib", "--files", "lines"], "prepare: --files: "),
         (["--compressor", "raw=gzip"], "is not 'raw'"),
+        (["--pattern", "*.py"], "--pattern: goes with --corpus; give both"),
     ],
 )
 def test_wrong_use_is_status_2_and_one_line(arguments, message, tmp_path, capfd):

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from proxylm.cli import main as cli
-from proxylm.cli.single_values import SingleValueCommand
+from proxylm.cli.options import DeferredCommand
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_no_command_is_missed():
 
     commands = leaves(typer.main.get_command(cli.app))
     assert len(commands) > 25
-    assert {type(command) for command in commands} == {SingleValueCommand}
+    assert {type(command) for command in commands} == {DeferredCommand}

@@ -130,10 +130,10 @@ FAILURES = [
     (("--contexts", "medium"), "long, short"),
     (("--segmentation", "words"), "entropy, fixed, lines, automaton"),
     (("--window-bits", "20"), "window_bits 20 is no multiple of pack_bits 16"),
-    (("--window-bits", "wide"), "window_bits"),
+    (("--window-bits", "wide"), "--window-bits: "),
     (("--termination", "early"), "determined, minimal"),
-    (("--segmentation", "lines", "--percentile", "9"), "percentile"),
-    (("--percentile", "100"), "percentile"),
+    (("--segmentation", "lines", "--percentile", "9"), "unknown key '--percentile'"),
+    (("--percentile", "100"), "--percentile: "),
     (("--lm", "{trained}", "--symbols", "5"), "--symbols is about training a byte LM"),
     (("--device", "tpu"), "device"),
 ]

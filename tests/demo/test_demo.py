@@ -87,7 +87,7 @@ def test_again_reuses_what_is_there(finished, sources, capsys):
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
 def test_impossible_minutes_are_refused(tmp_path, capsys, minutes):
     assert run_command(["demo", "--minutes", minutes, "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("proxylm: demo: minutes: ")
+    assert capsys.readouterr().err.startswith("proxylm: demo: --minutes: ")
 
 
 @pytest.fixture

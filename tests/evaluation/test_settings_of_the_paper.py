@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
+import typer
 
-from proxylm.cli import evaluate_all, evaluate_code
+from proxylm.cli import main as cli
 from proxylm.evaluation.answers.options import Budget
 from proxylm.evaluation.answers.run import DEFAULT_KS
 from proxylm.evaluation.benchmarks import plus, stop_rules
 from proxylm.evaluation.prompt_boundary import SUFFIXES
 from proxylm.evaluation.recode.folder import DEFAULT_SEEDS
 
-COMMANDS = [
-    evaluate_code.humaneval,
-    evaluate_code.mbpp,
-    evaluate_code.recode,
-    evaluate_code.prompt_boundary,
-    evaluate_code.translation,
-    evaluate_all.evaluate_all,
-]
+COMMANDS = ["humaneval", "mbpp", "recode", "prompt-boundary", "translation", "all"]
 
 
-def default(command: object, name: str) -> object:
-    return inspect.signature(command).parameters[name].default  # type: ignore[arg-type]
+def parameters(name: str) -> dict[str, object]:
+    """The options of ``proxylm evaluate NAME``."""
+    command = typer.main.get_command(cli.app).commands["evaluate"].commands[name]
+    return {one.name: one for one in command.get_params(command.make_context(name, ["RUN"]))}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_budgets(command: object) -> None:
-    assert default(command, "max_new_bytes") == 2048
-    if command is not evaluate_code.translation:  # it writes bytes alone
-        assert default(command, "max_new_tokens") == 512
+@pytest.mark.parametrize("name", COMMANDS)
+def test_budgets(name: str) -> None:
+    told = parameters(name)
+    assert told["max_new_bytes"].help.endswith("(default: 2048)")
+    if name != "translation":  # it writes bytes alone
+        assert told["max_new_tokens"].help.endswith("(default: 512)")
     assert Budget() == Budget(max_symbols=512, max_bytes=2048)
 
 
 def test_recode_has_five_seeds() -> None:
     assert DEFAULT_SEEDS == 5
-    assert {default(command, "seeds") for command in (COMMANDS[2], COMMANDS[-1])} == {5}
+    assert {parameters(name)["seeds"].default for name in ("recode", "all")} == {5}
 
 
 def test_pass_at_1_and_10() -> None:

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.compressor import (
-    DEFAULT_FILES,
+    CORPUS,
     DEFAULT_HELD_OUT,
     DEFAULT_SHOWN,
-    CorpusOption,
-    FilesOption,
     HeldOutOption,
-    MaxDocumentBytesOption,
-    PatternOption,
-    TextFieldOption,
     note_left_out,
-    open_corpus_at,
+    opened_corpus,
 )
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.analysis.collisions import CollisionReport
+    from proxylm.corpus.opening import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -34,13 +31,10 @@ def _root() -> None:
 
 
 @app.command()
+@options(corpus=CORPUS)
 def collisions(
     compressor: Annotated[str, typer.Argument(help="A neural compressor's folder.")],
-    corpus: CorpusOption = None,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
+    corpus: CorpusConfig | None = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     shown: Annotated[
         int, typer.Option(help="How many clusters are listed, those with most variants.", min=0)
@@ -68,7 +62,7 @@ def collisions(
         reports.append(window_collisions(loaded.automaton, shown=shown))
     if corpus is not None:
         segments, left_out = SegmentCollisions(), LeftOut()
-        opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
+        opened = opened_corpus(corpus)
         result["corpus"] = measure_held_out(loaded, opened, held_out, left_out, segments.add_all)
         note_left_out(left_out)
         reports.append(segments.report(shown=shown))

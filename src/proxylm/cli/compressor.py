@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli.options import Flags, options
 from proxylm.cli.output import JsonOption, counts_text, emit, note, table
 from proxylm.errors import UsageError
 from proxylm.files import require_new
@@ -15,36 +16,21 @@ from proxylm.files import require_new
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.compressors.neural.compressor import NeuralCompressor
+    from proxylm.compressors.token_bytes import TokenBytesSettings
+    from proxylm.compressors.tokenizer.training import TokenizerSettings
     from proxylm.corpus.contract import Corpus
     from proxylm.corpus.left_out import LeftOut
+    from proxylm.corpus.opening import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 train = typer.Typer(no_args_is_help=True, help="Train a compressor on a corpus's training part.")
 app.add_typer(train, name="train")
 
-CorpusOption = Annotated[
-    str | None,
-    typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME."),
-]
-PatternOption = Annotated[
-    str,
-    typer.Option(
-        help="Which files of a folder: compared with the name, or with the whole path below the "
-        "folder where it has a slash; '**/' also stands for no folder."
-    ),
-]
-FilesOption = Annotated[
-    str,
-    typer.Option(
-        "--files",
-        help="What files are: documents, records, or auto (JSON lines, Parquet and Arrow are "
-        "records, whatever else is a document; a folder of both is refused).",
-    ),
-]
-TextFieldOption = Annotated[str, typer.Option(help="Field that holds a record's text.")]
-MaxDocumentBytesOption = Annotated[
-    int | None, typer.Option(help="Longer documents are left out and counted.")
-]
+CORPUS_CLASS = "proxylm.corpus.opening:CorpusConfig"
+CORPUS = Flags(
+    CORPUS_CLASS, ("corpus=path", "pattern", "files", "text_field", "max_document_bytes")
+)
+
 HeldOutOption = Annotated[
     float, typer.Option(help="Share of documents kept out of training, chosen by hash.")
 ]
@@ -54,26 +40,29 @@ SampleOption = Annotated[
     typer.Option(help="Train on about this many bytes, spread over the corpus.", min=1),
 ]
 
-DEFAULT_FILES = "auto"
 DEFAULT_SHOWN = 10
 DEFAULT_HELD_OUT = 0.02
 DEFAULT_COUNTED_BYTES = 64 << 20
 
 
 @train.command("tokenizer")
+@options(
+    corpus=CORPUS,
+    settings=Flags(
+        "proxylm.compressors.tokenizer.training:TokenizerSettings",
+        (
+            "algorithm=training.algorithm",
+            "pre_tokenization=training.pre_tokenization.kind",
+            "vocabulary_size=training.vocabulary_size",
+        ),
+        {"training.algorithm": "bpe", "training.pre_tokenization.kind": "default"},
+    ),
+)
 def train_tokenizer(
-    corpus: Annotated[str, typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME.")],
+    corpus: CorpusConfig,
+    settings: TokenizerSettings,
     out: OutOption,
-    algorithm: Annotated[str, typer.Option(help="bpe or unigram.")] = "bpe",
-    pre_tokenization: Annotated[
-        str, typer.Option(help="default (words), line, or superbpe (bpe only).")
-    ] = "default",
-    vocabulary_size: Annotated[int, typer.Option(help="Number of tokens.")] = 4096,
     sample_bytes: SampleOption = None,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
 ) -> None:
@@ -81,19 +70,13 @@ def train_tokenizer(
 
     Example: proxylm compressor train tokenizer --corpus stdlib --vocabulary-size 4096 --out bpe
     """
-    from proxylm.compressors.tokenizer.training import tokenizer_training, train_on_corpus
+    from proxylm.compressors.tokenizer.training import train_on_corpus
     from proxylm.corpus.left_out import LeftOut
 
     require_new(out)  # before the work, not after it
-    training = tokenizer_training(
-        {
-            "algorithm": algorithm,
-            "vocabulary_size": vocabulary_size,
-            "pre_tokenization": {"kind": pre_tokenization},
-        }
-    )
-    opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
-    note(f"training {algorithm} with {vocabulary_size} tokens on {opened.name}")
+    training = settings.training
+    opened = opened_corpus(corpus)
+    note(f"training {training.algorithm} with {training.vocabulary_size} tokens on {opened.name}")
     left_out = LeftOut()
     trained = train_on_corpus(
         training,
@@ -107,19 +90,18 @@ def train_tokenizer(
 
 
 @train.command("token-bytes")
+@options(
+    settings=Flags(
+        "proxylm.compressors.token_bytes:TokenBytesSettings", ("encoding", "double_byte")
+    ),
+    corpus=CORPUS,
+)
 def train_token_bytes(
     tokenizer: Annotated[str, typer.Option(help="A tokenizer's folder or tokenizer.json.")],
     out: OutOption,
-    encoding: Annotated[str, typer.Option(help="fixed, gray or huffman.")] = "fixed",
-    double_byte: Annotated[
-        bool, typer.Option("--double-byte", help="Two bytes as one of 65536 symbols.")
-    ] = False,
-    corpus: CorpusOption = None,
+    settings: TokenBytesSettings,
+    corpus: CorpusConfig | None = None,
     sample_bytes: SampleOption = None,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     json: JsonOption = False,
 ) -> None:
@@ -128,19 +110,12 @@ def train_token_bytes(
     Example: proxylm compressor train token-bytes --tokenizer bpe --encoding gray --out gray
     """
     from proxylm.compressors.registry import load_compressor
-    from proxylm.compressors.token_bytes import (
-        TokenBytesCompressor,
-        TokenBytesSettings,
-        count_tokens,
-    )
+    from proxylm.compressors.token_bytes import TokenBytesCompressor, count_tokens
     from proxylm.compressors.tokenizer import TokenizerCompressor
-    from proxylm.config import validate_config
     from proxylm.corpus.left_out import LeftOut
     from proxylm.corpus.split import training_sample
 
     require_new(out)  # before the work, not after it
-    values = {"encoding": encoding, "double_byte": double_byte}
-    settings = validate_config(TokenBytesSettings, values, origin="token-bytes")
     inner = load_compressor(tokenizer)
     if not isinstance(inner, TokenizerCompressor):
         raise UsageError(f"{tokenizer}: is a {inner.kind} compressor, not a tokenizer")
@@ -148,7 +123,7 @@ def train_token_bytes(
     if settings.needs_frequencies:
         if corpus is None:
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
-        opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
+        opened = opened_corpus(corpus)
         note(f"counting tokens of {opened.name}")
         documents = training_sample(
             opened,
@@ -161,15 +136,12 @@ def train_token_bytes(
 
 
 @app.command()
+@options(corpus=CORPUS)
 def info(
     compressor: Annotated[
         str, typer.Argument(help="A folder, a tokenizer.json or a name (gzip, units:bits=4).")
     ],
-    corpus: CorpusOption = None,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
+    corpus: CorpusConfig | None = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     symbol: Annotated[
         int | None, typer.Option(help="List the strings behind this symbol (neural only).")
@@ -190,11 +162,7 @@ def info(
     from proxylm.corpus.left_out import LeftOut
 
     loaded, left_out = load_compressor(compressor), LeftOut()
-    opened = (
-        None
-        if corpus is None
-        else open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
-    )
+    opened = None if corpus is None else opened_corpus(corpus)
     if isinstance(loaded, NeuralCompressor):
         facts = _neural_facts(loaded, opened, held_out, left_out, symbol, shown)
     elif symbol is not None:
@@ -240,24 +208,11 @@ def _neural_facts(
     return facts
 
 
-def corpus_values(
-    path: str, pattern: str, files: str, text_field: str, max_document_bytes: int | None
-) -> dict[str, Any]:
-    """A ``CorpusConfig`` as a command's options name it, as plain values."""
-    values = {"path": path, "pattern": pattern, "files": files, "text_field": text_field}
-    limits = {} if max_document_bytes is None else {"max_document_bytes": max_document_bytes}
-    return values | limits
-
-
-def open_corpus_at(
-    path: str, pattern: str, files: str, text_field: str, max_document_bytes: int | None
-) -> Corpus:
+def opened_corpus(config: CorpusConfig) -> Corpus:
     """The corpus that a command's options name; says what of its folder is skipped by rule."""
-    from proxylm.config import validate_config
-    from proxylm.corpus.opening import CorpusConfig, open_corpus
+    from proxylm.corpus.opening import open_corpus
 
-    values = corpus_values(path, pattern, files, text_field, max_document_bytes)
-    corpus = open_corpus(validate_config(CorpusConfig, values, origin="corpus"))
+    corpus = open_corpus(config)
     note_skipped(corpus.skipped)
     return corpus
 

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.compressor import (
-    DEFAULT_FILES,
-    FilesOption,
-    MaxDocumentBytesOption,
-    PatternOption,
-    TextFieldOption,
-    corpus_values,
-)
+from proxylm.cli.compressor import CORPUS
+from proxylm.cli.options import Flags, options, within
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.printable import printable
 
-DEFAULT_MINUTES = 9.0
+if TYPE_CHECKING:
+    from proxylm.demo.settings import DemoSettings
+
 STANDARD_LIBRARY = "stdlib"
-DEFAULT_COMPRESSOR = "bpe"
 
 
+@options(
+    settings=Flags(
+        "proxylm.demo.settings:DemoSettings",
+        ("minutes", *within("corpus", CORPUS.names), "compressor=compressor.kind", "seed"),
+        {"corpus.path": STANDARD_LIBRARY},
+    )
+)
 def demo(
-    minutes: Annotated[
-        float, typer.Option(help="Training time aimed at on 2 cores, all models together.")
-    ] = DEFAULT_MINUTES,
-    corpus: Annotated[
-        str, typer.Option(help="What to train on: stdlib, a folder or a file.")
-    ] = STANDARD_LIBRARY,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
-    compressor: Annotated[
-        str, typer.Option(help="What the proxies are trained on: bpe or neural.")
-    ] = DEFAULT_COMPRESSOR,
+    settings: DemoSettings,
     out: Annotated[
         Path | None, typer.Option(help="The demo's folder; default: runs/demo and the options.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Train small models on the standard library's source and compare them.
@@ -52,35 +41,29 @@ def demo(
 
     Example: proxylm demo --minutes 2
     """
-    from proxylm.config import validate_config
     from proxylm.demo.explanation import EXPLANATIONS
     from proxylm.demo.run import Narrator, run_demo
-    from proxylm.demo.settings import DemoSettings
     from proxylm.training.progress import shown_on_stderr
 
-    chosen = {"kind": compressor}
-    source = corpus_values(corpus, pattern, files, text_field, max_document_bytes)
-    values = {"minutes": minutes, "corpus": source, "seed": seed, "compressor": chosen}
-    settings = validate_config(DemoSettings, values, origin="demo")
     narrator = Narrator(say=note, callbacks=[shown_on_stderr()], write=_write)
-    folder = out or _default_folder(minutes, corpus, compressor, seed)
-    result = run_demo(folder, settings, narrator)
+    result = run_demo(out or _default_folder(settings), settings, narrator)
     explanation = EXPLANATIONS[result.compressor]
     text = f"\n{table(*result.table())}\n\n{explanation}\n\nCurves: {result.report}"
     emit(result.to_json(), as_json=json, text=text)
 
 
-def _default_folder(minutes: float, corpus: str, compressor: str, seed: int) -> Path:
+def _default_folder(settings: DemoSettings) -> Path:
     """Another size, corpus, compressor or seed is another demo: each has a folder of its own."""
+    standard = type(settings)()
     name = "demo"
-    if compressor != DEFAULT_COMPRESSOR:
-        name += f"-{compressor}"
-    if corpus != STANDARD_LIBRARY:
-        name += f"-{Path(corpus).resolve().name}"
-    if minutes != DEFAULT_MINUTES:
-        name += f"-{minutes:g}-minutes"
-    if seed:
-        name += f"-seed-{seed}"
+    if settings.compressor.kind != standard.compressor.kind:
+        name += f"-{settings.compressor.kind}"
+    if settings.corpus.path != standard.corpus.path:
+        name += f"-{Path(settings.corpus.path).resolve().name}"
+    if settings.minutes != standard.minutes:
+        name += f"-{settings.minutes:g}-minutes"
+    if settings.seed:
+        name += f"-seed-{settings.seed}"
     return Path("runs") / name
 
 

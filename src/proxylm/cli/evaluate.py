@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +11,17 @@ import typer
 from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.options import options
+from proxylm.cli.output import JsonOption, bars, emit, table
+from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.documents import DocumentScore, ReadDocument
-    from proxylm.scoring.readings import Ids, Reading
+    from proxylm.scoring.read_as import ReadAs
+    from proxylm.scoring.readings import Ids
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -31,18 +33,16 @@ app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("all")(evaluate_all.evaluate_all)
 
-BYTES = "bytes"
-
 MaxRecordBytesOption = Annotated[
     int | None, typer.Option(help="Longer records are left out and counted.", min=1)
 ]
 
 
 @app.command()
+@options(reading=READING)
 def bpb(
-    model: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-    ],
+    model: RunArgument,
+    reading: ReadAs,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files and folders to score.")
     ] = None,
@@ -52,13 +52,6 @@ def bpb(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="With --store: only its held-out documents.")
     ] = False,
-    read_as: Annotated[
-        str | None,
-        typer.Option(help="bytes (default), a view of --store, or a saved compressor."),
-    ] = None,
-    compressor: Annotated[
-        str | None, typer.Option(help="Read as the symbols of this saved, reversible compressor.")
-    ] = None,
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
@@ -72,7 +65,7 @@ def bpb(
     limit_bytes: Annotated[
         int | None, typer.Option(min=1, help="Stop with the document that reaches this many bytes.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Bits per byte of documents: the model's bits for their content per *raw* byte.
@@ -86,23 +79,23 @@ def bpb(
     from proxylm.generation.loading import load
     from proxylm.scoring.documents import find_files, read_files, score_documents, until_bytes
 
-    _check_arguments(paths, store, held_out, read_as, compressor)
+    _check_arguments(paths, store, held_out)
     left_out = LeftOut()
     loaded = load(model, device=device)
     if store is not None:
-        prefix, documents = _from_store(loaded, store, held_out, read_as or BYTES, compressor)
+        prefix, documents = _from_store(loaded, model, store, held_out, reading)
     else:
-        reading = _reading(loaded, read_as or compressor)
+        found = read_by(loaded, model, reading)
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
         documents = read_files(
             files,
-            reading,
+            found,
             left_out=left_out,
             text_field=text_field,
             max_document_bytes=max_document_bytes,
         )
-        prefix = reading.prefix
+        prefix = found.prefix
     wanted = until_bytes(documents, limit_bytes)
     scores = score_documents(loaded.module, wanted, prefix, context=context, stride=stride)
     rows, failure = _scored(scores)
@@ -115,8 +108,7 @@ def bpb(
         **_windows(loaded, len(prefix), context, stride),
     }
     if rows or failure is None:
-        read = read_as or compressor or BYTES
-        _report(rows, read, left_out, about, complete=failure is None, as_json=json)
+        _report(rows, reading.read_as, left_out, about, complete=failure is None, as_json=json)
     if failure is not None:
         raise failure
 
@@ -127,8 +119,10 @@ def _scored(
     """The scores; where a later document cannot be had, those before it, and why."""
     rows: list[DocumentScore] = []
     try:
-        for score in _shown(scores):
-            rows.append(score)
+        with bars() as show:
+            for score in scores:
+                rows.append(score)
+                show("documents scored", len(rows), None)
     except DataError as error:
         return rows, error
     return rows, None
@@ -144,23 +138,15 @@ def _windows(
     return {"context": size, "stride": stride or default_stride(size, prefix_length)}
 
 
-def _check_arguments(
-    paths: list[Path] | None,
-    store: Path | None,
-    held_out: bool,
-    read_as: str | None,
-    compressor: str | None,
-) -> None:
+def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: bool) -> None:
     if bool(paths) == (store is not None):
         raise UsageError("give files or folders to score, or --store STORE, and not both")
     if held_out and store is None:
         raise UsageError("--held-out needs --store: files have no split")
-    if read_as is not None and compressor is not None:
-        raise UsageError("--read-as and --compressor both say how to read; give one of them")
 
 
 def _from_store(
-    model: ByteModel, folder: Path, held_out: bool, read_as: str, compressor: str | None
+    model: ByteModel, run: Path, folder: Path, held_out: bool, reading: ReadAs
 ) -> tuple[Ids, Iterator[ReadDocument]]:
     from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_from_store, read_store, stored_view
@@ -169,36 +155,10 @@ def _from_store(
     store = ViewStore.open(folder, verify=True)
     chosen = store.ordinals(held_out=True) if held_out else range(store.document_count)
     ordinals = map(int, chosen)
-    if compressor is not None:
-        reading = _reading(model, compressor)
-        return reading.prefix, read_store(store, ordinals, reading)
-    return read_from_store(store, ordinals, model, stored_view(store, model, read_as))
-
-
-def _reading(model: ByteModel, read_as: str | None) -> Reading:
-    from proxylm.compressors.registry import load_compressor
-    from proxylm.scoring.readings import reading_of
-
-    if read_as is None or read_as == BYTES:
-        return reading_of(model)
-    return reading_of(model, load_compressor(read_as))
-
-
-def _shown(scores: Iterable[DocumentScore]) -> Iterator[DocumentScore]:
-    """Count on a terminal's stderr what has been scored so far."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(
-        track(
-            scores,
-            description="documents scored",
-            console=console,
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-    )
+    if reading.compressor is not None:
+        found = read_by(model, run, reading)
+        return found.prefix, read_store(store, ordinals, found)
+    return read_from_store(store, ordinals, model, stored_view(store, model, reading.read_as))
 
 
 def _report(
@@ -212,26 +172,21 @@ def _report(
 ) -> None:
     from proxylm.scoring.documents import total_score
 
-    total = total_score(scores, left_out)
-    rows = [
-        [
-            score.name,
-            f"{score.num_bytes}",
-            f"{score.num_symbols}",
-            f"{score.bits:.1f}",
-            f"{score.bits_per_byte:.4f}",
-        ]
-        for score in (*scores, total)
-    ]
+    *documents, total = map(_score_object, [*scores, total_score(scores, left_out)])
     result = {
         "about": about,
         "read_as": read_as,
-        "documents": [_score_object(score) for score in scores],
-        "total": _score_object(total),
+        "documents": documents,
+        "total": total,
         "left_out": left_out.to_json(),
         "complete": complete,
     }
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
+    forms = ["", "", "", ".1f", ".4f"]
+    rows = [
+        [format(value, form) for value, form in zip(one.values(), forms, strict=True)]
+        for one in (*documents, total)
+    ]
     emit(result, as_json=as_json, text=table(headers, rows))
 
 

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ExecuteOption,
-    GenerationChoices,
-    MaxBytesOption,
-    MaxTokensOption,
-    RunArgument,
-    SamplesOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WorkersOption,
+    ALL,
     about_programs,
-    compressor_for,
     evaluation_folder,
     job_of,
     load_for,
     shown_progress,
     task_names,
 )
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, note, table
-from proxylm.errors import ProxylmError
+from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
+from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
+    from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
@@ -46,8 +36,10 @@ def _file_option(description: str) -> typer.models.OptionInfo:
     return option
 
 
+@options(settings=ALL)
 def evaluate_all(
     run: RunArgument,
+    settings: EvaluationSettings,
     humaneval: Annotated[
         Path | None, _file_option("HumanEval's file. (default: where its package has it)")
     ] = None,
@@ -63,28 +55,13 @@ def evaluate_all(
     tasks: Annotated[
         str, typer.Option(help="Tasks of lm-eval, comma-separated; olmes: the paper's nine.")
     ] = "",
-    compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
     generate: Annotated[
         bool | None,
         typer.Option(help="Completions, judged only with --execute. (default: as --execute)"),
     ] = None,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many problems of each.")
-    ] = None,
     held_out_bytes: Annotated[
         int | None, typer.Option(min=1, help="Held-out documents until so many bytes.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of everything written. (default: in RUN)")
-    ] = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -107,30 +84,21 @@ def evaluate_all(
         },
         recode=recode,
         seeds=seeds,
-        limit=limit,
+        limit=settings.limit,
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
     )
-    choices = GenerationChoices(
-        generate=execute if generate is None else generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    _evaluate(run, selection, choices, compressor, out, device, as_json=json)
+    if settings.execute and generate is False:
+        raise UsageError("--execute needs completions: leave --no-generate out")
+    wanted = settings.execute if generate is None else generate
+    settings = settings.model_copy(update={"generate": wanted})
+    _evaluate(run, selection, settings, device, as_json=json)
 
 
 def _evaluate(
     run: Path,
     selection: Selection,
-    choices: GenerationChoices,
-    compressor: str | None,
-    out: Path | None,
+    settings: EvaluationSettings,
     device: str,
     *,
     as_json: bool,
@@ -145,26 +113,22 @@ def _evaluate(
     )
     from proxylm.scoring.readings import require_compressor
 
-    choices.check()
     data = read_selection(selection)
     everything = Everything()
-    chosen = _compressor(run, compressor, everything)
-    model = load_for(run, choices, device)
-    if chosen is not None and compressor is not None:
+    given = settings.reading.compressor
+    chosen = _compressor(run, given, everything)
+    model = load_for(run, settings, device)
+    if chosen is not None and given is not None:
         require_compressor(model, chosen.symbol_count, chosen.fingerprint)
-    everything.about = _about(model, run, choices, data)
-    folder = out or evaluation_folder(run)
+    everything.about = _about(model, run, settings, data)
+    folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
+    drawn = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
     with shown_progress() as progress:
         generation = Generation(
-            drawn=_jobs(choices, run, folder, progress),
+            drawn=_jobs(drawn, folder, progress),
             # As the single commands draw them, so that they find each other's samples.
-            greedy=_jobs(
-                replace(choices, samples=1, temperature=0.0),
-                run,
-                folder,
-                progress,
-            ),
+            greedy=_jobs(drawn.greedy, folder, progress),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
@@ -213,7 +177,7 @@ def _compressor(run: Path, given: str | None, everything: Everything) -> Compres
 
 
 def _about(
-    model: ByteModel, run: Path, choices: GenerationChoices, data: SelectedData
+    model: ByteModel, run: Path, settings: EvaluationSettings, data: SelectedData
 ) -> dict[str, Any]:
     from proxylm.evaluation.recode.evaluation import recode_conditions
 
@@ -222,7 +186,7 @@ def _about(
     if data.recode is not None:
         forms["recode"] = list(recode_conditions(data.recode).values())
     return {
-        **about_programs(model, run, choices, forms),
+        **about_programs(model, run, settings, forms),
         "limit": selection.limit,
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,
@@ -230,10 +194,8 @@ def _about(
     }
 
 
-def _jobs(
-    choices: GenerationChoices, run: Path, folder: Path, progress: AnswersProgress
-) -> JobFactory:
+def _jobs(settings: EvaluationSettings, folder: Path, progress: AnswersProgress) -> JobFactory:
     def job_for(writer: ProgramWriter, name: str) -> Answering | None:
-        return job_of(choices, writer, name, run, None, progress, base=folder)
+        return job_of(settings, writer, name, folder, progress)
 
     return job_for

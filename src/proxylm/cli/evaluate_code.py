@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ExecuteOption,
-    GenerateOption,
-    GenerationChoices,
-    KOption,
-    LimitOption,
-    MaxBytesOption,
-    MaxTokensOption,
-    OutOption,
-    ProblemOption,
-    ReadAsOption,
-    RunArgument,
-    SamplesOption,
-    SeedOption,
-    TemperatureOption,
-    TopPOption,
-    WorkersOption,
+    BOUNDARY,
+    CODE,
+    RECODE,
+    TRANSLATION,
     about_programs,
-    compressor_for,
+    evaluation_folder,
     job_of,
     load_for,
     report_object,
     shown_progress,
     writer_of,
 )
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
+    from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.run import Answering
+    from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
-DataOption = Annotated[
-    Path | None, typer.Option(help="The benchmark's file. (default: where its package has it)")
-]
-PlusOption = Annotated[bool, typer.Option("--plus", help="The EvalPlus form, with its tests.")]
 
-
+@options(settings=CODE)
 def humaneval(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    k: KOption = None,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
-    out: OutOption = None,
-    workers: WorkersOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -74,41 +47,13 @@ def humaneval(
 
     Example: proxylm evaluate humaneval runs/demo/proxy --limit 20 --execute
     """
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        ks=k,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code("humaneval", run, settings, device, as_json=json)
 
 
+@options(settings=CODE)
 def mbpp(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    k: KOption = None,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
-    out: OutOption = None,
-    workers: WorkersOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -118,36 +63,13 @@ def mbpp(
 
     Example: proxylm evaluate mbpp runs/demo/proxy --plus --data MbppPlus.jsonl.gz --execute
     """
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        ks=k,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("mbpp", plus, data, limit, problem)
-    _code(run, benchmark, choices, read_as, compressor, out, device, as_json=json)
+    _code("mbpp", run, settings, device, as_json=json)
 
 
+@options(settings=BOUNDARY)
 def prompt_boundary(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
-    out: OutOption = None,
-    workers: WorkersOption = None,
+    settings: EvaluationSettings,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -160,43 +82,22 @@ def prompt_boundary(
     from proxylm.cli.evaluation_tables import boundary_rows
     from proxylm.evaluation.prompt_boundary import evaluate_boundary
 
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    name = f"prompt-boundary-{benchmark.name}"
-    with shown_progress() as progress:
-        job = job_of(choices, writer, name, run, out, progress)
+    benchmark = _benchmark("humaneval", settings)
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    name, data = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
+    with _job(name, run, settings, writer) as job:
         report = evaluate_boundary(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), boundary_rows(report), as_json=json)
+    _emit(report, boundary_rows(report), run, settings, writer, data, as_json=json)
 
 
+@options(settings=RECODE)
 def recode(
     run: RunArgument,
+    settings: EvaluationSettings,
     data: Annotated[
         Path | None, typer.Option(help="ReCode's release: its folder, or the .tar.xz of it.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="s: most seeds of a random perturbation.")] = 5,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    samples: SamplesOption = 1,
-    temperature: TemperatureOption = 0.0,
-    top_p: TopPOption = 1.0,
-    seed: SeedOption = 0,
-    max_new_bytes: MaxBytesOption = 2048,
-    max_new_tokens: MaxTokensOption = 512,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
-    out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -212,45 +113,24 @@ def recode(
 
     if data is None:
         raise UsageError("ReCode comes with no package: give its folder or archive with --data")
-    choices = GenerationChoices(
-        generate=generate,
-        execute=execute,
-        samples=samples,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_bytes=max_new_bytes,
-        max_new_tokens=max_new_tokens,
-        workers=workers,
-    )
     families = [
-        one.select(limit=limit, task_ids=problem or ()) for one in load_recode(data, seeds=seeds)
+        one.select(limit=settings.limit, task_ids=settings.problems)
+        for one in load_recode(data, seeds=seeds)
     ]
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    with shown_progress() as progress:
-        job = job_of(choices, writer, "recode", run, out, progress)
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    forms = {"recode": list(recode_conditions(families).values())}
+    with _job("recode", run, settings, writer) as job:
         report = evaluate_recode(writer, families, job)
-    about = about_programs(
-        writer.model, run, choices, {"recode": list(recode_conditions(families).values())}
-    )
-    _emit(report_object(report, about), recode_rows(report), as_json=json)
+    _emit(report, recode_rows(report), run, settings, writer, forms, as_json=json)
 
 
+@options(settings=TRANSLATION)
 def translation(
     run: RunArgument,
-    plus: PlusOption = False,
-    data: DataOption = None,
-    compressor: CompressorOption = None,
+    settings: EvaluationSettings,
     separately: Annotated[
         bool, typer.Option("--separately", help="Compress prompt and solution each on its own.")
     ] = False,
-    execute: ExecuteOption = False,
-    generate: GenerateOption = True,
-    max_new_bytes: MaxBytesOption = 2048,
-    limit: LimitOption = None,
-    problem: ProblemOption = None,
-    out: OutOption = None,
-    workers: WorkersOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -261,58 +141,59 @@ def translation(
     Example: proxylm evaluate translation runs/demo/proxy --limit 20 --execute
     """
     from proxylm.cli.evaluation_tables import translation_rows
-    from proxylm.evaluation.translation import (
-        TranslationWriter,
-        evaluate_translation,
-    )
+    from proxylm.evaluation.translation import TranslationWriter, evaluate_translation
 
-    choices = GenerationChoices(
-        generate=generate, execute=execute, max_new_bytes=max_new_bytes, workers=workers
-    )
-    benchmark = _benchmark("humaneval", plus, data, limit, problem)
-    model = load_for(run, choices, device)
+    benchmark = _benchmark("humaneval", settings)
+    model = load_for(run, settings, device)
     model.config.require_compressed_symbols()
-    chosen = compressor_for(run, compressor)
-    if chosen is None:
+    compressor = compressor_for(run, settings.reading.compressor)
+    if compressor is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
-    writer = TranslationWriter(model, chosen, jointly=not separately)
-    with shown_progress() as progress:
-        job = job_of(choices, writer, f"translation-{benchmark.name}", run, out, progress)
+    writer = TranslationWriter(model, compressor, jointly=not separately)
+    name, data = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
+    with _job(name, run, settings, writer) as job:
         report = evaluate_translation(writer, benchmark, job)
-    about = about_programs(model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), translation_rows(report), as_json=json)
-
-
-def _benchmark(
-    name: str, plus: bool, data: Path | None, limit: int | None, problems: list[str] | None
-) -> Benchmark:
-    from proxylm.evaluation.benchmarks.catalog import load_benchmark
-
-    benchmark = load_benchmark(f"{name}-plus" if plus else name, data)
-    return benchmark.select(limit=limit, task_ids=problems or ())
+    _emit(report, translation_rows(report), run, settings, writer, data, as_json=json)
 
 
 def _code(
-    run: Path,
-    benchmark: Benchmark,
-    choices: GenerationChoices,
-    read_as: str,
-    compressor: str | None,
-    out: Path | None,
-    device: str,
-    *,
-    as_json: bool,
+    name: str, run: Path, settings: EvaluationSettings, device: str, *, as_json: bool
 ) -> None:
     from proxylm.cli.evaluation_tables import code_rows
     from proxylm.evaluation.code_generation import evaluate_code
 
-    writer = writer_of(load_for(run, choices, device), run, read_as, compressor)
-    with shown_progress() as progress:
-        job = job_of(choices, writer, benchmark.name, run, out, progress)
+    benchmark = _benchmark(name, settings)
+    writer = writer_of(load_for(run, settings, device), run, settings.reading)
+    data = {benchmark.name: [benchmark]}
+    with _job(benchmark.name, run, settings, writer) as job:
         report = evaluate_code(writer, benchmark, job)
-    about = about_programs(writer.model, run, choices, {benchmark.name: [benchmark]})
-    _emit(report_object(report, about), code_rows(report), as_json=as_json)
+    _emit(report, code_rows(report), run, settings, writer, data, as_json=as_json)
 
 
-def _emit(report: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:
-    emit(report, as_json=as_json, text=table(rows[0], rows[1:]))
+def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
+    from proxylm.evaluation.benchmarks.catalog import load_benchmark
+
+    benchmark = load_benchmark(f"{name}-plus" if settings.plus else name, settings.data)
+    return benchmark.select(limit=settings.limit, task_ids=settings.problems)
+
+
+@contextmanager
+def _job(
+    name: str, run: Path, settings: EvaluationSettings, writer: ProgramWriter
+) -> Iterator[Answering | None]:
+    with shown_progress() as progress:
+        yield job_of(settings, writer, name, evaluation_folder(run), progress)
+
+
+def _emit(
+    report: Any,
+    rows: list[list[str]],
+    run: Path,
+    settings: EvaluationSettings,
+    writer: ProgramWriter,
+    data: Mapping[str, Sequence[Benchmark]],
+    *,
+    as_json: bool,
+) -> None:
+    about = about_programs(writer.model, run, settings, data)
+    emit(report_object(report, about), as_json=as_json, text=table(rows[0], rows[1:]))

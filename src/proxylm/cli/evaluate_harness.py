@@ -7,25 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.evaluation_options import (
-    CompressorOption,
-    DeviceOption,
-    ReadAsOption,
-    RunArgument,
-    about_model,
-    report_object,
-    task_names,
-    writer_of,
-)
+from proxylm.cli.evaluation_options import about_model, report_object, task_names, writer_of
+from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.reading import READING, DeviceOption, RunArgument
 from proxylm.errors import DataError, UsageError, needing_extra
 
 if TYPE_CHECKING:
     from proxylm.evaluation.harness_report import HarnessReport
+    from proxylm.scoring.read_as import ReadAs
 
 
+@options(reading=READING)
 def lm_eval(
     run: RunArgument,
+    reading: ReadAs,
     tasks: Annotated[
         str, typer.Option(help="Names or YAML files, comma-separated; olmes: the paper's nine.")
     ] = "olmes",
@@ -41,8 +37,6 @@ def lm_eval(
             exists=True, file_okay=False, help="A folder with further tasks in the harness's YAML."
         ),
     ] = None,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -61,7 +55,7 @@ def lm_eval(
     if not names:
         raise UsageError("--tasks names no task")
     found = find_tasks(names, include_path=include_path)
-    writer = writer_of(load(run, device=device), run, read_as, compressor)
+    writer = writer_of(load(run, device=device), run, reading)
     report = evaluate_with_harness(writer, found, num_fewshot=num_fewshot, limit=limit)
     emit(
         report_object(report, about_model(writer.model, run)),

@@ -2,114 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from proxylm.cli.output import note
+from proxylm.cli.options import Flags, within
+from proxylm.cli.output import bars, note
+from proxylm.cli.reading import READING, read_by
 
 if TYPE_CHECKING:
-    from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.options import SamplingPlan
+    from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
+    from proxylm.scoring.read_as import ReadAs
 
 EVALUATION_FOLDER = "evaluation"
 
-RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-]
-ReadAsOption = Annotated[str, typer.Option(help="bytes, or tokens (a tokenizer proxy's).")]
-CompressorOption = Annotated[
-    str | None, typer.Option(help="The model's compressor. (default: its training data's)")
-]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Run the generated programs, in the sandbox, for pass@k.")
-]
-GenerateOption = Annotated[
-    bool, typer.Option(help="Without: likelihood forms alone, nothing is generated.")
-]
-SamplesOption = Annotated[int, typer.Option(help="Completions per prompt.")]
-TemperatureOption = Annotated[float, typer.Option(help="0 is greedy.")]
-TopPOption = Annotated[float, typer.Option(help="Draw from the most probable this much.")]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same completions.")]
-KOption = Annotated[
-    list[int] | None, typer.Option("--k", help="The k of pass@k, repeatedly. (default: 1 and 10)")
-]
-MaxBytesOption = Annotated[int, typer.Option(help="Most bytes of a completion.")]
-MaxTokensOption = Annotated[int, typer.Option(help="Most symbols of one that is read as tokens.")]
-LimitOption = Annotated[int | None, typer.Option(help="Only the first so many problems.")]
-ProblemOption = Annotated[
-    list[str] | None, typer.Option("--problem", help="Only this problem; may be given repeatedly.")
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder of samples and verdicts; goes on there. (default: in RUN)"),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Programs run at the same time. (default: the cores)")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_SETTINGS = "proxylm.evaluation.answers.options:EvaluationSettings"
+_READING = within("reading", READING.names)
+_PROBLEMS = ("plus", "data", "limit", "problem=problems")
+_MAX_NEW = ("max_new_bytes=plan.budget.max_bytes", "max_new_tokens=plan.budget.max_symbols")
+_DRAWING = within("plan", ("samples", "temperature", "top_p", "seed"))
+_WAYS = ("execute", "generate", "workers", "out")
 
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationChoices:
-    """What the options say about generating; plain values, validated when used."""
-
-    generate: bool
-    execute: bool
-    samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    ks: list[int] | None = None
-    max_new_bytes: int = 2048
-    max_new_tokens: int = 512
-    workers: int | None = None
-
-    def plan(self) -> SamplingPlan:
-        """How completions are drawn.
-
-        Raises:
-            UsageError: a value is out of its range; the message names it.
-        """
-        from proxylm.config import validate_config
-        from proxylm.evaluation.answers.options import SamplingPlan
-
-        values = {
-            "samples": self.samples,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-            "budget": {"max_symbols": self.max_new_tokens, "max_bytes": self.max_new_bytes},
-        }
-        return validate_config(SamplingPlan, values, origin="generation")
-
-    def check(self) -> None:
-        """Refuse what cannot be done before a model is loaded or anything generated.
-
-        Raises:
-            UsageError: an option is wrong, or execution is asked for without completions.
-            SandboxError: execution is asked for and impossible here.
-        """
-        from proxylm.errors import UsageError
-        from proxylm.evaluation.answers.judging import require_sandbox
-
-        plan = self.plan()
-        for k in self.ks or ():
-            if not 1 <= k <= plan.samples:
-                raise UsageError(f"--k {k}: must be between 1 and --samples {plan.samples}")
-        if self.execute and not self.generate:
-            raise UsageError("--execute needs completions: leave --no-generate out")
-        if self.execute:
-            require_sandbox()
+CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
+BOUNDARY = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW))
+RECODE = Flags(_SETTINGS, (*_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
+TRANSLATION = Flags(_SETTINGS, (*_PROBLEMS, _READING[1], *_WAYS, _MAX_NEW[0]))
+ALL = Flags(
+    _SETTINGS,
+    ("limit", _READING[1], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
+)
 
 
 def task_names(listed: str) -> list[str]:
@@ -125,12 +52,19 @@ def task_names(listed: str) -> list[str]:
     return list(filter(None, names))
 
 
-def load_for(run: Path, choices: GenerationChoices, device: str) -> ByteModel:
-    """The model, once everything else about the command is known to be right."""
+def load_for(run: Path, settings: EvaluationSettings, device: str) -> ByteModel:
+    """The model, once everything else about the command is known to be right.
+
+    Raises:
+        SandboxError: execution is asked for and impossible here.
+        CheckpointError: the model cannot be loaded.
+    """
+    from proxylm.evaluation.answers.judging import require_sandbox
     from proxylm.generation.loading import load
 
-    choices.check()
-    if not choices.execute:
+    if settings.execute:
+        require_sandbox()
+    else:
         note("nothing is executed: pass@k and what follows from it need --execute")
     return load(run, device=device)
 
@@ -145,56 +79,43 @@ def evaluation_folder(run: Path) -> Path:
     return run_folder(run) / EVALUATION_FOLDER
 
 
-def compressor_for(run: Path, given: str | None) -> Compressor | None:
-    """The compressor that was given, else the one of the run's training data, if it is there."""
-    from proxylm.checkpoints.run_data import run_data
-    from proxylm.compressors.registry import load_compressor
+def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
+    """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
+    from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
+    from proxylm.scoring.readings import CompressedReading
 
-    if given is not None:
-        return load_compressor(given)
-    data = run_data(run)
-    return None if data is None else data.compressor()
-
-
-def writer_of(model: ByteModel, run: Path, read_as: str, given: str | None) -> PromptWriter:
-    """The model read as ``--read-as`` says."""
-    from proxylm.evaluation.answers.writers import BytesWriter, writer_for
-
-    wants_compressor = read_as != BytesWriter.read_as
-    compressor = compressor_for(run, given) if wants_compressor else None
-    return writer_for(model, read_as, compressor)
+    found = read_by(model, run, reading)
+    if isinstance(found, CompressedReading):
+        return TokensWriter(model, found.compressor)
+    return BytesWriter(model)
 
 
 def job_of(
-    choices: GenerationChoices,
+    settings: EvaluationSettings,
     writer: ProgramWriter,
     name: str,
-    run: Path,
-    out: Path | None,
+    base: Path,
     progress: AnswersProgress,
-    *,
-    base: Path | None = None,
 ) -> Answering | None:
     """The generation that was asked for; None without one.
 
-    Without --out its folder is named after what the samples depend on, so that a model that was
-    trained further, or other draws, never meet old samples. ``base`` is where it stands.
+    Without --out its folder, in ``base``, is named after what the samples depend on, so that a
+    model that was trained further, or other draws, never meet old samples.
     """
     from proxylm.evaluation.answers.run import DEFAULT_KS, Answering, sample_settings
     from proxylm.fingerprint import fingerprint_of
 
-    if not choices.generate:
+    if not settings.generate:
         return None
-    plan = choices.plan()
-    settings = fingerprint_of(sample_settings(writer, plan))
-    folder = out or (base or evaluation_folder(run)) / f"{name}-{writer.read_as}-{settings[:8]}"
-    note(f"samples{' and verdicts' if choices.execute else ''}: {folder}")
+    drawn = fingerprint_of(sample_settings(writer, settings.plan))
+    folder = settings.out or base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    note(f"samples{' and verdicts' if settings.execute else ''}: {folder}")
     return Answering(
-        plan=plan,
+        plan=settings.plan,
         folder=folder,
-        execute=choices.execute,
-        ks=tuple(choices.ks or DEFAULT_KS),
-        workers=choices.workers,
+        execute=settings.execute,
+        ks=settings.ks or DEFAULT_KS,
+        workers=settings.workers,
         progress=progress,
     )
 
@@ -202,22 +123,16 @@ def job_of(
 @contextmanager
 def shown_progress() -> Iterator[AnswersProgress]:
     """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
     from proxylm.evaluation.answers.run import AnswersProgress
 
     class Shown(AnswersProgress):
         def generated(self, done: int, total: int) -> None:
-            bars.update(generating, completed=done, total=total, visible=True)
+            show("completions", done, total)
 
         def judged(self, done: int, total: int) -> None:
-            bars.update(judging, completed=done, total=total, visible=True)
+            show("programs run", done, total)
 
-    console = Console(stderr=True)
-    with Bars(console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
-        generating = bars.add_task("completions", total=None, visible=False)
-        judging = bars.add_task("programs run", total=None, visible=False)
+    with bars() as show:
         yield Shown()
 
 
@@ -238,7 +153,7 @@ def about_model(model: ByteModel, run: Path) -> dict[str, Any]:
 def about_programs(
     model: ByteModel,
     run: Path,
-    choices: GenerationChoices,
+    settings: EvaluationSettings,
     data: Mapping[str, Sequence[Benchmark]],
 ) -> dict[str, Any]:
     """What a generative evaluation's numbers depend on: the model, data, draws and sandbox.
@@ -251,8 +166,8 @@ def about_programs(
     return {
         **about_model(model, run),
         "data": {name: data_identity(forms) for name, forms in data.items()},
-        "generation": choices.plan().model_dump(mode="json") if choices.generate else None,
-        "sandbox": usable_tier() if choices.execute else None,
+        "generation": settings.plan.model_dump(mode="json") if settings.generate else None,
+        "sandbox": usable_tier() if settings.execute else None,
     }
 
 

@@ -13,22 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.evaluation_options import CompressorOption, ReadAsOption, compressor_for
+from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
+from proxylm.cli.reading import (
+    NO_DRAFTER,
+    READING,
+    DeviceOption,
+    DrafterOption,
+    RunArgument,
+    read_by,
+)
 from proxylm.errors import UsageError
 from proxylm.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxylm.generation.byte_model import ByteModel
     from proxylm.generation.decoding_row import ByteDelta
-    from proxylm.generation.options import GenerationOptions
-    from proxylm.generation.token_reading import TokenReading
+    from proxylm.generation.options import GenerationOptions, SymbolOptions
+    from proxylm.scoring.read_as import ReadAs
 
-Utf8Option = Annotated[
-    str, typer.Option(help="strict: every prefix of the output begins valid UTF-8.")
-]
+DRAWING = ("temperature", "top_p", "seed", "stop")
+
 RegexOption = Annotated[
     str | None, typer.Option(help="The output matches this regular expression.")
 ]
@@ -40,36 +46,27 @@ GrammarOption = Annotated[
 ]
 
 
+@options(
+    bounds=Flags(
+        "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
+    ),
+    symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
+    reading=READING,
+)
 def generate(
-    model: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-    ],
+    model: RunArgument,
+    bounds: GenerationOptions,
+    symbols: SymbolOptions,
+    reading: ReadAs,
     prompt: Annotated[str | None, typer.Option(help="The text to continue; may be empty.")] = None,
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
     ] = None,
-    max_new_bytes: Annotated[
-        int | None, typer.Option(help="Most bytes to generate; 256 unless told.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Draw from the most probable this much.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End before this string; may be given repeatedly.")
-    ] = None,
-    utf8: Utf8Option = "any",
     regex: RegexOption = None,
     json_schema: JsonSchemaOption = None,
     grammar: GrammarOption = None,
-    read_as: ReadAsOption = "bytes",
-    compressor: CompressorOption = None,
-    max_new_symbols: Annotated[
-        int | None, typer.Option(help="As tokens: most symbols; 64 unless told.")
-    ] = None,
-    drafter: Annotated[
-        str, typer.Option(help="Draft several bytes per forward pass: chain or tree.")
-    ] = "none",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    drafter: DrafterOption = NO_DRAFTER,
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Continue a prompt byte by byte and print the new bytes as they come.
@@ -79,78 +76,51 @@ def generate(
     pipe or a file they go exactly as they are. With --json the object carries both: "text", and
     "bytes_base64" for the exact bytes.
 
-    With --drafter chain or tree the model's further heads draft bytes that head 0 verifies,
-    several in one pass: the bytes are the same, and come faster where the heads are often right.
+    With --drafter chain or tree the model's further heads draft bytes that head 0 verifies, several
+    in one pass: the bytes are the same, and come faster where the heads are often right.
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
-    from proxylm.config import validate_config
     from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
-    from proxylm.generation.options import DEFAULT_MAX_NEW_BYTES, GenerationOptions
+    from proxylm.generation.token_reading import TokenReading
+    from proxylm.scoring.read_as import BYTES
+    from proxylm.scoring.readings import CompressedReading
 
-    options = validate_config(
-        GenerationOptions,
-        {
-            "max_new_bytes": DEFAULT_MAX_NEW_BYTES if max_new_bytes is None else max_new_bytes,
-            "temperature": temperature,
-            "top_p": top_p,
-            "seed": seed,
-            "stop": tuple(os.fsencode(text) for text in stop or ()),
-            "utf8": utf8,
-            "drafter": drafter_named(drafter),
-            "structured_output": _structured_output(regex, json_schema, grammar),
-        },
-        origin="generation",
-    )
+    structure = _structured_output(regex, json_schema, grammar)
+    chosen = _with(bounds, drafter=drafter_named(drafter), structured_output=structure)
+    if reading.read_as != BYTES:
+        _check_tokens(chosen)
+    elif was_given(symbols, "max_new_symbols"):
+        raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
     given = _read_prompt(prompt, prompt_file)
     loaded = load(model, device=device)
-    if read_as != "bytes":
-        if max_new_bytes is not None:
-            raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
-        tokens = _token_reading(loaded, model, read_as, compressor)
-        deltas = _deltas_as_tokens(tokens, given, options, max_new_symbols)
+    found = read_by(loaded, model, reading)
+    if isinstance(found, CompressedReading):
+        drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
+        deltas = TokenReading(loaded, found.compressor).deltas(given, drawn)
     else:
-        if max_new_symbols is not None:
-            raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
-        if options.drafter and loaded.config.target_heads == 1:
+        if chosen.drafter and loaded.config.target_heads == 1:
             note("this model has one head, which drafts nothing: one byte per pass")
-        deltas = loaded.deltas(given, options)
+        deltas = loaded.deltas(given, chosen)
     if json:
         emit(_generate_object(given, deltas), as_json=True, text="")
     else:
         _stream_to_stdout(deltas)
 
 
-def _token_reading(
-    model: ByteModel, run: Path, read_as: str, compressor: str | None
-) -> TokenReading:
-    from proxylm.generation.token_reading import TokenReading
-
-    if read_as != "tokens":
-        raise UsageError(f"--read-as {read_as}: must be bytes or tokens")
-    chosen = compressor_for(run, compressor)
-    if chosen is None:
-        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
-    return TokenReading(model, chosen)
-
-
-def _deltas_as_tokens(
-    tokens: TokenReading,
-    prompt: bytes,
-    options: GenerationOptions,
-    max_new_symbols: int | None,
-) -> Iterator[ByteDelta]:
-    from proxylm.config import validate_config
-    from proxylm.generation.options import SymbolOptions
-
-    if options.is_structured or options.drafter:
+def _check_tokens(chosen: GenerationOptions) -> None:
+    if was_given(chosen, "max_new_bytes"):
+        raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
+    if chosen.is_structured or chosen.drafter:
         raise UsageError("--read-as tokens takes no structured output and no --drafter")
-    drawn = options.model_dump(include={"temperature", "top_p", "seed", "stop"})
-    if max_new_symbols is not None:
-        drawn["max_new_symbols"] = max_new_symbols
-    symbol_options = validate_config(SymbolOptions, drawn, origin="generation")
-    return tokens.deltas(prompt, symbol_options)
+
+
+def _with(options: GenerationOptions, **further: Any) -> GenerationOptions:
+    from proxylm.config import validate_config
+
+    values = options.model_dump(exclude_unset=True) | further
+    return validate_config(type(options), values, origin="generate")
 
 
 def _structured_output(

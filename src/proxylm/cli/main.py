@@ -34,8 +34,8 @@ from proxylm.cli import (
     train_neural,
     views,
 )
+from proxylm.cli.options import defer_options
 from proxylm.cli.output import ReaderLeftError, hold_descriptors, note, open_streams
-from proxylm.cli.single_values import refuse_repetitions
 from proxylm.errors import ProxylmError, one_line
 
 INTERRUPTED_STATUS = 130
@@ -79,7 +79,7 @@ app.command("export")(export.export)
 app.command("rates")(rates.rates)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
-refuse_repetitions(app)
+defer_options(app)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -88,6 +88,28 @@ def note(message: str) -> None:
     """Tell the user something that is not the result (progress, a warning): stderr."""
     sys.stderr.write(printable(message.rstrip("\n"), "\n") + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def bars(*columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A function of names, what is done and the total, shown on a terminal's stderr as bars.
+
+    Args:
+        columns: of ``rich.progress``; its own unless given.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console, tasks = Console(stderr=True), {}
+    is_shown = sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+
+        def show(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield show
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,30 +12,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.compressor import DEFAULT_FILES, FilesOption, PatternOption
-from proxylm.cli.output import JsonOption, counts_text, emit, note, table
+from proxylm.cli.compressor import CORPUS, CORPUS_CLASS
+from proxylm.cli.options import Flags, options
+from proxylm.cli.output import JsonOption, bars, counts_text, emit, note, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.corpus.contract import Corpus
+    from proxylm.corpus.opening import CorpusConfig
     from proxylm.data.store.prepare import PrepareProgress
     from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 _SECONDS_BETWEEN_LINES = 2.0
+_FURTHER_FIELDS = ("id_field", "symbols_field", "symbol_count", "invalid_utf8", "part_bytes")
 
 
+@options(corpus=Flags(CORPUS_CLASS, (*CORPUS.names, *_FURTHER_FIELDS)))
 def prepare(
     out: Annotated[Path, typer.Option("--out", help="The store's folder: new, or to go on with.")],
-    corpus: Annotated[
-        str | None,
-        typer.Option(
-            "--corpus",
-            help="stdlib, a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other)"
-            " or hf:NAME. Not needed to add a view to a finished store.",
-        ),
-    ] = None,
+    corpus: CorpusConfig | None = None,
     compressor: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,21 +44,6 @@ def prepare(
         str | None,
         typer.Option("--given-view", help="View made of the symbols that come with documents."),
     ] = None,
-    text_field: Annotated[str, typer.Option(help="Field that holds the text.")] = "text",
-    id_field: Annotated[
-        str | None, typer.Option(help="Field that names a document; names may repeat.")
-    ] = None,
-    symbols_field: Annotated[str | None, typer.Option(help="Field with given symbols.")] = None,
-    symbol_count: Annotated[int | None, typer.Option(help="K of the given symbols.")] = None,
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    invalid_utf8: Annotated[str, typer.Option(help="keep or reject such bytes.")] = "keep",
-    max_document_bytes: Annotated[
-        int | None, typer.Option(help="Longer documents are left out and counted.")
-    ] = None,
-    part_bytes: Annotated[
-        int | None, typer.Option(help="About how many source bytes become one shard.")
-    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share kept out of training; default 0.02.")
@@ -70,25 +52,17 @@ def prepare(
 ) -> None:
     """Compress a corpus into a view store; run it again to go on or to add a view.
 
+    A view is added to a finished store without its corpus.
+
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
+    from proxylm.corpus.opening import open_corpus
     from proxylm.data.store.prepare import prepare_store
 
     compressors = _load_compressors(compressor or [])
-    options = {
-        "text_field": text_field,
-        "id_field": id_field,
-        "symbols_field": symbols_field,
-        "symbol_count": symbol_count,
-        "pattern": pattern,
-        "files": files,
-        "invalid_utf8": invalid_utf8,
-        "max_document_bytes": max_document_bytes,
-        "part_bytes": part_bytes,
-    }
     with _progress() as progress:
         summary = prepare_store(
-            None if corpus is None else _open_corpus(corpus, options),
+            None if corpus is None else open_corpus(corpus),
             compressors,
             out,
             workers=workers,
@@ -97,14 +71,6 @@ def prepare(
             progress=progress,
         )
     emit(summary.to_json(), as_json=json, text=_readable(summary))
-
-
-def _open_corpus(path: str, options: dict[str, str | int | None]) -> Corpus:
-    from proxylm.config import validate_config
-    from proxylm.corpus.opening import CorpusConfig, open_corpus
-
-    given = {key: value for key, value in options.items() if value is not None}
-    return open_corpus(validate_config(CorpusConfig, given | {"path": path}, origin="--corpus"))
 
 
 def _load_compressors(arguments: list[str]) -> dict[str, Compressor]:
@@ -139,7 +105,6 @@ def split_name(argument: str) -> tuple[str, str]:
 @contextmanager
 def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
     """A bar with an estimate on a terminal, a line now and then elsewhere; always on stderr."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -147,28 +112,13 @@ def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-    from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield LineProgress()
         return
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
-    tasks = {}
-    with Bar(*columns, console=console, transient=True) as bar:
-
-        def show(progress: PrepareProgress) -> None:
-            if progress.job not in tasks:
-                tasks[progress.job] = bar.add_task(progress.job, total=progress.total_bytes)
-            bar.update(tasks[progress.job], completed=progress.done_bytes)
-
-        yield show
+    ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with bars(TextColumn("{task.description}"), BarColumn(), *ends) as show:
+        yield lambda progress: show(progress.job, progress.done_bytes, progress.total_bytes)
 
 
 class LineProgress:

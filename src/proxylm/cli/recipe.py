@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit, note, table
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -29,9 +30,7 @@ def list_recipes(json: JsonOption = False) -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="A name of 'proxylm recipe list'.")],
     out: Annotated[Path, typer.Option("--out", help="A folder; a run that stopped goes on.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings to replace, as key.sub=value.")
-    ] = None,
+    overrides: OverridesArgument = None,
     json: JsonOption = False,
 ) -> None:
     """Compute a recipe's rows and write the table; the same command goes on where it stopped.

@@ -5,51 +5,46 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
 from socket import socket
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxylm.cli.options import Flags, options, was_given
 from proxylm.cli.output import JsonOption, emit, note
+from proxylm.cli.reading import NO_DRAFTER, DeviceOption, DrafterOption, RunArgument
 from proxylm.errors import UsageError
 from proxylm.printable import printable
-from proxylm.serving import defaults
+
+if TYPE_CHECKING:
+    from proxylm.serving.limits import ServingLimits
 
 _KEY_VARIABLE = "PROXYLM_API_KEY"
 
 
+@options(
+    limits=Flags(
+        "proxylm.serving.limits:ServingLimits",
+        (
+            *("max_rows", "max_queue", "max_length=max_length_bytes"),
+            *("client_seconds", "drain_seconds"),
+        ),
+    )
+)
 def serve(
-    model: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
-    ],
+    model: RunArgument,
+    limits: ServingLimits,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     name: Annotated[
         str | None, typer.Option(help="The model's name for clients; by default the folder's.")
     ] = None,
-    max_rows: Annotated[int, typer.Option(help="Sequences decoded together.")] = defaults.MAX_ROWS,
-    max_queue: Annotated[
-        int, typer.Option(help="Sequences that may wait for a row.")
-    ] = defaults.MAX_QUEUE,
-    max_length: Annotated[
-        int | None,
-        typer.Option(help="Most bytes of a prompt and its completion; by default the context."),
-    ] = None,
-    client_seconds: Annotated[
-        float, typer.Option(help="Disconnect clients that send or read slower than this.")
-    ] = defaults.CLIENT_SECONDS,
-    drain_seconds: Annotated[
-        float, typer.Option(help="How long running requests may go on after SIGTERM.")
-    ] = defaults.DRAIN_SECONDS,
-    drafter: Annotated[
-        str, typer.Option(help="Draft several bytes per forward pass: chain or tree.")
-    ] = "none",
+    drafter: DrafterOption = NO_DRAFTER,
     api_key: Annotated[
         str | None,
         typer.Option(envvar=_KEY_VARIABLE, help="Ask clients for this key under /v1."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Answer OpenAI's /v1/completions with a model's bytes, until SIGTERM or Ctrl-C.
@@ -62,24 +57,16 @@ def serve(
     Example: proxylm serve runs/demo/proxy --port 8000
     """
     require_serving()
-    from proxylm.config import validate_config
     from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
-    from proxylm.serving.limits import ServingLimits
 
     api_key = _checked_key(api_key)
     drafting = drafter_named(drafter)
     loaded = load(model, device=device)
-    values = {
-        "max_rows": max_rows,
-        "max_queue": max_queue,
-        "max_length_bytes": loaded.config.context if max_length is None else max_length,
-        "client_seconds": client_seconds,
-        "drain_seconds": drain_seconds,
-    }
-    limits = validate_config(ServingLimits, values, origin="serve")
+    if not was_given(limits, "max_length_bytes"):
+        limits = limits.model_copy(update={"max_length_bytes": loaded.config.context})
     name = printable(name or model.resolve().name)  # it goes into JSON, which is UTF-8
     listening = listen(host, port)
     serve_model(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values to replace, as key.sub=value.")
-    ] = None,
+    overrides: OverridesArgument = None,
     json: JsonOption = False,
 ) -> None:
     """Train a model; the same command goes on where a stopped run was.

@@ -8,32 +8,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.compressor import (
-    DEFAULT_FILES,
+    CORPUS,
     DEFAULT_HELD_OUT,
-    FilesOption,
     HeldOutOption,
-    MaxDocumentBytesOption,
     OutOption,
-    PatternOption,
-    TextFieldOption,
     facts_table,
     note_left_out,
-    open_corpus_at,
+    opened_corpus,
 )
+from proxylm.cli.options import Flags, flag_of, options
 from proxylm.cli.output import JsonOption, emit, note
+from proxylm.cli.reading import DeviceOption
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
+    from proxylm.compressors.neural.settings import NeuralSettings
+    from proxylm.corpus.opening import CorpusConfig
     from proxylm.pipelines.neural_compressor import NewLm, ReusedLm
 
-NO_WINDOWS = "none"
 DEFAULT_PRESET = "tiny"
 DEFAULT_CONTEXTS = "long"
 
 
+@options(
+    corpus=CORPUS,
+    settings=Flags(
+        "proxylm.compressors.neural.settings:NeuralSettings",
+        (
+            "segmentation=segmentation.kind",
+            "percentile=segmentation.percentile",
+            "length=segmentation.length",
+            "window_bits=coder.window_bits",
+            "pack_bits=coder.pack_bits",
+            "termination=coder.termination.kind",
+        ),
+        {"segmentation.kind": "entropy"},
+    ),
+)
 def train_neural(
-    corpus: Annotated[str, typer.Option("--corpus", help="stdlib, a folder, a file or hf:NAME.")],
+    corpus: CorpusConfig,
     out: OutOption,
+    settings: NeuralSettings,
     preset: Annotated[
         str | None, typer.Option(help="Size and training of the byte LM: tiny (default) or 40m.")
     ] = None,
@@ -51,24 +66,8 @@ def train_neural(
         Path | None,
         typer.Option("--lm", help="A neural compressor whose byte LM is used again."),
     ] = None,
-    segmentation: Annotated[
-        str, typer.Option(help="entropy, automaton, fixed or lines.")
-    ] = "entropy",
-    percentile: Annotated[
-        float | None, typer.Option(help="Of entropy and automaton: above it a segment starts.")
-    ] = None,
-    length: Annotated[int | None, typer.Option(help="Bytes of fixed segments.")] = None,
-    window_bits: Annotated[
-        str, typer.Option(help="16, 32 or another multiple of --pack-bits, or none.")
-    ] = "16",
-    pack_bits: Annotated[int, typer.Option(help="Bits of a symbol: 8 or 16.")] = 16,
-    termination: Annotated[str, typer.Option(help="determined or minimal.")] = "determined",
-    pattern: PatternOption = "*",
-    files: FilesOption = DEFAULT_FILES,
-    text_field: TextFieldOption = "text",
-    max_document_bytes: MaxDocumentBytesOption = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Train a byte LM and make a neural compressor of it; the same command goes on.
@@ -83,20 +82,14 @@ def train_neural(
     )
     from proxylm.training.progress import shown_on_stderr
 
-    cutting = {"kind": segmentation, "percentile": percentile, "length": length}
-    coder = {
-        "window_bits": _window_bits(window_bits),
-        "pack_bits": pack_bits,
-        "termination": {"kind": termination},
-    }
     values = {
-        "lm": _lm_choice(preset, contexts, symbols, lm),
-        "settings": {"segmentation": _given(cutting), "coder": coder},
+        "lm": _lm_choice(lm, preset=preset, contexts=contexts, symbols=symbols),
+        "settings": settings,
         "held_out_fraction": held_out,
         "device": device,
     }
-    training = validate_config(NeuralTraining, values, origin="compressor train neural")
-    opened = open_corpus_at(corpus, pattern, files, text_field, max_document_bytes)
+    training = validate_config(NeuralTraining, values, origin="train-neural")
+    opened = opened_corpus(corpus)
     reports = Reports(say=note, callbacks=[shown_on_stderr()])
     compressor = train_neural_compressor(opened, out, training=training, reports=reports)
     note_left_out(reports.left_out)
@@ -104,24 +97,14 @@ def train_neural(
     emit(facts, as_json=json, text=facts_table(facts))
 
 
-def _window_bits(text: str) -> Any:
-    from proxylm.yaml_text import parse_value
-
-    return None if text == NO_WINDOWS else parse_value(text, origin="--window-bits")
-
-
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _lm_choice(
-    preset: str | None, contexts: str | None, symbols: int | None, lm: Path | None
-) -> NewLm | ReusedLm:
+def _lm_choice(lm: Path | None, **training: Any) -> NewLm | ReusedLm:
     from proxylm.pipelines.neural_compressor import ReusedLm, new_lm
 
+    given = {name: value for name, value in training.items() if value is not None}
     if lm is None:
-        return new_lm(preset or DEFAULT_PRESET, contexts or DEFAULT_CONTEXTS, symbols)
-    given = _given({"--preset": preset, "--contexts": contexts, "--symbols": symbols})
+        defaults = {"preset": DEFAULT_PRESET, "contexts": DEFAULT_CONTEXTS, "symbols": None}
+        return new_lm(**(defaults | given))
     if given:
-        raise UsageError(f"{next(iter(given))} is about training a byte LM, --lm takes a ready one")
+        flag = flag_of(next(iter(given)))
+        raise UsageError(f"{flag} is about training a byte LM, --lm takes a ready one")
     return ReusedLm(folder=lm)

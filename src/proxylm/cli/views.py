@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit
 from proxylm.errors import UsageError
 from proxylm.limits import MAX_CONTEXT, MAX_STEPS
@@ -39,9 +40,7 @@ def _views() -> None:
 @app.command()
 def show(
     store: Annotated[Path, typer.Argument(help="Folder that 'proxylm prepare' wrote.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the mixture.")
-    ] = None,
+    overrides: OverridesArgument = None,
     view: Annotated[
         str | None, typer.Option(help="Compressed view; default: the only one.")
     ] = None,

@@ -54,8 +54,8 @@ class TokenBytesSettings(Config):
     """How token ids are written.
 
     Attributes:
-        encoding: ``fixed``, ``gray`` or ``huffman``.
-        double_byte: two bytes make one symbol (``fixed`` and ``gray``).
+        encoding: how an id becomes bytes; huffman counts tokens in a corpus.
+        double_byte: two bytes as one of 65536 symbols (fixed and gray).
     """
 
     encoding: Literal["fixed", "gray", "huffman"] = "fixed"

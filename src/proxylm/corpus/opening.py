@@ -46,22 +46,21 @@ class CorpusConfig(Config):
     """A corpus and how its documents are read.
 
     Attributes:
-        path: a folder, a file, ``stdlib`` (this interpreter's own library), ``hf:NAME``; what
-            exists is a path.
-        pattern: which files of a folder, see ``listing.matcher``.
-        files: what they are. ``auto``: JSON lines (also compressed), Parquet and Arrow hold one
-            document per record, any other file is one; their first bytes and endings decide (see
-            ``recognition``), and a folder of both is refused. ``documents``: each file is one, as
-            its bytes are. ``records``: only files of records are read.
+        path: a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other), stdlib
+            (this interpreter's own library) or hf:NAME; what exists is a path.
+        pattern: which files of a folder: compared with the name, or with the whole path below the
+            folder where it has a slash; '**/' also stands for no folder.
+        files: what files are: documents, records, or auto (JSON lines, Parquet and Arrow are
+            records, whatever else is a document; a folder of both is refused).
         text_field: field or column that holds a record's document.
-        id_field: field or column that names it; default ``file:row``.
+        id_field: field or column that names a record's document; names may repeat. (default:
+            file:row)
         symbols_field: field or column of symbols that come with the documents.
-        symbol_count: K, those symbols are in ``[0, K)``.
+        symbol_count: K of those symbols, which are below it.
         invalid_utf8: ``keep`` such bytes exactly, or ``reject`` the document (JSON lines are
             UTF-8 by definition: a line that is not is always rejected).
-        max_document_bytes: longer documents, and longer JSON lines, are rejected and counted.
-            Compressors take about 60 bytes of memory per byte of one document; ``memory_for``
-            of a compressor says when it is more.
+        max_document_bytes: longer documents, and longer JSON lines, are left out and counted;
+            compressors take about 60 bytes of memory per byte of one.
         part_bytes: about how many source bytes become one shard.
     """
 

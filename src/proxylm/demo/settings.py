@@ -38,8 +38,8 @@ class DemoSettings(Config):
     Attributes:
         minutes: training time aimed at on 2 cores, all models together.
         corpus: what it is trained on.
-        compressor: what the views are made with.
-        seed: of everything that is drawn.
+        compressor: what the proxies are trained on.
+        seed: seed of everything that is drawn.
     """
 
     minutes: Annotated[float, Field(gt=0, le=10_000)] = 9.0

@@ -49,7 +49,7 @@ from proxylm.scoring.documents import (
     total_score,
     until_bytes,
 )
-from proxylm.scoring.readings import BYTES, TOKENS
+from proxylm.scoring.read_as import BYTES, TOKENS
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks

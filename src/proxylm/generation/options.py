@@ -26,9 +26,10 @@ class DrawingOptions(Config):
 
     Attributes:
         temperature: logits are divided by it before sampling; 0 is greedy (ties: lowest symbol).
-        top_p: only the fewest most probable symbols whose total reaches ``top_p`` can be drawn.
-        seed: with the sample number and the position, all that the randomness depends on.
-        stop: generation ends where one of these is complete; it is not part of the result.
+        top_p: draw from the fewest most probable symbols whose total reaches it.
+        seed: the same seed gives the same output: with the sample number and the position, all
+            that the randomness depends on.
+        stop: end where this string is complete; it is not part of the result.
     """
 
     temperature: float = Field(default=0.0, ge=0)
@@ -93,7 +94,7 @@ class SymbolOptions(DrawingOptions):
     """Options of one generation of a compressor's symbols (method, section 7).
 
     Attributes:
-        max_new_symbols: most symbols generated after the prompt.
+        max_new_symbols: most symbols generated after the prompt, where tokens are read.
     """
 
     max_new_symbols: int = Field(default=DEFAULT_MAX_NEW_SYMBOLS, ge=0)

@@ -115,16 +115,19 @@ def train_neural_compressor(
     training: NeuralTraining | None = None,
     reports: Reports | None = None,
 ) -> NeuralCompressor:
-    """Train a byte LM, fit the segmentation, build the automaton; save all of it as a new folder.
+    r"""Train a byte LM, fit the segmentation, build the automaton; save all of it as a new folder.
 
     The same call goes on after an interruption, from the work folder beside ``out``.
 
-    >>> training = NeuralTraining(lm=new_lm("tiny", "short", symbols=500_000))
-    >>> training.settings.segmentation.kind, training.settings.coder.window_bits
-    ('entropy', 16)
-    >>> compressor = train_neural_compressor(
-    ...     "my-texts", "compressors/mine", training=training
-    ... )  # doctest: +SKIP
+    >>> import tempfile
+    >>> quick = NeuralTraining(  # far too few symbols, and no automaton, which takes longer
+    ...     lm=new_lm("tiny", "short", symbols=8192),
+    ...     settings={"segmentation": {"kind": "lines"}, "coder": {"window_bits": None}},
+    ... )
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     mine = train_neural_compressor([b"a line\n" * 9] * 99, f"{place}/mine", training=quick)
+    >>> len(mine.compress([b"a line\na line\n"])[0]) > 0
+    True
 
     Args:
         documents: bytes, pairs of id and bytes, a path, or an open corpus; a share of them

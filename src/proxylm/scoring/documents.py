@@ -27,9 +27,8 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, symbol_bits
 from proxylm.scoring.predictors import OurPredictor, Predictor
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
-    BYTES,
-    TOKENS,
     Ids,
     Reading,
     TrainedModel,

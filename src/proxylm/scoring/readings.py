@@ -20,10 +20,8 @@ from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_symbols
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.symbols import BYTE_COUNT, Format, opening
-
-BYTES = "bytes"
-TOKENS = "tokens"
 
 Ids = Int64[np.ndarray, " symbol"]
 

@@ -31,9 +31,8 @@ from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.documents import read_document, symbol_scores
 from proxylm.scoring.predictors import LogitsFunction, predictor_of
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
-    BYTES,
-    TOKENS,
     CompressedReading,
     RawReading,
     Reading,

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from proxylm.config import Config
 from proxylm.limits import MAX_CONTEXT
-from proxylm.serving import defaults
 
 MAX_STOP_STRINGS = 4
 MAX_STOP_BYTES = 256
@@ -26,7 +25,8 @@ class ServingLimits(Config):
     Attributes:
         max_rows: sequences decoded together; a request has prompts times ``n`` of them.
         max_queue: further sequences that may wait for a row; beyond that the answer is 429.
-        max_length_bytes: most bytes of one prompt and its completion together.
+        max_length_bytes: most bytes of one prompt and its completion together. (default: the
+            model's context)
         max_body_bytes: largest body of a request; beyond that the answer is 413.
         max_open_bodies: requests whose bodies are being read at once; beyond that the answer is
             503 before the body is read.
@@ -35,13 +35,13 @@ class ServingLimits(Config):
         drain_seconds: how long running requests may go on after SIGTERM.
     """
 
-    max_rows: int = Field(default=defaults.MAX_ROWS, ge=1, le=1024)
-    max_queue: int = Field(default=defaults.MAX_QUEUE, ge=0, le=65536)
-    max_length_bytes: int = Field(ge=1, le=MAX_CONTEXT)
+    max_rows: int = Field(default=8, ge=1, le=1024)
+    max_queue: int = Field(default=64, ge=0, le=65536)
+    max_length_bytes: int = Field(default=MAX_CONTEXT, ge=1, le=MAX_CONTEXT)
     max_body_bytes: int = Field(default=4 << 20, ge=1024, le=1 << 30)
     max_open_bodies: int = Field(default=256, ge=1, le=65536)
-    client_seconds: float = Field(default=defaults.CLIENT_SECONDS, gt=0, le=3600)
-    drain_seconds: float = Field(default=defaults.DRAIN_SECONDS, ge=0, le=3600)
+    client_seconds: float = Field(default=30.0, gt=0, le=3600)
+    drain_seconds: float = Field(default=30.0, ge=0, le=3600)
 
     @property
     def max_sequences(self) -> int:

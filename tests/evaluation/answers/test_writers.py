@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from proxylm.compressors.registry import load_compressor
-from proxylm.errors import UsageError
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import (
     BytesWriter,
     TokensWriter,
     weights_fingerprint,
-    writer_for,
 )
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.options import generation_options
@@ -39,29 +36,6 @@ def test_tokens_are_counted_as_symbols() -> None:
     completions = writer.complete(PROMPTS, plan, stop=[], samples=[0, 1, 2])
     # Two half bytes make a byte.
     assert max(len(completion.data) for completion in completions) == 3
-
-
-def test_read_as_chooses_the_writer() -> None:
-    model = ByteModel(small_model())
-    assert isinstance(writer_for(model, "bytes", None), BytesWriter)
-    assert isinstance(writer_for(model, "tokens", UNITS), TokensWriter)
-
-
-@pytest.mark.parametrize(
-    ("read_as", "compressor", "message"),
-    [
-        ("tokens", None, "needs the model's compressor"),
-        ("words", None, "must be bytes or tokens"),
-        ("tokens", "units:bits=16", "has room for 256"),
-        ("tokens", "units:bits=8", "was trained with compressor 0000"),
-    ],
-)
-def test_what_cannot_be_read_so_is_named(
-    read_as: str, compressor: str | None, message: str
-) -> None:
-    model = ByteModel(small_model(), compressor_fingerprint="0" * 32)
-    with pytest.raises(UsageError, match=message):
-        writer_for(model, read_as, load_compressor(compressor) if compressor else None)
 
 
 def test_identities_tell_weights_and_compressors_apart() -> None:

@@ -75,9 +75,13 @@ class SuperWords(Config):
 
 
 class BpeTraining(Config):
-    """Byte pair encoding with ``vocabulary_size`` tokens, 256 byte tokens included.
+    """Byte pair encoding; the same texts give the same file.
 
-    The same texts give the same file.
+    Attributes:
+        algorithm: how tokens are chosen.
+        vocabulary_size: number of tokens, 256 byte tokens included.
+        pre_tokenization: what may become one token: default (inside words), line, or superbpe
+            (bpe only).
     """
 
     algorithm: Literal["bpe"] = "bpe"
@@ -136,8 +140,12 @@ class UnigramTraining(Config):
 TokenizerTraining = Annotated[BpeTraining | UnigramTraining, Field(discriminator="algorithm")]
 
 
-class _Training(Config):
-    """Lets one field choose between the algorithms."""
+class TokenizerSettings(Config):
+    """Lets one field choose between the algorithms.
+
+    Attributes:
+        training: one of them and its own fields.
+    """
 
     training: TokenizerTraining
 
@@ -148,7 +156,7 @@ def tokenizer_training(values: dict[str, Any]) -> BpeTraining | UnigramTraining:
     Raises:
         UsageError: one of them is wrong; the message names it.
     """
-    return validate_config(_Training, {"training": values}, origin="tokenizer").training
+    return validate_config(TokenizerSettings, {"training": values}, origin="tokenizer").training
 
 
 def train_tokenizer(

@@ -1,16 +1,26 @@
-"""How completions are drawn, and how long they may get."""
+"""What an evaluation of generated programs is asked to do, and how completions are drawn.
+
+Fields that commands make options of: what stands here of each is its help.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from proxylm.config import Config
+from proxylm.scoring.read_as import ReadAs
 
 
 class Budget(Config):
-    """Most output of one completion (docs/evaluation.md, "Generating"), as it is read."""
+    """Most output of one completion (docs/evaluation.md, "Generating"), as it is read.
+
+    Attributes:
+        max_symbols: most symbols of one that is read as tokens.
+        max_bytes: most bytes of a completion.
+    """
 
     max_symbols: int = Field(default=512, ge=1)
     max_bytes: int = Field(default=2048, ge=1)
@@ -20,10 +30,10 @@ class SamplingPlan(Config):
     """How many completions each prompt gets, and how they are drawn.
 
     Attributes:
-        samples: ``n``, completions per prompt; one where decoding is greedy.
+        samples: completions per prompt; one where decoding is greedy.
         temperature: 0 is greedy.
-        top_p: only the most probable symbols whose total reaches it are drawn.
-        seed: with the prompt's identity and the sample's number, all that the draws depend on.
+        top_p: draw from the most probable this much.
+        seed: the same seed gives the same completions.
         budget: most output of each.
     """
 
@@ -38,3 +48,48 @@ class SamplingPlan(Config):
         if self.temperature == 0 and self.samples > 1:
             raise ValueError("several samples at temperature 0 are all the same; raise it")
         return self
+
+
+class EvaluationSettings(Config):
+    """What an evaluation of generated programs is asked to do.
+
+    Attributes:
+        plus: the EvalPlus form, with its tests.
+        data: the benchmark's file. (default: where its package has it)
+        limit: only the first so many problems.
+        problems: only this problem; may be given repeatedly.
+        reading: how the model is read.
+        execute: run the generated programs, in the sandbox, for pass@k.
+        generate: without: likelihood forms alone, nothing is generated.
+        plan: how completions are drawn.
+        ks: the k of pass@k, repeatedly. (default: 1 and 10, as far as there are samples)
+        workers: programs run at the same time. (default: the cores)
+        out: folder of everything written; goes on there. (default: in RUN)
+    """
+
+    plus: bool = False
+    data: Path | None = None
+    limit: PositiveInt | None = None
+    problems: tuple[str, ...] = ()
+    reading: ReadAs = ReadAs()
+    execute: bool = False
+    generate: bool = True
+    plan: SamplingPlan = SamplingPlan()
+    ks: tuple[int, ...] = ()
+    workers: PositiveInt | None = None
+    out: Path | None = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        for k in self.ks:
+            if not 1 <= k <= self.plan.samples:
+                raise ValueError(f"--k {k}: must be between 1 and --samples {self.plan.samples}")
+        if self.execute and not self.generate:
+            raise ValueError("--execute needs completions: leave --no-generate out")
+        return self
+
+    @property
+    def greedy(self) -> Self:
+        """The same with one completion per prompt, the most probable."""
+        plan = self.plan.model_copy(update={"samples": 1, "temperature": 0.0})
+        return self.model_copy(update={"plan": plan})

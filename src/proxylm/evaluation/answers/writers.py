@@ -22,7 +22,8 @@ from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions, SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.readings import RawReading, Reading, reading_of
+from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.readings import RawReading, Reading
 
 
 class ProgramWriter(ABC):
@@ -100,7 +101,7 @@ class PromptWriter(ProgramWriter):
 class BytesWriter(PromptWriter):
     """The model as it is meant: raw bytes in, raw bytes out."""
 
-    read_as = "bytes"
+    read_as = BYTES
 
     def __init__(self, model: ByteModel) -> None:
         self.model = model
@@ -130,7 +131,7 @@ class TokensWriter(PromptWriter):
         UsageError: the compressor is lossy, or not the one that the model was trained with.
     """
 
-    read_as = "tokens"
+    read_as = TOKENS
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
         self._tokens = TokenReading(model, compressor)
@@ -158,16 +159,6 @@ class TokensWriter(PromptWriter):
         """See the base class."""
         options = SymbolOptions(max_new_symbols=self.budget_of(plan), **_drawing(plan, stop))
         return self._tokens.complete(prompts, options, samples)
-
-
-def writer_for(model: ByteModel, read_as: str, compressor: Compressor | None) -> PromptWriter:
-    """The writer that ``--read-as`` names.
-
-    Raises:
-        UsageError: the model cannot be read so; see ``reading_of``.
-    """
-    reading_of(model, read_as, compressor)
-    return BytesWriter(model) if compressor is None else TokensWriter(model, compressor)
 
 
 def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:

@@ -63,7 +63,7 @@ class CoderSettings(Config):
     """How segments become symbols.
 
     Attributes:
-        window_bits: bits of a window, a multiple of ``pack_bits``; None codes whole segments.
+        window_bits: bits of a window, a multiple of a symbol's; none codes whole segments.
         pack_bits: bits ``b`` of a symbol, ``K = 2^b``.
         termination: which bits stand for an interval.
     """

@@ -73,8 +73,8 @@ class EntropySegmentation(SegmentationRule):
     """The rule of this module.
 
     Attributes:
-        percentile: of a sample's cross-entropies, and of their differences, above which a
-            segment starts; the paper's ablation is 98.
+        percentile: of a sample's cross-entropies (of the automaton: costs), and of their
+            differences, above which a segment starts; the paper's ablation is 98.
         overlap: bytes that a later scoring window of a long document reads before it scores.
         thresholds: what the percentiles were on the sample; None before they are fitted.
     """

@@ -15,7 +15,11 @@ LINE_END = ord("\n")
 
 
 class FixedSegmentation(SimpleRule):
-    """Segments of so many bytes, counted from each document's start; the last may be shorter."""
+    """Segments of one length, counted from each document's start; the last may be shorter.
+
+    Attributes:
+        length: bytes of fixed segments.
+    """
 
     kind: Literal["fixed"] = "fixed"
     length: Annotated[int, Field(ge=1, le=MAX_SEGMENT_BYTES)] = 16

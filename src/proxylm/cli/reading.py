@@ -1,0 +1,87 @@
+"""Options that every command on a trained model shares: which one, where, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxylm.cli.options import Flags
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.compressors.contract import Compressor
+    from proxylm.generation.byte_model import ByteModel
+    from proxylm.scoring.read_as import ReadAs
+    from proxylm.scoring.readings import Reading
+
+READING = Flags("proxylm.scoring.read_as:ReadAs", ("read_as", "compressor"))
+NO_DRAFTER = "none"
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or EvaByte folder.")
+]
+DrafterOption = Annotated[
+    str,
+    typer.Option(
+        help="What drafts several bytes for each forward pass, of the model's further heads: "
+        "chain, tree or none."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def compressor_for(run: Path, given: str | None) -> Compressor | None:
+    """The compressor that was given, else the one of the run's training data, if it is there."""
+    from proxylm.checkpoints.run_data import run_data
+    from proxylm.compressors.registry import load_compressor
+
+    if given is not None:
+        return load_compressor(given)
+    data = run_data(run)
+    return None if data is None else data.compressor()
+
+
+def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Reading:
+    """How the model is to read.
+
+    Args:
+        model: the model.
+        run: where it was loaded from.
+        reading: what ``--read-as`` and ``--compressor`` say.
+
+    Raises:
+        UsageError: there is no such view, no compressor, or the model cannot be read so
+            (``reading_of``).
+    """
+    from proxylm.scoring.read_as import BYTES, TOKENS
+    from proxylm.scoring.readings import reading_of
+
+    name, given = reading.read_as, reading.compressor
+    if name == BYTES:
+        if given is not None:
+            raise UsageError("--compressor goes with --read-as tokens; bytes need none")
+        return reading_of(model)
+    compressor = compressor_for(run, given) if name == TOKENS else _of_view(run, name, given)
+    return reading_of(model, TOKENS, compressor)
+
+
+def _of_view(run: Path, name: str, given: str | None) -> Compressor:
+    from proxylm.checkpoints.run_data import run_data
+    from proxylm.compressors.registry import load_compressor
+    from proxylm.data.store.store import ViewStore
+
+    data = run_data(run)
+    store = None if data is None else ViewStore.open(data.store)
+    if store is None or name not in store.view_names:
+        views = ", ".join(store.view_names) if store else "which is not at hand"
+        raise UsageError(
+            f"--read-as {name}: must be bytes or tokens, or a view of the training data ({views})"
+        )
+    if given is not None:
+        raise UsageError(f"--read-as {name} names a compressor, and so does --compressor")
+    folder = store.view(name).compressor_folder
+    if folder is None:
+        raise UsageError(f"--read-as {name}: the view has symbols and no compressor to read with")
+    return load_compressor(folder)
