@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
 
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.byte_lm.training_contexts import LongContexts
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
+from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
@@ -55,6 +60,14 @@ def write_corpus(folder: Path, *, files: int = 40, words: int = 200) -> Path:
     for number in range(files):
         (folder / f"{number:03}.txt").write_bytes(text(number, words=words))
     return folder
+
+
+def coded(engine: Engine, segments: Sequence[bytes]) -> list[NDArray[np.uint32]]:
+    """The symbols of each segment."""
+    raw = np.frombuffer(b"".join(segments), np.uint8)
+    found = engine.code(raw, np.array([len(one) for one in segments], np.uint32))
+    ends = np.cumsum(found.symbols_per_segment, dtype=np.int64)
+    return np.split(found.symbols, ends[:-1]) if len(ends) else []
 
 
 @cache

@@ -20,6 +20,7 @@ from proxylm.analysis.collisions import (
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
+from small_neural import coded
 
 
 def view_of(segments: list[tuple[bytes, list[int]]]) -> tuple[bytes, CompressedView]:
@@ -61,7 +62,7 @@ def test_windows_in_a_cluster_get_the_cluster_s_symbols_from_the_naive_coder(cod
     assert len(clusters) > 500
     for cluster in clusters[::10]:
         assert len(set(cluster.strings)) == len(cluster.strings) > 1
-        for symbols in engine.code(cluster.strings[:4]):
+        for symbols in coded(engine, cluster.strings[:4]):
             assert tuple(symbols.tolist()) == cluster.symbols
 
 
@@ -70,7 +71,7 @@ def test_single_bytes_that_share_a_code_are_in_one_cluster():
     engine = NaiveEngine(MarkovChain("any"), coder)
     strings = [bytes([value]) for value in range(256)]
     by_code = defaultdict(set)
-    for string, symbols in zip(strings, engine.code(strings), strict=True):
+    for string, symbols in zip(strings, coded(engine, strings), strict=True):
         by_code[tuple(symbols.tolist())].add(string)
     clusters = {one.symbols: set(one.strings) for one in window_clusters(chain_automaton(coder))}
     shared = {symbols: found for symbols, found in by_code.items() if len(found) > 1}
@@ -157,7 +158,7 @@ def test_the_segments_of_a_real_view():
     assert b"".join(string for _, string in segments) == document
     assert b"".join(symbols for symbols, _ in segments) == view.symbols.tobytes()
     for (symbols, string), again in itertools.islice(
-        zip(segments, compressor._engine.code([s for _, s in segments]), strict=True), 20
+        zip(segments, coded(compressor._engine, [s for _, s in segments]), strict=True), 20
     ):
         assert symbols == again.tobytes(), string
 

@@ -88,7 +88,7 @@ def engine_rows(
 
 def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     def ours() -> object:
-        return bench.automaton.code_flat(segments.raw, segments.lengths)
+        return bench.automaton.code(segments.raw, segments.lengths)
 
     return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
 
@@ -112,10 +112,10 @@ def _beside_a_copy(
 
 def _other_form_row(bench: NeuralBench, name: str, segments: _Segments) -> BenchmarkRow:
     def ours() -> NDArray[np.uint32]:
-        return bench.form(name).code_flat(segments.raw, segments.lengths).symbols
+        return bench.form(name).code(segments.raw, segments.lengths).symbols
 
     def yardstick() -> NDArray[np.uint32]:
-        return bench.automaton.code_flat(segments.raw, segments.lengths).symbols
+        return bench.automaton.code(segments.raw, segments.lengths).symbols
 
     assert np.array_equal(ours(), yardstick()), f"{name} gives other symbols than the automaton"
     seconds, automaton_seconds = alternate(ours, yardstick, repeats=1)
@@ -164,7 +164,7 @@ def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     timed = TimedDistribution(bench.entropy.lm)
     engine = NaiveEngine(timed, bench.automaton.settings)
     start = time.perf_counter()
-    engine.code_flat(segments.raw, segments.lengths)
+    engine.code(segments.raw, segments.lengths)
     seconds = time.perf_counter() - start
     return BenchmarkRow(
         case="neural/naive/lm-share",

@@ -25,6 +25,7 @@ from proxylm.compressors.neural.coder.transitions import (
 )
 from proxylm.compressors.neural.coder.windows import window_of
 from proxylm.errors import DamagedFileError, UsageError
+from small_neural import coded
 
 
 class PeakedLM(FakeLM):
@@ -97,7 +98,7 @@ def test_nodes_have_the_frequencies_of_their_strings(automaton):
 def test_strings_behind_a_code(small):
     engine = AutomatonEngine(small)
     for code in list(small.nodes_by_code)[::20]:
-        for symbols in engine.code([small.strings[node] for node in small.nodes_by_code[code]]):
+        for symbols in coded(engine, [small.strings[node] for node in small.nodes_by_code[code]]):
             assert symbols.tolist() == small.code_symbols(code)
     assert sum(map(len, small.nodes_by_code.values())) == len(small) - 1
 
@@ -203,10 +204,10 @@ def test_one_file_means_one_code_whatever_the_lm_computes(small, tmp_path):
     path = tmp_path / "automaton.safetensors"
     save_automaton(small, path)
     here, there = AutomatonEngine(small), AutomatonEngine(load_automaton(path))
-    other = NaiveEngine(OtherMachine(), small.settings).code(segments)
-    codes = [one.tolist() for one in here.code(segments)]
+    other = coded(NaiveEngine(OtherMachine(), small.settings), segments)
+    codes = [one.tolist() for one in coded(here, segments)]
     assert codes != [one.tolist() for one in other]
-    for one, another in zip(here.code(segments), there.code(segments), strict=True):
+    for one, another in zip(coded(here, segments), coded(there, segments), strict=True):
         np.testing.assert_array_equal(one, another)
 
 

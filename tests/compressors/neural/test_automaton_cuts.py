@@ -62,7 +62,7 @@ def assert_as_defined(cutter, documents):
     assert lengths_per_document(cutter, documents) == expected
     flat = FlatDocuments.of(documents)
     found = cutter.cut(flat)
-    coded = AutomatonEngine(cutter.automaton).code_flat(flat.raw, found.lengths)
+    coded = AutomatonEngine(cutter.automaton).code(flat.raw, found.lengths)
     np.testing.assert_array_equal(found.coded.symbols, coded.symbols)
     np.testing.assert_array_equal(found.coded.symbols_per_segment, coded.symbols_per_segment)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from proxylm.compressors.neural.coder.settings import (
 )
 from proxylm.config import validate_config
 from proxylm.errors import UsageError
+from small_neural import coded
 
 TEXT = "def wörter(x):\n    return [aaa for aaa in x if aaa]   # ü\n".encode() * 4
 SEGMENTS = [TEXT[start : start + 1 + start % 23] for start in range(0, 200, 9)]
@@ -69,14 +71,14 @@ def test_equally_probable_bytes_are_their_own_code(settings, engine_class):
         for start in range(0, len(segment), window_bytes)
     )
     expected = np.frombuffer(padded, f">u{width}")
-    np.testing.assert_array_equal(engine.code([segment])[0], expected)
+    np.testing.assert_array_equal(coded(engine, [segment])[0], expected)
 
 
 def test_segments_that_are_empty_or_one_byte_long(settings, automata):
     segments = [b"", *(bytes([byte]) for byte in range(256)), b""]
-    expected = NaiveEngine(FakeLM(), settings).code(segments)
+    expected = coded(NaiveEngine(FakeLM(), settings), segments)
     for engine in engines(settings, automata):
-        results = engine.code(segments)
+        results = coded(engine, segments)
         assert_same(results, expected)
         assert len(results[0]) == len(results[-1]) == 0
         per_window = (settings.window_bits or 0) // settings.pack_bits
@@ -86,53 +88,54 @@ def test_segments_that_are_empty_or_one_byte_long(settings, automata):
 
 def test_nothing_at_all(settings, automata):
     for engine in engines(settings, automata):
-        assert engine.code([]) == []
-        assert [len(one) for one in engine.code([b"", b""])] == [0, 0]
+        assert coded(engine, []) == []
+        assert [len(one) for one in coded(engine, [b"", b""])] == [0, 0]
 
 
 def test_symbols_are_below_the_symbol_count(settings, automata):
     for engine in engines(settings, automata):
-        assert max(int(one.max()) for one in engine.code(SEGMENTS)) < settings.symbol_count
+        assert max(int(one.max()) for one in coded(engine, SEGMENTS)) < settings.symbol_count
         assert settings.symbol_count == 1 << settings.pack_bits
 
 
 def test_a_segments_symbols_do_not_depend_on_its_neighbours(settings, automata):
     for engine in engines(settings, automata):
-        together = engine.code(SEGMENTS)
-        assert_same([engine.code([segment])[0] for segment in SEGMENTS], together)
-        assert_same(engine.code(SEGMENTS[::-1])[::-1], together)
-        assert_same(engine.code(SEGMENTS[:3] * 50)[-3:], together[:3])
+        together = coded(engine, SEGMENTS)
+        assert_same([coded(engine, [segment])[0] for segment in SEGMENTS], together)
+        assert_same(coded(engine, SEGMENTS[::-1])[::-1], together)
+        assert_same(coded(engine, SEGMENTS[:3] * 50)[-3:], together[:3])
 
 
 def test_threads_do_not_change_symbols(settings, automata):
     for engine in engines(settings, automata)[1:]:
-        expected = engine.code(SEGMENTS)
+        expected = coded(engine, SEGMENTS)
         with ThreadPoolExecutor(4) as pool:
-            for results in pool.map(engine.code, [SEGMENTS] * 8):
+            for results in pool.map(partial(coded, engine), [SEGMENTS] * 8):
                 assert_same(results, expected)
 
 
-def test_flat_arrays_are_the_same_as_segments(settings, automata):
+def test_symbols_of_segments_follow_each_other(settings, automata):
     raw = np.frombuffer(b"".join(SEGMENTS), np.uint8)
     lengths = np.array([len(segment) for segment in SEGMENTS], np.uint32)
     for engine in engines(settings, automata):
-        coded = engine.code_flat(raw, lengths)
-        assert_same(coded.split(), engine.code(SEGMENTS))
-        assert int(coded.symbols_per_segment.sum()) == len(coded.symbols)
+        found = engine.code(raw, lengths)
+        alone = [coded(engine, [segment])[0] for segment in SEGMENTS]
+        np.testing.assert_array_equal(found.symbols, np.concatenate(alone))
+        assert found.symbols_per_segment.tolist() == [len(one) for one in alone]
 
 
 def test_lengths_that_do_not_fit_are_refused(automaton):
     engine = AutomatonEngine(automaton)
     with pytest.raises(ValueError, match="longer than 1024"):
-        engine.code([bytes(1025)])
+        coded(engine, [bytes(1025)])
     with pytest.raises(ValueError, match="add up to 3"):
-        engine.code_flat(np.zeros(3, np.uint8), np.array([1, 1], np.uint32))
+        engine.code(np.zeros(3, np.uint8), np.array([1, 1], np.uint32))
 
 
 def test_no_window_is_longer_than_256_bytes(automata):
     settings = CoderSettings()
     for engine in engines(settings, automata):
-        codes = engine.code([b"a" * count for count in (255, 256, 257, 512, 513)])
+        codes = coded(engine, [b"a" * count for count in (255, 256, 257, 512, 513)])
         assert [len(code) for code in codes] == [1, 1, 2, 2, 3]
 
 
@@ -140,11 +143,11 @@ def test_no_window_is_longer_than_256_bytes(automata):
 def test_a_million_equal_bytes(window_bits, automata):
     settings = CoderSettings(window_bits=window_bits)
     segments = [b"a" * 1024] * (RUN_LENGTH // 1024) + [b"a" * (RUN_LENGTH % 1024)]
-    [whole, rest] = NaiveEngine(FakeLM(), settings).code([segments[0], segments[-1]])
+    [whole, rest] = coded(NaiveEngine(FakeLM(), settings), [segments[0], segments[-1]])
     expected = [whole] * (len(segments) - 1) + [rest]
     for engine in engines(settings, automata)[2:]:
-        assert_same(engine.code(segments), expected)
-    assert_same(BatchedEngine(FakeLM(), settings).code(segments[-9:]), expected[-9:])
+        assert_same(coded(engine, segments), expected)
+    assert_same(coded(BatchedEngine(FakeLM(), settings), segments[-9:]), expected[-9:])
 
 
 def strings_of(automaton: Automaton, code: int) -> list[bytes]:
@@ -171,8 +174,8 @@ def test_determined_codes_collide_across_first_bytes(automaton):
 @pytest.mark.parametrize("lm_class", [FakeLM, TiedLM])
 @pytest.mark.parametrize("engine_class", [NaiveEngine, BatchedEngine, LazyEngine])
 def test_noise_of_the_floats_moves_no_symbol(settings, engine_class, lm_class):
-    expected = NaiveEngine(lm_class(), settings).code(SEGMENTS)
-    assert_same(engine_class(lm_class(noise=1e-14), settings).code(SEGMENTS), expected)
+    expected = coded(NaiveEngine(lm_class(), settings), SEGMENTS)
+    assert_same(coded(engine_class(lm_class(noise=1e-14), settings), SEGMENTS), expected)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY, LazyEngine, Trie
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
+from small_neural import coded
 
 SMALLEST_LIMIT = SMALLEST_CAPACITY * NODE_BYTES
 
@@ -33,15 +34,15 @@ def settings(request) -> CoderSettings:
 def test_what_was_met_is_never_asked_for_again(settings):
     lm = FakeLM()
     engine = LazyEngine(lm, settings)
-    expected = engine.code(various_segments(60))
+    expected = coded(engine, various_segments(60))
     rows_given = lm.rows_given
-    assert_same(engine.code(various_segments(60)[::-1])[::-1], expected)
+    assert_same(coded(engine, various_segments(60)[::-1])[::-1], expected)
     assert lm.rows_given == rows_given
 
 
 def test_calls_are_few():
     lm = FakeLM()
-    LazyEngine(lm, CoderSettings(window_bits=32)).code(various_segments(400))
+    coded(LazyEngine(lm, CoderSettings(window_bits=32)), various_segments(400))
     assert lm.calls < 60
 
 
@@ -51,16 +52,16 @@ def test_a_full_trie_forgets_and_goes_on(settings, monkeypatch):
     monkeypatch.setattr(Trie, "forget", lambda trie: (forgotten.append(trie.count), forget(trie)))
     segments = [*various_segments(200), b"a" * 1024, bytes(range(256)) * 4]
     engine = LazyEngine(FakeLM(), settings, memory_limit_bytes=SMALLEST_LIMIT)
-    assert_same(engine.code(segments), NaiveEngine(FakeLM(), settings).code(segments))
+    assert_same(coded(engine, segments), coded(NaiveEngine(FakeLM(), settings), segments))
     assert forgotten, "the trie was never full"
     assert max(forgotten) <= SMALLEST_CAPACITY
 
 
 def test_more_segments_than_walks_at_once(settings, monkeypatch):
     segments = various_segments(50)
-    expected = LazyEngine(FakeLM(), settings).code(segments)
+    expected = coded(LazyEngine(FakeLM(), settings), segments)
     monkeypatch.setattr(lazy, "WALKS_AT_ONCE", 7)
-    assert_same(LazyEngine(FakeLM(), settings).code(segments), expected)
+    assert_same(coded(LazyEngine(FakeLM(), settings), segments), expected)
 
 
 def test_a_limit_without_room_for_a_segment_is_refused():

@@ -12,6 +12,7 @@ from proxylm.compressors.neural.coder.batched import BatchedEngine, path_frequen
 from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.naive import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
+from small_neural import coded
 
 SEGMENTS = [bytes(range(start, start + 5 + start % 11)) for start in range(0, 200, 3)]
 
@@ -32,20 +33,20 @@ def test_the_oracle_asks_once_per_window():
     settings = CoderSettings()
     for segment in SEGMENTS[:10]:
         lm = RecordingLM()
-        symbols = NaiveEngine(lm, settings).code([segment])[0]
+        symbols = coded(NaiveEngine(lm, settings), [segment])[0]
         assert len(lm.asked) == len(symbols)
         assert all(segment.endswith(ahead) for [ahead] in lm.asked)
 
 
 def test_without_windows_the_oracle_asks_once_per_segment():
     lm = RecordingLM()
-    NaiveEngine(lm, CoderSettings(window_bits=None)).code(SEGMENTS[:10])
+    coded(NaiveEngine(lm, CoderSettings(window_bits=None)), SEGMENTS[:10])
     assert lm.asked == [[segment] for segment in SEGMENTS[:10]]
 
 
 def test_windows_are_batched_across_segments():
     lm = RecordingLM()
-    symbols = BatchedEngine(lm, CoderSettings()).code(SEGMENTS)
+    symbols = coded(BatchedEngine(lm, CoderSettings()), SEGMENTS)
     longest = max(len(one) for one in symbols)
     # A round may find a window longer than it looked ahead, and looks again.
     assert longest <= len(lm.asked) <= longest + 3
@@ -54,11 +55,11 @@ def test_windows_are_batched_across_segments():
 
 @pytest.mark.parametrize("settings", ALL_SETTINGS[::2], ids=settings_name)
 def test_rows_at_a_time_and_segments_side_by_side_do_not_matter(settings, monkeypatch):
-    expected = BatchedEngine(FakeLM(), settings).code(SEGMENTS)
+    expected = coded(BatchedEngine(FakeLM(), settings), SEGMENTS)
     monkeypatch.setattr(batched, "ROWS_PER_CALL", 30)
     monkeypatch.setattr(batched, "SIDE_BY_SIDE", 5)
     lm = RecordingLM()
-    for result, one in zip(BatchedEngine(lm, settings).code(SEGMENTS), expected, strict=True):
+    for result, one in zip(coded(BatchedEngine(lm, settings), SEGMENTS), expected, strict=True):
         np.testing.assert_array_equal(result, one)
     assert max(len(strings) for strings in lm.asked) <= 5
     rows = [sum(len(one) + 1 for one in strings) for strings in lm.asked if len(strings) > 1]

@@ -197,7 +197,7 @@ class NeuralCompressor(Compressor):
     def _code(self, documents: FlatDocuments, cuts: Cuts) -> list[CompressedView]:
         coded = cuts.coded
         if coded is None or not self._looks_up:
-            coded = self._engine.code_flat(documents.raw, cuts.lengths)
+            coded = self._engine.code(documents.raw, cuts.lengths)
         return _views(documents, cuts.lengths, coded)
 
 

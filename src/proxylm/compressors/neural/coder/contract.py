@@ -35,11 +35,6 @@ class CodedSegments:
             symbols_per_segment=np.array([len(part) for part in arrays], np.uint32),
         )
 
-    def split(self) -> list[NDArray[np.uint32]]:
-        """The symbols of each segment."""
-        ends = np.cumsum(self.symbols_per_segment, dtype=np.int64)
-        return np.split(self.symbols, ends[:-1]) if len(ends) else []
-
 
 class Engine(ABC):
     """Codes segments, each on its own: its symbols depend on nothing but its bytes.
@@ -50,16 +45,7 @@ class Engine(ABC):
     name: ClassVar[str]
     settings: CoderSettings
 
-    def code(self, segments: Sequence[bytes]) -> list[NDArray[np.uint32]]:
-        """Symbols of each segment: uint32 ``[m_i]`` below ``settings.symbol_count``.
-
-        Raises:
-            ValueError: a segment is longer than 1024 bytes.
-        """
-        raw = np.frombuffer(b"".join(segments), np.uint8)
-        return self.code_flat(raw, np.array([len(one) for one in segments], np.uint32)).split()
-
-    def code_flat(
+    def code(
         self, raw: UInt8[np.ndarray, " byte"], segment_lengths: UInt32[np.ndarray, " segment"]
     ) -> CodedSegments:
         """Symbols of the segments that follow each other in ``raw``.
@@ -79,7 +65,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
-        """``code_flat`` of arguments that have been checked."""
+        """``code`` of arguments that have been checked."""
 
 
 def symbols_of_windows(
