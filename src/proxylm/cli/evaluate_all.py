@@ -17,10 +17,10 @@ from proxylm.cli.evaluation_options import (
     shown_progress,
     task_names,
 )
-from proxylm.cli.options import options
+from proxylm.cli.options import options, with_values
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
-from proxylm.errors import ProxylmError, UsageError
+from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
@@ -88,10 +88,8 @@ def evaluate_all(
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
     )
-    if settings.execute and generate is False:
-        raise UsageError("--execute needs completions: leave --no-generate out")
     wanted = settings.execute if generate is None else generate
-    settings = settings.model_copy(update={"generate": wanted})
+    settings = with_values(settings, origin="evaluate all", generate=wanted)
     _evaluate(run, selection, settings, device, as_json=json)
 
 

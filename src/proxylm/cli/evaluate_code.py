@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,10 +84,9 @@ def prompt_boundary(
 
     benchmark = _benchmark("humaneval", settings)
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
-    name, data = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
-    with _job(name, run, settings, writer) as job:
-        report = evaluate_boundary(writer, benchmark, job)
-    _emit(report, boundary_rows(report), run, settings, writer, data, as_json=json)
+    name, forms = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
+    evaluate = partial(evaluate_boundary, writer, benchmark)
+    _report(name, run, settings, writer, forms, evaluate, boundary_rows, as_json=json)
 
 
 @options(settings=RECODE)
@@ -119,9 +118,8 @@ def recode(
     ]
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     forms = {"recode": list(recode_conditions(families).values())}
-    with _job("recode", run, settings, writer) as job:
-        report = evaluate_recode(writer, families, job)
-    _emit(report, recode_rows(report), run, settings, writer, forms, as_json=json)
+    evaluate = partial(evaluate_recode, writer, families)
+    _report("recode", run, settings, writer, forms, evaluate, recode_rows, as_json=json)
 
 
 @options(settings=TRANSLATION)
@@ -150,10 +148,9 @@ def translation(
     if compressor is None:
         raise UsageError("translation needs the model's compressor: give --compressor")
     writer = TranslationWriter(model, compressor, jointly=not separately)
-    name, data = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
-    with _job(name, run, settings, writer) as job:
-        report = evaluate_translation(writer, benchmark, job)
-    _emit(report, translation_rows(report), run, settings, writer, data, as_json=json)
+    name, forms = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
+    evaluate = partial(evaluate_translation, writer, benchmark)
+    _report(name, run, settings, writer, forms, evaluate, translation_rows, as_json=json)
 
 
 def _code(
@@ -164,10 +161,9 @@ def _code(
 
     benchmark = _benchmark(name, settings)
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
-    data = {benchmark.name: [benchmark]}
-    with _job(benchmark.name, run, settings, writer) as job:
-        report = evaluate_code(writer, benchmark, job)
-    _emit(report, code_rows(report), run, settings, writer, data, as_json=as_json)
+    forms = {benchmark.name: [benchmark]}
+    evaluate = partial(evaluate_code, writer, benchmark)
+    _report(benchmark.name, run, settings, writer, forms, evaluate, code_rows, as_json=as_json)
 
 
 def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
@@ -177,23 +173,20 @@ def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
     return benchmark.select(limit=settings.limit, task_ids=settings.problems)
 
 
-@contextmanager
-def _job(
-    name: str, run: Path, settings: EvaluationSettings, writer: ProgramWriter
-) -> Iterator[Answering | None]:
-    with shown_progress() as progress:
-        yield job_of(settings, writer, name, evaluation_folder(run), progress)
-
-
-def _emit(
-    report: Any,
-    rows: list[list[str]],
+def _report(
+    name: str,
     run: Path,
     settings: EvaluationSettings,
     writer: ProgramWriter,
-    data: Mapping[str, Sequence[Benchmark]],
+    forms: Mapping[str, Sequence[Benchmark]],
+    evaluate: Callable[[Answering | None], Any],
+    rows_of: Callable[[Any], list[list[str]]],
     *,
     as_json: bool,
 ) -> None:
-    about = about_programs(writer.model, run, settings, data)
-    emit(report_object(report, about), as_json=as_json, text=table(rows[0], rows[1:]))
+    """Evaluate, in a folder of that name, and print the report; ``forms`` is all that is read."""
+    with shown_progress() as progress:
+        report = evaluate(job_of(settings, writer, name, evaluation_folder(run), progress))
+    about = about_programs(writer.model, run, settings, forms)
+    headers, *rows = rows_of(report)
+    emit(report_object(report, about), as_json=as_json, text=table(headers, rows))

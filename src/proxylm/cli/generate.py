@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.options import Flags, options, was_given
+from proxylm.cli.options import Flags, options, was_given, with_values
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
 from proxylm.cli.reading import (
     NO_DRAFTER,
@@ -87,8 +87,12 @@ def generate(
     from proxylm.scoring.read_as import BYTES
     from proxylm.scoring.readings import CompressedReading
 
-    structure = _structured_output(regex, json_schema, grammar)
-    chosen = _with(bounds, drafter=drafter_named(drafter), structured_output=structure)
+    chosen = with_values(
+        bounds,
+        origin="generate",
+        drafter=drafter_named(drafter),
+        structured_output=_structured_output(regex, json_schema, grammar),
+    )
     if reading.read_as != BYTES:
         _check_tokens(chosen)
     elif was_given(symbols, "max_new_symbols"):
@@ -114,13 +118,6 @@ def _check_tokens(chosen: GenerationOptions) -> None:
         raise UsageError("--read-as tokens counts symbols: give --max-new-symbols")
     if chosen.is_structured or chosen.drafter:
         raise UsageError("--read-as tokens takes no structured output and no --drafter")
-
-
-def _with(options: GenerationOptions, **further: Any) -> GenerationOptions:
-    from proxylm.config import validate_config
-
-    values = options.model_dump(exclude_unset=True) | further
-    return validate_config(type(options), values, origin="generate")
 
 
 def _structured_output(

@@ -32,6 +32,7 @@ OverridesArgument = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings to replace, as key.sub=value."),
 ]
 Function = TypeVar("Function", bound=Callable[..., Any])
+Filled = TypeVar("Filled", bound="Config")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,19 @@ def options(**flags: Flags) -> Callable[[Function], Function]:
 def was_given(config: Config, field: str) -> bool:
     """Whether a field has a value that was asked for, and not merely its default."""
     return field in config.model_fields_set
+
+
+def with_values(config: Filled, *, origin: str, **values: Any) -> Filled:
+    """The configuration with further fields that no option of its own fills, validated.
+
+    Raises:
+        UsageError: one of them is wrong, or does not go with the others; ``origin`` begins the
+            line.
+    """
+    from proxylm.config import validate_config
+
+    given = config.model_dump(exclude_unset=True) | values
+    return validate_config(type(config), given, origin=origin)
 
 
 def defer_options(app: typer.Typer) -> None:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from proxylm.data.mixture import Mixture
 
 
-_PAIRING_HELP = "When translation pairs are shown."
-
-
 class Schedule(StrEnum):
     """How the rate changes over the steps."""
 
@@ -46,7 +43,9 @@ def rates(
     fraction: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the steps that is warm-up.")
     ] = 0.2,
-    pairs: Annotated[PairPhase, typer.Option(help=_PAIRING_HELP)] = PairPhase.WARMUP,
+    pairs: Annotated[
+        PairPhase, typer.Option(help="When translation pairs are shown.")
+    ] = PairPhase.WARMUP,
     pieces: Annotated[
         tuple[int, int] | None,
         typer.Option(help="Mix inside documents: least and most symbols of a piece."),

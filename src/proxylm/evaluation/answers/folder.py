@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ class Sample:
     def to_json(self) -> dict[str, Any]:
         """The line's object."""
         return {
-            **_key_json(self.key),
+            **asdict(self.key),
             "prompt": self.prompt,
             **_bytes_json(self.completion),
             "finish": self.finish.value,
@@ -93,7 +93,7 @@ class JudgedSample:
     def to_json(self) -> dict[str, Any]:
         """The line's object."""
         verdict = {"job": self.fingerprint, "status": self.status, "reason": self.reason}
-        return {**_key_json(self.key), **verdict}
+        return {**asdict(self.key), **verdict}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> JudgedSample:
@@ -219,10 +219,6 @@ def _cut_torn_line(path: Path) -> None:
     if whole < len(data):
         with path.open("r+b") as stream:
             stream.truncate(whole)
-
-
-def _key_json(key: SampleKey) -> dict[str, Any]:
-    return {"condition": key.condition, "task_id": key.task_id, "sample": key.sample}
 
 
 def _key_of(line: Mapping[str, Any]) -> SampleKey:
