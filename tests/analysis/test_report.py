@@ -31,7 +31,10 @@ def run(tmp_path):
 def test_history_reads_whole_lines_and_evaluations(run):
     history = RunHistory.read(run)
     assert [line["step"] for line in history.records] == [1, 2, 3]
-    assert history.evaluations("raw") == [(20, 2e6, 3.25), (30, 3e6, 2.75)]
+    assert history.evaluations("raw") == [
+        record(2, held_out={"raw": 3.25}),
+        record(3, held_out={"raw": 2.75}),
+    ]
     assert history.evaluations("compressed") == []
 
 

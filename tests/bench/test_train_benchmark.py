@@ -58,7 +58,7 @@ def test_four_documents_of_unequal_length():
 def test_rows_have_their_yardsticks(monkeypatch):
     seconds = {4: (2.0, 2.5, 4.0, 0.1), 3: (2.0, 4.0, 0.1)}  # eva, llama, plain, product
     monkeypatch.setattr(train, "alternate", lambda *steps, repeats: seconds[len(steps)])
-    monkeypatch.setattr(train, "peak_training_bytes", lambda: 1_450_000_000)
+    monkeypatch.setattr(train, "peak_memory_of", lambda *_: 1_450_000_000)
     monkeypatch.setattr(train, "run_busy_benchmark", lambda repeats: [])
     rows = {row.case: row for row in train.run_train_benchmark()}
     assert list(rows) == [

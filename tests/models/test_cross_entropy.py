@@ -64,7 +64,7 @@ def test_rows_per_chunk_bound_the_logits():
 
 PROGRAM = """
 import torch
-from proxylm.bench.train_memory import peak_memory_bytes
+from proxylm.bench.peak_memory import peak_memory_bytes
 from proxylm.models.cross_entropy import chunked_cross_entropy
 hidden = torch.randn({rows}, 16, requires_grad=True)
 weight = torch.randn(96960, 16, requires_grad=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +58,9 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: st
             "font.size": 10,
         }
     )
-    with style, _without_glyph_warnings():
+    with style, warnings.catch_warnings():
+        # The browser's fonts draw the text; that matplotlib's lack a character is nobody's trouble.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         axes = figure.add_subplot()
         lines, labels = [], []
@@ -75,14 +76,6 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: st
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-@contextmanager
-def _without_glyph_warnings() -> Iterator[None]:
-    """The browser's fonts draw the text; that matplotlib's lack a character is nobody's trouble."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
 
 
 def smoothed(values: Sequence[float], window: int) -> NDArray[np.float64]:

@@ -142,13 +142,12 @@ class CollisionReport:
 
 def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
     """Collisions of windows, by enumeration of all strings that fit in one."""
-    return _report(
-        "windows",
-        window_clusters(automaton),
+    return CollisionReport(
+        kind="windows",
         strings=len(automaton) - 1,
         codes=len(automaton.nodes_by_code),
         share_kept=1.0,
-        shown=shown,
+        **_counted(window_clusters(automaton), shown),
     )
 
 
@@ -176,11 +175,6 @@ class SegmentCollisions:
         self._hash_limit = _ALL_HASHES
         self._counts: dict[bytes, dict[bytes, int]] = {}
 
-    @property
-    def share_kept(self) -> float:
-        """Of all symbol sequences, the share whose segments are kept."""
-        return self._hash_limit / _ALL_HASHES
-
     def add_all(self, documents: Sequence[bytes], views: Sequence[CompressedView]) -> None:
         """Count the segments of documents (an ``Observer``)."""
         for raw, view in zip(documents, views, strict=True):
@@ -201,13 +195,12 @@ class SegmentCollisions:
 
     def report(self, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
         """The collisions so far."""
-        return _report(
-            "segments",
-            self.clusters(),
+        return CollisionReport(
+            kind="segments",
             strings=sum(map(len, self._counts.values())),
             codes=len(self._counts),
-            share_kept=self.share_kept,
-            shown=shown,
+            share_kept=self._hash_limit / _ALL_HASHES,
+            **_counted(self.clusters(), shown),
         )
 
     def clusters(self) -> Iterator[Cluster]:
@@ -268,15 +261,8 @@ def _size(symbols: bytes, string: bytes) -> int:
     return BOOKKEEPING_BYTES + len(symbols) + len(string)
 
 
-def _report(
-    kind: str,
-    clusters: Iterable[Cluster],
-    *,
-    strings: int,
-    codes: int,
-    share_kept: float,
-    shown: int,
-) -> CollisionReport:
+def _counted(clusters: Iterable[Cluster], shown: int) -> dict[str, Any]:
+    """What a report says of its clusters, which stream past."""
     histogram = [0] * HISTOGRAM_BINS
     count = strings_in_clusters = high = 0
     largest: list[Cluster] = []
@@ -289,17 +275,13 @@ def _report(
         largest.append(cluster)
         if len(largest) > 100 * (shown + 1):
             largest = _largest(largest, shown)
-    return CollisionReport(
-        kind=kind,
-        strings=strings,
-        codes=codes,
-        share_kept=share_kept,
-        clusters=count,
-        strings_in_clusters=strings_in_clusters,
-        high_lcp_clusters=high,
-        lcp_histogram=tuple(histogram),
-        largest=tuple(_largest(largest, shown)),
-    )
+    return {
+        "clusters": count,
+        "strings_in_clusters": strings_in_clusters,
+        "high_lcp_clusters": high,
+        "lcp_histogram": tuple(histogram),
+        "largest": tuple(_largest(largest, shown)),
+    }
 
 
 def _largest(clusters: list[Cluster], shown: int) -> list[Cluster]:

@@ -6,7 +6,7 @@ Curves come from the runs' own ``metrics.jsonl``; the page carries its charts as
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from proxylm.training.metrics import METRICS_FILE, read_metrics
 
 SMOOTHED_SHARE = 0.02
 """The loss curves show the mean over this share of a run's steps."""
+
+AXES = {"symbols": "symbols", "training_flops": "training FLOPs"}
+"""What held-out documents' curves are drawn over: fields of a record, with their labels."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -54,30 +57,18 @@ class RunHistory:
             raise DataError(f"{run}: no {METRICS_FILE} there; give the folder of a training run")
         return cls(name=run.name, records=read_metrics(path))
 
-    def evaluations(self, view: str) -> list[tuple[float, float, float]]:
-        """(symbols, training FLOPs, bits per byte) each time the view was evaluated."""
-        return [
-            (record["symbols"], record["training_flops"], record["held_out"][view])
-            for record in self.records
-            if view in record.get("held_out", {})
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of the page after the curves; ``body`` is HTML."""
-
-    title: str
-    body: str
+    def evaluations(self, view: str) -> list[dict[str, Any]]:
+        """The records of the steps at which the view was evaluated."""
+        return [record for record in self.records if view in record.get("held_out", {})]
 
 
 def write_report(
-    runs: Sequence[RunHistory], out: Path, *, title: str, sections: Sequence[Section] = ()
+    runs: Sequence[RunHistory], out: Path, *, title: str, sections: Mapping[str, str] | None = None
 ) -> None:
-    """Write the curves of ``runs`` and further sections to the HTML file ``out``."""
+    """Write sections (HTML by title), then the curves of ``runs``, to the HTML file ``out``."""
     charts = "\n".join(f"<figure>{chart}</figure>" for chart in _charts(runs))
     parts = [
-        *(f"<h2>{escaped(section.title)}</h2>\n{section.body}" for section in sections),
+        *(f"<h2>{escaped(name)}</h2>\n{body}" for name, body in (sections or {}).items()),
         f'<h2>Curves</h2>\n<div class="charts">\n{charts}\n</div>',
     ]
     page = (
@@ -109,11 +100,8 @@ def _charts(runs: Sequence[RunHistory]) -> list[str]:
     views = dict.fromkeys(
         view for run in runs for record in run.records for view in record.get("held_out", {})
     )
-    return [
-        _loss_chart(runs),
-        *(_evaluation_chart(runs, view, over_flops=False) for view in views),
-        *(_evaluation_chart(runs, view, over_flops=True) for view in views),
-    ]
+    evaluations = [_evaluation_chart(runs, view, over) for over in AXES for view in views]
+    return [_loss_chart(runs), *evaluations]
 
 
 def _loss_chart(runs: Sequence[RunHistory]) -> str:
@@ -135,17 +123,15 @@ def _loss_chart(runs: Sequence[RunHistory]) -> str:
     )
 
 
-def _evaluation_chart(runs: Sequence[RunHistory], view: str, *, over_flops: bool) -> str:
+def _evaluation_chart(runs: Sequence[RunHistory], view: str, over: str) -> str:
     curves = []
     for number, run in enumerate(runs):
-        points = run.evaluations(view)
-        if points:
-            symbols, flops, bits = zip(*points, strict=True)
-            x = flops if over_flops else symbols
+        if found := run.evaluations(view):
+            x, bits = zip(*((one[over], one["held_out"][view]) for one in found), strict=True)
             curves.append(Curve(label=run.name, x=x, y=bits, colour=number))
     return line_chart(
         curves,
         title=f"Held-out bits per byte, read as {view}",
-        x_label="training FLOPs" if over_flops else "symbols",
+        x_label=AXES[over],
         y_label="bits per raw byte",
     )

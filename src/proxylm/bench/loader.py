@@ -10,7 +10,6 @@ same random order.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ import numpy as np
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.data.batch import Batch
 from proxylm.data.batches import Batches, batches
 from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
 from proxylm.data.mixture import Mixture
@@ -69,7 +67,8 @@ def _loader_row(
         steps=steps,
         heads=heads,
     )
-    arrays = _arrays(drawn[0])
+    first = drawn[0]
+    arrays = first.inputs, first.targets, first.segment_ids, first.position_ids
 
     def copy() -> None:
         for _ in range(steps):
@@ -85,10 +84,6 @@ def _loader_row(
         yardstick=symbols / yardstick,
         yardstick_is="copy of the same output bytes in memory",
     )
-
-
-def _arrays(batch: Batch) -> Sequence[np.ndarray]:
-    return batch.inputs, batch.targets, batch.segment_ids, batch.position_ids
 
 
 def _read(drawn: Batches) -> None:

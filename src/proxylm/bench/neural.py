@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from proxylm.bench.neural_cases import (
     NeuralBench,
     engine_rows,
     entropy_row,
-    memory_rows,
+    memory_row,
     rule_row,
 )
 from proxylm.bench.neural_memory import MemoryCase
@@ -109,17 +110,18 @@ def run_neural_benchmark(
             repeats=sizes.repeats,
             folder=Path(folder),
         )
-
-        def text(wanted_bytes: int) -> list[bytes]:
-            return _sample(corpus, wanted_bytes)
-
+        text = partial(_sample, corpus)
         say("the forms of the coder")
         rows = engine_rows(bench, text(sizes.cut_bytes), sizes.slow_bytes)
         say("end to end")
         rows.append(entropy_row(bench, text(sizes.entropy_bytes), sizes.tried_bytes))
         rows.append(rule_row(bench, text(sizes.rule_bytes)))
         say("memory")
-        rows += memory_rows(bench, corpus, sizes.entropy_memory, sizes.rule_memory)
+        for case, measured, memory in (
+            ("neural/memory", bench.entropy, sizes.entropy_memory),
+            ("neural/memory/automaton-rule", bench.rule, sizes.rule_memory),
+        ):
+            rows.append(memory_row(bench, case, measured, corpus, memory))
     return rows
 
 

@@ -133,31 +133,20 @@ class TimedDistribution:
     """A distribution that counts the seconds that are spent in it."""
 
     def __init__(self, inner: ByteDistribution) -> None:
-        self._inner = inner
+        self.fingerprint = inner.fingerprint
         self.seconds = 0.0
+        self.probabilities = self._timed(inner.probabilities)
+        self.next_probabilities = self._timed(inner.next_probabilities)
+        self.canonical = self._timed(inner.canonical)
 
-    @property
-    def fingerprint(self) -> str:
-        """The inner one's."""
-        return self._inner.fingerprint
+    def _timed(self, ask: Callable[[Asked], Answer]) -> Callable[[Asked], Answer]:
+        def timed(what: Asked) -> Answer:
+            start = time.perf_counter()
+            answer = ask(what)
+            self.seconds += time.perf_counter() - start
+            return answer
 
-    def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
-        """The inner one's, timed."""
-        return self._timed(self._inner.probabilities, strings)
-
-    def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
-        """The inner one's, timed."""
-        return self._timed(self._inner.next_probabilities, strings)
-
-    def canonical(self, string: bytes) -> NDArray[np.float64]:
-        """The inner one's, timed."""
-        return self._timed(self._inner.canonical, string)
-
-    def _timed(self, asked: Callable[[Asked], Answer], what: Asked) -> Answer:
-        start = time.perf_counter()
-        answer = asked(what)
-        self.seconds += time.perf_counter() - start
-        return answer
+        return timed
 
 
 def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
@@ -205,19 +194,10 @@ def rule_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
     )
 
 
-def memory_rows(
-    bench: NeuralBench, corpus: Corpus, entropy: MemoryCase, rule: MemoryCase
-) -> list[BenchmarkRow]:
-    """Peak memory of ``prepare`` with either rule."""
-    return [
-        _memory_row(bench, "neural/memory", bench.entropy, corpus, entropy),
-        _memory_row(bench, "neural/memory/automaton-rule", bench.rule, corpus, rule),
-    ]
-
-
-def _memory_row(
+def memory_row(
     bench: NeuralBench, case: str, compressor: NeuralCompressor, corpus: Corpus, memory: MemoryCase
 ) -> BenchmarkRow:
+    """Peak memory of ``prepare`` for several times a corpus, beside that for the corpus."""
     work = bench.folder / case.replace("/", "-")
     saved = work / "compressor"
     save_compressor(compressor, saved)

@@ -1,19 +1,14 @@
-"""Peak memory of preparing a corpus with a neural compressor, in a process of its own.
-
-Run as a module it prepares one corpus so many times over, with one worker, and prints the peak.
-"""
+"""Peak memory of preparing a corpus with a neural compressor, in a process of its own."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from pydantic import PositiveInt
 
+from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.prepare import write_copies
-from proxylm.bench.train_memory import peak_memory_bytes
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
 from proxylm.corpus.contract import Corpus
@@ -48,23 +43,13 @@ class MemoryCase(Config):
 
 
 def peak_prepare_bytes(compressor: Path, text: Path, part_bytes: int, copies: int) -> int:
-    """Peak resident memory of a fresh process that prepares ``text``, everything included."""
-    arguments = [str(compressor), str(text), str(part_bytes), str(copies)]
-    command = [sys.executable, "-m", "proxylm.bench.neural_memory", *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    """Peak memory of preparing a corpus so many times over, with one worker."""
+    return peak_memory_of(_prepare, compressor, text, part_bytes, copies)
 
 
-def main() -> None:
-    """Prepare once, print the peak."""
-    compressor, text, part_bytes, copies = sys.argv[1:]
-    corpus = open_corpus(CorpusConfig(path=text))
-    documents = (document.raw for document in corpus.documents())
+def _prepare(compressor: Path, text: Path, part_bytes: int, copies: int) -> None:
+    documents = (document.raw for document in open_corpus(CorpusConfig(path=str(text))).documents())
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copied:
-        corpus = write_copies(documents, int(copies), Path(copied), int(part_bytes))
+        corpus = write_copies(documents, copies, Path(copied), part_bytes)
         compressors = {"neural": load_compressor(compressor)}
         prepare_store(corpus, compressors, Path(folder) / "store", workers=1)
-    print(peak_memory_bytes())
-
-
-if __name__ == "__main__":
-    main()

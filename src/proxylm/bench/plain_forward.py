@@ -8,7 +8,6 @@ both with fewer or more bytes in a forward.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from proxylm.bench.report import alternate
 from proxylm.compressors.neural.byte_lm.exact_pass import bits_of, raw_output_rows
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.flat_documents import FlatDocuments
@@ -25,7 +25,6 @@ from proxylm.compressors.neural.segmentation.boundary_pass import BoundaryPass
 from proxylm.symbols import BOS, RAW_OFFSET
 
 CONTEXTS_PER_FORWARD = (1, 4, 8, 16, 64)
-TRIES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,8 @@ def fastest_plain_forward(
         for batched in (in_full_rows, end_to_end)
         for contexts in CONTEXTS_PER_FORWARD
     ]
-    return min(makers, key=lambda maker: _seconds(maker(first).run))(documents)
+    seconds = alternate(*(maker(first).run for maker in makers), repeats=1)
+    return makers[int(np.argmin(seconds))](documents)
 
 
 def in_full_rows(lm: ByteLM, documents: Sequence[bytes], *, contexts: int) -> PlainForward:
@@ -83,13 +83,3 @@ def _bits(lm: ByteLM, rows: Tensor) -> Tensor:
 def _up_to(documents: Sequence[bytes], num_bytes: int) -> list[bytes]:
     ends = np.cumsum([len(document) for document in documents])
     return list(documents[: int(np.searchsorted(ends, num_bytes)) + 1])
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    """The shorter of two runs."""
-    timings = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        run()
-        timings.append(time.perf_counter() - start)
-    return min(timings)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
+from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_busy import run_busy_benchmark
-from proxylm.bench.train_memory import peak_training_bytes
-from proxylm.bench.train_step import Step, document_layout, model_step, symbols
+from proxylm.bench.train_step import Step, document_layout, few_steps, model_step, symbols
 from proxylm.device import resolve_device
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
@@ -83,14 +83,14 @@ def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list
     scale = scale_of(resolve_device(device))
     rows = [row for context in scale.cases for row in _rows_at(context, scale, repeats)]
     if scale.place.device.type == "cpu":
-        rows += [_peak_memory(), *run_busy_benchmark(repeats=repeats)]
+        rows += [_peak_memory(scale), *run_busy_benchmark(repeats=repeats)]
     return rows
 
 
-def _peak_memory() -> BenchmarkRow:
+def _peak_memory(scale: Scale) -> BenchmarkRow:
     return BenchmarkRow(
         case="train/eva/8192/peak-memory",
-        value=peak_training_bytes(),
+        value=peak_memory_of(few_steps, scale.config("eva", 8192), scale.place),
         unit="bytes",
         yardstick=PEAK_MEMORY_LIMIT_BYTES,
         yardstick_is="stated limit for the whole process",

@@ -32,6 +32,13 @@ def model_step(config: ModelConfig, place: Place) -> Step:
     return step
 
 
+def few_steps(config: ModelConfig, place: Place) -> None:
+    """As many steps as memory needs to reach its peak."""
+    step = model_step(config, place)
+    step()
+    step()
+
+
 def document_layout(context: int) -> np.ndarray:
     """``segment_ids [1, N]`` of four documents of unequal length."""
     starts = [int(context * fraction) for fraction in _DOCUMENT_STARTS]

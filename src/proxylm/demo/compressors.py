@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -30,6 +31,15 @@ BYTES_AND_PROXIES: dict[str, Mixture] = {
 """Raw bytes, the paper's schedule, and mixing inside documents."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Narrator:
+    """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
+
+    say: Callable[[str], None]
+    callbacks: Sequence[AnyCallback] = ()
+    write: Callable[[str], None] = lambda _: None
+
+
 class BpeDemo(Config):
     """A BPE tokenizer; a model on tokens alone joins the comparison.
 
@@ -47,17 +57,11 @@ class BpeDemo(Config):
         **BYTES_AND_PROXIES,
     }
 
-    def train(
-        self,
-        corpus: Corpus,
-        folder: Path,
-        *,
-        minutes: float,
-        say: Callable[[str], None],
-        callbacks: Sequence[AnyCallback],
-    ) -> None:
+    def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
         """Train on the corpus's training part and save as ``folder``."""
-        say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
+        narrator.say(
+            f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}"
+        )
         # Preparing the views tells what is left out.
         trained = train_on_corpus(
             BpeTraining(vocabulary_size=self.vocabulary_size),
@@ -65,7 +69,7 @@ class BpeDemo(Config):
             held_out_fraction=HELD_OUT_FRACTION,
             sample_bytes=None,
             left_out=LeftOut(),
-            say=say,
+            say=narrator.say,
         )
         save_compressor(trained, folder)
 
@@ -86,15 +90,7 @@ class NeuralDemo(Config):
     MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
     """A shorter demo trains its byte LM for less, in proportion."""
 
-    def train(
-        self,
-        corpus: Corpus,
-        folder: Path,
-        *,
-        minutes: float,
-        say: Callable[[str], None],
-        callbacks: Sequence[AnyCallback],
-    ) -> None:
+    def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         # These bring torch and numba, which a demo's settings do without.
         from proxylm.pipelines.byte_lm_training import recipe
@@ -115,7 +111,7 @@ class NeuralDemo(Config):
             ),
             device="cpu",
         )
-        reports = Reports(say=say, callbacks=callbacks)
+        reports = Reports(say=narrator.say, callbacks=narrator.callbacks)
         train_neural_compressor(corpus, folder, training=training, reports=reports)
 
 

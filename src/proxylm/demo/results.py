@@ -1,25 +1,16 @@
-"""The demo's numbers: one row per model, as a table and as plain values."""
+"""The demo's numbers, one row per model: as a table, as plain values, and on an HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from proxylm.training.run import TrainResult
+from proxylm.analysis.report import RunHistory, escaped, html_table, write_report
+from proxylm.demo.explanation import EXPLANATIONS
 
 AS_TOKENS = "as tokens"
-HEADERS = [
-    "model",
-    "parameters",
-    "symbols",
-    "training FLOPs",
-    "raw bytes",
-    "documents",
-    "bits/byte as bytes",
-    AS_TOKENS,
-    "seconds",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,34 +31,19 @@ class ModelRow:
     bits_per_byte_as_tokens: float | None
     seconds: float
 
-    @classmethod
-    def of(cls, model: str, result: TrainResult, held_out: dict[str, float]) -> ModelRow:
-        """From a finished run and its final bits per byte by format."""
-        return cls(
-            model=model,
-            parameters=result.parameters,
-            symbols=result.symbols,
-            training_flops=result.training_flops,
-            raw_bytes=result.raw_bytes,
-            documents=result.documents,
-            bits_per_byte_as_bytes=held_out.get("raw"),
-            bits_per_byte_as_tokens=held_out.get("compressed"),
-            seconds=result.seconds,
-        )
-
-    def cells(self) -> list[str]:
-        """The row as text, in the order of ``HEADERS``."""
-        return [
-            self.model,
-            f"{self.parameters:,}",
-            f"{self.symbols:,}",
-            f"{self.training_flops:.2e}",
-            f"{self.raw_bytes:,}",
-            f"{self.documents:,}",
-            _bits(self.bits_per_byte_as_bytes),
-            _bits(self.bits_per_byte_as_tokens),
-            f"{self.seconds:.0f}",
-        ]
+    def cells(self) -> dict[str, str]:
+        """The row as text, by the table's columns."""
+        return {
+            "model": self.model,
+            "parameters": f"{self.parameters:,}",
+            "symbols": f"{self.symbols:,}",
+            "training FLOPs": f"{self.training_flops:.2e}",
+            "raw bytes": f"{self.raw_bytes:,}",
+            "documents": f"{self.documents:,}",
+            "bits/byte as bytes": _bits(self.bits_per_byte_as_bytes),
+            AS_TOKENS: _bits(self.bits_per_byte_as_tokens),
+            "seconds": f"{self.seconds:.0f}",
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,20 +77,46 @@ class DemoResult:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headers and rows as text; the reading as tokens is left out where no model has one."""
+        as_tokens = any(row.bits_per_byte_as_tokens is not None for row in self.rows)
         rows = [row.cells() for row in self.rows]
-        if any(row.bits_per_byte_as_tokens is not None for row in self.rows):
-            return HEADERS, rows
-        column = HEADERS.index(AS_TOKENS)
-        return _without(HEADERS, column), [_without(row, column) for row in rows]
+        headers = [column for column in rows[0] if as_tokens or column != AS_TOKENS]
+        return headers, [[row[column] for column in headers] for row in rows]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as ``proxylm demo --json`` prints them."""
         return asdict(self)
 
 
-def _without(cells: list[str], column: int) -> list[str]:
-    return cells[:column] + cells[column + 1 :]
-
-
 def _bits(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def write_demo_page(result: DemoResult, runs: Sequence[Path]) -> None:
+    """Write ``result.report``: the table, what to make of it, a completion, and the curves."""
+    sections = {
+        "Models of the same number of symbols": _numbers(result),
+        "A completion, byte by byte": _completion(result),
+    }
+    histories = [RunHistory.read(run) for run in runs]
+    write_report(histories, Path(result.report), title="proxylm demo", sections=sections)
+
+
+def _numbers(result: DemoResult) -> str:
+    corpus = result.corpus
+    intro = (
+        f"<p>Corpus {escaped(corpus['name'])}: {corpus['documents']:,} documents, "
+        f"{corpus['num_bytes']:,} bytes, fingerprint <code>{corpus['fingerprint']}</code>; "
+        f"{result.bytes_per_symbol:.2f} bytes per {result.unit}. "
+        f"Bits per byte over {result.held_out_bytes:,} held-out bytes; "
+        f"the curves below follow a smaller part of them.</p>"
+    )
+    paragraphs = [
+        f"<p>{escaped(' '.join(paragraph.split()))}</p>"
+        for paragraph in EXPLANATIONS[result.compressor].split("\n\n")
+    ]
+    return "\n".join([intro, html_table(*result.table()), *paragraphs])
+
+
+def _completion(result: DemoResult) -> str:
+    prompt, completion = (escaped(text, "\n\t") for text in (result.prompt, result.completion))
+    return f"<pre>{prompt}<b>{completion}</b></pre>"

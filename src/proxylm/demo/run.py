@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.analysis.charts import require_charts
@@ -22,13 +20,11 @@ from proxylm.corpus.split import split_documents
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.summary import PrepareSummary
-from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
-from proxylm.demo.page import write_demo_page
-from proxylm.demo.results import DemoResult, ModelRow
+from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor, Narrator
+from proxylm.demo.results import DemoResult, ModelRow, write_demo_page
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
 from proxylm.generation.loading import load
-from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
@@ -37,15 +33,6 @@ from proxylm.training.run import TrainResult, train
 PROMPT_LINES = 6
 COMPLETION_BYTES = 200
 ALL_BYTES = 1 << 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Narrator:
-    """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
-
-    say: Callable[[str], None]
-    callbacks: Sequence[AnyCallback] = ()
-    write: Callable[[str], None] = lambda _: None
 
 
 def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResult:
@@ -99,13 +86,7 @@ def _compressor(
     corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
 ) -> Compressor:
     if not folder.exists():
-        settings.compressor.train(
-            corpus,
-            folder,
-            minutes=settings.minutes,
-            say=narrator.say,
-            callbacks=narrator.callbacks,
-        )
+        settings.compressor.train(corpus, folder, settings.minutes, narrator)
     return load_compressor(folder)
 
 
@@ -127,7 +108,18 @@ def _views(
 def _row(name: str, config: TrainingConfig, out: Path, narrator: Narrator) -> ModelRow:
     narrator.say(f"training '{name}': {DESCRIPTIONS[name]}")
     result = train(config, out / name, narrator.callbacks)
-    return ModelRow.of(name, result, _held_out(name, config, result, out))
+    held_out = _held_out(name, config, result, out)
+    return ModelRow(
+        model=name,
+        parameters=result.parameters,
+        symbols=result.symbols,
+        training_flops=result.training_flops,
+        raw_bytes=result.raw_bytes,
+        documents=result.documents,
+        bits_per_byte_as_bytes=held_out.get("raw"),
+        bits_per_byte_as_tokens=held_out.get("compressed"),
+        seconds=result.seconds,
+    )
 
 
 def _held_out(

@@ -254,8 +254,7 @@ def evaluate_everything(
     everything.left_out |= data.left_out
     _held_out(everything, model, run, data.selection.held_out_bytes)
     for writer in _writers(everything, model, compressor):
-        for name, evaluate in _evaluations(everything, writer, data, generation):
-            everything.add(name, writer.read_as, evaluate)
+        _evaluate(everything, writer, data, generation)
     _translation(everything, model, compressor, data.benchmarks, generation)
     everything.complete = True
     everything.changed(everything)
@@ -312,32 +311,24 @@ def _no_compressor(model: ByteModel) -> str:
     return KNOWS_BYTES_ALONE
 
 
-def _evaluations(
+def _evaluate(
     everything: Everything, writer: PromptWriter, data: SelectedData, generation: Generation
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Every evaluation of one reading, by its name."""
+) -> None:
+    """Every evaluation of one reading."""
+
+    def add(name: str, evaluate: Callable[..., Any], prompts: object, job: JobFactory) -> None:
+        everything.add(name, writer.read_as, lambda: evaluate(writer, prompts, job(writer, name)))
+
     for benchmark in data.benchmarks:
-        name = benchmark.name
-        yield name, _generated(evaluate_code, writer, benchmark, generation.drawn, name)
-        if name in BOUNDARY_BENCHMARKS:
-            name = f"prompt-boundary-{name}"
-            yield name, _generated(evaluate_boundary, writer, benchmark, generation.greedy, name)
+        add(benchmark.name, evaluate_code, benchmark, generation.drawn)
+        if benchmark.name in BOUNDARY_BENCHMARKS:
+            name = f"prompt-boundary-{benchmark.name}"
+            add(name, evaluate_boundary, benchmark, generation.greedy)
     if data.recode is not None:
-        name = "recode"
-        yield name, _generated(evaluate_recode, writer, data.recode, generation.drawn, name)
+        add("recode", evaluate_recode, data.recode, generation.drawn)
     if data.harness is not None:
-        limit = data.selection.limit
-        yield "lm-eval", partial(_harness, everything, writer, data.harness, limit)
-
-
-def _generated(
-    evaluate: Callable[[Any, Any, Answering | None], Any],
-    writer: ProgramWriter,
-    data: Any,
-    job: JobFactory,
-    name: str,
-) -> Callable[[], Any]:
-    return lambda: evaluate(writer, data, job(writer, name))
+        measure = partial(_harness, everything, writer, data.harness, data.selection.limit)
+        everything.add("lm-eval", writer.read_as, measure)
 
 
 def _harness(

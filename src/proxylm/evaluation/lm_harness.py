@@ -28,7 +28,7 @@ from lm_eval.tasks import TaskManager
 
 from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
-from proxylm.evaluation.answers.writers import PromptWriter
+from proxylm.evaluation.answers.writers import Draws, PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.scoring.passes import bits_and_greediness
@@ -105,8 +105,10 @@ class HarnessModel(LM):
             budget=Budget(max_symbols=symbols, max_bytes=BYTES_PER_SYMBOL * symbols),
         )
         until = options.get("until") or []
-        stop = [text.encode() for text in ([until] if isinstance(until, str) else until) if text]
-        completions = self._writer.complete(prompts, plan, stop=stop, samples=samples)
+        texts = [until] if isinstance(until, str) else until
+        stop = tuple(text.encode() for text in texts if text)
+        draws = Draws(plan=plan, stop=stop, samples=samples)
+        completions = self._writer.complete(prompts, draws)
         return [completion.data.decode("utf-8", "replace") for completion in completions]
 
 
@@ -227,12 +229,14 @@ def _loaded(manager: TaskManager, name: str, num_fewshot: int | None) -> dict[st
 @contextlib.contextmanager
 def _at_work(name: str) -> Iterator[None]:
     """The harness prints, logs and fails in its own ways; stdout is for our result."""
-    with (
-        contextlib.redirect_stdout(sys.stderr),
-        _quiet_logs(),
-        _one_line_errors(f"task '{name}'"),
-    ):
-        yield
+    logger = logging.getLogger("lm_eval")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(sys.stderr), _one_line_errors(f"task '{name}'"):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _is_file(name: str) -> bool:
@@ -258,17 +262,6 @@ def _one_line_errors(what: str) -> Iterator[None]:
 
 def _is_ours(code: CodeType) -> bool:
     return code.co_qualname.startswith(f"{HarnessModel.__name__}.")
-
-
-@contextlib.contextmanager
-def _quiet_logs() -> Iterator[None]:
-    logger = logging.getLogger("lm_eval")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _metrics(values: dict[str, Any]) -> dict[str, float]:

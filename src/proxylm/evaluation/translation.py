@@ -22,13 +22,8 @@ from numpy.typing import NDArray
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError, needing_extra
 from proxylm.evaluation.answers.folder import Sample
-from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.run import Answering
-from proxylm.evaluation.answers.writers import (
-    ProgramWriter,
-    byte_options,
-    weights_fingerprint,
-)
+from proxylm.evaluation.answers.writers import Draws, ProgramWriter, weights_fingerprint
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
@@ -95,20 +90,12 @@ class TranslationWriter(ProgramWriter):
         solutions = self.compressor.compress([one.solution for one in problems])
         return [np.concatenate(pair) for pair in zip(prompts, solutions, strict=True)]
 
-    def answer(
-        self,
-        problems: Sequence[Problem],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """See the base class; the budget is that of bytes."""
-        options = byte_options(plan, stop)
-        prefixes = self.prefixes(problems)
+        options, prefixes = draws.in_bytes, self.prefixes(problems)
         requests = [
             ByteRequest(prompt=problem.prompt, prefix=prefix, options=options, sample=sample)
-            for problem, prefix, sample in zip(problems, prefixes, samples, strict=True)
+            for problem, prefix, sample in zip(problems, prefixes, draws.samples, strict=True)
         ]
         return complete(self.model.module, requests)
 

@@ -16,10 +16,9 @@ from pydantic import ValidationError
 from proxylm.config import Config, load_config
 from proxylm.errors import UsageError
 from proxylm.files import atomic_file, read_json, require_utf8, write_json
-from proxylm.recipes.contract import Recipe, RowResult, Say
-from proxylm.recipes.table6 import Table6
+from proxylm.recipes.table6 import RowResult, Say, Table6
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Table6,)}
+RECIPES = {recipe.name: recipe for recipe in (Table6,)}
 """By name."""
 
 DESCRIPTION_FILE = "recipe.json"
@@ -28,7 +27,7 @@ TABLE_FILE = "table.json"
 MARKDOWN_FILE = "table.md"
 
 
-def named_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def named_recipe(name: str, overrides: Sequence[str] = ()) -> Table6:
     """The recipe called ``name`` with some of its settings replaced (``key.sub=value``).
 
     Raises:
@@ -40,7 +39,7 @@ def named_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe_class(load_config(recipe_class.settings_class, overrides=overrides))
 
 
-def run_recipe(recipe: Recipe, out: Path, say: Say = lambda _: None) -> dict[str, Any]:
+def run_recipe(recipe: Table6, out: Path, say: Say = lambda _: None) -> dict[str, Any]:
     """Compute the rows that ``out`` lacks, write the table and return all of it.
 
     Raises:
@@ -99,7 +98,7 @@ def _with_defaults(description: Any, settings_class: type[Config]) -> Any:
     return description | {"settings": settings.model_dump(mode="json")}
 
 
-def _row(recipe: Recipe, row: str, out: Path, say: Say) -> RowResult:
+def _row(recipe: Table6, row: str, out: Path, say: Say) -> RowResult:
     path = out / ROWS_FOLDER / f"{row}.json"
     if path.is_file():
         found: RowResult = read_json(path)

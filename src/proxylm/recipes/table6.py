@@ -8,10 +8,10 @@ laptop trains. Below the paper's rows stand this project's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import PositiveInt
 
@@ -39,9 +39,14 @@ from proxylm.pipelines.neural_compressor import (
     new_lm,
     train_neural_compressor,
 )
-from proxylm.recipes.contract import Recipe, RowResult, Say
 
 COMPRESSORS_FOLDER = "compressors"
+
+RowResult = dict[str, Any]
+"""What a row came to: plain JSON values."""
+
+Say = Callable[[str], None]
+"""Hears what is going on, a line at a time."""
 
 LONG, SHORT = "long", "short"
 """What the byte LM is trained on (``compressors.neural.byte_lm.training_contexts``)."""
@@ -72,25 +77,17 @@ class Table6Settings(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaperFigures:
-    """What the paper's table says."""
-
-    rho: float
-    pass_at_1: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """A configuration.
 
     Attributes:
         settings: of the compressor.
-        paper: None for this project's own rows.
+        paper: ``rho`` and ``pass@1`` of the paper's table; None for this project's own rows.
         contexts: ``LONG`` or ``SHORT``.
     """
 
     settings: NeuralSettings
-    paper: PaperFigures | None = None
+    paper: dict[str, float] | None = None
     contexts: str = LONG
 
 
@@ -104,7 +101,7 @@ def _papers(
     segmentation: Config, window_bits: int | None, pack_bits: int, rho: float, pass_at_1: float
 ) -> Row:
     settings = _settings(segmentation, window_bits, pack_bits)
-    return Row(settings=settings, paper=PaperFigures(rho=rho, pass_at_1=pass_at_1))
+    return Row(settings=settings, paper={"rho": rho, "pass@1": pass_at_1})
 
 
 _ENTROPY_98 = EntropySegmentation(percentile=98.0)
@@ -133,21 +130,30 @@ ROWS: dict[str, Row] = {
 """By name: segmentation, bits of a window, bits of a symbol, and what else differs."""
 
 
-class Table6(Recipe):
-    """All rows with one byte LM."""
+class Table6:
+    """All rows with one byte LM: named, computed one by one, and set in one table."""
 
-    name: ClassVar[str] = "table6"
-    title: ClassVar[str] = "Table 6: segmentation, windows and packing of the neural compressor"
-    settings_class: ClassVar[type[Config]] = Table6Settings
-    settings: Table6Settings
+    name = "table6"
+    title = "Table 6: segmentation, windows and packing of the neural compressor"
+    settings_class = Table6Settings
+
+    def __init__(self, settings: Table6Settings) -> None:
+        self.settings = settings
 
     @property
     def rows(self) -> Sequence[str]:
-        """The paper's, then the project's own."""
+        """The paper's, then the project's own, in the order in which they are computed."""
         return list(ROWS)
 
     def run_row(self, row: str, out: Path, say: Say) -> RowResult:
-        """Build the row's compressor and measure it on held-out documents."""
+        """Build the row's compressor and measure it on held-out documents.
+
+        Args:
+            row: its name.
+            out: the run's folder, where rows find what earlier ones left, and a row that was
+                stopped what it left itself.
+            say: hears about progress.
+        """
         chosen = ROWS[row]
         corpus = open_corpus(self.settings.corpus)
         compressor = self._compressor(row, corpus, out / COMPRESSORS_FOLDER, say)
@@ -157,7 +163,6 @@ class Table6(Recipe):
         measured = measure(compressor, documents, left_out, observer.add)
         if left_out:
             say(f"documents left out: {left_out}")
-        paper = chosen.paper
         return {
             "settings": chosen.settings.model_dump(mode="json"),
             "contexts": chosen.contexts,
@@ -165,7 +170,7 @@ class Table6(Recipe):
             "symbol_count": compressor.symbol_count,
             "nodes": None if compressor.automaton is None else len(compressor.automaton),
             "rho": measured["bytes_per_symbol"],
-            "paper": None if paper is None else {"rho": paper.rho, "pass@1": paper.pass_at_1},
+            "paper": chosen.paper,
             **measured,
             "left_out": left_out.to_json(),
             **observer.facts(),

@@ -8,6 +8,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import (
     BytesWriter,
+    Draws,
     TokensWriter,
     weights_fingerprint,
 )
@@ -25,7 +26,9 @@ def test_bytes_are_what_the_model_generates() -> None:
     options = generation_options(
         max_new_bytes=20, temperature=0.8, top_p=0.9, seed=4, stop=[b"\x00"]
     )
-    ours = BytesWriter(model).complete(PROMPTS, plan, stop=[b"\x00"], samples=[7, 8, 9])
+    ours = BytesWriter(model).complete(
+        PROMPTS, Draws(plan=plan, stop=(b"\x00",), samples=[7, 8, 9])
+    )
     assert ours == model.complete(PROMPTS, options, samples=[7, 8, 9])
 
 
@@ -33,7 +36,7 @@ def test_tokens_are_counted_as_symbols() -> None:
     model = ByteModel(small_model(seed=2, sharpness=12))
     plan = SamplingPlan(budget=Budget(max_symbols=6, max_bytes=1))
     writer = TokensWriter(model, load_compressor("units:bits=4"))
-    completions = writer.complete(PROMPTS, plan, stop=[], samples=[0, 1, 2])
+    completions = writer.complete(PROMPTS, Draws(plan=plan, stop=(), samples=[0, 1, 2]))
     # Two half bytes make a byte.
     assert max(len(completion.data) for completion in completions) == 3
 

@@ -24,13 +24,7 @@ from typing import Any, TypeVar
 import xxhash
 
 from proxylm.errors import DamagedFileError, ProxylmError, UsageError
-from proxylm.files import (
-    named_write,
-    read_json,
-    remove_temporaries,
-    require_utf8,
-    write_json,
-)
+from proxylm.files import named_write, read_json, remove_temporaries, require_utf8, write_json
 from proxylm.generation.decoding import Finish
 from proxylm.training.run_folder import differences
 
@@ -41,6 +35,7 @@ LOCK_FILE = ".lock"
 HASH = "xxh3_64"
 
 Line = TypeVar("Line")
+Value = TypeVar("Value", str, int)
 
 
 @dataclass(frozen=True, slots=True, order=True, kw_only=True)
@@ -75,7 +70,7 @@ class Sample:
         """The completion that a line holds."""
         return cls(
             key=_key_of(line),
-            prompt=_text(line, "prompt"),
+            prompt=_field(line, "prompt", str),
             completion=_bytes_of(line),
             finish=Finish(line["finish"]),
         )
@@ -100,9 +95,9 @@ class JudgedSample:
         """The verdict that a line holds."""
         return cls(
             key=_key_of(line),
-            fingerprint=_text(line, "job"),
-            status=_text(line, "status"),
-            reason=_text(line, "reason"),
+            fingerprint=_field(line, "job", str),
+            status=_field(line, "status", str),
+            reason=_field(line, "reason", str),
         )
 
 
@@ -222,17 +217,16 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _key_of(line: Mapping[str, Any]) -> SampleKey:
-    sample = line["sample"]
-    if type(sample) is not int:
-        raise TypeError("sample")
     return SampleKey(
-        condition=_text(line, "condition"), task_id=_text(line, "task_id"), sample=sample
+        condition=_field(line, "condition", str),
+        task_id=_field(line, "task_id", str),
+        sample=_field(line, "sample", int),
     )
 
 
-def _text(line: Mapping[str, Any], name: str) -> str:
+def _field(line: Mapping[str, Any], name: str, kind: type[Value]) -> Value:
     value = line[name]
-    if not isinstance(value, str):
+    if type(value) is not kind:
         raise TypeError(name)
     return value
 
@@ -246,5 +240,5 @@ def _bytes_json(data: bytes) -> dict[str, str]:
 
 def _bytes_of(line: Mapping[str, Any]) -> bytes:
     if "completion" in line:
-        return _text(line, "completion").encode("utf-8")
-    return base64.b64decode(_text(line, "completion_base64"), validate=True)
+        return _field(line, "completion", str).encode("utf-8")
+    return base64.b64decode(_field(line, "completion_base64", str), validate=True)

@@ -14,7 +14,7 @@ import xxhash
 
 from proxylm.evaluation.answers.folder import EvaluationFolder, Sample, SampleKey
 from proxylm.evaluation.answers.options import SamplingPlan
-from proxylm.evaluation.answers.writers import ProgramWriter
+from proxylm.evaluation.answers.writers import Draws, ProgramWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.fingerprint import fingerprint_of
 
@@ -85,12 +85,9 @@ def make_samples(
 
 def _complete(writer: ProgramWriter, batch: Sequence[Wanted], plan: SamplingPlan) -> list[Sample]:
     assert all(one.stop == batch[0].stop for one in batch), "conditions share their stop rules"
-    completions = writer.answer(
-        [one.problem for one in batch],
-        plan,
-        stop=batch[0].stop,
-        samples=[sample_number(one.key) for one in batch],
-    )
+    samples = [sample_number(one.key) for one in batch]
+    draws = Draws(plan=plan, stop=batch[0].stop, samples=samples)
+    completions = writer.answer([one.problem for one in batch], draws)
     return [
         Sample(
             key=one.key,

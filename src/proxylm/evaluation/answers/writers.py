@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,34 @@ from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import RawReading, Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How some completions are drawn.
+
+    Attributes:
+        plan: how each is; its budget bounds it.
+        stop: byte strings before which one ends.
+        samples: the number of each, all that its randomness depends on beside the seed.
+    """
+
+    plan: SamplingPlan
+    stop: tuple[bytes, ...]
+    samples: Sequence[int]
+
+    @property
+    def in_bytes(self) -> GenerationOptions:
+        """The options of a generation of bytes."""
+        return GenerationOptions(max_new_bytes=self.plan.budget.max_bytes, **self._drawing())
+
+    @property
+    def in_symbols(self) -> SymbolOptions:
+        """The options of a generation of a compressor's symbols."""
+        return SymbolOptions(max_new_symbols=self.plan.budget.max_symbols, **self._drawing())
+
+    def _drawing(self) -> dict[str, Any]:
+        return self.plan.model_dump(include={"temperature", "top_p", "seed"}) | {"stop": self.stop}
 
 
 class ProgramWriter(ABC):
@@ -47,21 +76,12 @@ class ProgramWriter(ABC):
         return plan.budget.max_bytes
 
     @abstractmethod
-    def answer(
-        self,
-        problems: Sequence[Problem],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """One completion per problem, in order.
 
         Args:
             problems: whose prompts are continued.
-            plan: how completions are drawn; its budget bounds them.
-            stop: byte strings before which a completion ends.
-            samples: per problem, the number that its randomness depends on beside the seed.
+            draws: how completions are drawn, one of its samples per problem.
         """
 
 
@@ -74,27 +94,12 @@ class PromptWriter(ProgramWriter):
 
     reading: Reading
 
-    def answer(
-        self,
-        problems: Sequence[Problem],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """See the base class."""
-        prompts = [problem.prompt for problem in problems]
-        return self.complete(prompts, plan, stop=stop, samples=samples)
+        return self.complete([problem.prompt for problem in problems], draws)
 
     @abstractmethod
-    def complete(
-        self,
-        prompts: Sequence[bytes],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def complete(self, prompts: Sequence[bytes], draws: Draws) -> list[Completion]:
         """As ``answer``, for prompts alone."""
 
 
@@ -112,16 +117,9 @@ class BytesWriter(PromptWriter):
         """See the base class."""
         return weights_fingerprint(self.model.module)
 
-    def complete(
-        self,
-        prompts: Sequence[bytes],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def complete(self, prompts: Sequence[bytes], draws: Draws) -> list[Completion]:
         """See the base class."""
-        return self.model.complete(prompts, byte_options(plan, stop), samples=samples)
+        return self.model.complete(prompts, draws.in_bytes, samples=draws.samples)
 
 
 class TokensWriter(PromptWriter):
@@ -148,27 +146,9 @@ class TokensWriter(PromptWriter):
         """See the base class."""
         return plan.budget.max_symbols
 
-    def complete(
-        self,
-        prompts: Sequence[bytes],
-        plan: SamplingPlan,
-        *,
-        stop: Sequence[bytes],
-        samples: Sequence[int],
-    ) -> list[Completion]:
+    def complete(self, prompts: Sequence[bytes], draws: Draws) -> list[Completion]:
         """See the base class."""
-        options = SymbolOptions(max_new_symbols=self.budget_of(plan), **_drawing(plan, stop))
-        return self._tokens.complete(prompts, options, samples)
-
-
-def byte_options(plan: SamplingPlan, stop: Sequence[bytes]) -> GenerationOptions:
-    """A plan's draws and its budget of bytes."""
-    return GenerationOptions(max_new_bytes=plan.budget.max_bytes, **_drawing(plan, stop))
-
-
-def _drawing(plan: SamplingPlan, stop: Sequence[bytes]) -> dict[str, Any]:
-    drawn = {"temperature": plan.temperature, "top_p": plan.top_p, "seed": plan.seed}
-    return drawn | {"stop": tuple(stop)}
+        return self._tokens.complete(prompts, draws.in_symbols, draws.samples)
 
 
 def weights_fingerprint(model: LanguageModel) -> str:

@@ -13,74 +13,32 @@ from typing import Any
 Arguments = list[Any]
 
 
-def _each_a_tuple(call: Arguments) -> Arguments:
-    return [tuple(value) for value in call]
-
-
-def _lists_of_tuples(call: Arguments) -> Arguments:
-    return [[tuple(row) for row in value] for value in call]
-
-
-def _tuples_of_tuples(call: Arguments) -> Arguments:
-    return [tuple(tuple(row) for row in value) for value in call]
-
-
-def _first_a_list_of_tuples(call: Arguments) -> Arguments:
-    return [[tuple(row) for row in call[0]], call[1]]
-
-
-def _first_a_tuple(call: Arguments) -> Arguments:
-    return [tuple(call[0]), *call[1:]]
-
-
-def _second_a_tuple(call: Arguments) -> Arguments:
-    return [call[0], tuple(call[1])]
-
-
-def _list_of_sets(call: Arguments) -> Arguments:
-    return [[set(item) if isinstance(item, list) and item else {} for item in call[0]]]
-
-
-def _tuple_with_inner_tuples(call: Arguments) -> Arguments:
-    return [tuple(tuple(item) if isinstance(item, list) else item for item in call[0])]
-
-
-def _values_are_tuples(call: Arguments) -> Arguments:
-    return [{key: tuple(value) for key, value in call[0].items()}, *call[1:]]
-
-
-def _all_lists_are_tuples(call: Arguments) -> Arguments:
-    def converted(value: Any) -> Any:
-        return tuple(map(converted, value)) if isinstance(value, list) else value
-
-    return [converted(value) for value in call]
-
-
-def _real_and_complex(call: Arguments) -> Arguments:
-    return [float(call[0]), complex(call[1])]
-
-
-def _complex(call: Arguments) -> Arguments:
-    return [complex(call[0])]
+def _tuples(value: Any) -> Any:
+    """All lists as tuples, at any depth."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 _GROUPS: list[tuple[Callable[[Arguments], Arguments], str]] = [
     (
-        _each_a_tuple,
+        lambda call: [tuple(value) for value in call],
         "2 116 132 143 222 261 273 394 399 421 424 429 470 560 579 596 616 630 726 740 744 809",
     ),
-    (_lists_of_tuples, "63 64 70 94 120 237 272 299 400 409 417 438 473 614 780"),
-    (_first_a_list_of_tuples, "75 413 444 753"),
-    (_second_a_tuple, "106 750"),
-    (_list_of_sets, "115"),
-    (_real_and_complex, "124"),
-    (_first_a_tuple, "250 307 405 446 617 720 763 808"),
-    (_complex, "252"),
-    (_tuples_of_tuples, "259 401 445"),
-    (_tuple_with_inner_tuples, "278"),
-    (_all_lists_are_tuples, "580 615 791"),
-    (_values_are_tuples, "722"),
+    (
+        lambda call: [[tuple(row) for row in value] for value in call],
+        "63 64 70 94 120 237 272 299 400 409 417 438 473 614 780",
+    ),
+    (lambda call: [[tuple(row) for row in call[0]], call[1]], "75 413 444 753"),
+    (lambda call: [call[0], tuple(call[1])], "106 750"),
+    (lambda call: [[set(x) if isinstance(x, list) and x else {} for x in call[0]]], "115"),
+    (lambda call: [float(call[0]), complex(call[1])], "124"),
+    (lambda call: [tuple(call[0]), *call[1:]], "250 307 405 446 617 720 763 808"),
+    (lambda call: [complex(call[0])], "252"),
+    (lambda call: [tuple(tuple(row) for row in value) for value in call], "259 401 445"),
+    (lambda call: [tuple(tuple(x) if isinstance(x, list) else x for x in call[0])], "278"),
+    (lambda call: [_tuples(value) for value in call], "580 615 791"),
+    (lambda call: [{key: tuple(value) for key, value in call[0].items()}, *call[1:]], "722"),
 ]
+"""What restores a call, and the numbers of the tasks whose calls it restores."""
 
 _BY_TASK = {int(task): restore for restore, tasks in _GROUPS for task in tasks.split()}
 
