@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from proxylm.checkpoints.reading import TrainedModel, require_compressor
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import list_folder
@@ -32,12 +33,10 @@ from proxylm.scoring.readings import (
     TOKENS,
     Ids,
     Reading,
-    TrainedModel,
     anchored_starts,
     content_ids,
     prefix_of,
     reading_of,
-    require_compressor,
 )
 from proxylm.symbols import Format
 

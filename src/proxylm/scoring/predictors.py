@@ -40,7 +40,7 @@ class Predictor(ABC):
         context: most input symbols of a pass, unless the caller says otherwise.
         device: where it computes.
         vocabulary_size: ids are below it; None where that is unknown.
-        batch_symbols: input symbols computed at a time, unless the caller says otherwise.
+        batch_symbols: input symbols computed at a time; a matter of speed alone.
         workers: passes that may be computed at the same time.
         module: what has to be in evaluation mode; None where the model is a plain function.
     """

@@ -8,18 +8,18 @@ One meaning everywhere, on the command line (``--read-as``) and in the library (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt32
 from numpy.typing import NDArray
 
+from proxylm.checkpoints.reading import TrainedModel, require_compressor
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_symbols
 from proxylm.models.config import ModelConfig
-from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
 BYTES = "bytes"
@@ -107,19 +107,6 @@ class CompressedReading(Reading):
         return ReadText(ids, _symbol_starts(self.compressor, view, len(document)))
 
 
-@runtime_checkable
-class TrainedModel(Protocol):
-    """A model of ours, and what is known of its training."""
-
-    @property
-    def module(self) -> LanguageModel:
-        """The model."""
-
-    @property
-    def compressor_fingerprint(self) -> str | None:
-        """Of the compressor it was trained with; None if unknown, or if there was none."""
-
-
 def reading_of(
     model: TrainedModel, read_as: str | Compressor = BYTES, compressor: Compressor | None = None
 ) -> Reading:
@@ -148,34 +135,6 @@ def reading_of(
     reading = CompressedReading(compressor, sentinels=config.sentinels)
     require_compressor(model, compressor.symbol_count, compressor.fingerprint)
     return reading
-
-
-def require_compressor(model: TrainedModel, symbol_count: int, fingerprint: str) -> None:
-    """Refuse a compressed view that the model cannot know.
-
-    Args:
-        model: the model.
-        symbol_count: symbols of the view's compressor.
-        fingerprint: its fingerprint.
-
-    Raises:
-        UsageError: the vocabulary has no room for it, or the model was trained with another one
-            (both are shown).
-    """
-    config = model.module.config
-    config.require_compressed_symbols()
-    room = config.compressed_symbol_count
-    if symbol_count > room:
-        raise UsageError(
-            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
-            "use the compressor that the model was trained with"
-        )
-    trained_on = model.compressor_fingerprint
-    if trained_on is not None and trained_on != fingerprint:
-        raise UsageError(
-            f"the model was trained with compressor {trained_on} and this one is "
-            f"{fingerprint}; use the one it was trained with"
-        )
 
 
 def prefix_of(config: ModelConfig, content_format: Format) -> Ids:

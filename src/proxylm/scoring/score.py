@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from proxylm.checkpoints.checkpoint import Origin
-from proxylm.checkpoints.reading import LoadedModel, load_module
+from proxylm.checkpoints.reading import LoadedModel, TrainedModel, load_module
 from proxylm.checkpoints.run_data import run_data
 from proxylm.compressors.contract import Compressor
 from proxylm.corpus.contract import Corpus
@@ -37,7 +37,6 @@ from proxylm.scoring.readings import (
     CompressedReading,
     RawReading,
     Reading,
-    TrainedModel,
     reading_of,
 )
 from proxylm.scoring.tokenizer_readings import tokenizer_reading
