@@ -65,6 +65,6 @@ def with_summaries(
     chunked = (key.shape[0], count, attention.chunk)
     documents = segment_ids[:, :covered].reshape(chunked)
     kept = documents == chunk_documents(segment_ids, attention, count)[..., None]
-    chunks = (x[:, :covered].reshape(*chunked, *x.shape[2:]) for x in (key, value))
-    summaries = summarize_chunks(*chunks, mu, phi, kept)
+    keys, values = (x[:, :covered].reshape(*chunked, *x.shape[2:]) for x in (key, value))
+    summaries = summarize_chunks(keys, values, mu, phi, kept)
     return torch.cat([summaries[0], key], dim=1), torch.cat([summaries[1], value], dim=1)

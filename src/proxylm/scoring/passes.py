@@ -101,7 +101,7 @@ def content_bits(
     Raises:
         UsageError: contents are no symbols that the model has in this format, or as above.
     """
-    prefix = prefix_of(model.config, content_format)
+    prefix = prefix_of(content_format, sentinels=model.config.sentinels)
     sequences = [
         ScoredSequence(
             prefix=prefix,

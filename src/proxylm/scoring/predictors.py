@@ -199,8 +199,3 @@ class LogitsPredictor(Predictor):
         if not np.isfinite(bits).all():
             raise DataError("the model's logits are no numbers, or give a symbol no probability")
         return bits
-
-
-def predictor_of(model: LanguageModel | LogitsFunction) -> Predictor:
-    """A model of ours or any other."""
-    return OurPredictor(model) if isinstance(model, LanguageModel) else LogitsPredictor(model)

@@ -67,7 +67,7 @@ class RawReading(Reading):
     name = BYTES
 
     def __init__(self, *, sentinels: bool = True) -> None:
-        self.prefix = _opened(Format.RAW, sentinels)
+        self.prefix = prefix_of(Format.RAW, sentinels=sentinels)
 
     def read(self, document: bytes) -> ReadText:
         """See the base class."""
@@ -92,7 +92,7 @@ class CompressedReading(Reading):
                 "its symbols do not determine the bytes"
             )
         self.compressor = compressor
-        self.prefix = _opened(Format.COMPRESSED, sentinels)
+        self.prefix = prefix_of(Format.COMPRESSED, sentinels=sentinels)
 
     def read(self, document: bytes) -> ReadText:
         """See the base class.
@@ -137,25 +137,17 @@ def reading_of(
     return reading
 
 
-def prefix_of(config: ModelConfig, content_format: Format) -> Ids:
-    """Ids that one of our models reads before content of a format."""
-    return _opened(content_format, config.sentinels)
+def prefix_of(content_format: Format, *, sentinels: bool) -> Ids:
+    """Ids that a model of ours reads before content of a format."""
+    return np.array(opening(content_format, sentinels=sentinels), dtype=np.int64)
 
 
 def content_ids(
-    config: ModelConfig,
-    symbols: NDArray[Any],
-    content_format: Format,
-    *,
-    name: str,
+    config: ModelConfig, symbols: NDArray[Any], content_format: Format, *, name: str
 ) -> Ids:
-    """Ids of symbols that are at hand, such as a stored view's.
+    """Ids of symbols ``[m]`` that are at hand without their offset, such as a stored view's.
 
-    Args:
-        config: of the model that reads them.
-        symbols: ``[m]``, without the format's offset.
-        content_format: what they are.
-        name: the document, for messages.
+    The document is called ``name`` in messages.
 
     Raises:
         UsageError: they are no symbols that the model has in this format.
@@ -173,10 +165,6 @@ def content_ids(
             f"{name}: its {content_format.name.lower()} {error}, which is what the model's "
             f"vocabulary of {config.vocabulary_size} has; was the model trained on this view?"
         ) from None
-
-
-def _opened(content_format: Format, sentinels: bool) -> Ids:
-    return np.array(opening(content_format, sentinels=sentinels), dtype=np.int64)
 
 
 def _symbol_starts(compressor: Compressor, view: CompressedView, num_bytes: int) -> Ids:

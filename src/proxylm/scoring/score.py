@@ -30,7 +30,7 @@ from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.documents import read_document, symbol_scores
-from proxylm.scoring.predictors import LogitsFunction, predictor_of
+from proxylm.scoring.predictors import LogitsFunction, LogitsPredictor, OurPredictor
 from proxylm.scoring.readings import (
     BYTES,
     TOKENS,
@@ -141,7 +141,7 @@ def score(
         CheckpointError: the model's folder cannot be loaded, or its weights are damaged.
     """
     ours = _ours(model)
-    predictor = predictor_of(model if ours is None else ours.module)  # type: ignore[arg-type]
+    predictor = OurPredictor(ours.module) if ours else LogitsPredictor(model)  # type: ignore[arg-type]
     reading = _reading(model, ours, read_as)
     left_out = LeftOut()
     names, num_bytes, num_symbols, per_byte = [], [], [], []

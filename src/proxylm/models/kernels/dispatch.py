@@ -42,16 +42,13 @@ def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor
     return _whole_block_on(x.device.type)(block, x, rotation, form)
 
 
-WholeBlock = Callable[[Block, Tensor, Rotation, AttentionForm], Tensor]
-
-
 def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
     out: Tensor = block(x, rotation, form)
     return out
 
 
 @cache
-def _whole_block_on(device_type: str) -> WholeBlock:
+def _whole_block_on(device_type: str) -> Callable[..., Tensor]:
     if device_type != "cuda":
         return _whole_block
     # Uncompiled, every small operation is a pass through memory. (torch's own annotations do not
