@@ -183,7 +183,7 @@ def test_memory_of_a_long_generation_stays_bounded() -> None:
     model = small_model(seed=3)
     cache = model.new_cache(1)
     for _ in range(20):
-        model.step_hidden(torch.full((1, 32), RAW_OFFSET + 97), cache)
+        model.step(torch.full((1, 32), RAW_OFFSET + 97), cache)
     window, chunk, positions = 16, 4, 640
     held = cache.layers[0].buffer.shape[3]
     assert held <= window + 2 * positions // chunk

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
 from proxylm.models.attention import DenseForm
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
-from proxylm.models.kernels.dispatch import ModuleExecution
+from proxylm.models.kernels.dispatch import run_modules
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.rotary import rotation_of
 
@@ -58,7 +60,7 @@ def plain_execution(monkeypatch):
     def use():
         def choose(config, segment_ids, position_ids, weight):
             rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
-            return ModuleExecution(rotation, DenseForm(config.attention, segment_ids))
+            return partial(run_modules, rotation, DenseForm(config.attention, segment_ids))
 
         monkeypatch.setattr("proxylm.models.language_model.execution_for", choose)
 

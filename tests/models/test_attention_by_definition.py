@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from proxylm.models.attention import DenseForm, document_summaries
+from proxylm.models.attention import DenseForm, with_summaries
 from proxylm.models.config import CausalAttention, EvaAttention
 from proxylm.models.masks import positions_within
 from proxylm.models.rotary import rotate, rotation_of
@@ -84,8 +84,9 @@ def test_summaries_of_a_context_are_those_of_its_chunks(packed):
     _, documents = packed(1, 40, density=0.1)
     key, value = draw(2, 1, 40, 1, HEAD_WIDTH)
     mu, phi = draw(2, 1, HEAD_WIDTH, seed=1)
-    found = document_summaries(EVA, documents, key, value, mu=mu, phi=phi)
-    assert found[0].shape == (1, 8, 1, HEAD_WIDTH)
+    found = with_summaries(EVA, documents, key, value, mu, phi)
+    assert found[0].shape == (1, 8 + 40, 1, HEAD_WIDTH)
+    assert torch.equal(found[0][:, 8:], key) and torch.equal(found[1][:, 8:], value)
     for c in range(8):
         members = slice(4 * c, 4 * c + 4)
         kept = (documents[0, members] == documents[0, 4 * c + 3]).tolist()

@@ -7,11 +7,11 @@ from gradients import assert_gradients_close, loss_and_gradients
 
 from proxylm.errors import DataError, UsageError
 from proxylm.models.config import CausalAttention, EvaAttention
-from proxylm.models.kernels.dispatch import CpuExecution, ModuleExecution, execution_for
+from proxylm.models.kernels.dispatch import execution_for, run_by_hand, run_modules
 from proxylm.models.kernels.training import attention as cpu_attention
 from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.kernels.training.runs import plan_runs
-from proxylm.models.masks import causal_mask, eva_mask, positions_within
+from proxylm.models.masks import dense_mask, positions_within
 from proxylm.models.rotary import Rotation, rotation_of
 
 EVA = EvaAttention(window=32, chunk=8)
@@ -80,8 +80,7 @@ def test_backward_twice_is_refused_rather_than_wrong(build, packed):
 def test_runs_cover_exactly_what_the_mask_allows(packed, attention, length):
     _, documents = packed(2, length, density=0.1, seed=length)
     plan = plan_runs(documents.numpy(), attention)
-    is_eva = isinstance(attention, EvaAttention)
-    mask = eva_mask(documents, attention) if is_eva else causal_mask(documents)
+    mask = dense_mask(documents, attention)
     chunks = mask.shape[2] - length
     found = torch.zeros_like(mask)
     for run in (run for group in plan.groups for run in group):
@@ -163,10 +162,10 @@ def test_the_device_and_type_choose_the_execution(build, packed):
     model, (ids, documents) = build(), packed(1, 40)
     weight = model.lm_head.weight
     chosen = execution_for(model.config, documents, documents, weight)
-    assert isinstance(chosen, CpuExecution)
+    assert chosen.func is run_by_hand
     with torch.autocast("cpu", torch.bfloat16):
         chosen = execution_for(model.config, documents, documents, weight)
-    assert isinstance(chosen, ModuleExecution)
+    assert chosen.func is run_modules
     del ids
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from stepping import step_hidden
 from torch import Tensor
 
 from proxylm.models.blocks import Block
@@ -43,7 +44,7 @@ def hidden_by(
 ) -> Tensor:
     monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step)
     cache = model.new_cache(len(ids))
-    columns = [model.step_hidden(ids[:, i : i + 1], cache) for i in range(ids.shape[1])]
+    columns = [step_hidden(model, ids[:, i : i + 1], cache) for i in range(ids.shape[1])]
     return torch.cat(columns, dim=1)
 
 
@@ -105,7 +106,7 @@ def test_slots_and_whole_stretches_mix(model: LanguageModel) -> None:
     stretches = [5, 1, 1, 12, 1, 20, 1, 29]
     columns, start = [], 0
     for count in stretches:
-        columns.append(model.step_hidden(ids[:, start : start + count], cache))
+        columns.append(step_hidden(model, ids[:, start : start + count], cache))
         start += count
     with torch.no_grad():
         reference = model.hidden(ids[:, :start])

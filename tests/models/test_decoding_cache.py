@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stepping import step_hidden
 
 from proxylm.errors import UsageError
 from proxylm.models.config import EvaAttention
@@ -86,9 +87,10 @@ def ragged(model, ids, cache, counts):
     padded = torch.zeros(len(counts), counts.max(), dtype=torch.int64)
     for row, (start, count) in enumerate(zip(starts, counts, strict=True)):
         padded[row, :count] = ids[row, start : start + count]
-    hidden = model.step_hidden(padded, cache, counts)
+    fed = torch.from_numpy(np.arange(counts.max()) < counts[:, None])
+    hidden = model.step_feed(padded[fed], cache, cache.plan(counts))
     assert (cache.positions == starts + counts).all()
-    return [hidden[row, :count] for row, count in enumerate(counts)]
+    return hidden.split(counts.tolist())
 
 
 RAGGED = [[5, 0, 33], [1, 1, 1], [27, 40, 0], [1, 1, 0], [31, 0, 1], [1, 64, 70]]
@@ -178,7 +180,7 @@ def test_only_the_kept_way_of_a_tree_remains(case, start, index):
     line = torch.cat([ids[0, :start], symbols[ways[index]], ids[0, 70:110]])[None]
     with torch.no_grad():
         expected = model.hidden(line)[:, -40:]
-    found = model.step_hidden(ids[:1, 70:110], cache)
+    found = step_hidden(model, ids[:1, 70:110], cache)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -199,7 +201,7 @@ def test_trees_chains_and_prompts_in_one_pass(case):
             torch.cat([ids[2, :37], ids[0, 50:60]]),
         ]
         expected = [model.hidden(line[None])[0, -10:] for line in lines]
-    found = model.step_hidden(ids[[0, 0, 0], 50:60], cache)
+    found = step_hidden(model, ids[[0, 0, 0], 50:60], cache)
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 

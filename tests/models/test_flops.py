@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from proxylm.models.config import EvaAttention
 from proxylm.models.flops import attention_pairs, training_flops
-from proxylm.models.masks import causal_mask, eva_mask
+from proxylm.models.masks import dense_mask
 from proxylm.models.presets import preset
 
 
@@ -13,8 +12,7 @@ from proxylm.models.presets import preset
 def test_pairs_are_the_masks(packed, name):
     config = preset(name)
     _, documents = packed(3, 512, density=0.01)
-    is_eva = isinstance(config.attention, EvaAttention)
-    mask = eva_mask(documents, config.attention) if is_eva else causal_mask(documents)
+    mask = dense_mask(documents, config.attention)
     assert attention_pairs(config, documents.numpy()) == int(mask.sum())
 
 

@@ -7,12 +7,7 @@ from torch.nn.attention.flex_attention import create_mask
 from proxylm.models.attention import DenseForm
 from proxylm.models.config import CausalAttention, EvaAttention
 from proxylm.models.kernels.flex import FlexForm, VisibleColumns
-from proxylm.models.masks import (
-    causal_mask,
-    eva_mask,
-    positions_within,
-    visible_chunk_count,
-)
+from proxylm.models.masks import dense_mask, positions_within, visible_chunk_count
 
 EVA = EvaAttention(window=16, chunk=4)
 
@@ -35,7 +30,7 @@ def eva_mask_by_definition(documents, attention):
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 40, 64])
 def test_eva_mask_is_the_definition(packed, length):
     _, documents = packed(3, length, density=0.1, seed=length)
-    mask = eva_mask(documents, EVA)
+    mask = dense_mask(documents, EVA)
     for row in range(3):
         assert torch.equal(mask[row], eva_mask_by_definition(documents[row].tolist(), EVA))
 
@@ -44,7 +39,7 @@ def test_every_query_sees_itself_and_never_another_document(packed):
     _, documents = packed(2, 64, density=0.1)
     count = visible_chunk_count(64, EVA)
     assert count == 12
-    exact = eva_mask(documents, EVA)[:, :, count:]
+    exact = dense_mask(documents, EVA)[:, :, count:]
     assert exact.diagonal(dim1=1, dim2=2).all()
     other = documents[:, :, None] != documents[:, None, :]
     assert other.any() and not (exact & other).any()
@@ -52,14 +47,9 @@ def test_every_query_sees_itself_and_never_another_document(packed):
 
 def test_causal_mask(packed):
     _, documents = packed(2, 20, density=0.2)
-    mask = causal_mask(documents)
+    mask = dense_mask(documents, CausalAttention(kv_heads=1))
     for row, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(20), torch.arange(20)):
         assert mask[row, i, j] == bool(j <= i and documents[row, i] == documents[row, j])
-
-
-def dense_mask(documents, attention):
-    is_eva = isinstance(attention, EvaAttention)
-    return eva_mask(documents, attention) if is_eva else causal_mask(documents)
 
 
 @pytest.mark.parametrize("length", [1, 16, 17, 50, 128, 300])

@@ -48,7 +48,7 @@ def test_parameters_are_of_the_named_order(size):
 
 def test_the_demo_body_is_three_quarters_of_a_million():
     config = preset("demo", vocabulary_size=4416)
-    body = config.matrix_parameter_count - config.output_parameter_count
+    body = config.matrix_parameter_count - config.vocabulary_size * config.width
     assert body == pytest.approx(0.75e6, rel=0.01)
 
 

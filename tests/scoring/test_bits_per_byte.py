@@ -65,7 +65,9 @@ def bits_in_batches(
     sequences = [
         ScoredSequence(prefix=reading.prefix, content=reading.read(one).ids) for one in documents
     ]
-    bits = symbol_bits(OurPredictor(model), sequences, batch_symbols=batch_symbols)
+    predictor = OurPredictor(model)
+    predictor.batch_symbols = batch_symbols
+    bits = symbol_bits(predictor, sequences)
     return [one.sum() / len(one) for one in bits]
 
 

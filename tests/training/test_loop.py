@@ -148,13 +148,10 @@ def test_a_parameter_without_part_in_the_loss_keeps_no_gradient() -> None:
 def test_the_loss_is_the_mean_over_trained_positions() -> None:
     made = trainer()
     batch = made.batches.batch(0)
+    inputs, targets, *layout = batch.tensors(made.place.device)
     with torch.no_grad():
-        logits = made.model.logits(
-            made.place.integers(batch.inputs),
-            made.place.integers(batch.segment_ids),
-            made.place.integers(batch.position_ids),
-        )[:, :, 0]
-    targets = made.place.integers(batch.targets[..., 0])
+        logits = made.model.logits(inputs, *layout)[:, :, 0]
+    targets = targets[..., 0]
     kept = targets != IGNORED_TARGET
     expected = torch.nn.functional.cross_entropy(logits[kept], targets[kept])
     assert trained_positions(batch.targets) == int(kept.sum())

@@ -26,9 +26,17 @@ def record(step: int, **more: object) -> dict[str, object]:
     return {"step": step, "loss": 1.5, "symbols_per_second": 12_345.6, **more}
 
 
-def test_lines_come_every_ten_seconds_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    lines = PlainLines(clock)
+    monkeypatch.setattr("proxylm.training.progress.time.monotonic", clock)
+    return clock
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = PlainLines()
     lines.on_start(run_at(0, 30))
     for step in range(1, 31):
         clock.now += 1.0
@@ -40,9 +48,10 @@ def test_lines_come_every_ten_seconds_and_at_the_end(capsys: pytest.CaptureFixtu
     assert "loss 1.500  12,346 symbols/s" in shown[0]
 
 
-def test_the_estimate_counts_only_steps_of_this_start(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock()
-    lines = PlainLines(clock)
+def test_the_estimate_counts_only_steps_of_this_start(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = PlainLines()
     lines.on_start(run_at(50, 100))
     clock.now += 2.0
     lines.on_step(run_at(51, 100), record(51))

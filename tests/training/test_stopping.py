@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from proxylm.training.stopping import stop_on_signal
+from proxylm.training.run import stop_on_signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

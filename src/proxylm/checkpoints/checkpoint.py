@@ -138,7 +138,7 @@ class SavedModel:
 
     def weights(self) -> TensorFiles:
         """Weights by parameter name."""
-        return TensorFiles.open([self.path / MODEL_TENSORS], sizes_from=MODEL_CONFIG)
+        return TensorFiles([self.path / MODEL_TENSORS], sizes_from=MODEL_CONFIG)
 
     def model(self) -> LanguageModel:
         """The model with its weights, on the CPU.

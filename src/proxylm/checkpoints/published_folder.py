@@ -13,7 +13,6 @@ from proxylm.checkpoints.layouts.contract import Facts
 from proxylm.checkpoints.tensor_files import TensorFiles
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json
-from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
 CONFIG_FILE = "config.json"
@@ -29,16 +28,13 @@ def load_folder(folder: Path) -> tuple[LanguageModel, Facts | None]:
             is not of floating-point numbers.
         CheckpointError: another architecture, or tensors that do not fit the configuration.
     """
-    config, facts = _read_config_file(folder / CONFIG_FILE)
-    tensors = TensorFiles.open(_tensor_files(folder), sizes_from=CONFIG_FILE)
-    return tensors.new_model(config), facts
-
-
-def _read_config_file(path: Path) -> tuple[ModelConfig, Facts | None]:
+    path = folder / CONFIG_FILE
     values = read_json(path)
     if not isinstance(values, Mapping):
         raise DamagedFileError(f"{path}: expected a JSON object of keys and values")
-    return read_config(values, origin=str(path))
+    config, facts = read_config(values, origin=str(path))
+    tensors = TensorFiles(_tensor_files(folder), sizes_from=CONFIG_FILE)
+    return tensors.new_model(config), facts
 
 
 def _tensor_files(folder: Path) -> list[Path]:

@@ -6,10 +6,9 @@ that was published or exported give themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from proxylm.checkpoints.checkpoint import (
     CHECKPOINTS_FOLDER,
@@ -51,6 +50,42 @@ class LoadedModel:
         return self.origin.compressor_fingerprint
 
 
+@runtime_checkable
+class TrainedModel(Protocol):
+    """A model of ours, and what is known of its training: a ``LoadedModel``, a ``ByteModel``."""
+
+    @property
+    def module(self) -> LanguageModel:
+        """The model."""
+
+    @property
+    def compressor_fingerprint(self) -> str | None:
+        """Of the compressor it was trained with; None if unknown, or if there was none."""
+
+
+def require_compressor(model: TrainedModel, symbol_count: int, fingerprint: str) -> None:
+    """Refuse a compressor, of so many symbols, that the model cannot know.
+
+    Raises:
+        UsageError: the vocabulary has no room for it, or the model was trained with another one
+            (both are shown).
+    """
+    config = model.module.config
+    config.require_compressed_symbols()
+    room = config.compressed_symbol_count
+    if symbol_count > room:
+        raise UsageError(
+            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
+            "use the compressor that the model was trained with"
+        )
+    trained_on = model.compressor_fingerprint
+    if trained_on is not None and trained_on != fingerprint:
+        raise UsageError(
+            f"the model was trained with compressor {trained_on} and this one is "
+            f"{fingerprint}; use the one it was trained with"
+        )
+
+
 def load_module(folder: Path) -> LoadedModel:
     """The model of such a folder, to train, run or export.
 
@@ -59,8 +94,11 @@ def load_module(folder: Path) -> LoadedModel:
         CheckpointError: no checkpoint of a run can be loaded, or weights do not fit.
         DamagedFileError: a file in it is missing, truncated or altered; the message names it.
     """
-    with _unreadable_as_checkpoint_error(folder):
+    try:
         return _load_module(folder)
+    except OSError as error:
+        where = error.filename or folder
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror or error})") from None
 
 
 def _load_module(folder: Path) -> LoadedModel:
@@ -92,12 +130,3 @@ def _newest(run: Path) -> Checkpoint:
     if newest is None:
         raise CheckpointError(f"{run}: this run has no checkpoint yet; train it further first")
     return newest
-
-
-@contextmanager
-def _unreadable_as_checkpoint_error(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        raise CheckpointError(f"{where}: cannot be read ({error.strerror or error})") from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
 
 from proxylm.checkpoints.checkpoint import Origin, write_saved_model
+from proxylm.checkpoints.reading import LoadedModel, TrainedModel, require_compressor
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import save_compressor
 from proxylm.errors import UsageError
@@ -14,16 +14,8 @@ from proxylm.files import atomic_folder
 from proxylm.models.language_model import LanguageModel
 
 
-class WrappedModel(Protocol):
-    """A model that knows what it was trained on: ``ByteModel``."""
-
-    module: LanguageModel
-    compressor_fingerprint: str | None
-    data_fingerprint: str | None
-
-
 def save(
-    model: LanguageModel | WrappedModel | Compressor,
+    model: LanguageModel | TrainedModel | Compressor,
     folder: str | os.PathLike[str],
     compressor: Compressor | None = None,
 ) -> None:
@@ -71,21 +63,8 @@ def save(
         compressor_fingerprint=getattr(model, "compressor_fingerprint", None),
     )
     if compressor is not None:
-        origin = _trained_with(compressor, module, origin)
+        known = LoadedModel(module=module, origin=origin)
+        require_compressor(known, compressor.symbol_count, compressor.fingerprint)
+        origin = origin.model_copy(update={"compressor_fingerprint": compressor.fingerprint})
     with atomic_folder(Path(folder)) as temporary:
         write_saved_model(temporary, module.state_dict(), module.config, step=None, origin=origin)
-
-
-def _trained_with(compressor: Compressor, module: LanguageModel, origin: Origin) -> Origin:
-    room, known = module.config.compressed_symbol_count, origin.compressor_fingerprint
-    if compressor.symbol_count > room:
-        raise UsageError(
-            f"save: this compressor has {compressor.symbol_count} symbols and the model has room "
-            f"for {room}; give the compressor that it was trained with"
-        )
-    if known not in (None, compressor.fingerprint):
-        raise UsageError(
-            f"save: the model was trained with compressor {known} and this one is "
-            f"{compressor.fingerprint}; give the one it was trained with"
-        )
-    return origin.model_copy(update={"compressor_fingerprint": compressor.fingerprint})

@@ -8,9 +8,8 @@ shape is what the configuration says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,38 +26,29 @@ FAR_LARGER = 2
 """So many times the numbers that are stored: not a missing tensor, other sizes altogether."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class TensorFiles:
-    """The tensors of one model in one file or several.
+    """The tensors of one model in one file or several; of each, its file and shape are known.
 
-    Attributes:
-        files: in the order in which they are read.
+    Args:
+        files: in the order in which they are read; their headers are, at once.
         sizes_from: name of the file beside them that says the model's sizes, for errors.
-        places: of every tensor, the file it is in and its shape.
+
+    Raises:
+        DamagedFileError: a file is missing or truncated, or a tensor in it is not of
+            floating-point numbers.
+        CheckpointError: a tensor is there twice.
     """
 
-    files: Sequence[Path]
-    sizes_from: str
-    places: Mapping[str, tuple[Path, list[int]]]
-
-    @classmethod
-    def open(cls, files: Sequence[Path], *, sizes_from: str) -> TensorFiles:
-        """Read the files' headers.
-
-        Raises:
-            DamagedFileError: a file is missing or truncated, or a tensor in it is not of
-                floating-point numbers.
-            CheckpointError: a tensor is there twice.
-        """
-        places: dict[str, tuple[Path, list[int]]] = {}
+    def __init__(self, files: Sequence[Path], *, sizes_from: str) -> None:
+        self.files, self.sizes_from = files, sizes_from
+        self.places: dict[str, tuple[Path, list[int]]] = {}
         for path in files:
             for name, shape in _read_shapes(path):
-                if name in places:
+                if name in self.places:
                     raise CheckpointError(
-                        f"{path}: tensor '{name}' is in {places[name][0].name} already"
+                        f"{path}: tensor '{name}' is in {self.places[name][0].name} already"
                     )
-                places[name] = (path, shape)
-        return cls(files=files, sizes_from=sizes_from, places=places)
+                self.places[name] = (path, shape)
 
     def new_model(self, config: ModelConfig) -> LanguageModel:
         """A model of these sizes with these weights in float32, on the CPU, ready to train.

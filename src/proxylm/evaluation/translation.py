@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from proxylm.checkpoints.reading import require_compressor
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError, needing_extra
 from proxylm.evaluation.answers.folder import Sample
@@ -32,7 +33,7 @@ from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.raw_text import raw_symbols
 from proxylm.generation.request import ByteRequest
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
-from proxylm.scoring.readings import RawReading, require_compressor
+from proxylm.scoring.readings import RawReading
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,

@@ -83,7 +83,7 @@ def export_model(source: Path, out: Path, *, drop_compressed: bool = False) -> E
     with atomic_folder(out) as folder:
         _write_model(folder, layout, loaded, exported)
         _write_vocabulary(folder, exported)
-        card = Card(name=out.resolve().name, source=source, original=config, exported=exported,
+        card = Card(name=out.resolve().name, original=config, exported=exported,
                     layout=layout, checkpoint=loaded.checkpoint)  # fmt: skip
         (folder / CARD_FILE).write_text(describe(card), encoding="utf-8")
     return ExportResult(

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, TrainingState
+from proxylm.checkpoints.checkpoint import Checkpoint, TrainingState
 from proxylm.checkpoints.layouts.contract import Layout
+from proxylm.checkpoints.run_data import CONFIG_FILE, read_run_config, run_folder
 from proxylm.config import validate_config
 from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.sources import SourceConfig
-from proxylm.data.store.manifest import Manifest, ViewRecord, read_manifest
+from proxylm.data.store.manifest import Manifest, read_manifest
 from proxylm.errors import DataError
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.printable import printable
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, UNK, symbol_name
 from proxylm.training.config import TrainingConfig
-from proxylm.training.run_folder import CONFIG_FILE, read_run_config
 from proxylm.yaml_text import dump_yaml
 
 FRONT_MATTER = """---
@@ -39,7 +39,6 @@ class Card:
 
     Attributes:
         name: its title.
-        source: the folder that was exported.
         original: the model as it was trained.
         exported: the model as it is in the folder.
         layout: how it is written.
@@ -47,7 +46,6 @@ class Card:
     """
 
     name: str
-    source: Path
     original: ModelConfig
     exported: ModelConfig
     layout: Layout
@@ -60,10 +58,8 @@ class Card:
         Raises:
             DamagedFileError, UsageError: it is there and cannot be read.
         """
-        if self.checkpoint is None or self.checkpoint.path.parent.name != CHECKPOINTS_FOLDER:
-            return None
-        run = self.checkpoint.path.parent.parent
-        if not (run / CONFIG_FILE).is_file():
+        run = None if self.checkpoint is None else run_folder(self.checkpoint.path)
+        if run is None or not (run / CONFIG_FILE).is_file():
             return None
         values = read_run_config(run)
         if "data" not in values:
@@ -157,25 +153,21 @@ def _compressor(card: Card, training: TrainingConfig | None) -> str:
     symbols = card.original.vocabulary_size - COMPRESSED_OFFSET
     if not symbols:
         return "None: the vocabulary is the specials and the bytes alone."
-    views = [] if training is None else list(_views(training))
-    lines = [
-        f"`{source.view}`: {record.kind}, {record.symbol_count:,} symbols, "
-        f"{'reversible' if record.reversible else 'lossy'}, "
-        f"fingerprint `{record.compressor_fingerprint}`"
-        for source, record in views
-    ]
+    lines = []
+    for source in training.data if training else ():
+        manifest = _manifest(source)
+        if manifest is not None and source.view in manifest.views:
+            record = manifest.views[source.view]
+            lines.append(
+                f"`{source.view}`: {record.kind}, {record.symbol_count:,} symbols, "
+                f"{'reversible' if record.reversible else 'lossy'}, "
+                f"fingerprint `{record.compressor_fingerprint}`"
+            )
     if card.exported.vocabulary_size == COMPRESSED_OFFSET:
         lines.append(f"its {symbols:,} symbols are left out of this export")
     else:
         lines.append(f"its {symbols:,} symbols are ids from {COMPRESSED_OFFSET} on")
     return _list(*lines)
-
-
-def _views(training: TrainingConfig) -> Iterator[tuple[SourceConfig, ViewRecord]]:
-    for source in training.data:
-        manifest = _manifest(source)
-        if manifest is not None and source.view in manifest.views:
-            yield source, manifest.views[source.view]
 
 
 def _manifest(source: SourceConfig) -> Manifest | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from proxylm.models.config import Attention, EvaAttention
-from proxylm.models.masks import causal_mask, chunk_documents, eva_mask, visible_chunk_count
+from proxylm.models.masks import chunk_documents, dense_mask, visible_chunk_count
 from proxylm.models.summaries import summarize_chunks
 
 
@@ -33,10 +33,7 @@ class DenseForm(AttentionForm):
     def __init__(self, attention: Attention, segment_ids: Tensor) -> None:
         self.attention = attention
         self.segment_ids = segment_ids
-        if isinstance(attention, EvaAttention):
-            self.mask = eva_mask(segment_ids, attention)
-        else:
-            self.mask = causal_mask(segment_ids)
+        self.mask = dense_mask(segment_ids, attention)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mu: Tensor | None, phi: Tensor | None
@@ -62,26 +59,12 @@ def with_summaries(
     if not isinstance(attention, EvaAttention):
         return key, value
     assert mu is not None and phi is not None
-    summaries = document_summaries(attention, segment_ids, key, value, mu=mu, phi=phi)
-    return torch.cat([summaries[0], key], dim=1), torch.cat([summaries[1], value], dim=1)
-
-
-def document_summaries(
-    attention: EvaAttention,
-    segment_ids: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    mu: Tensor,
-    phi: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Summary keys and values ``[B, M, H, D]`` of the chunks that a later window can see."""
+    # Of the chunks that a later window can see.
     count = visible_chunk_count(key.shape[1], attention)
     covered = count * attention.chunk
-    batch = key.shape[0]
-    chunked = (batch, count, attention.chunk, *key.shape[2:])
-    documents = segment_ids[:, :covered].reshape(batch, count, attention.chunk)
+    chunked = (key.shape[0], count, attention.chunk)
+    documents = segment_ids[:, :covered].reshape(chunked)
     kept = documents == chunk_documents(segment_ids, attention, count)[..., None]
-    return summarize_chunks(
-        key[:, :covered].reshape(chunked), value[:, :covered].reshape(chunked), mu, phi, kept
-    )
+    keys, values = (x[:, :covered].reshape(*chunked, *x.shape[2:]) for x in (key, value))
+    summaries = summarize_chunks(keys, values, mu, phi, kept)
+    return torch.cat([summaries[0], key], dim=1), torch.cat([summaries[1], value], dim=1)

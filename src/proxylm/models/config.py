@@ -175,13 +175,8 @@ class ModelConfig(Config):
         """Parameters that take part in a matrix product for every symbol (no embedding)."""
         attention = 2 * self.width * self.head_width * (self.heads + self.kv_heads)
         body = self.layers * (attention + 3 * self.width * self.ffn)
-        return body + self.output_parameter_count
-
-    @property
-    def output_parameter_count(self) -> int:
-        """Parameters of the output layers of all heads."""
         rows = self.prediction_heads * self.vocabulary_size
-        return (rows + self.raw_prediction_heads * COMPRESSED_OFFSET) * self.width
+        return body + (rows + self.raw_prediction_heads * COMPRESSED_OFFSET) * self.width
 
     @property
     def parameter_count(self) -> int:

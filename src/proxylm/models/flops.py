@@ -22,8 +22,10 @@ def training_flops(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int
     All heads are counted at all positions (raw heads and ``by_format`` may skip some).
     """
     batch, length = segment_ids.shape
-    summarized = visible_chunk_count(length, config.attention) * _chunk(config)
-    attention = 12 * attention_pairs(config, segment_ids) + 24 * batch * summarized
+    attention = 12 * attention_pairs(config, segment_ids)
+    if isinstance(config.attention, EvaAttention):
+        chunks = visible_chunk_count(length, config.attention)
+        attention += 24 * batch * chunks * config.attention.chunk
     products = 6 * batch * length * config.matrix_parameter_count
     return products + config.layers * config.width * attention
 
@@ -35,7 +37,3 @@ def attention_pairs(config: ModelConfig, segment_ids: NDArray[np.integer]) -> in
         for context, documents in enumerate(segment_ids)
         for run in context_runs(context, documents, config.attention)
     )
-
-
-def _chunk(config: ModelConfig) -> int:
-    return config.attention.chunk if isinstance(config.attention, EvaAttention) else 0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
 from proxylm.errors import UsageError
@@ -108,10 +108,10 @@ class LanguageModel(nn.Module):
             segment_ids = torch.zeros_like(ids)
         if position_ids is None:
             position_ids = positions_within(segment_ids)
-        execution = execution_for(self.config, segment_ids, position_ids, self.lm_head.weight)
+        run = execution_for(self.config, segment_ids, position_ids, self.lm_head.weight)
         x = self.model.embed_tokens(ids).float()
         for block in self.model.blocks():
-            x = execution.run(block, x)
+            x = run(block, x)
         return self.model.norm(x)
 
     def logits(
@@ -140,12 +140,7 @@ class LanguageModel(nn.Module):
         position_ids: PerPosition | None = None,
     ) -> Float32[Tensor, "batch position raw_head 320"]:
         """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
-        return self.raw_logits_of(self.hidden(ids, segment_ids, position_ids))
-
-    def raw_logits_of(
-        self, hidden: Float32[Tensor, "*position width"]
-    ) -> Float32[Tensor, "*position raw_head 320"]:
-        """Raw heads' logits ``[B, N, H2, 320]`` from final states ``[B, N, width]``."""
+        hidden = self.hidden(ids, segment_ids, position_ids)
         flat = self.raw_multibyte_lm_head(hidden).float()
         return flat.unflatten(-1, (self.config.raw_prediction_heads, COMPRESSED_OFFSET))
 
@@ -212,33 +207,9 @@ class LanguageModel(nn.Module):
         self, ids: Int[Tensor, "batch position"], cache: Cache
     ) -> Float32[Tensor, "batch position head vocabulary"]:
         """Feed ``n >= 1`` further symbols of every row; logits ``[B, n, H1, V]`` after each."""
-        return self._shared_logits(self.step_hidden(ids, cache), ids)
-
-    @torch.no_grad()
-    def step_hidden(
-        self,
-        ids: Int[Tensor, "batch position"],
-        cache: Cache,
-        counts: Int64[np.ndarray, " batch"] | None = None,
-    ) -> Float32[Tensor, "batch position width"]:
-        """As ``step``, but the final states ``[B, n, width]``, for reading several heads.
-
-        Args:
-            ids: ``[B, n]``.
-            cache: of ``B`` rows.
-            counts: int64 ``[B]``; only the first so many symbols of each row are fed, and the
-                states of the others are zero. None feeds all.
-        """
-        rows, width = ids.shape
-        if counts is None:
-            feed = cache.plan(np.full(rows, width, dtype=np.int64))
-            return self.step_feed(ids.flatten(), cache, feed).unflatten(0, (rows, width))
-        feed = cache.plan(counts)
-        fed = torch.from_numpy(np.arange(width) < counts[:, None]).to(ids.device)
-        hidden = self.step_feed(ids[fed], cache, feed)
-        return hidden.new_zeros(rows, width, hidden.shape[1]).masked_scatter_(
-            fed[..., None], hidden
-        )
+        feed = cache.plan(np.full(len(ids), ids.shape[1], dtype=np.int64))
+        hidden = self.step_feed(ids.flatten(), cache, feed)
+        return self._shared_logits(hidden.unflatten(0, ids.shape), ids)
 
     @torch.no_grad()
     def step_feed(

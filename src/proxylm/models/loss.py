@@ -7,6 +7,7 @@ only where every target of the position is raw, special or masked, and not all a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,9 @@ from proxylm.errors import DataError
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region, regions, target_formats
 from proxylm.symbols import COMPRESSED_OFFSET
+
+RangesOf = dict[Region | None, Ranges]
+"""The ids that a head's softmax runs over, by where a position stands; None is anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +80,10 @@ def heads_loss(
     for head, weight, ranges_of in _heads(outputs):
         nats = torch.zeros(len(hidden), device=hidden.device)
         for rows, ranges in _row_groups(trained[:, head], inputs, ranges_of):
-            part, part_nats = _group_loss(hidden, weight, targets[:, head], scales, rows, ranges)
+            part, nats[rows] = chunked_cross_entropy(
+                hidden[rows], weight, targets[rows, head], scales[rows], ranges
+            )
             losses.append(part)
-            nats = part_nats if rows is None else nats.index_copy(0, rows, part_nats)
         head_nats = nats if head_nats is None else head_nats
     assert head_nats is not None
     sums, counts = _sums_per_format(head_nats, targets[:, 0], trained[:, 0])
@@ -111,46 +116,28 @@ def _can_be_predicted(inputs: Tensor, targets: Tensor) -> Tensor:
     return possible
 
 
-def _heads(outputs: OutputLayers) -> list[tuple[int, Tensor, dict[Region, Ranges] | Ranges]]:
+def _heads(outputs: OutputLayers) -> list[tuple[int, Tensor, RangesOf]]:
     shared_heads, vocabulary, _ = outputs.shared.shape
-    ranges: dict[Region, Ranges] | Ranges = [(0, vocabulary)]
+    ranges: RangesOf = {None: [(0, vocabulary)]}
     if outputs.by_format:
         ranges = {region: region.ranges(vocabulary) for region in Region}
     heads = [(head, outputs.shared[head], ranges) for head in range(shared_heads)]
     if outputs.raw is not None:
-        raw_ranges: Ranges = [(0, COMPRESSED_OFFSET)]
+        raw_ranges: RangesOf = {None: [(0, COMPRESSED_OFFSET)]}
         heads += [(shared_heads + i, weight, raw_ranges) for i, weight in enumerate(outputs.raw)]
     return heads
 
 
 def _row_groups(
-    trained: Tensor, inputs: Tensor, ranges_of: dict[Region, Ranges] | Ranges
-) -> list[tuple[Tensor | None, Ranges]]:
-    # Rows (None: all) that share the ids their softmax runs over.
-    if not isinstance(ranges_of, dict):
-        if bool(trained.all()):
-            return [(None, ranges_of)]
-        rows = trained.nonzero().squeeze(1)
-        return [(rows, ranges_of)] if len(rows) else []
-    region = regions(inputs)
-    groups = [
-        ((trained & (region == kind)).nonzero().squeeze(1), ranges)
-        for kind, ranges in ranges_of.items()
-    ]
-    return [(rows, ranges) for rows, ranges in groups if len(rows)]
-
-
-def _group_loss(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    scales: Tensor,
-    rows: Tensor | None,
-    ranges: Ranges,
-) -> tuple[Tensor, Tensor]:
-    if rows is not None:
-        hidden, targets, scales = hidden[rows], targets[rows], scales[rows]
-    return chunked_cross_entropy(hidden, weight, targets, scales, ranges)
+    trained: Tensor, inputs: Tensor, ranges_of: RangesOf
+) -> Iterator[tuple[Tensor | slice, Ranges]]:
+    # Rows that share the ids their softmax runs over.
+    for region, ranges in ranges_of.items():
+        chosen = trained if region is None else trained & (regions(inputs) == region)
+        if bool(chosen.all()):
+            yield slice(None), ranges  # nothing is copied
+        elif len(rows := chosen.nonzero().squeeze(1)):
+            yield rows, ranges
 
 
 def _sums_per_format(nats: Tensor, targets: Tensor, trained: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,15 +52,16 @@ def may_see_summary(
     return earlier & (query_document == chunk_document)
 
 
-def eva_mask(segment_ids: Tensor, attention: EvaAttention) -> Tensor:
+def dense_mask(segment_ids: Tensor, attention: Attention) -> Tensor:
     """Boolean ``[B, N, M + N]``: summaries first, then exact keys; true where visible."""
     length = segment_ids.shape[1]
-    count = visible_chunk_count(length, attention)
     positions = torch.arange(length, device=segment_ids.device)
     query, query_document = positions[None, :, None], segment_ids[:, :, None]
-    exact = may_see_key(
-        query, positions[None, None, :], query_document, segment_ids[:, None, :], attention.window
-    )
+    window, key_document = window_of(attention, length), segment_ids[:, None, :]
+    exact = may_see_key(query, positions[None, None, :], query_document, key_document, window)
+    if not isinstance(attention, EvaAttention):
+        return exact
+    count = visible_chunk_count(length, attention)
     summaries = may_see_summary(
         query,
         torch.arange(count, device=segment_ids.device)[None, None, :],
@@ -69,19 +70,6 @@ def eva_mask(segment_ids: Tensor, attention: EvaAttention) -> Tensor:
         attention,
     )
     return torch.cat([summaries, exact], dim=-1)
-
-
-def causal_mask(segment_ids: Tensor) -> Tensor:
-    """Boolean ``[B, N, N]`` of causal attention inside documents: one window over everything."""
-    length = segment_ids.shape[1]
-    positions = torch.arange(length, device=segment_ids.device)
-    return may_see_key(
-        positions[None, :, None],
-        positions[None, None, :],
-        segment_ids[:, :, None],
-        segment_ids[:, None, :],
-        window=max(length, 1),
-    )
 
 
 def positions_within(segment_ids: Tensor) -> Tensor:

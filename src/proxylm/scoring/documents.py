@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from proxylm.checkpoints.reading import TrainedModel, require_compressor
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.listing import list_folder
@@ -31,12 +32,10 @@ from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
     Ids,
     Reading,
-    TrainedModel,
     anchored_starts,
     content_ids,
     prefix_of,
     reading_of,
-    require_compressor,
 )
 from proxylm.symbols import Format
 
@@ -244,15 +243,9 @@ def _records(
 
 
 def stored_view(store: ViewStore, model: TrainedModel, read_as: str) -> str | None:
-    """The view of a store that ``--read-as`` means.
+    """The view of a store that ``--read-as`` means, by its name; None for bytes.
 
-    Args:
-        store: with any number of views.
-        model: the one that reads.
-        read_as: ``bytes``, ``tokens`` for the view of the model's compressor, or a view's name.
-
-    Returns:
-        The view's name; None for bytes.
+    ``read_as`` is ``bytes``, ``tokens`` for the view of the model's compressor, or a view's name.
 
     Raises:
         UsageError: there is no such view, or several are ``tokens`` and none is named.
@@ -273,13 +266,7 @@ def stored_view(store: ViewStore, model: TrainedModel, read_as: str) -> str | No
 def read_from_store(
     store: ViewStore, ordinals: Iterable[int], model: TrainedModel, view_name: str | None
 ) -> tuple[Ids, Iterator[ReadDocument]]:
-    """Documents of a store as their bytes, or as the symbols that one of its views holds.
-
-    Args:
-        store: where they are.
-        ordinals: which ones.
-        model: a model of ours.
-        view_name: the view; None reads bytes.
+    """Documents of a store as the symbols that one of its views holds; None reads their bytes.
 
     Returns:
         What the model reads before every document, and the documents.
@@ -299,7 +286,8 @@ def read_from_store(
         )
     require_compressor(model, view.symbol_count, view.compressor_fingerprint)
     config = model.module.config
-    return prefix_of(config, Format.COMPRESSED), _read_view(store, view, ordinals, config)
+    prefix = prefix_of(Format.COMPRESSED, sentinels=config.sentinels)
+    return prefix, _read_view(store, view, ordinals, config)
 
 
 def _read_view(

@@ -52,7 +52,6 @@ def symbol_bits(
     *,
     context: int | None = None,
     stride: int | None = None,
-    batch_symbols: int | None = None,
 ) -> list[Float64[np.ndarray, " scored"]]:
     """Bits ``-log2 p`` of each sequence's scored symbols, one by one (method, section 9).
 
@@ -61,7 +60,6 @@ def symbol_bits(
         sequences: with ids of the model's vocabulary.
         context: most input symbols of a forward pass; None takes the model's own.
         stride: symbols that each further window scores; None takes half of the context.
-        batch_symbols: input symbols of the passes computed at a time; a matter of speed alone.
 
     Returns:
         Per sequence float64 ``[m - first_scored]``.
@@ -71,22 +69,17 @@ def symbol_bits(
         DamagedWeightsError, DataError: the bits are no numbers.
     """
     bits = [np.empty(len(one.content) - one.first_scored) for one in sequences]
-    passes = _Passes(predictor, sequences, context, stride, batch_symbols)
-    for one, measured in passes.measured(predictor.bits):
+    for one, measured in _measured(predictor, sequences, predictor.bits, context, stride):
         first = one.sequence.first_scored
         bits[one.index][one.window.first_scored - first : one.window.end - first] = measured
     return bits
 
 
 def sequence_bits(
-    model: LanguageModel,
-    sequences: Sequence[ScoredSequence],
-    *,
-    context: int | None = None,
-    stride: int | None = None,
+    model: LanguageModel, sequences: Sequence[ScoredSequence], *, stride: int | None = None
 ) -> Float64[np.ndarray, " sequence"]:
     """``symbol_bits`` of a model of ours, in total."""
-    bits = symbol_bits(OurPredictor(model), sequences, context=context, stride=stride)
+    bits = symbol_bits(OurPredictor(model), sequences, stride=stride)
     return np.array([one.sum() for one in bits], dtype=np.float64)
 
 
@@ -95,7 +88,6 @@ def content_bits(
     contents: Sequence[NDArray[Any]],
     content_format: Format,
     *,
-    context: int | None = None,
     stride: int | None = None,
 ) -> Float64[np.ndarray, " content"]:
     """``sequence_bits`` of symbols that are at hand already, such as a stored view's.
@@ -104,12 +96,12 @@ def content_bits(
         model: the model.
         contents: symbols ``[m_i]`` without the format's offset; may be empty (0 bits).
         content_format: what they are.
-        context, stride: as in ``symbol_bits``.
+        stride: as in ``symbol_bits``.
 
     Raises:
         UsageError: contents are no symbols that the model has in this format, or as above.
     """
-    prefix = prefix_of(model.config, content_format)
+    prefix = prefix_of(content_format, sentinels=model.config.sentinels)
     sequences = [
         ScoredSequence(
             prefix=prefix,
@@ -117,7 +109,7 @@ def content_bits(
         )
         for index, content in enumerate(contents)
     ]
-    return sequence_bits(model, sequences, context=context, stride=stride)
+    return sequence_bits(model, sequences, stride=stride)
 
 
 def bits_and_greediness(
@@ -137,7 +129,7 @@ def bits_and_greediness(
     def measure(states: Tensor, targets: Tensor) -> tuple[float, bool]:
         return predictor.bits(states, targets).sum(), predictor.are_largest(states, targets)
 
-    for one, (bits, is_greedy) in _Passes(predictor, sequences).measured(measure):
+    for one, (bits, is_greedy) in _measured(predictor, sequences, measure):
         totals[one.index] += bits
         greedy[one.index] &= is_greedy
     return totals, greedy
@@ -156,66 +148,53 @@ class _Pass:
         return len(self.sequence.prefix) + self.window.end - self.window.start - 1
 
 
-class _Passes:
-    """The forward passes of sequences; the arguments are those of ``symbol_bits``."""
+def _measured(
+    predictor: Predictor,
+    sequences: Sequence[ScoredSequence],
+    measure: Callable[[Tensor, Tensor], Measured],
+    context: int | None = None,
+    stride: int | None = None,
+) -> Iterator[tuple[_Pass, Measured]]:
+    """Each pass, and what ``measure`` makes of it; the other arguments are ``symbol_bits``'s.
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        sequences: Sequence[ScoredSequence],
-        context: int | None = None,
-        stride: int | None = None,
-        batch_symbols: int | None = None,
-    ) -> None:
-        self._predictor = predictor
-        self._batch_symbols = batch_symbols or predictor.batch_symbols
-        for name, given in (("context", context), ("stride", stride)):
-            if given is not None:
-                require_whole(name, given)
-        size = predictor.context if context is None else context
-        for index, sequence in enumerate(sequences):
-            _require_ids(index, sequence, predictor.vocabulary_size)
-        self._passes = [
-            one
-            for index, sequence in enumerate(sequences)
-            for one in _passes(index, sequence, size, stride)
-        ]
+    ``measure`` gets the states ``[m, ...]`` before the scored symbols, and their ids ``[m]``.
+    """
 
-    def measured(
-        self, measure: Callable[[Tensor, Tensor], Measured]
-    ) -> Iterator[tuple[_Pass, Measured]]:
-        """Each pass, and what ``measure`` makes of it.
+    def measured(batch: list[_Pass]) -> list[tuple[_Pass, Measured]]:
+        states = zip(batch, _states_of(predictor, batch), strict=True)
+        return [(one, measure(*pair)) for one, pair in states]
 
-        ``measure`` gets the states ``[m, ...]`` before the scored symbols, and their ids ``[m]``.
-        """
+    for name, given in (("context", context), ("stride", stride)):
+        if given is not None:
+            require_whole(name, given)
+    size = predictor.context if context is None else context
+    passes: list[_Pass] = []
+    for index, sequence in enumerate(sequences):
+        _require_ids(index, sequence, predictor.vocabulary_size)
+        passes += _passes(index, sequence, size, stride)
+    with predictor.evaluating():
+        longest = max((one.input_count for one in passes), default=1)
+        # All workers together have no more symbols under way than one would have.
+        workers = max(1, min(predictor.workers, predictor.batch_symbols // longest))
+        batches = list(_batches(passes, predictor.batch_symbols // workers))
+        for results in in_order(measured, batches, workers=min(workers, len(batches))):
+            yield from results
 
-        def measured(batch: list[_Pass]) -> list[tuple[_Pass, Measured]]:
-            states = zip(batch, self._states_of(batch), strict=True)
-            return [(one, measure(*pair)) for one, pair in states]
 
-        with self._predictor.evaluating():
-            longest = max((one.input_count for one in self._passes), default=1)
-            # All workers together have no more symbols under way than one would have.
-            workers = max(1, min(self._predictor.workers, self._batch_symbols // longest))
-            batches = list(_batches(self._passes, self._batch_symbols // workers))
-            for results in in_order(measured, batches, workers=min(workers, len(batches))):
-                yield from results
-
-    def _states_of(self, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:
-        inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
-        for row, one in enumerate(batch):
-            prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
-            inputs[row, : len(prefix)] = prefix
-            inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
-        device = self._predictor.device
-        states = self._predictor.states(torch.from_numpy(inputs).to(device))
-        for row, one in enumerate(batch):
-            window = one.window
-            # The symbol at content offset j is predicted one input earlier.
-            first = len(one.sequence.prefix) - 1 + window.first_scored - window.start
-            targets = one.sequence.content[window.first_scored : window.end]
-            before = states[row, first : first + len(targets)]
-            yield before, torch.from_numpy(targets).to(device)
+def _states_of(predictor: Predictor, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:
+    inputs = np.full((len(batch), batch[0].input_count), PAD, dtype=np.int64)
+    for row, one in enumerate(batch):
+        prefix, content, window = one.sequence.prefix, one.sequence.content, one.window
+        inputs[row, : len(prefix)] = prefix
+        inputs[row, len(prefix) : one.input_count] = content[window.start : window.end - 1]
+    states = predictor.states(torch.from_numpy(inputs).to(predictor.device))
+    for row, one in enumerate(batch):
+        window = one.window
+        # The symbol at content offset j is predicted one input earlier.
+        first = len(one.sequence.prefix) - 1 + window.first_scored - window.start
+        targets = one.sequence.content[window.first_scored : window.end]
+        before = states[row, first : first + len(targets)]
+        yield before, torch.from_numpy(targets).to(predictor.device)
 
 
 def _require_ids(index: int, sequence: ScoredSequence, vocabulary_size: int | None) -> None:

@@ -40,7 +40,7 @@ class Predictor(ABC):
         context: most input symbols of a pass, unless the caller says otherwise.
         device: where it computes.
         vocabulary_size: ids are below it; None where that is unknown.
-        batch_symbols: input symbols computed at a time, unless the caller says otherwise.
+        batch_symbols: input symbols computed at a time; a matter of speed alone.
         workers: passes that may be computed at the same time.
         module: what has to be in evaluation mode; None where the model is a plain function.
     """
@@ -199,8 +199,3 @@ class LogitsPredictor(Predictor):
         if not np.isfinite(bits).all():
             raise DataError("the model's logits are no numbers, or give a symbol no probability")
         return bits
-
-
-def predictor_of(model: LanguageModel | LogitsFunction) -> Predictor:
-    """A model of ours or any other."""
-    return OurPredictor(model) if isinstance(model, LanguageModel) else LogitsPredictor(model)

@@ -8,18 +8,18 @@ One meaning everywhere, on the command line (``--read-as``) and in the library (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt32
 from numpy.typing import NDArray
 
+from proxylm.checkpoints.reading import TrainedModel, require_compressor
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_symbols
 from proxylm.models.config import ModelConfig
-from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
@@ -65,7 +65,7 @@ class RawReading(Reading):
     name = BYTES
 
     def __init__(self, *, sentinels: bool = True) -> None:
-        self.prefix = _opened(Format.RAW, sentinels)
+        self.prefix = prefix_of(Format.RAW, sentinels=sentinels)
 
     def read(self, document: bytes) -> ReadText:
         """See the base class."""
@@ -90,7 +90,7 @@ class CompressedReading(Reading):
                 "its symbols do not determine the bytes"
             )
         self.compressor = compressor
-        self.prefix = _opened(Format.COMPRESSED, sentinels)
+        self.prefix = prefix_of(Format.COMPRESSED, sentinels=sentinels)
 
     def read(self, document: bytes) -> ReadText:
         """See the base class.
@@ -103,19 +103,6 @@ class CompressedReading(Reading):
             raise DataError(f"cannot be compressed ({view.reason}) {view.detail}".rstrip())
         ids = view.symbols.astype(np.int64) + Format.COMPRESSED.offset
         return ReadText(ids, _symbol_starts(self.compressor, view, len(document)))
-
-
-@runtime_checkable
-class TrainedModel(Protocol):
-    """A model of ours, and what is known of its training."""
-
-    @property
-    def module(self) -> LanguageModel:
-        """The model."""
-
-    @property
-    def compressor_fingerprint(self) -> str | None:
-        """Of the compressor it was trained with; None if unknown, or if there was none."""
 
 
 def reading_of(
@@ -148,53 +135,17 @@ def reading_of(
     return reading
 
 
-def require_compressor(model: TrainedModel, symbol_count: int, fingerprint: str) -> None:
-    """Refuse a compressed view that the model cannot know.
-
-    Args:
-        model: the model.
-        symbol_count: symbols of the view's compressor.
-        fingerprint: its fingerprint.
-
-    Raises:
-        UsageError: the vocabulary has no room for it, or the model was trained with another one
-            (both are shown).
-    """
-    config = model.module.config
-    config.require_compressed_symbols()
-    room = config.compressed_symbol_count
-    if symbol_count > room:
-        raise UsageError(
-            f"this compressor has {symbol_count} symbols and the model has room for {room}; "
-            "use the compressor that the model was trained with"
-        )
-    trained_on = model.compressor_fingerprint
-    if trained_on is not None and trained_on != fingerprint:
-        raise UsageError(
-            f"the model was trained with compressor {trained_on} and this one is "
-            f"{fingerprint}; use the one it was trained with"
-        )
-
-
-def prefix_of(config: ModelConfig, content_format: Format) -> Ids:
-    """Ids that one of our models reads before content of a format."""
-    return _opened(content_format, config.sentinels)
+def prefix_of(content_format: Format, *, sentinels: bool) -> Ids:
+    """Ids that a model of ours reads before content of a format."""
+    return np.array(opening(content_format, sentinels=sentinels), dtype=np.int64)
 
 
 def content_ids(
-    config: ModelConfig,
-    symbols: NDArray[Any],
-    content_format: Format,
-    *,
-    name: str,
+    config: ModelConfig, symbols: NDArray[Any], content_format: Format, *, name: str
 ) -> Ids:
-    """Ids of symbols that are at hand, such as a stored view's.
+    """Ids of symbols ``[m]`` that are at hand without their offset, such as a stored view's.
 
-    Args:
-        config: of the model that reads them.
-        symbols: ``[m]``, without the format's offset.
-        content_format: what they are.
-        name: the document, for messages.
+    The document is called ``name`` in messages.
 
     Raises:
         UsageError: they are no symbols that the model has in this format.
@@ -212,10 +163,6 @@ def content_ids(
             f"{name}: its {content_format.name.lower()} {error}, which is what the model's "
             f"vocabulary of {config.vocabulary_size} has; was the model trained on this view?"
         ) from None
-
-
-def _opened(content_format: Format, sentinels: bool) -> Ids:
-    return np.array(opening(content_format, sentinels=sentinels), dtype=np.int64)
 
 
 def _symbol_starts(compressor: Compressor, view: CompressedView, num_bytes: int) -> Ids:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from proxylm.checkpoints.checkpoint import Origin
-from proxylm.checkpoints.reading import LoadedModel, load_module
+from proxylm.checkpoints.reading import LoadedModel, TrainedModel, load_module
 from proxylm.checkpoints.run_data import run_data
 from proxylm.compressors.contract import Compressor
 from proxylm.corpus.contract import Corpus
@@ -30,13 +30,12 @@ from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.documents import read_document, symbol_scores
-from proxylm.scoring.predictors import LogitsFunction, predictor_of
+from proxylm.scoring.predictors import LogitsFunction, LogitsPredictor, OurPredictor
 from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
     CompressedReading,
     RawReading,
     Reading,
-    TrainedModel,
     reading_of,
 )
 from proxylm.scoring.tokenizer_readings import tokenizer_reading
@@ -141,7 +140,7 @@ def score(
         CheckpointError: the model's folder cannot be loaded, or its weights are damaged.
     """
     ours = _ours(model)
-    predictor = predictor_of(model if ours is None else ours.module)  # type: ignore[arg-type]
+    predictor = OurPredictor(ours.module) if ours else LogitsPredictor(model)  # type: ignore[arg-type]
     reading = _reading(model, ours, read_as)
     left_out = LeftOut()
     names, num_bytes, num_symbols, per_byte = [], [], [], []

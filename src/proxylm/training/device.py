@@ -6,10 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from proxylm.device import resolve_device
 from proxylm.errors import UsageError
@@ -55,10 +52,6 @@ class Place:
                 f"{needed / 1e9:.1f} GB of memory to train on {self.device.type}, and this machine "
                 f"has {available / 1e9:.1f} GB; choose a smaller model"
             )
-
-    def integers(self, values: NDArray[np.int32]) -> Tensor:
-        """A batch's ids on the device, as int64, the type torch indexes with."""
-        return torch.from_numpy(values).to(self.device, non_blocking=True).long()
 
 
 def place_for(config: TrainingConfig) -> Place:

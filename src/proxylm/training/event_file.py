@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from proxylm.files import named_write
 from proxylm.training.callbacks import Callback, Record
 from proxylm.training.metrics import unwritable_as_data_error
+from proxylm.training.run_folder import flat
 
 if TYPE_CHECKING:
     from proxylm.training.training_run import TrainingRun
@@ -66,7 +66,11 @@ class TensorBoard(Callback):
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=name, simple_value=value) for name, value in _numbers(record)]
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in flat(record, "/")
+            if isinstance(value, int | float) and name != "step"
+        ]
         event = Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values))
         with unwritable_as_data_error(self._path):
             self._write(event)
@@ -77,13 +81,3 @@ class TensorBoard(Callback):
 
     def _write(self, event: Any) -> None:
         self._records.write(event.SerializeToString())
-
-
-def _numbers(record: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, list):
-            yield from _numbers(dict(enumerate(value)), f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name != "step":
-            yield f"{prefix}{name}", value

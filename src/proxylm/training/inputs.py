@@ -91,7 +91,8 @@ def open_inputs(config: TrainingConfig) -> Inputs:
             a model larger than memory.
     """
     place = place_for(config)
-    _verify_stores(config)
+    for path in {source.store for source in config.data}:
+        ViewStore.open(Path(path), verify=True)
     batches = batches_of(
         config.data,
         config.mixing,
@@ -118,12 +119,6 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         new_model=lambda: starting_model(config, batches.symbol_count, compressor),
         model_to_fill=lambda sizes: LanguageModel(sizes, seed=config.seed),
     )
-
-
-def _verify_stores(config: TrainingConfig) -> None:
-    """Read every byte of the sources' stores, each once."""
-    for path in {source.store for source in config.data}:
-        ViewStore.open(Path(path), verify=True)
 
 
 class GivenObjects(Config):

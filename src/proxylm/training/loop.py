@@ -10,10 +10,10 @@ over the weights, then stays on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Protocol
 
 import numpy as np
@@ -36,8 +36,6 @@ from proxylm.training.optimizer import set_learning_rate
 MOST_GRADIENTS_IN_FLIGHT = 1 << 28
 """Numbers in the gradients of single contexts that exist at a time: a gibibyte. A large model has
 few workers by it, or one; torch's own parallel loops are long enough there."""
-
-ContextResult = tuple[LossReport, tuple[Tensor | None, ...]]
 
 
 class TrainingDivergedError(ProxylmError):
@@ -73,27 +71,6 @@ class Update:
     flops: int
 
 
-@dataclass
-class _Sums:
-    """Running sums over the passes of one step; they stay on the device until the step's end."""
-
-    loss: torch.Tensor
-    nats: torch.Tensor
-    counts: torch.Tensor
-
-    @classmethod
-    def zero(cls, device: torch.device) -> _Sums:
-        by_format = torch.zeros(len(Region), dtype=torch.float64, device=device)
-        return cls(
-            loss=torch.zeros((), device=device), nats=by_format, counts=torch.zeros_like(by_format)
-        )
-
-    def add(self, report: LossReport) -> None:
-        self.loss = self.loss + report.loss.detach()
-        self.nats = self.nats + report.nats.detach()
-        self.counts = self.counts + report.counts
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
     """The parts of a run that its updates change or read."""
@@ -114,18 +91,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         batch = self.batches.batch(step)
         workers = self._workers(batch)
-        sums = self._accumulate(batch, workers)
+        reports = self._accumulate(batch, workers)
         with _alone(workers):
             clip_norm = self.settings.optimizer.clip_norm
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
-            loss, grad_norm = float(sums.loss), float(norm)
+            loss, grad_norm = float(_total(one.loss for one in reports)), float(norm)
             _require_finite(step, loss, grad_norm)
             rate = self.settings.learning_rate.rate(step, self.total_steps)
             set_learning_rate(self.optimizer, rate)
             self.optimizer.step()
         return Update(
             loss=loss,
-            loss_by_format=_means(sums),
+            loss_by_format=_means(reports),
             grad_norm=grad_norm,
             learning_rate=rate,
             symbols=batch.inputs.size,
@@ -146,27 +123,31 @@ class Trainer:
         contexts, context = batch.inputs.shape
         return min(contexts, max(1, self.settings.micro_batch_symbols // context))
 
-    def _accumulate(self, batch: Batch, workers: int) -> _Sums:
-        sums = _Sums.zero(self.place.device)
+    def _accumulate(self, batch: Batch, workers: int) -> list[LossReport]:
+        # What each pass reports stays on the device until the step's end.
+        reports = []
         trained = max(1, trained_positions(batch.targets))
         if workers == 1:
             for part in _passes(batch, self._contexts_per_pass(batch)):
                 report = self._loss(part, trained)
                 report.loss.backward()
-                sums.add(report)
-            return sums
+                reports.append(_detached(report))
+            return reports
         contexts = list(_passes(batch, 1))
         of_context = partial(self._gradients, trained=trained)
         for report, gradients in in_order(of_context, contexts, workers=workers):
             with _alone(workers):
                 self._add(gradients)
-            sums.add(report)
-        return sums
+            reports.append(report)
+        return reports
 
-    def _gradients(self, batch: Batch, *, trained: int) -> ContextResult:
+    def _gradients(
+        self, batch: Batch, *, trained: int
+    ) -> tuple[LossReport, tuple[Tensor | None, ...]]:
         """Loss and every trained parameter's gradient (None: no part in it), nothing changed."""
         report = self._loss(batch, trained)
-        return report, torch.autograd.grad(report.loss, self._trained(), allow_unused=True)
+        gradients = torch.autograd.grad(report.loss, self._trained(), allow_unused=True)
+        return _detached(report), gradients
 
     def _add(self, gradients: tuple[Tensor | None, ...]) -> None:
         for parameter, gradient in zip(self._trained(), gradients, strict=True):
@@ -180,13 +161,7 @@ class Trainer:
 
     def _loss(self, batch: Batch, trained: int) -> LossReport:
         with self.place.precision():
-            return self.model.loss(
-                self.place.integers(batch.inputs),
-                self.place.integers(batch.targets),
-                self.place.integers(batch.segment_ids),
-                self.place.integers(batch.position_ids),
-                normalizer=trained,
-            )
+            return self.model.loss(*batch.tensors(self.place.device), normalizer=trained)
 
 
 def _alone(workers: int) -> AbstractContextManager[None]:
@@ -212,9 +187,19 @@ def _passes(batch: Batch, contexts: int) -> Iterator[Batch]:
         )
 
 
-def _means(sums: _Sums) -> dict[str, float]:
-    pairs = zip(Region, sums.nats.tolist(), sums.counts.tolist(), strict=True)
-    return {region.name.lower(): nats / count for region, nats, count in pairs if count}
+def _detached(report: LossReport) -> LossReport:
+    return replace(report, loss=report.loss.detach())
+
+
+def _total(values: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, values)
+
+
+def _means(reports: Sequence[LossReport]) -> dict[str, float]:
+    nats = _total(one.nats for one in reports).tolist()
+    counts = _total(one.counts for one in reports).tolist()
+    sums = zip(Region, nats, counts, strict=True)
+    return {region.name.lower(): total / count for region, total, count in sums if count}
 
 
 def _require_finite(step: int, loss: float, grad_norm: float) -> None:

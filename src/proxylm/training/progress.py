@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,17 +25,14 @@ def shown_on_stderr() -> Callback:
 class PlainLines(Callback):
     """One line every ``SECONDS_BETWEEN_LINES``, at the first step, and at the last."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-
     def on_start(self, run: TrainingRun) -> None:
         """Start the clock; steps of earlier starts do not count towards the speed of this one."""
-        self._started_at, self._steps_before = self._clock(), run.step
+        self._started_at, self._steps_before = time.monotonic(), run.step
         self._last_line_at = float("-inf")
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
         """Report one step."""
-        now = self._clock()
+        now = time.monotonic()
         if now - self._last_line_at < SECONDS_BETWEEN_LINES and not run.finished:
             return
         self._last_line_at = now

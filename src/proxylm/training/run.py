@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from proxylm.errors import UsageError
@@ -19,10 +22,11 @@ from proxylm.training.event_file import TensorBoard
 from proxylm.training.inputs import BatchSource, Inputs, given_inputs, open_inputs
 from proxylm.training.metrics import MetricsLog
 from proxylm.training.run_folder import opened_run, record_config, require_run_folder
-from proxylm.training.stopping import stop_on_signal
 from proxylm.training.training_run import Checkpoints, TrainingRun, start_or_resume
 
 logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,8 @@ def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
     keepers = [] if run.folder is None else [log, *TensorBoard.if_installed(), Checkpoints(log)]
     with (
         torch_threads(run.state.threads),
-        _signals_caught(run),
+        # Without a folder there is nothing to save, and nothing to wait for.
+        stop_on_signal(run.interrupt) if run.folder else nullcontext(),
         watched(run, [*readers, *callbacks, *keepers]) as after_step,
     ):
         while run.goes_on:
@@ -164,9 +169,31 @@ def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
         raise KeyboardInterrupt
 
 
-def _signals_caught(run: TrainingRun) -> AbstractContextManager[None]:
-    # Without a folder there is nothing to save, and nothing to wait for.
-    return nullcontext() if run.folder is None else stop_on_signal(run.interrupt)
+@contextmanager
+def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
+    """Within, the first SIGINT or SIGTERM calls ``ask`` with its name; a second one acts as ever.
+
+    Outside the main thread signals cannot be caught, and nobody is asked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        ask(signal.Signals(number).name)
+        restore()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _result(run: TrainingRun) -> TrainResult:

@@ -82,7 +82,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     >>> differences({"seed": 1, "model": {"width": 8}}, {"seed": 1, "model": {"width": 16}})
     ['model.width: 8 → 16']
     """
-    before, after = dict(_flat(old)), dict(_flat(new))
+    before, after = dict(flat(old)), dict(flat(new))
     keys = list(dict.fromkeys([*after, *before]))
     return [
         f"{key}: {before.get(key, '(absent)')} → {after.get(key, '(absent)')}"
@@ -116,12 +116,15 @@ def _require_same_config(run: Path, config: Config) -> None:
         )
 
 
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(values, Mapping) and values:
-        for key, value in values.items():
-            yield from _flat(value, f"{prefix}{key}.")
-    elif isinstance(values, list) and values:
-        for index, value in enumerate(values):
-            yield from _flat(value, f"{prefix}{index}.")
+def flat(values: Any, between: str = ".", prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values inside mappings and lists, each with the names and places on the way to it.
+
+    >>> list(flat({"model": {"width": 8}, "data": ["a"], "held_out": {}}))
+    [('model.width', 8), ('data.0', 'a'), ('held_out', {})]
+    """
+    items = dict(enumerate(values)) if isinstance(values, list) else values
+    if isinstance(items, Mapping) and items:
+        for key, value in items.items():
+            yield from flat(value, between, f"{prefix}{key}{between}")
     else:
-        yield prefix.removesuffix("."), values
+        yield prefix.removesuffix(between), values

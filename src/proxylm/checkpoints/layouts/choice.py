@@ -25,9 +25,7 @@ def read_config(
 ) -> tuple[ModelConfig, Facts | None]:
     """The model that a parsed ``config.json`` describes, and what it says under ``proxylm``.
 
-    Args:
-        values: the parsed file.
-        origin: named in errors.
+    ``origin`` names the file in errors.
 
     Raises:
         CheckpointError: another architecture, a key is missing, or a value that we cannot mean.

@@ -67,7 +67,6 @@ class Layout(ABC):
     class_name: ClassVar[str]
     code: ClassVar[tuple[Path, ...]] = ()
 
-    @abstractmethod
     def read(self, values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> ModelConfig:
         """The model that a parsed ``config.json`` describes.
 
@@ -80,6 +79,22 @@ class Layout(ABC):
             CheckpointError: a key is missing, or has a value that this layout cannot mean.
             UsageError: sizes that do not fit together.
         """
+        fields = self.own_fields(values, facts, origin) | _common_fields(values, facts, origin)
+        config = validate_config(ModelConfig, fields, origin=origin)
+        # Heads of another width, or keys and values shared in another way.
+        for key, ours in {
+            "head_dim": config.head_width,
+            "num_key_value_heads": config.kv_heads,
+        }.items():
+            if values.get(key) is not None:
+                require_value(values, key, ours, origin=origin)
+        return config
+
+    @abstractmethod
+    def own_fields(
+        self, values: Mapping[str, Any], facts: Facts | None, origin: str
+    ) -> dict[str, Any]:
+        """Attention and heads as fields of ``ModelConfig``; arguments and errors as ``read``."""
 
     @abstractmethod
     def write(self, config: ModelConfig) -> dict[str, Any]:
@@ -127,12 +142,8 @@ def common_values(layout: Layout, config: ModelConfig, facts: Facts) -> dict[str
     }
 
 
-def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> dict[str, Any]:
-    """The fields of ``ModelConfig`` that all layouts write the same way.
-
-    Raises:
-        CheckpointError: a key is missing, or says what no layout here means.
-    """
+def _common_fields(values: Mapping[str, Any], facts: Facts | None, origin: str) -> dict[str, Any]:
+    """The fields of ``ModelConfig`` that all layouts write the same way."""
     fields: dict[str, Any] = {
         ours: required(values, theirs, origin=origin) for ours, theirs in COMMON_FIELDS.items()
     }
@@ -146,25 +157,6 @@ def read_common(values: Mapping[str, Any], facts: Facts | None, *, origin: str) 
     if facts is None:
         return fields | {"sentinels": False}
     return fields | {"softmax": facts.softmax, "sentinels": facts.sentinels}
-
-
-def checked_config(
-    fields: Mapping[str, Any], values: Mapping[str, Any], *, origin: str
-) -> ModelConfig:
-    """The model of the fields that a layout read, where every other key agrees with them.
-
-    Raises:
-        CheckpointError: heads of another width, or keys and values shared in another way.
-        UsageError: sizes that do not fit together.
-    """
-    config = validate_config(ModelConfig, fields, origin=origin)
-    for key, ours in {
-        "head_dim": config.head_width,
-        "num_key_value_heads": config.kv_heads,
-    }.items():
-        if values.get(key) is not None:
-            require_value(values, key, ours, origin=origin)
-    return config
 
 
 def _require_plain_rotation(values: Mapping[str, Any], *, origin: str) -> None:

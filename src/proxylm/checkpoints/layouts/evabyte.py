@@ -13,8 +13,6 @@ from typing import Any
 from proxylm.checkpoints.layouts.contract import (
     Facts,
     Layout,
-    checked_config,
-    read_common,
     require_value,
     required,
 )
@@ -31,21 +29,23 @@ class EvaByteLayout(Layout):
     class_name = "EvaByteForCausalLM"
     code = (CODE_FOLDER / "configuration_evabyte.py", CODE_FOLDER / "modeling_evabyte.py")
 
-    def read(self, values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> ModelConfig:
+    def own_fields(
+        self, values: Mapping[str, Any], facts: Facts | None, origin: str
+    ) -> dict[str, Any]:
         """See the base class."""
         require_value(values, "norm_add_unit_offset", True, origin=origin)
         require_value(values, "attention_class", "eva", origin=origin)
-        fields = read_common(values, facts, origin=origin)
-        fields["prediction_heads"] = required(values, "num_pred_heads", origin=origin)
-        fields["attention"] = {
+        attention = {
             "kind": "eva",
             "window": required(values, "window_size", origin=origin),
             "chunk": required(values, "chunk_size", origin=origin),
         }
+        heads = required(values, "num_pred_heads", origin=origin)
+        fields = {"attention": attention, "prediction_heads": heads}
         if values.get("apply_raw_multibyte_lm_head"):
             require_value(values, "raw_vocab_size", COMPRESSED_OFFSET, origin=origin)
             fields["raw_prediction_heads"] = required(values, "num_raw_pred_heads", origin=origin)
-        return checked_config(fields, values, origin=origin)
+        return fields
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """See the base class."""

@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxylm.checkpoints.layouts.contract import (
-    FACTS_KEY,
-    Facts,
-    Layout,
-    checked_config,
-    read_common,
-    required,
-)
+from proxylm.checkpoints.layouts.contract import FACTS_KEY, Facts, Layout, required
 from proxylm.errors import CheckpointError, UsageError
 from proxylm.models.config import ModelConfig
 from proxylm.symbols import COMPRESSED_OFFSET
@@ -28,7 +21,9 @@ class LlamaLayout(Layout):
     model_type = "llama"
     class_name = "LlamaForCausalLM"
 
-    def read(self, values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> ModelConfig:
+    def own_fields(
+        self, values: Mapping[str, Any], facts: Facts | None, origin: str
+    ) -> dict[str, Any]:
         """See the base class.
 
         Only our own folders are read: ids of another tokenizer would be taken for bytes.
@@ -41,12 +36,8 @@ class LlamaLayout(Layout):
                 f"{origin}: a Llama model that proxylm did not export (no key '{FACTS_KEY}'): its "
                 "ids mean another tokenizer's symbols, not ours"
             )
-        fields = read_common(values, facts, origin=origin)
-        fields["attention"] = {
-            "kind": "causal",
-            "kv_heads": required(values, "num_key_value_heads", origin=origin),
-        }
-        return checked_config(fields, values, origin=origin)
+        kv_heads = required(values, "num_key_value_heads", origin=origin)
+        return {"attention": {"kind": "causal", "kv_heads": kv_heads}}
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """See the base class."""

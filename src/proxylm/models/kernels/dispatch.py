@@ -1,17 +1,16 @@
 """How a model runs its blocks: the one place that looks at device, type and autocast.
 
-Whole contexts: ``CpuExecution`` uses the hand-written halves of ``kernels.training``;
-``ModuleExecution`` runs the plain modules with a form of attention (compiled, with FlexAttention,
-on a GPU; as they are, with the dense reference, elsewhere). Further symbols through a cache:
+Whole contexts: ``run_by_hand`` uses the hand-written halves of ``kernels.training``;
+``run_modules`` the plain modules with a form of attention (compiled, with FlexAttention, on a
+GPU; as they are, with the dense reference, elsewhere). Further symbols through a cache:
 ``kernels.decoding``, or the plain modules. docs/architecture.md lists every place that computes a
 block, and the test that binds it to the definition.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -34,27 +33,13 @@ _COMPILED_FORMS = 64
 BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
 
 
-class Execution(ABC):
-    """Made once per forward from the documents' layout, applied to every block."""
-
-    @abstractmethod
-    def run(self, block: Block, x: Tensor) -> Tensor:
-        """One block: ``[B, N, width]`` float32 in and out."""
+BlockRun = Callable[[Block, Tensor], Tensor]
+"""One block over whole contexts: ``[B, N, width]`` float32 in and out."""
 
 
-class ModuleExecution(Execution):
+def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor) -> Tensor:
     """The block's own modules, attention in the given form."""
-
-    def __init__(self, rotation: Rotation, form: AttentionForm) -> None:
-        self.rotation = rotation
-        self.form = form
-
-    def run(self, block: Block, x: Tensor) -> Tensor:
-        """See the base class."""
-        return _whole_block_on(x.device.type)(block, x, self.rotation, self.form)
-
-
-WholeBlock = Callable[[Block, Tensor, Rotation, AttentionForm], Tensor]
+    return _whole_block_on(x.device.type)(block, x, rotation, form)
 
 
 def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
@@ -63,7 +48,7 @@ def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionFor
 
 
 @cache
-def _whole_block_on(device_type: str) -> WholeBlock:
+def _whole_block_on(device_type: str) -> Callable[..., Tensor]:
     if device_type != "cuda":
         return _whole_block
     # Uncompiled, every small operation is a pass through memory. (torch's own annotations do not
@@ -71,53 +56,49 @@ def _whole_block_on(device_type: str) -> WholeBlock:
     return torch.compile(_whole_block, recompile_limit=_COMPILED_FORMS)  # type: ignore[call-overload]
 
 
-class CpuExecution(Execution):
+def run_by_hand(settings: HalfSettings, block: Block, x: Tensor) -> Tensor:
     """The hand-written halves: no masked work, blocks of rows that stay in cache."""
-
-    def __init__(self, config: ModelConfig, rotation: Rotation, segment_ids: Tensor) -> None:
-        batch = segment_ids.shape[0]
-        cos, sin = (x.expand(batch, -1, -1, -1).flatten(0, 1) for x in rotation)
-        self.settings = HalfSettings(
-            heads=config.heads,
-            kv_heads=config.kv_heads,
-            epsilon=config.norm_epsilon,
-            rotation=Rotation(cos, sin),
-            plan=plan_runs(segment_ids.numpy(), config.attention),
-            keep_for_backward=torch.is_grad_enabled(),
-        )
-
-    def run(self, block: Block, x: Tensor) -> Tensor:
-        """See the base class."""
-        attention, mlp = block.self_attn, block.mlp
-        rows = x.flatten(0, 1)
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        rows = AttentionHalf.apply(
-            rows,
-            block.input_layernorm.scale(),
-            torch.cat([projection.weight for projection in projections]),
-            attention.o_proj.weight,
-            *attention.summary_vectors(),
-            self.settings,
-        )
-        rows = FeedForwardHalf.apply(
-            rows,
-            block.post_attention_layernorm.scale(),
-            torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
-            mlp.down_proj.weight,
-            self.settings,
-        )
-        return rows.view_as(x)
+    attention, mlp = block.self_attn, block.mlp
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    rows = AttentionHalf.apply(
+        x.flatten(0, 1),
+        block.input_layernorm.scale(),
+        torch.cat([projection.weight for projection in projections]),
+        attention.o_proj.weight,
+        *attention.summary_vectors(),
+        settings,
+    )
+    rows = FeedForwardHalf.apply(
+        rows,
+        block.post_attention_layernorm.scale(),
+        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+        mlp.down_proj.weight,
+        settings,
+    )
+    return rows.view_as(x)
 
 
 def execution_for(
     config: ModelConfig, segment_ids: Tensor, position_ids: Tensor, weight: Tensor
-) -> Execution:
-    """The execution for contexts whose weights look like ``weight``; nothing else chooses."""
+) -> BlockRun:
+    """How contexts go through a block, made once per forward from the documents' layout.
+
+    The model's weights look like ``weight``; nothing else chooses.
+    """
     rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
-    if _by_hand(weight):
-        return CpuExecution(config, rotation, segment_ids)
-    form = FlexForm if weight.device.type == "cuda" else DenseForm
-    return ModuleExecution(rotation, form(config.attention, segment_ids))
+    if not _by_hand(weight):
+        form = FlexForm if weight.device.type == "cuda" else DenseForm
+        return partial(run_modules, rotation, form(config.attention, segment_ids))
+    batch = segment_ids.shape[0]
+    settings = HalfSettings(
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        epsilon=config.norm_epsilon,
+        rotation=Rotation(*(x.expand(batch, -1, -1, -1).flatten(0, 1) for x in rotation)),
+        plan=plan_runs(segment_ids.numpy(), config.attention),
+        keep_for_backward=torch.is_grad_enabled(),
+    )
+    return partial(run_by_hand, settings)
 
 
 def step_for(weight: Tensor) -> BlockStep:

@@ -14,7 +14,7 @@ The letters of every shape in this folder:
        summaries, so that a query of a run meets at most ``S + L`` keys
     q  queries of a block (``attention.QUERIES_PER_BLOCK`` or what is left)
 
-Which file holds what: ``rows`` the blocks of rows, ``runs`` which keys a query sees, ``norm``,
+Which file holds what: ``rows`` blocks of rows and their norm, ``runs`` which keys a query sees,
 ``projection``, ``summaries``, ``attention`` and ``feed_forward`` one piece each, ``block`` the two
 autograd functions that put them together. Everything is float32; the tests also run it in float64.
 """

@@ -10,7 +10,7 @@ kept on ``ctx`` and given up by backward, which writes over it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,24 +44,6 @@ class HalfSettings:
     rotation: Rotation
     plan: RunPlan
     keep_for_backward: bool
-
-
-class AttentionSaved(NamedTuple):
-    """What the attention half's backward needs besides its tensor arguments.
-
-    Attributes:
-        inverse: of the norm, ``[R, 1]``.
-        attended: before the output projection, ``[R, width]``.
-        kept: softmax weights of ``attend_runs``, or none.
-        heads: views of the rows ``[queries | keys | values]`` and the summaries.
-        chunk_weights: softmax weights of each pass of summaries.
-    """
-
-    inverse: Tensor
-    attended: Tensor
-    kept: list[Tensor]
-    heads: Heads
-    chunk_weights: list[ChunkWeights]
 
 
 def _take_saved(ctx: Any) -> Any:
@@ -115,7 +97,9 @@ class AttentionHalf(torch.autograd.Function):
         if settings.keep_for_backward:
             ctx.save_for_backward(x, norm_weight, qkv_weight, out_weight, mu, phi)
             ctx.settings = settings
-            ctx.saved = AttentionSaved(inverse, attended, kept, heads, chunk_weights)
+            # The norm's [R, 1]; before the output projection [R, width]; softmax weights, or none;
+            # views of the projected rows; softmax weights of each pass of summaries.
+            ctx.saved = inverse, attended, kept, heads, chunk_weights
         return torch.addmm(x, attended, out_weight.t())
 
     @staticmethod

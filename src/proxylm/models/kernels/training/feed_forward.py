@@ -12,8 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from proxylm.models.kernels.training.norm import inverse_rms, normalize, normalize_backward
-from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.kernels.training.rows import (
+    ROWS_PER_BLOCK,
+    inverse_rms,
+    normalize,
+    normalize_backward,
+    row_blocks,
+)
 
 
 class FeedForwardSaved(NamedTuple):
@@ -55,50 +60,36 @@ def feed_forward(
     return y, FeedForwardSaved(x, inverse, kept) if keep else None
 
 
-class FeedForwardGrads(NamedTuple):
-    """Gradients in the order of ``feed_forward``'s tensors."""
-
-    x: Tensor
-    norm_weight: Tensor
-    gate_up_weight: Tensor
-    down_weight: Tensor
-
-
 def feed_forward_backward(
     grad_y: Tensor,
     saved: FeedForwardSaved,
     norm_weight: Tensor,
     gate_up_weight: Tensor,
     down_weight: Tensor,
-) -> FeedForwardGrads:
-    """Gradients of everything, given ``grad_y [R, width]``. Overwrites ``saved.gate_up``."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of ``feed_forward``'s tensors in their order, given ``grad_y [R, width]``.
+
+    Overwrites ``saved.gate_up``.
+    """
     x, inverse, gate_up = saved
     ffn = down_weight.shape[1]
-    grads = FeedForwardGrads(
-        torch.empty_like(grad_y),
-        *map(torch.zeros_like, (norm_weight, gate_up_weight, down_weight)),
-    )
+    grad_x, grad_norm = torch.empty_like(grad_y), torch.zeros_like(norm_weight)
+    grad_gate_up, grad_down = torch.zeros_like(gate_up_weight), torch.zeros_like(down_weight)
     scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
     for block, inner in zip(row_blocks(x.shape[0]), gate_up, strict=True):
         grad_out, gate, up = grad_y[block], inner[:, :ffn], inner[:, ffn:]
         grad_activation = torch.mm(grad_out, down_weight)
         silu = F.silu(gate)
-        grads.down_weight.addmm_(grad_out.t(), silu * up)
+        grad_down.addmm_(grad_out.t(), silu * up)
         grad_silu = grad_activation * up
         # gate and up are not needed any more: their gradients take their place, so that ``inner``
         # is the gradient of the stacked product and one product serves both weights.
         torch.mul(grad_activation, silu, out=up)
         torch.ops.aten.silu_backward.grad_input(grad_silu, gate, grad_input=gate)
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad_out.shape[0]])
-        grads.gate_up_weight.addmm_(inner.t(), n)
+        grad_gate_up.addmm_(inner.t(), n)
         grad_n = torch.mm(inner, gate_up_weight)
         normalize_backward(
-            grad_n,
-            x[block],
-            inverse[block],
-            norm_weight,
-            grad_out,
-            grads.norm_weight,
-            grads.x[block],
+            grad_n, x[block], inverse[block], norm_weight, grad_out, grad_norm, grad_x[block]
         )
-    return grads
+    return grad_x, grad_norm, grad_gate_up, grad_down

@@ -10,8 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from proxylm.models.kernels.training.norm import inverse_rms, normalize, normalize_backward
-from proxylm.models.kernels.training.rows import ROWS_PER_BLOCK, row_blocks
+from proxylm.models.kernels.training.rows import (
+    ROWS_PER_BLOCK,
+    inverse_rms,
+    normalize,
+    normalize_backward,
+    row_blocks,
+)
 from proxylm.models.rotary import Rotation
 
 

@@ -51,11 +51,6 @@ class SummaryPass:
     masked: Tensor
     chunk: int
 
-    @property
-    def summary_count(self) -> int:
-        """Summaries made."""
-        return self.summaries.stop - self.summaries.start
-
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:

@@ -37,12 +37,12 @@ def summarize(
     key: Tensor, value: Tensor, mu: Tensor, phi: Tensor, passes: Sequence[SummaryPass]
 ) -> tuple[Tensor, Tensor, list[ChunkWeights]]:
     """Summary keys and values ``[B M, H, D]`` of rows ``[R, H, D]``, and what backward needs."""
-    count = sum(part.summary_count for part in passes)
+    count = passes[-1].summaries.stop if passes else 0
     summary_key, summary_value = key.new_empty(2, count, *key.shape[1:])
     weights = []
     for part in passes:
         keys, values = key[part.rows], value[part.rows]
-        with zeroed(keys, part.masked):
+        with restored(keys, part.masked, zero=True):
             weights.append(chunk_weights(keys, mu, phi, part.masked, part.chunk))
             weighted_sum(keys, weights[-1].key, summary_key[part.summaries])
         # A masked value has weight zero: it need not be zero itself.
@@ -72,34 +72,24 @@ def summarize_backward(
         keys, values = (x[part.rows] for x in rows)
         out = grads[0][part.rows], grads[1][part.rows]
         part_grads = summary_grads[0][part.summaries], summary_grads[1][part.summaries]
-        with zeroed(keys, part.masked), unchanged(out[0], part.masked):
+        with restored(keys, part.masked, zero=True), restored(out[0], part.masked):
             grad_vectors += chunks_backward(keys, values, *vectors, part_weights, part_grads, out)
     return grad_vectors[:, 0], grad_vectors[:, 1]
 
 
 @contextmanager
-def zeroed(rows: Tensor, masked: Tensor) -> Iterator[None]:
-    """Within, ``rows[masked]`` is zero; afterwards it is what it was."""
+def restored(rows: Tensor, masked: Tensor, *, zero: bool = False) -> Iterator[None]:
+    """Afterwards ``rows[masked]`` is what it was; within, it may be written to, or is zero."""
     if not len(masked):
         yield
         return
     kept = rows[masked]
-    rows[masked] = 0.0
+    if zero:
+        rows[masked] = 0.0
     try:
         yield
     finally:
         rows[masked] = kept
-
-
-@contextmanager
-def unchanged(rows: Tensor, masked: Tensor) -> Iterator[None]:
-    """Afterwards ``rows[masked]`` is what it was before, whatever was added within."""
-    if not len(masked):
-        yield
-        return
-    kept = rows[masked]
-    yield
-    rows[masked] = kept
 
 
 def chunk_weights(
