@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
-from proxylm.data.memory import MemoryStore, MemoryView
+from proxylm.data.memory import MemoryStore
 from proxylm.data.store.column import Column
+from proxylm.data.store.contents import View
 from proxylm.fingerprint import fingerprint_of
 
 LENGTHS_VIEW = "lengths"
@@ -34,7 +35,7 @@ def lengths_store(
     symbol = (number + 1) * anchor_spacing
     byte = symbol * np.repeat(num_bytes, counts) // np.repeat(num_symbols, counts)
     anchors = np.stack([byte, symbol], axis=1).astype(np.uint32)
-    view = MemoryView(
+    view = View(
         name=LENGTHS_VIEW,
         symbol_count=1,
         compressor_fingerprint=LENGTHS_VIEW,

@@ -20,7 +20,8 @@ from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
 from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
-from proxylm.data.store.store import StoredView, ViewStore
+from proxylm.data.store.contents import View
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
 from proxylm.models.config import ModelConfig
@@ -304,7 +305,7 @@ def read_from_store(
 
 
 def _read_view(
-    store: ViewStore, view: StoredView, ordinals: Iterable[int], config: ModelConfig
+    store: ViewStore, view: View, ordinals: Iterable[int], config: ModelConfig
 ) -> Iterator[ReadDocument]:
     for ordinal in ordinals:
         name, symbols = store.document_id(ordinal), view.symbols(ordinal)
