@@ -54,16 +54,13 @@ class LeftOut:
         ['1 empty (first: a.txt)']
         """
         return [
-            f"{count} {reason} (first: {printable(self.examples[reason])}){_remedy(reason)}"
+            f"{count} {reason} (first: {printable(self.examples[reason])})"
+            + (f": {REMEDIES[reason]}" if reason in REMEDIES else "")
             for reason, count in self.to_json().items()
         ]
 
     def __str__(self) -> str:
         return "; ".join(self.lines())
-
-
-def _remedy(reason: str) -> str:
-    return f": {REMEDIES[reason]}" if reason in REMEDIES else ""
 
 
 def nothing_left(what: str, left_out: LeftOut, otherwise: str) -> DataError:

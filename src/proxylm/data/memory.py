@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ class MemoryStore(Store):
     raw_columns: list[Column]
     held_out: NDArray[np.bool_]
     views: Mapping[str, View] = field(default_factory=dict)
-    origin: ClassVar[str] = "memory"
+    origin: str = "memory"
 
     @classmethod
     def of(

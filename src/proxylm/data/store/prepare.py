@@ -73,17 +73,8 @@ def prepare_store(
 ) -> PrepareSummary:
     """Write, continue or extend the view store in ``out``.
 
-    Args:
-        corpus: where the documents come from; None is enough to add views to a finished store.
-        compressors: the compressed views by name; empty for raw bytes alone.
-        out: the store's folder: new, empty, or a store of this corpus.
-        workers: processes; default one per core. A corpus or compressor of a class that is not
-            installed is pickled for them. Where that class is defined in the main script, its work
-            has to be guarded (``if __name__ == "__main__":``), as for the standard library's pools.
-        held_out_fraction: share of documents kept out of training; default that of the store,
-            ``HELD_OUT_FRACTION`` for a new one.
-        given_view: name of the view made of the symbols that come with the documents.
-        progress: called as parts finish.
+    The arguments are those of ``data.preparing.prepare``, with the corpus and the compressors
+    open; ``progress`` is called as parts finish.
 
     Raises:
         UsageError: ``out`` holds something else, or was started with other settings.

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
-from proxylm.data.store.group import DocumentGroup
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.data.store.manifest import (
     RawShard,
     ViewRecord,
@@ -34,6 +35,28 @@ from proxylm.inputs import as_integers, as_symbols
 
 _STORED_BELOW = 1 << 32
 """Lengths and counts are stored as uint32."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DocumentGroup:
+    """Some documents of one part, in order; all of a part are a shard.
+
+    Attributes:
+        documents: those that every view can represent.
+        views: for each view by name, its form of each of the documents.
+        left_out: counts the others.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    views: dict[str, list[CompressedView]] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def extend(self, later: DocumentGroup) -> None:
+        """Append the documents that follow."""
+        self.documents += later.documents
+        for name, views in later.views.items():
+            self.views.setdefault(name, []).extend(views)
+        self.left_out.update(later.left_out)
 
 
 class ShardRecord(Config):
