@@ -16,8 +16,8 @@ import xxhash
 
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_range, split_lines

@@ -23,7 +23,7 @@ from typing import Any
 import xxhash
 
 from proxylm.corpus.document import Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.errors import DataError
 
 READ_BYTES = 1 << 20

@@ -107,16 +107,6 @@ class Manifest(Config):
         return [*listing, *(shard.file for shard in self.shards), *views]
 
 
-def raw_file_name(shard: int) -> str:
-    """Name of a shard's raw file."""
-    return f"raw-{shard:05d}.arrow"
-
-
-def view_file_name(view: str, shard: int) -> str:
-    """Name of one view's file of a shard."""
-    return f"{view}-{shard:05d}.arrow"
-
-
 def checksum_of(path: Path) -> str:
     """XXH3-128 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:

@@ -31,7 +31,6 @@ from proxylm.data.store.manifest import (
     CorpusRecord,
     Manifest,
     RawShard,
-    ViewRecord,
     read_manifest,
     record_file,
     write_manifest,
@@ -311,12 +310,10 @@ def _check_same(
             f"for {held_out_fraction}; choose another --out"
         )
     for name, view in wanted.items():
-        _check_same_view(out, name, manifest.views.get(name), view.record)
-
-
-def _check_same_view(out: Path, name: str, stored: ViewRecord | None, asked: ViewRecord) -> None:
-    if stored is not None and stored.compressor_fingerprint != asked.compressor_fingerprint:
-        raise UsageError(
-            f"{out}: view '{name}' was made by compressor {stored.compressor_fingerprint}, this "
-            f"one is {asked.compressor_fingerprint}; choose another name for the view"
-        )
+        asked = view.record.compressor_fingerprint
+        made_by = manifest.views.get(name, view.record).compressor_fingerprint
+        if made_by != asked:
+            raise UsageError(
+                f"{out}: view '{name}' was made by compressor {made_by}, this one is {asked}; "
+                "choose another name for the view"
+            )

@@ -19,7 +19,7 @@ from proxylm.compressors.contract import CannotCompress, CompressedView, Compres
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.split import is_held_out
 from proxylm.data.store.manifest import Manifest
 from proxylm.data.store.shard_files import Header, bytes_column, map_batch, text_at

@@ -19,8 +19,6 @@ from proxylm.data.store.manifest import (
     RawShard,
     ViewRecord,
     ViewShard,
-    raw_file_name,
-    view_file_name,
 )
 from proxylm.data.store.shard_files import (
     SEGMENT_COLUMNS,
@@ -125,7 +123,7 @@ class ShardWriter:
 
     def _write_raw(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> RawShard:
         header = Header(store=self.store_fingerprint, shard=shard)
-        path = self.folder / raw_file_name(shard)
+        path = self.folder / f"raw-{shard:05d}.arrow"
         ids = [document.id for document in group.documents]
         raw = [document.raw for document in group.documents]
         lengths = [len(one) for one in raw]
@@ -144,9 +142,10 @@ class ShardWriter:
     ) -> ViewShard:
         record = self.views[name]
         header = view_header(self.store_fingerprint, shard, name, record)
+        path = self.folder / f"{name}-{shard:05d}.arrow"
         lengths = [len(view.symbols) for view in views]
         return ViewShard(
-            file=write_view_file(self.folder / view_file_name(name, shard), views, record, header),
+            file=write_view_file(path, views, record, header),
             symbols=sum(lengths),
             held_out_symbols=_sum_where(lengths, held_out),
             anchors=sum(len(view.anchors) for view in views),

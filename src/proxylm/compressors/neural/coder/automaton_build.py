@@ -74,16 +74,15 @@ def build_automaton(
     numbers = np.empty(len(order), np.uint32)
     numbers[order] = np.arange(len(order), dtype=np.uint32)
     counts = entry_counts[order]
-    entries = np.repeat(row_starts[order] - starts_of(counts)[:-1], counts) + np.arange(
-        counts.sum()
-    )
+    starts = starts_of(counts)
+    entries = np.repeat(row_starts[order] - starts[:-1], counts) + np.arange(starts[-1])
     return Automaton(
         settings=settings,
         distribution_fingerprint=distribution.fingerprint,
         parents=numbers[nodes["parent"][order]],
         labels=nodes["label"][order],
         codes=codes_of(nodes[order], *window),
-        row_starts=starts_of(counts).astype(np.uint32),
+        row_starts=starts.astype(np.uint32),
         row_bytes=row_bytes[entries],
         row_frequencies=row_frequencies[entries],
     )
