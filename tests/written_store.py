@@ -11,9 +11,8 @@ from pathlib import Path
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.corpus.document import Document, Rejection
-from proxylm.data.store.group import DocumentGroup
 from proxylm.data.store.manifest import CorpusRecord, Manifest, ViewRecord, write_manifest
-from proxylm.data.store.writer import ShardWriter, store_fingerprint
+from proxylm.data.store.writer import DocumentGroup, ShardWriter, store_fingerprint
 
 
 @dataclass

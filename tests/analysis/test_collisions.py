@@ -18,7 +18,7 @@ from proxylm.analysis.collisions import (
     window_collisions,
 )
 from proxylm.compressors.contract import CompressedView
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from small_neural import coded
 

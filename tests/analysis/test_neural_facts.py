@@ -12,7 +12,7 @@ from proxylm.analysis import compression
 from proxylm.analysis.compression import measure, measure_held_out
 from proxylm.analysis.neural_facts import CorpusObserver, automaton_facts, strings_behind
 from proxylm.compressors.contract import CannotCompress
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.units import UnitsCompressor

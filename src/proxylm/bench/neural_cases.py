@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from proxylm.bench.neural_memory import CORPUS_COPIES, MemoryCase, peak_prepare_bytes
 from proxylm.bench.plain_forward import fastest_plain_forward
 from proxylm.bench.report import BenchmarkRow, alternate
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.engines import engine_of
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.frequencies import ByteDistribution
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.registry import save_compressor

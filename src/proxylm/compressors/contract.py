@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.view import CompressedView
 from proxylm.corpus.document import Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.errors import DataError, UsageError, one_line
 from proxylm.fingerprint import fingerprint_of
 from proxylm.inputs import as_documents, as_symbols, items_of

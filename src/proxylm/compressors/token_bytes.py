@@ -37,7 +37,6 @@ from proxylm.inputs import as_integers
 from proxylm.symbols import BYTE_COUNT
 
 FREQUENCIES_FILE = "token_frequencies.npy"
-DOUBLE_BYTE_COUNT = BYTE_COUNT * BYTE_COUNT
 _COUNTS_BELOW = 1 << 62
 
 
@@ -222,7 +221,8 @@ class TokenBytesCompressor(Compressor):
                 "token-bytes: double_byte needs encoding fixed or gray and 257 to 65536 tokens; "
                 f"this is {settings.encoding} with {tokenizer.symbol_count}"
             )
-        self.symbol_count = DOUBLE_BYTE_COUNT if settings.double_byte else BYTE_COUNT
+        self._width = 2 if settings.double_byte else 1
+        self.symbol_count = BYTE_COUNT**self._width
 
     def _build_code(self) -> TokenCode:
         match self._settings.encoding:
@@ -234,11 +234,6 @@ class TokenBytesCompressor(Compressor):
                 if self._frequencies is None:
                     raise UsageError("token-bytes: huffman needs a corpus to count tokens in")
                 return huffman_code(self._frequencies)
-
-    @property
-    def code(self) -> TokenCode:
-        """Which bytes stand for each token."""
-        return self._code
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -282,7 +277,7 @@ class TokenBytesCompressor(Compressor):
         symbols = written.view(">u2") if self._settings.double_byte else written
         num_bytes = self._tokenizer.num_bytes_of(tokens)
         if self._code.is_uniform:
-            anchors = anchors_of_tokens(num_bytes, self._symbols_per_token)
+            anchors = anchors_of_tokens(num_bytes, int(self._code.lengths[0]) // self._width)
         else:
             anchors = anchors_of_uneven_tokens(
                 num_bytes, self._code.lengths.astype(np.int32)[tokens]
@@ -294,13 +289,7 @@ class TokenBytesCompressor(Compressor):
     ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
         """Token by token, as many symbols as its code word has."""
         tokens = self._read(0, view.symbols)
-        width = 2 if self._settings.double_byte else 1
-        return self._tokenizer.num_bytes_of(tokens), self._code.lengths[tokens] // width
-
-    @property
-    def _symbols_per_token(self) -> int:
-        """Where the code is uniform."""
-        return int(self._code.lengths[0]) // (2 if self._settings.double_byte else 1)
+        return self._tokenizer.num_bytes_of(tokens), self._code.lengths[tokens] // self._width
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """Read the code words, then the tokens."""

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from proxylm.corpus.document import Rejection
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError
 

@@ -40,28 +40,25 @@ class HuggingFaceCorpus(Corpus):
         self.given_symbol_count = fields.symbol_count
         self._fields = fields
         self._part_bytes = part_bytes
-        self._opened: tuple[pa.Table, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
+        return {name: value for name, value in vars(self).items() if name != "_dataset"}
+
+    @cached_property
+    def _dataset(self) -> Any:
+        dataset = _load(_import_datasets(), self.name)
+        check_columns(dataset.data.table.schema, self._fields, self.name)
+        return dataset
 
     @property
     def _table(self) -> pa.Table:
-        return self._open()[0]
-
-    def _open(self) -> tuple[pa.Table, str]:
-        if self._opened is None:
-            dataset = _load(_import_datasets(), self.name)
-            table = dataset.data.table
-            check_columns(table.schema, self._fields, self.name)
-            self._opened = table, str(dataset._fingerprint)
-        return self._opened
+        return self._dataset.data.table
 
     @cached_property
     def fingerprint(self) -> str:
         """The library's own fingerprint of the data, and the columns read."""
-        options = asdict(self._fields)
-        return fingerprint_of("hugging face", self.name, self._open()[1], options, self._part_bytes)
+        options, of_data = asdict(self._fields), str(self._dataset._fingerprint)
+        return fingerprint_of("hugging face", self.name, of_data, options, self._part_bytes)
 
     def parts(self) -> Sequence[RangePart]:
         """Equal runs of rows, about ``part_bytes`` each."""

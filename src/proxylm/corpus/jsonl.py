@@ -6,8 +6,9 @@ single part. A bad line costs itself only: it is rejected with a reason and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,18 @@ import xxhash
 
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
-from proxylm.corpus.streams import LongLine, read_packed, read_range, split_lines
-from proxylm.corpus.unpacking import BYTE_ORDER_MARK, Packing, packing_at
+from proxylm.corpus.streams import LongLine, read_range, split_lines
+from proxylm.corpus.unpacking import (
+    BYTE_ORDER_MARK,
+    PACKED_READ_BYTES,
+    Packing,
+    packing_at,
+    unpacked,
+)
 from proxylm.json_lines import parse_json
 
 
@@ -64,10 +71,12 @@ class JsonLinesCorpus(RecordFilesCorpus):
         """One item per line of the part, in order."""
         assert isinstance(part, LinesPart)
         record = self._files[part.file]
-        if part.packing is not None:
-            blocks = read_packed(record, part.packing)
+        place = part.start, part.stop, part.content_hash
+        if part.packing is None:
+            blocks = read_range(record, *place)
         else:
-            blocks = read_range(record, part.start, part.stop, part.content_hash)
+            packed = read_range(record, *place, block=PACKED_READ_BYTES)
+            blocks = unpacked(packed, part.packing, record.path)
         lines = split_lines(blocks, self._fields.max_document_bytes)
         for number, line in enumerate(lines, start=part.first_line):
             yield _parse_line(line, f"{record.name}:{number}", number == 1, self._fields)
@@ -97,15 +106,6 @@ def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[tuple[int, int
         yield start, position, line, digest.hexdigest()
 
 
-class _BadLineError(Exception):
-    """A line without a document, and why."""
-
-    def __init__(self, reason: RejectionReason, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
-
-
 class JsonObject(list[tuple[str, Any]]):
     """The members of one JSON object in order, duplicates included."""
 
@@ -113,10 +113,10 @@ class JsonObject(list[tuple[str, Any]]):
 def _parse_line(
     line: bytes | LongLine, identity: str, is_first: bool, fields: RecordFields
 ) -> Document | Rejection:
-    try:
-        record = _parse_object(line, is_first, fields)
-    except _BadLineError as error:
-        return Rejection(id=identity, reason=error.reason, detail=error.detail)
+    reject = partial(Rejection, id=identity)
+    record = _parse_object(line, is_first, fields, reject)
+    if isinstance(record, Rejection):
+        return record
     identity = chosen_identity(record.get(fields.id or ""), identity)
     if fields.text not in record:
         # As Python writes them: a key may hold anything, a lone surrogate for instance.
@@ -130,31 +130,29 @@ def _parse_line(
     )
 
 
-def _parse_object(line: bytes | LongLine, is_first: bool, fields: RecordFields) -> dict[str, Any]:
+def _parse_object(
+    line: bytes | LongLine, is_first: bool, fields: RecordFields, reject: Callable[..., Rejection]
+) -> dict[str, Any] | Rejection:
     if isinstance(line, LongLine):
-        raise _BadLineError(RejectionReason.TOO_LONG, f"{line.num_bytes} bytes")
+        return reject(reason=RejectionReason.TOO_LONG, detail=f"{line.num_bytes} bytes")
     try:
         text = (line.removeprefix(BYTE_ORDER_MARK) if is_first else line).decode()
         # NaN and infinities outside the fields we read do no harm and are let through.
         value = parse_json(text, JsonObject) if text.strip() else None
     except UnicodeDecodeError as error:
-        raise _BadLineError(RejectionReason.INVALID_UTF8, f"byte {error.start}") from None
+        return reject(reason=RejectionReason.INVALID_UTF8, detail=f"byte {error.start}")
     except RecursionError:
-        raise _BadLineError(RejectionReason.TOO_DEEP) from None
+        return reject(reason=RejectionReason.TOO_DEEP)
     except ValueError as error:
-        raise _BadLineError(RejectionReason.INVALID_JSON, str(error)) from None
+        return reject(reason=RejectionReason.INVALID_JSON, detail=str(error))
     if not text.strip():
-        raise _BadLineError(RejectionReason.EMPTY, "blank line")
+        return reject(reason=RejectionReason.EMPTY, detail="blank line")
     if not isinstance(value, JsonObject):
-        raise _BadLineError(RejectionReason.INVALID_JSON, "not an object")
-    return _without_duplicates(value, fields)
-
-
-def _without_duplicates(value: JsonObject, fields: RecordFields) -> dict[str, Any]:
+        return reject(reason=RejectionReason.INVALID_JSON, detail="not an object")
     record = dict(value)
     if len(record) < len(value):
         keys = [key for key, _ in value]
         for name in fields.names:
             if keys.count(name) > 1:
-                raise _BadLineError(RejectionReason.DUPLICATE_KEY, name)
+                return reject(reason=RejectionReason.DUPLICATE_KEY, detail=name)
     return record

@@ -7,6 +7,7 @@ is read stops the run with its name, instead of giving a store that mixes two st
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -22,7 +23,7 @@ from typing import Any
 import xxhash
 
 from proxylm.corpus.document import Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.errors import DataError
 
 READ_BYTES = 1 << 20
@@ -75,12 +76,10 @@ def changed_error(record: FileRecord) -> DataError:
 
 def record_file(path: Path, name: str) -> FileRecord:
     """Read a file once, in bounded memory, and record it."""
-    digest, num_bytes = xxhash.xxh3_128(), 0
     with path.open("rb") as stream:
         modified_ns = os.fstat(stream.fileno()).st_mtime_ns
-        while block := stream.read(READ_BYTES):
-            digest.update(block)
-            num_bytes += len(block)
+        digest = hashlib.file_digest(stream, xxhash.xxh3_128)
+        num_bytes = stream.tell()
     return FileRecord(
         path=str(path),
         name=name,

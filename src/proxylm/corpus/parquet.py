@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, check_unchanged
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
 from proxylm.corpus.records import RecordFields, chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
@@ -95,7 +95,7 @@ def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:
                 f"{origin}: {len(places)} columns are named '{name}'; rename all but one of them"
             )
     _check_type(schema, fields.text, _is_text, "text", origin)
-    _check_type(schema, fields.id, _is_written_out, "names", origin)
+    _check_type(schema, fields.id, lambda kind: _casts(kind, pa.string()), "names", origin)
     _check_type(schema, fields.symbols, _is_integer_list, "lists of integers", origin)
 
 
@@ -124,10 +124,6 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
 
 def _is_text(kind: pa.DataType) -> bool:
     return _casts(kind, pa.large_binary())
-
-
-def _is_written_out(kind: pa.DataType) -> bool:
-    return _casts(kind, pa.string())
 
 
 def _casts(kind: pa.DataType, wanted: pa.DataType) -> bool:

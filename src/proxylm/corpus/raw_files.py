@@ -14,8 +14,8 @@ from typing import Any
 
 from proxylm.corpus.contract import Corpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, list_folder
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.records import RecordFields, document_from_bytes
 from proxylm.corpus.streams import read_whole
 from proxylm.fingerprint import fingerprint_of

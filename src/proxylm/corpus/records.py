@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.inputs import as_symbols
 
 MAX_DOCUMENT_BYTES = 16 << 20

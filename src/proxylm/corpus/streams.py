@@ -1,4 +1,4 @@
-"""Bytes of a recorded file, plain or compressed, and their lines, in bounded memory.
+"""Bytes of a recorded file, and the lines of a text, in bounded memory.
 
 Everything read is checked against the record (size and hash).
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import xxhash
 
 from proxylm.corpus.listing import READ_BYTES, FileRecord, changed_error
-from proxylm.corpus.unpacking import PACKED_READ_BYTES, Packing, unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +47,6 @@ def read_range(
         raise changed_error(record) from None
     if grown or digest.hexdigest() != content_hash:
         raise changed_error(record)
-
-
-def read_packed(record: FileRecord, packing: Packing) -> Iterator[bytes]:
-    """Blocks of a packed file's text.
-
-    Raises:
-        DamagedFileError: the compressed stream is corrupt or ends early; names the file.
-        DataError: the file is not the recorded one.
-    """
-    whole = (0, record.num_bytes, record.content_hash)
-    blocks = read_range(record, *whole, block=PACKED_READ_BYTES)
-    return unpacked(blocks, packing, record.path)
 
 
 def split_lines(blocks: Iterator[bytes], limit: int) -> Iterator[bytes | LongLine]:

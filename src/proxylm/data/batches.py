@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,6 @@ class Batches:
         context: symbols per context.
         contexts_per_step: contexts per training step, over all ranks.
         heads: prediction heads, each with its own targets.
-        plan: what stands where.
     """
 
     def __init__(
@@ -61,9 +61,10 @@ class Batches:
         self.heads = heads
         self._total_steps = total_steps
         self._seed = seed
-        self.plan = self._planned()
 
-    def _planned(self) -> Plan:
+    @cached_property
+    def plan(self) -> Plan:
+        """What stands where."""
         tables = source_tables([(source.store, source.view) for source in self.sources])
         return Plan(
             tables,
@@ -77,10 +78,6 @@ class Batches:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "plan"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.plan = self._planned()
 
     def __repr__(self) -> str:
         names = ", ".join(source.name for source in self.sources)

@@ -6,17 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
-from proxylm.data.memory import MemoryStore, MemoryView
+from proxylm.data.memory import MemoryStore
 from proxylm.data.store.column import Column
+from proxylm.data.store.contents import View
 from proxylm.fingerprint import fingerprint_of
 
 LENGTHS_VIEW = "lengths"
 """Name of the one compressed view of such a store."""
 
 
-def lengths_store(
-    num_bytes: NDArray[np.int64], *, rho: float, anchor_spacing: int = ANCHOR_SPACING
-) -> MemoryStore:
+def lengths_store(num_bytes: NDArray[np.int64], *, rho: float) -> MemoryStore:
     """Documents of those lengths, none held out, and a view of them, without any content.
 
     Its columns say where rows would start and hold nothing but anchors, so ``Batches`` over it
@@ -25,16 +24,15 @@ def lengths_store(
     Args:
         num_bytes: int64 ``[n]``, bytes per document, at least 1 each.
         rho: bytes per symbol, the same everywhere.
-        anchor_spacing: symbols between anchors.
     """
     num_symbols = np.maximum(1, np.round(num_bytes / rho)).astype(np.int64)
-    counts = (num_symbols - 1) // anchor_spacing
+    counts = (num_symbols - 1) // ANCHOR_SPACING
     anchor_offsets = _offsets(counts)
     number = np.arange(anchor_offsets[-1]) - np.repeat(anchor_offsets[:-1], counts)
-    symbol = (number + 1) * anchor_spacing
+    symbol = (number + 1) * ANCHOR_SPACING
     byte = symbol * np.repeat(num_bytes, counts) // np.repeat(num_symbols, counts)
     anchors = np.stack([byte, symbol], axis=1).astype(np.uint32)
-    view = MemoryView(
+    view = View(
         name=LENGTHS_VIEW,
         symbol_count=1,
         compressor_fingerprint=LENGTHS_VIEW,
@@ -43,7 +41,7 @@ def lengths_store(
         anchor_columns=[Column(values=anchors, offsets=anchor_offsets)],
     )
     return MemoryStore(
-        fingerprint=fingerprint_of(num_bytes.astype("<i8").tobytes(), rho, anchor_spacing),
+        fingerprint=fingerprint_of(num_bytes.astype("<i8").tobytes(), rho, ANCHOR_SPACING),
         ids=[f"document {ordinal}" for ordinal in range(len(num_bytes))],
         raw_columns=[Column(values=np.empty(0, np.uint8), offsets=_offsets(num_bytes))],
         held_out=np.zeros(len(num_bytes), bool),

@@ -13,7 +13,7 @@ comes to in a run of so many steps is computed in one place, ``data.mixture_numb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float64
@@ -116,10 +116,6 @@ class ConstantRate(_Kind):
         """The rate of every step: float64 ``[total_steps]``."""
         return np.full(total_steps, self.rate)
 
-    def phase_ends(self, total_steps: int) -> list[int]:
-        """Steps where the schedule changes its nature: none."""
-        return []
-
 
 class WarmUpRate(_Kind):
     """Linear from ``start`` to ``end`` over the first ``fraction`` of the steps, then ``end``."""
@@ -154,15 +150,11 @@ class NoPairs(_Kind):
     """Every sample shows one view."""
 
     kind: Literal["none"] = "none"
+    compressed_first_probability: ClassVar[float] = 0.0  # never asked for
 
     def steps_with_pairs(self, total_steps: int) -> int:
         """Number of steps, from the first, that may hold translation pairs."""
         return 0
-
-    @property
-    def compressed_first_probability(self) -> float:
-        """Never asked for: there are no pairs."""
-        return 0.0
 
 
 class WarmUpPairs(_Kind):
@@ -217,16 +209,12 @@ class DocumentGranularity(_Kind):
     kind: Literal["document"] = "document"
     pairing: PairingChoice = WarmUpPairs()
     pair_overflow: Literal["split", "cut"] = "split"
+    piece_symbols: ClassVar[None] = None  # documents are shown whole
 
     @property
     def splits_pairs(self) -> bool:
         """Whether a pair is cut so that the two views of every part stand in one context."""
         return self.pair_overflow == "split"
-
-    @property
-    def piece_symbols(self) -> None:
-        """None: documents are shown whole."""
-        return None
 
 
 class PieceGranularity(_Kind):
@@ -244,6 +232,9 @@ class PieceGranularity(_Kind):
     kind: Literal["piece"] = "piece"
     min_symbols: int = Field(default=16, ge=1, le=1 << 30)
     max_symbols: int = Field(default=160, ge=1, le=1 << 30)
+    # Pieces show nothing twice: no pairs, and nothing to split.
+    pairing: ClassVar[NoPairs] = NoPairs()
+    splits_pairs: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Self:
@@ -252,16 +243,6 @@ class PieceGranularity(_Kind):
                 f"max_symbols ({self.max_symbols}) is less than min_symbols ({self.min_symbols})"
             )
         return self
-
-    @property
-    def pairing(self) -> NoPairs:
-        """Pieces show nothing twice: no pairs."""
-        return NoPairs()
-
-    @property
-    def splits_pairs(self) -> bool:
-        """Nothing to split: there are no pairs."""
-        return False
 
     @property
     def piece_symbols(self) -> tuple[int, int]:

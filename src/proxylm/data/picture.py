@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compressors.contract import Compressor
 from proxylm.data.batch import Batch
 from proxylm.data.batches import Batches
 from proxylm.data.packing.spans import HAS_BOS, HAS_CLOSE, HAS_EOS, HAS_OPEN, PADDING
@@ -31,8 +33,6 @@ COLOURS = {"raw": "#dbeafe", "compressed": "#dcfce7", "padding": "#e5e7eb"}
 CONTEXT_STYLE = "font-family: monospace; white-space: pre-wrap"
 LINE_END_SIGN = "⏎"
 MASK_SIGN = "∎"
-
-Decode = Callable[[NDArray[np.uint32]], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ def _context(
     row: int,
     spans: NDArray[np.void],
     sources: Sequence[OpenSource],
-    decoders: Sequence[Decode],
+    decoders: Sequence[Compressor | None],
 ) -> ShownContext:
     ends = [*spans["offset"][1:].tolist(), batch.inputs.shape[1]]
     shown = [
@@ -226,14 +226,14 @@ def _shown(
     inputs: NDArray[np.int32],
     targets: NDArray[np.int32],
     source: OpenSource,
-    decode: Decode,
+    decoder: Compressor | None,
 ) -> ShownSpan:
     marks, form, offset = int(span["marks"]), int(span["format"]), int(span["offset"])
     is_padding = form == PADDING
     before = [] if is_padding else _present(marks, {HAS_BOS: BOS, HAS_OPEN: Format(form).open})
     after = [] if is_padding else _present(marks, {HAS_CLOSE: Format(form).close, HAS_EOS: EOS})
     content = inputs[len(before) : len(inputs) - len(after)]
-    text, is_decoded = ("", True) if is_padding else _readable(content, form, decode)
+    text, is_decoded = ("", True) if is_padding else _readable(content, form, decoder)
     return ShownSpan(
         offset=offset,
         end=offset + len(inputs),
@@ -259,32 +259,26 @@ def _present(marks: int, symbols: dict[int, int]) -> list[str]:
     return [symbol_name(symbol) for bit, symbol in symbols.items() if marks & bit]
 
 
-def _readable(content: NDArray[np.int32], form: int, decode: Decode) -> tuple[str, bool]:
+def _readable(
+    content: NDArray[np.int32], form: int, decoder: Compressor | None
+) -> tuple[str, bool]:
     if form == Format.RAW:
         return _text((content - RAW_OFFSET).astype(np.uint8).tobytes()), True
     symbols = (content - COMPRESSED_OFFSET).astype(np.uint32)
-    try:
-        return _text(decode(symbols)), True
-    except ProxylmError:
-        # One-way compressors, and ranges that mean nothing alone (half a gzip stream).
-        return " ".join(f"#{symbol}" for symbol in symbols), False
+    with suppress(ProxylmError):  # ranges that mean nothing alone (half a gzip stream)
+        if decoder is not None:
+            return _text(decoder.decompress([symbols])[0]), True
+    return " ".join(f"#{symbol}" for symbol in symbols), False
 
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", errors="backslashreplace")
 
 
-def _decoder(source: OpenSource) -> Decode:
-    """Decodes symbols of a source's view with the compressor that the store keeps."""
+def _decoder(source: OpenSource) -> Compressor | None:
+    """What gives back the bytes of a source's symbols; None where nothing does."""
     view = source.view
-    compressor = view.load_compressor() if view is not None and view.reversible else None
-    if compressor is None:
-        return _no_way_back
-    return lambda symbols: compressor.decompress([symbols])[0]
-
-
-def _no_way_back(symbols: NDArray[np.uint32]) -> bytes:
-    raise ProxylmError("these symbols cannot be decoded")
+    return view.load_compressor() if view is not None and view.reversible else None
 
 
 def _visible(character: str) -> str:

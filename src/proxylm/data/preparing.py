@@ -16,12 +16,11 @@ from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction, is_held_out
 from proxylm.data.memory import MemoryStore
-from proxylm.data.store.group import DocumentGroup
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.steps import CompressDocuments, ReadDocuments, one_group
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.wanted import wanted_views
-from proxylm.data.store.writer import check_views, store_fingerprint
+from proxylm.data.store.writer import DocumentGroup, check_views, store_fingerprint
 from proxylm.errors import UsageError
 
 OneCompressor = Compressor | str | os.PathLike[str]

@@ -93,7 +93,7 @@ class NeuralDemo(Config):
     def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         # These bring torch and numba, which a demo's settings do without.
-        from proxylm.pipelines.byte_lm_training import recipe
+        from proxylm.pipelines.byte_lm_training import RECIPES
         from proxylm.pipelines.neural_compressor import (
             NeuralTraining,
             Reports,
@@ -101,7 +101,7 @@ class NeuralDemo(Config):
             train_neural_compressor,
         )
 
-        whole = recipe("tiny")
+        whole = RECIPES["tiny"]
         share = min(1.0, minutes / self.MINUTES_OF_THE_WHOLE_LM)
         symbols = max(whole.symbols_per_step, round(share * whole.symbols))
         training = NeuralTraining(

@@ -19,7 +19,6 @@ from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
 from proxylm.device import DeviceName
-from proxylm.errors import UsageError
 from proxylm.generation.loading import load
 from proxylm.training.callbacks import AnyCallback
 from proxylm.training.config import CheckpointConfig, PresetModel, SymbolCount, TrainingConfig
@@ -82,17 +81,6 @@ RECIPES: dict[str, LmRecipe] = {
 }
 """By name. ``tiny`` takes three to four minutes on 2 cores; ``40m`` has the paper's size and its
 200 000 steps (paper, B.2, which does not say how large a step is)."""
-
-
-def recipe(name: str) -> LmRecipe:
-    """The recipe called ``name``.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name not in RECIPES:
-        raise UsageError(f"no byte LM preset '{name}'; choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
 
 
 def train_byte_lm(

@@ -17,9 +17,8 @@ from pydantic import PositiveInt
 
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.byte_lm.training_contexts import Contexts, LongContexts
-from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton import Automaton, load_automaton, save_automaton
 from proxylm.compressors.neural.coder.automaton_build import build_automaton, enumerates
-from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.settings import SMALLEST_WINDOW_BITS, CoderSettings
 from proxylm.compressors.neural.compressor import (
     AUTOMATON_FILE,
@@ -38,10 +37,11 @@ from proxylm.corpus.split import HELD_OUT_FRACTION, sample, split_documents
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
-from proxylm.pipelines.byte_lm_training import RECIPES, LmRecipe, recipe, train_byte_lm
+from proxylm.pipelines.byte_lm_training import RECIPES, LmRecipe, train_byte_lm
 from proxylm.training.callbacks import AnyCallback
 
 WORK_SUFFIX = ".work"
+NODES_BETWEEN_LINES = 20_000
 
 THRESHOLD_SAMPLE_BYTES = 1 << 20
 """Thresholds are percentiles over about this many bytes of training documents, chosen by hash."""
@@ -65,7 +65,9 @@ def new_lm(preset: str, contexts: str, symbols: int | None) -> NewLm:
     Raises:
         UsageError: there is no such preset, or no such kind of contexts.
     """
-    chosen = recipe(preset)
+    if preset not in RECIPES:
+        raise UsageError(f"no byte LM preset '{preset}'; choose one of {', '.join(RECIPES)}")
+    chosen = RECIPES[preset]
     if symbols is not None:
         chosen = chosen.model_copy(update={"symbols": symbols})
     values = {"recipe": chosen, "contexts": {"kind": contexts}}
@@ -199,7 +201,7 @@ def _automaton(
             if (found.distribution_fingerprint, found.settings) == (lm.fingerprint, settings):
                 return found
     try:
-        automaton = build_automaton(lm, settings, told=_Told(say))
+        automaton = build_automaton(lm, settings, told=_now_and_then(say))
     except UsageError as error:
         if settings.window_bits == SMALLEST_WINDOW_BITS:
             raise
@@ -209,19 +211,17 @@ def _automaton(
     return automaton
 
 
-class _Told:
-    """Says how far the automaton is, now and then."""
+def _now_and_then(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Says how far the automaton is, every ``NODES_BETWEEN_LINES``."""
+    wanted = 0
 
-    NODES_BETWEEN_LINES = 20_000
+    def told(done: int, known: int) -> None:
+        nonlocal wanted
+        if done >= wanted:
+            say(f"automaton: {done:,} of {known:,} nodes known so far")
+            wanted = done + NODES_BETWEEN_LINES
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._next = 0
-
-    def __call__(self, done: int, known: int) -> None:
-        if done >= self._next:
-            self._say(f"automaton: {done:,} of {known:,} nodes known so far")
-            self._next = done + self.NODES_BETWEEN_LINES
+    return told
 
 
 def _threshold_sample(corpus: Corpus, training: NeuralTraining, left_out: LeftOut) -> list[bytes]:

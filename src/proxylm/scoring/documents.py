@@ -16,12 +16,12 @@ from jaxtyping import Float64
 
 from proxylm.checkpoints.reading import TrainedModel, require_compressor
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.left_out import LeftOut, nothing_left
+from proxylm.corpus.left_out import LeftOut, RejectionReason, nothing_left
 from proxylm.corpus.listing import list_folder
 from proxylm.corpus.opening import CorpusConfig, open_corpus
-from proxylm.corpus.reasons import RejectionReason
 from proxylm.corpus.recognition import FileContent, content_at
-from proxylm.data.store.store import StoredView, ViewStore
+from proxylm.data.store.contents import View
+from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
 from proxylm.models.config import ModelConfig
@@ -291,7 +291,7 @@ def read_from_store(
 
 
 def _read_view(
-    store: ViewStore, view: StoredView, ordinals: Iterable[int], config: ModelConfig
+    store: ViewStore, view: View, ordinals: Iterable[int], config: ModelConfig
 ) -> Iterator[ReadDocument]:
     for ordinal in ordinals:
         name, symbols = store.document_id(ordinal), view.symbols(ordinal)

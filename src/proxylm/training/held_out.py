@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.store.store import StoredView, ViewStore
+from proxylm.data.store.contents import View
+from proxylm.data.store.store import ViewStore
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import content_bits
 from proxylm.symbols import Format
@@ -95,7 +96,7 @@ def choose_held_out(config: TrainingConfig) -> HeldOutDocuments | None:
     return HeldOutDocuments(config=config.held_out, raw_bytes=raw_bytes, contents=contents)
 
 
-def _formats_read(config: TrainingConfig, views: Sequence[StoredView | None]) -> list[Format]:
+def _formats_read(config: TrainingConfig, views: Sequence[View | None]) -> list[Format]:
     """Formats that the mixture shows and whose symbols determine the bytes."""
     rates = config.mixing.rate.rates(config.total_steps)
     formats = [Format.RAW] if rates.min() < 1 else []

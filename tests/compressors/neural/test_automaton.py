@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
+from proxylm.compressors.neural.coder.automaton import (
+    ROOT,
+    Automaton,
+    load_automaton,
+    save_automaton,
+)
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.frequencies import FrequencySource
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.transitions import (
     LABEL_BITS,

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.batched import BatchedEngine
 from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY, LazyEngine
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import BatchedEngine, NaiveEngine
 from small_neural import coded
 
 CASES_PER_SETTINGS = 175

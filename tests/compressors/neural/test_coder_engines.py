@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.batched import BatchedEngine
 from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.lazy import LazyEngine
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import BatchedEngine, NaiveEngine
 from proxylm.compressors.neural.coder.settings import (
     CoderSettings,
     DeterminedTermination,

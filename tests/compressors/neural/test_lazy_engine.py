@@ -8,7 +8,7 @@ from fake_lm import FakeLM
 from proxylm.compressors.neural.coder import lazy
 from proxylm.compressors.neural.coder.frequencies import FrequencySource
 from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY, LazyEngine, Trie
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from small_neural import coded
 

@@ -7,10 +7,9 @@ import pytest
 from coder_cases import ALL_SETTINGS, settings_name
 from fake_lm import FakeLM
 
-from proxylm.compressors.neural.coder import batched
-from proxylm.compressors.neural.coder.batched import BatchedEngine, path_frequencies
+from proxylm.compressors.neural.coder import lm_engines
 from proxylm.compressors.neural.coder.frequencies import FrequencySource
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import BatchedEngine, NaiveEngine, path_frequencies
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from small_neural import coded
 
@@ -56,8 +55,8 @@ def test_windows_are_batched_across_segments():
 @pytest.mark.parametrize("settings", ALL_SETTINGS[::2], ids=settings_name)
 def test_rows_at_a_time_and_segments_side_by_side_do_not_matter(settings, monkeypatch):
     expected = coded(BatchedEngine(FakeLM(), settings), SEGMENTS)
-    monkeypatch.setattr(batched, "ROWS_PER_CALL", 30)
-    monkeypatch.setattr(batched, "SIDE_BY_SIDE", 5)
+    monkeypatch.setattr(lm_engines, "ROWS_PER_CALL", 30)
+    monkeypatch.setattr(lm_engines, "SIDE_BY_SIDE", 5)
     lm = RecordingLM()
     for result, one in zip(coded(BatchedEngine(lm, settings), SEGMENTS), expected, strict=True):
         np.testing.assert_array_equal(result, one)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.compressors.neural.coder.engines import ENGINES
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings, MinimalTermination
 from proxylm.compressors.neural.compressor import AUTOMATON_FILE, LM_FOLDER, NeuralCompressor
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation

@@ -24,16 +24,14 @@ from proxylm.compressors.contract import (
     Compressor,
 )
 from proxylm.compressors.neural.byte_lm.model import ByteLM
-from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.compressors.neural.coder.automaton import Automaton, load_automaton, save_automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.automaton_file import load_automaton, save_automaton
 from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.coder.engines import engine_of
 from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.flat_documents import FlatDocuments, starts_of
 from proxylm.compressors.neural.segmentation.contract import Cuts
-from proxylm.compressors.neural.segmentation.rules import Segmentation
-from proxylm.compressors.neural.settings import NeuralSettings
+from proxylm.compressors.neural.settings import NeuralSettings, Segmentation
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
@@ -145,12 +143,15 @@ class NeuralCompressor(Compressor):
             UsageError: a setting is wrong.
         """
         checked = validate_config(NeuralSettings, settings, origin=str(folder))
-        path, provenance = folder / AUTOMATON_FILE, folder / PROVENANCE_FILE
+        path, origin = folder / AUTOMATON_FILE, folder / PROVENANCE_FILE
+        provenance = None
+        if origin.is_file():
+            provenance = validate_config(Provenance, read_json(origin), origin=str(origin))
         return cls(
             ByteLM.load(folder / LM_FOLDER),
             checked,
             automaton=load_automaton(path) if path.is_file() else None,
-            provenance=_read_provenance(provenance) if provenance.is_file() else None,
+            provenance=provenance,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -210,10 +211,6 @@ def _check_automaton(automaton: Automaton | None, lm: ByteLM, settings: NeuralSe
         raise DamagedFileError("neural: the automaton was built with other coder settings")
 
 
-def _read_provenance(path: Path) -> Provenance:
-    return validate_config(Provenance, read_json(path), origin=str(path))
-
-
 def _groups(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     first = num_bytes = 0
     for position, document in enumerate(documents, start=1):
@@ -227,8 +224,8 @@ def _views(
     documents: FlatDocuments, segment_lengths: NDArray[np.uint32], coded: CodedSegments
 ) -> list[CompressedView]:
     counts = coded.symbols_per_segment
-    segments_upto = _cumulative(documents.segments_per_document(segment_lengths))
-    symbols_upto = _cumulative(counts)[segments_upto]
+    segments_upto = starts_of(documents.segments_per_document(segment_lengths))
+    symbols_upto = starts_of(counts)[segments_upto]
     anchors, anchors_upto = _anchors(documents, segment_lengths, counts, segments_upto)
     return [
         CompressedView(
@@ -255,15 +252,10 @@ def _anchors(
     """
     owner = np.repeat(np.arange(len(documents.lengths)), np.diff(segments_upto))
     byte_ends = np.cumsum(segment_lengths, dtype=np.int64) - documents.starts[owner]
-    symbols_before = _cumulative(counts)[segments_upto]
+    symbols_before = starts_of(counts)[segments_upto]
     symbol_ends = np.cumsum(counts, dtype=np.int64) - symbols_before[owner]
     spacings = symbol_ends // ANCHOR_SPACING > (symbol_ends - counts) // ANCHOR_SPACING
     chosen = spacings & (byte_ends < documents.lengths[owner])
     rows = np.stack([byte_ends[chosen], symbol_ends[chosen]], axis=1).astype(np.uint32)
     per_document = np.bincount(owner[chosen], minlength=len(documents.lengths))
-    return rows, _cumulative(per_document)
-
-
-def _cumulative(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """int64 ``[n + 1]``: how much comes before each of ``n`` entries, and all of it."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return rows, starts_of(per_document)

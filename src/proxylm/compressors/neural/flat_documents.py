@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8, UInt32
+from jaxtyping import Bool, Int64, Integer, UInt8, UInt32
 
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
+
+
+def starts_of(lengths: Integer[np.ndarray, " run"]) -> Int64[np.ndarray, " border"]:
+    """Where each of ``n`` runs starts, and where the last one ends: int64 ``[n + 1]``."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,27 @@ Read by commands before they do any work, so neither torch nor numba comes in he
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import Field
 
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
-from proxylm.compressors.neural.segmentation.rules import Segmentation
+from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.config import Config
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
     from proxylm.compressors.neural.coder.automaton import Automaton
+
+
+Segmentation = Annotated[
+    EntropySegmentation | FixedSegmentation | LineSegmentation | AutomatonSegmentation,
+    Field(discriminator="kind"),
+]
+"""The rules that a configuration can name, by ``kind``."""
 
 
 class NeuralSettings(Config):

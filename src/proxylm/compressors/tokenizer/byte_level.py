@@ -32,11 +32,14 @@ LINE_PATTERN = r"[^\r\n]+[\r\n]*|[\r\n]+"
 def train_merges(texts: Iterable[str], pattern: str, vocabulary_size: int) -> list[list[str]]:
     """Learn byte-level merges inside the pieces that ``pattern`` cuts."""
     tokenizer = byte_level(Tokenizer(BPE()), pattern)
-    trainer = BpeTrainer(
-        vocab_size=vocabulary_size,
-        initial_alphabet=ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    return learned_merges(tokenizer, texts, vocabulary_size, ByteLevel.alphabet())
+
+
+def learned_merges(
+    tokenizer: Tokenizer, texts: Iterable[str], vocabulary_size: int, alphabet: list[str]
+) -> list[list[str]]:
+    """Train a BPE tokenizer of the library's; returns its merges in order."""
+    trainer = BpeTrainer(vocab_size=vocabulary_size, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return model_values(tokenizer)["merges"]
 

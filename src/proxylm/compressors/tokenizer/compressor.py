@@ -149,7 +149,9 @@ class TokenizerCompressor(Compressor):
         pieces = dict.fromkeys(piece for _, piece in group)
         texts = [piece for piece in pieces if isinstance(piece, str)]
         tokens: dict[str | bytes, NDArray[np.uint32]] = {
-            piece: self._tokens_of_bytes(piece) for piece in pieces if isinstance(piece, bytes)
+            piece: self._byte_tokens[np.frombuffer(piece, np.uint8)]
+            for piece in pieces
+            if isinstance(piece, bytes)
         }
         tokens |= zip(texts, self._choice.library.encode(texts), strict=True)
         for number, piece in group:
@@ -187,9 +189,6 @@ class TokenizerCompressor(Compressor):
                 return False
             position += len(spelled)
         return position == len(expected)
-
-    def _tokens_of_bytes(self, data: bytes) -> NDArray[np.uint32]:
-        return self._byte_tokens[np.frombuffer(data, dtype=np.uint8)]
 
     @cached_property
     def _byte_tokens(self) -> NDArray[np.uint32]:

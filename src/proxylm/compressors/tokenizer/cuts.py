@@ -105,7 +105,7 @@ class ClassGraph:
         self._next += 1  # the closing bracket
         if kind == "open":
             return inner
-        if len(self.classes) - before != 1 or inner.optional or self._loops(before):
+        if len(self.classes) - before != 1 or inner.optional or (before, before) in self.follows:
             raise NotProvedError("its pattern looks ahead further than one character")
         # What is looked at is not consumed, and whatever it is, x must not depend on it.
         return self._position(ANYTHING, optional=True)
@@ -114,9 +114,6 @@ class ClassGraph:
         position = len(self.classes)
         self.classes.append(character_class)
         return _Graph(optional, {position}, {position})
-
-    def _loops(self, position: int) -> bool:
-        return (position, position) in self.follows
 
     def _repeated(self, graph: _Graph) -> _Graph:
         # Any number of repetitions is more than some: paths that cannot be taken do no harm.

@@ -28,7 +28,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tiktoken
@@ -94,16 +94,6 @@ class NotProvedError(Exception):
     """Something might give other ids than the library; the message says why."""
 
 
-class TokenizerLibrary(Protocol):
-    """Turns valid texts into token ids."""
-
-    name: str
-
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
-        """Ids of each text, uint32 ``[t]``."""
-        ...
-
-
 class HuggingFaceLibrary:
     """The tokenizer library's fastest call; special tokens in the text stay text.
 
@@ -127,7 +117,7 @@ class HuggingFaceLibrary:
         self.vocabulary = Vocabulary.of(specification, self._tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
-        """One call for all texts; the library spreads it over its own threads."""
+        """Ids of each text, uint32 ``[t]``; the library spreads them over its own threads."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
@@ -219,7 +209,7 @@ def _newer_characters() -> re.Pattern[str]:
 class LibraryChoice:
     """The library that runs, its tokens, and why not the faster one (empty if it is)."""
 
-    library: TokenizerLibrary
+    library: HuggingFaceLibrary | TiktokenLibrary
     vocabulary: Vocabulary
     reason: str = ""
 

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 
 from proxylm.compressors.tokenizer.byte_level import (
     LINE_PATTERN,
     WORD_PATTERN,
     bpe_tokenizer,
+    learned_merges,
     model_values,
     train_merges,
 )
@@ -55,17 +55,8 @@ def _merges_across_words(first: Tokenizer, texts: list[str], count: int) -> list
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     lines = list(_lines_of_characters(first, texts))
     used = set().union(*lines) if lines else set()
-    trainer = BpeTrainer(
-        vocab_size=len(used) + count,
-        initial_alphabet=sorted(used),
-        show_progress=False,
-    )
-    tokenizer = Tokenizer(BPE())
-    tokenizer.train_from_iterator(lines, trainer)
-    return [
-        [_spell(left, tokens), _spell(right, tokens)]
-        for left, right in model_values(tokenizer)["merges"]
-    ]
+    merges = learned_merges(Tokenizer(BPE()), lines, len(used) + count, sorted(used))
+    return [[_spell(left, tokens), _spell(right, tokens)] for left, right in merges]
 
 
 def _spell(characters: str, tokens: list[str]) -> str:

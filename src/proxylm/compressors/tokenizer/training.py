@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from tokenizers import Tokenizer
@@ -45,22 +45,14 @@ class Words(Config):
     """Tokens stay inside words (the usual pre-tokenization)."""
 
     kind: Literal["default"] = "default"
-
-    @property
-    def pattern(self) -> str:
-        """Cuts the text into words."""
-        return WORD_PATTERN
+    pattern: ClassVar[str] = WORD_PATTERN
 
 
 class Lines(Config):
     """Tokens may span words inside a line."""
 
     kind: Literal["line"] = "line"
-
-    @property
-    def pattern(self) -> str:
-        """Cuts the text into lines."""
-        return LINE_PATTERN
+    pattern: ClassVar[str] = LINE_PATTERN
 
 
 class SuperWords(Config):
@@ -88,10 +80,8 @@ class BpeTraining(Config):
     vocabulary_size: VocabularySize = 4096
     pre_tokenization: Annotated[Words | Lines | SuperWords, Field(discriminator="kind")] = Words()
 
-    @property
-    def sample_bytes(self) -> int:
-        """How much text is worth training on: the library holds its words in memory."""
-        return 256 * MEBIBYTE
+    sample_bytes: ClassVar[int] = 256 * MEBIBYTE
+    """How much text is worth training on: the library holds its words in memory."""
 
     def train(self, texts: Iterable[str]) -> bytes:
         """Learn the merges; returns the ``tokenizer.json``."""

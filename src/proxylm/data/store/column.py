@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Shaped
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,12 @@ class Column:
 
     values: Shaped[np.ndarray, "value ..."]
     offsets: Int64[np.ndarray, " border"]
+
+    @classmethod
+    def of(cls, rows: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> Column:
+        """Rows one after the other, as ``dtype``."""
+        values = np.concatenate(rows, dtype=dtype, casting="unsafe") if rows else np.empty(0, dtype)
+        return cls(values=values, offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64))
 
     def row(self, index: int | np.integer) -> Shaped[np.ndarray, "length ..."]:
         """Row ``index`` of this shard, without copying."""

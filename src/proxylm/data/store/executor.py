@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
-from datatrove.utils.stats import PipelineStats
 
 from proxylm.data.store.job import PrepareJob
 from proxylm.data.store.steps import ViewSource
@@ -44,20 +43,18 @@ class ShardExecutor(PipelineExecutor):
 
     def run_shard(self, rank: int) -> int:
         """Read, compress and write one shard, mark it completed; returns ``rank``."""
-        self.pipeline = list(self.job.pipeline(self.sources))
-        self._run_for_rank(rank)
-        return rank
-
-    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
         # As datatrove's, without its log handlers: they take 80 ms per shard to set up and write
         # to stderr; errors reach the caller as exceptions.
         groups = None
-        for step in self.pipeline:
+        for step in self.job.pipeline(self.sources):
             groups = step(groups, rank, self.world_size)
         deque(groups or (), maxlen=0)
+        self._mark(rank)
+        return rank
+
+    def _mark(self, rank: int) -> None:
         with named_write(self.job.work):
             self.mark_rank_as_completed(rank)
-        return PipelineStats(self.pipeline)
 
     def memory_for(self, rank: int) -> int:
         """Bytes of memory to keep for a worker on shard ``rank``.
@@ -74,17 +71,10 @@ class ShardExecutor(PipelineExecutor):
         """Make the completion markers say exactly that these shards are finished."""
         for rank in range(self.world_size):
             if rank in finished and not self.is_rank_completed(rank):
-                with named_write(self.job.work):
-                    self.mark_rank_as_completed(rank)
+                self._mark(rank)
             elif rank not in finished and self.is_rank_completed(rank):
                 self.logging_dir.rm(f"completions/{rank:05d}")
 
     def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
-        """datatrove's description of a run on this machine alone."""
-        return DistributedEnvVars(
-            datatrove_node_ips="localhost",
-            datatrove_cpus_per_task="1",
-            datatrove_mem_per_cpu="-1",
-            datatrove_gpus_on_node="0",
-            datatrove_executor="LOCAL",
-        )
+        """Never asked for: other machines are not told to run anything."""
+        raise NotImplementedError

@@ -7,6 +7,7 @@ its own text included, is found.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ GIVEN_KIND = "given"
 """The kind of a view whose symbols came with the documents: no compressor of ours wrote them."""
 
 _UNSIGNED = "0" * 32
-_HASH_BLOCK_BYTES = 1 << 22
 
 
 class FileRecord(Config):
@@ -107,23 +107,10 @@ class Manifest(Config):
         return [*listing, *(shard.file for shard in self.shards), *views]
 
 
-def raw_file_name(shard: int) -> str:
-    """Name of a shard's raw file."""
-    return f"raw-{shard:05d}.arrow"
-
-
-def view_file_name(view: str, shard: int) -> str:
-    """Name of one view's file of a shard."""
-    return f"{view}-{shard:05d}.arrow"
-
-
 def checksum_of(path: Path) -> str:
     """XXH3-128 of a file's content, in hexadecimal."""
-    digest = xxhash.xxh3_128()
     with path.open("rb") as stream:
-        while block := stream.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
 def record_file(path: Path) -> FileRecord:

@@ -31,7 +31,6 @@ from proxylm.data.store.manifest import (
     CorpusRecord,
     Manifest,
     RawShard,
-    ViewRecord,
     read_manifest,
     record_file,
     write_manifest,
@@ -73,17 +72,8 @@ def prepare_store(
 ) -> PrepareSummary:
     """Write, continue or extend the view store in ``out``.
 
-    Args:
-        corpus: where the documents come from; None is enough to add views to a finished store.
-        compressors: the compressed views by name; empty for raw bytes alone.
-        out: the store's folder: new, empty, or a store of this corpus.
-        workers: processes; default one per core. A corpus or compressor of a class that is not
-            installed is pickled for them. Where that class is defined in the main script, its work
-            has to be guarded (``if __name__ == "__main__":``), as for the standard library's pools.
-        held_out_fraction: share of documents kept out of training; default that of the store,
-            ``HELD_OUT_FRACTION`` for a new one.
-        given_view: name of the view made of the symbols that come with the documents.
-        progress: called as parts finish.
+    The arguments are those of ``data.preparing.prepare``, with the corpus and the compressors
+    open; ``progress`` is called as parts finish.
 
     Raises:
         UsageError: ``out`` holds something else, or was started with other settings.
@@ -320,12 +310,10 @@ def _check_same(
             f"for {held_out_fraction}; choose another --out"
         )
     for name, view in wanted.items():
-        _check_same_view(out, name, manifest.views.get(name), view.record)
-
-
-def _check_same_view(out: Path, name: str, stored: ViewRecord | None, asked: ViewRecord) -> None:
-    if stored is not None and stored.compressor_fingerprint != asked.compressor_fingerprint:
-        raise UsageError(
-            f"{out}: view '{name}' was made by compressor {stored.compressor_fingerprint}, this "
-            f"one is {asked.compressor_fingerprint}; choose another name for the view"
-        )
+        asked = view.record.compressor_fingerprint
+        made_by = manifest.views.get(name, view.record).compressor_fingerprint
+        if made_by != asked:
+            raise UsageError(
+                f"{out}: view '{name}' was made by compressor {made_by}, this one is {asked}; "
+                "choose another name for the view"
+            )

@@ -48,30 +48,30 @@ def write_raw_file(
     path: Path, ids: list[str], raw: list[bytes], held_out: Sequence[bool], header: Header
 ) -> FileRecord:
     """Write one shard's raw documents; returns the file's length and checksum."""
-    arrays = [
-        pa.array(ids, pa.string()),
-        pa.array(raw, pa.large_binary()),
-        pa.array(held_out, pa.bool_()),
-    ]
-    return _write_batch(path, ["id", "raw", "held_out"], arrays, header)
+    arrays = {
+        "id": pa.array(ids, pa.string()),
+        "raw": pa.array(raw, pa.large_binary()),
+        "held_out": pa.array(held_out, pa.bool_()),
+    }
+    return _write_batch(path, arrays, header)
 
 
 def write_view_file(
     path: Path, views: Sequence[CompressedView], record: ViewRecord, header: Header
 ) -> FileRecord:
     """Write one view of one shard; ``find_mistake`` has been passed."""
-    symbols = [view.symbols for view in views]
-    names = ["symbols", "anchors"]
-    arrays: list[pa.Array] = [
-        _large_list(symbols, pa.array(_joined(symbols, record.dtype))),
-        _large_list([view.anchors for view in views], _anchor_pairs(views)),
-    ]
+    uint32 = np.dtype(np.uint32)
+    anchors = Column.of([view.anchors for view in views], uint32)
+    pairs = pa.FixedSizeListArray.from_arrays(pa.array(anchors.values.reshape(-1)), type=_PAIR)
+    arrays = {
+        "symbols": _large_list(Column.of([view.symbols for view in views], record.dtype)),
+        "anchors": pa.LargeListArray.from_arrays(pa.array(anchors.offsets), pairs),
+    }
     for name in SEGMENT_COLUMNS:
-        column = [getattr(view, name) for view in views]
-        if column and column[0] is not None:
-            names.append(name)
-            arrays.append(_large_list(column, pa.array(_joined(column, np.dtype(np.uint32)))))
-    return _write_batch(path, names, arrays, header)
+        rows = [getattr(view, name) for view in views]
+        if rows and rows[0] is not None:
+            arrays[name] = _large_list(Column.of(rows, uint32))
+    return _write_batch(path, arrays, header)
 
 
 def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.RecordBatch:
@@ -176,12 +176,12 @@ def _checked(path: Path, values: NDArray[Any], offsets: NDArray[np.int64]) -> Co
     return Column(values=values[: offsets[-1]], offsets=offsets)
 
 
-def _write_batch(
-    path: Path, names: list[str], arrays: list[pa.Array], header: Header
-) -> FileRecord:
-    fields = [pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)]
-    schema = pa.schema(fields, metadata={_HEADER_KEY: header.model_dump_json().encode()})
-    batch = pa.record_batch(arrays, schema=schema)
+def _write_batch(path: Path, arrays: dict[str, pa.Array], header: Header) -> FileRecord:
+    schema = pa.schema(
+        {name: array.type for name, array in arrays.items()},
+        metadata={_HEADER_KEY: header.model_dump_json().encode()},
+    )
+    batch = pa.record_batch(list(arrays.values()), schema=schema)
     with atomic_file(path) as temporary:
         # Straight to the file: no second copy of the shard in memory.
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -189,18 +189,5 @@ def _write_batch(
         return record_file(temporary).model_copy(update={"name": path.name})
 
 
-def _joined(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if not arrays:
-        return np.empty(0, dtype)
-    return np.concatenate(arrays, dtype=dtype, casting="unsafe")
-
-
-def _large_list(rows: Sequence[NDArray[Any]], values: pa.Array) -> pa.Array:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    return pa.LargeListArray.from_arrays(pa.array(offsets), values)
-
-
-def _anchor_pairs(views: Sequence[CompressedView]) -> pa.Array:
-    pairs = _joined([view.anchors for view in views], np.dtype(np.uint32))
-    return pa.FixedSizeListArray.from_arrays(pa.array(pairs.reshape(-1)), type=_PAIR)
+def _large_list(column: Column) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(column.offsets), pa.array(column.values))

@@ -19,12 +19,11 @@ from proxylm.compressors.contract import CannotCompress, CompressedView, Compres
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.reasons import RejectionReason
+from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.split import is_held_out
-from proxylm.data.store.group import DocumentGroup
 from proxylm.data.store.manifest import Manifest
 from proxylm.data.store.shard_files import Header, bytes_column, map_batch, text_at
-from proxylm.data.store.writer import ShardWriter, write_record
+from proxylm.data.store.writer import DocumentGroup, ShardWriter, write_record
 from proxylm.inputs import as_symbols
 
 GROUP_BYTES = 1 << 20

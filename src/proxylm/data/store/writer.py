@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
-from proxylm.data.store.group import DocumentGroup
+from proxylm.corpus.document import Document
+from proxylm.corpus.left_out import LeftOut
 from proxylm.data.store.manifest import (
     RawShard,
     ViewRecord,
     ViewShard,
-    raw_file_name,
-    view_file_name,
 )
 from proxylm.data.store.shard_files import (
     SEGMENT_COLUMNS,
@@ -34,6 +33,28 @@ from proxylm.inputs import as_integers, as_symbols
 
 _STORED_BELOW = 1 << 32
 """Lengths and counts are stored as uint32."""
+
+
+@dataclass(slots=True, kw_only=True)
+class DocumentGroup:
+    """Some documents of one part, in order; all of a part are a shard.
+
+    Attributes:
+        documents: those that every view can represent.
+        views: for each view by name, its form of each of the documents.
+        left_out: counts the others.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    views: dict[str, list[CompressedView]] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def extend(self, later: DocumentGroup) -> None:
+        """Append the documents that follow."""
+        self.documents += later.documents
+        for name, views in later.views.items():
+            self.views.setdefault(name, []).extend(views)
+        self.left_out.update(later.left_out)
 
 
 class ShardRecord(Config):
@@ -102,7 +123,7 @@ class ShardWriter:
 
     def _write_raw(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> RawShard:
         header = Header(store=self.store_fingerprint, shard=shard)
-        path = self.folder / raw_file_name(shard)
+        path = self.folder / f"raw-{shard:05d}.arrow"
         ids = [document.id for document in group.documents]
         raw = [document.raw for document in group.documents]
         lengths = [len(one) for one in raw]
@@ -121,9 +142,10 @@ class ShardWriter:
     ) -> ViewShard:
         record = self.views[name]
         header = view_header(self.store_fingerprint, shard, name, record)
+        path = self.folder / f"{name}-{shard:05d}.arrow"
         lengths = [len(view.symbols) for view in views]
         return ViewShard(
-            file=write_view_file(self.folder / view_file_name(name, shard), views, record, header),
+            file=write_view_file(path, views, record, header),
             symbols=sum(lengths),
             held_out_symbols=_sum_where(lengths, held_out),
             anchors=sum(len(view.anchors) for view in views),

@@ -44,7 +44,7 @@ class ByteLM:
     """A byte LM as a distribution after every prefix.
 
     Args:
-        model: causal attention, one head or more, a byte vocabulary.
+        model: causal attention, one head or more, a byte vocabulary; ``config`` has its sizes.
         device: ``auto`` takes a GPU where there is one.
 
     Raises:
@@ -52,7 +52,7 @@ class ByteLM:
     """
 
     def __init__(self, model: LanguageModel, *, device: str = "auto") -> None:
-        config = model.config
+        self.config = config = model.config
         if not isinstance(config.attention, CausalAttention) or config.sentinels:
             raise UsageError("a byte LM has causal attention and was trained without sentinels")
         if config.vocabulary_size != COMPRESSED_OFFSET:
@@ -60,11 +60,6 @@ class ByteLM:
         self.device = resolve_device(device)
         self._positions_per_block = POSITIONS_PER_BLOCK[self.device.type]
         self.model = model.eval().requires_grad_(False).to(self.device)
-
-    @property
-    def config(self) -> ModelConfig:
-        """Its sizes."""
-        return self.model.config
 
     @property
     def context(self) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton import MAX_CODE_BITS, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled
-from proxylm.compressors.neural.coder.frequencies import Frequencies, FrequencySource
+from proxylm.compressors.neural.coder.frequencies import (
+    ByteDistribution,
+    Frequencies,
+    FrequencySource,
+)
 from proxylm.compressors.neural.coder.settings import MAX_WINDOW_BYTES, CoderSettings
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
+from proxylm.compressors.neural.flat_documents import starts_of
 from proxylm.errors import UsageError
 from proxylm.symbols import BYTE_COUNT
 
@@ -34,33 +38,6 @@ NODE_DTYPE = np.dtype(
     ]
 )
 """A string that fits in a window, before nodes are numbered by probability."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NodeBatch:
-    """Nodes that went through the LM together.
-
-    Attributes:
-        nodes: ``NODE_DTYPE`` ``[k]``.
-        entry_counts: int64 ``[k]``, of each node's row: the bytes with a frequency above 1.
-        row_bytes: uint8 ``[e]``, ascending in a row.
-        row_frequencies: uint16 ``[e]``.
-    """
-
-    nodes: NDArray[np.void]
-    entry_counts: NDArray[np.int64]
-    row_bytes: NDArray[np.uint8]
-    row_frequencies: NDArray[np.uint16]
-
-    @classmethod
-    def of(cls, nodes: NDArray[np.void], frequencies: Frequencies) -> _NodeBatch:
-        rows, row_bytes = np.nonzero(frequencies > 1)
-        return cls(
-            nodes=nodes,
-            entry_counts=np.bincount(rows, minlength=len(nodes)),
-            row_bytes=row_bytes.astype(np.uint8),
-            row_frequencies=frequencies[rows, row_bytes].astype(np.uint16),
-        )
 
 
 def build_automaton(
@@ -88,26 +65,26 @@ def build_automaton(
             f"(window_bits is {settings.window_bits}); the lazy engine codes without one"
         )
     window = settings.window_bits, settings.termination.shortest
-    batches = list(_batches(distribution, window, max_nodes, told))
-    nodes = np.concatenate([batch.nodes for batch in batches])
-    entry_counts = np.concatenate([batch.entry_counts for batch in batches])
-    row_starts = _starts(entry_counts)
+    batches = zip(*_batches(distribution, window, max_nodes, told), strict=True)
+    nodes, entry_counts, row_bytes, row_frequencies = map(np.concatenate, batches)
+    row_starts = starts_of(entry_counts)
 
     # Numbered from the widest interval down; equals stay in order.
     order = np.argsort(START_WIDTH - nodes["width"], kind="stable")
     numbers = np.empty(len(order), np.uint32)
     numbers[order] = np.arange(len(order), dtype=np.uint32)
     counts = entry_counts[order]
-    entries = np.repeat(row_starts[order] - _starts(counts)[:-1], counts) + np.arange(counts.sum())
+    starts = starts_of(counts)
+    entries = np.repeat(row_starts[order] - starts[:-1], counts) + np.arange(starts[-1])
     return Automaton(
         settings=settings,
         distribution_fingerprint=distribution.fingerprint,
         parents=numbers[nodes["parent"][order]],
         labels=nodes["label"][order],
         codes=codes_of(nodes[order], *window),
-        row_starts=_starts(counts).astype(np.uint32),
-        row_bytes=np.concatenate([batch.row_bytes for batch in batches])[entries],
-        row_frequencies=np.concatenate([batch.row_frequencies for batch in batches])[entries],
+        row_starts=starts.astype(np.uint32),
+        row_bytes=row_bytes[entries],
+        row_frequencies=row_frequencies[entries],
     )
 
 
@@ -118,8 +95,12 @@ def enumerates(settings: CoderSettings) -> bool:
 
 def _batches(
     distribution: ByteDistribution, window: tuple[int, bool], max_nodes: int, told: NodeCounts
-) -> Iterator[_NodeBatch]:
-    """Nodes by length of their strings: what fits of each level's continuations is the next."""
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Nodes by length of their strings: what fits of each level's continuations is the next.
+
+    Yields:
+        Nodes that went through the LM together (``NODE_DTYPE``), and their rows, as ``_sparse``.
+    """
     source = FrequencySource(distribution, window[0])
     level = np.zeros(1, NODE_DTYPE)
     level["width"] = START_WIDTH
@@ -136,11 +117,23 @@ def _batches(
             num_known += len(children[-1])
             _check_limit(num_known, max_nodes, len(strings[0]) + 1, window[0])
             told(num_done, num_known)
-            yield _NodeBatch.of(nodes, frequencies)
+            yield nodes, *_sparse(frequencies)
         level = np.concatenate(children)
         parents, labels = (level["parent"] - first_of_level).tolist(), level["label"].tolist()
         edges = zip(parents, labels, strict=True)
         strings = [strings[parent] + bytes([label]) for parent, label in edges]
+
+
+def _sparse(
+    frequencies: Frequencies,
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint16]]:
+    """How many entries each row has: its bytes with a frequency above 1; those, and that."""
+    rows, row_bytes = np.nonzero(frequencies > 1)
+    return (
+        np.bincount(rows, minlength=len(frequencies)),
+        row_bytes.astype(np.uint8),
+        frequencies[rows, row_bytes].astype(np.uint16),
+    )
 
 
 def _check_limit(num_known: int, max_nodes: int, length: int, window_bits: int) -> None:
@@ -198,8 +191,3 @@ def codes_of(nodes: NDArray[np.void], window_bits: int, shortest: bool) -> NDArr
     for index in range(len(nodes)):
         codes[index] = code_of(nodes[index].low, nodes[index].width, window_bits, shortest)
     return codes
-
-
-def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 ``[n + 1]``: where each of ``n`` runs starts, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(counts)])

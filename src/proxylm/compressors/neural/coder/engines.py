@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.batched import BatchedEngine
 from proxylm.compressors.neural.coder.contract import Engine
+from proxylm.compressors.neural.coder.frequencies import ByteDistribution
 from proxylm.compressors.neural.coder.lazy import LazyEngine
-from proxylm.compressors.neural.coder.lm_engine import LmEngine
-from proxylm.compressors.neural.coder.naive import NaiveEngine
+from proxylm.compressors.neural.coder.lm_engines import BatchedEngine, LmEngine, NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.errors import UsageError
 

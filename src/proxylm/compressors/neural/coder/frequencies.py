@@ -11,11 +11,11 @@ their string computed alone (``ByteDistribution.canonical``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
 from proxylm.errors import DataError
 from proxylm.symbols import BYTE_COUNT
 
@@ -29,6 +29,31 @@ Frequencies = NDArray[np.uint32]
 """Rows of frequencies, uint32 ``[..., 256]``, each row of total 2^16."""
 
 CANONICAL_ROWS_KEPT = 4096
+
+
+class ByteDistribution(Protocol):
+    """What the coder asks of a language model: the 256 bytes' distribution after any string.
+
+    ``probabilities`` and ``next_probabilities`` may differ in their last bits with what is
+    computed together; ``canonical`` may not, and decides where those bits would matter.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """128-bit name of everything that determines the probabilities."""
+        ...
+
+    def probabilities(self, strings: Sequence[bytes]) -> list[NDArray[np.float64]]:
+        """Float64 ``[len + 1, 256]`` per string: row ``i`` follows its first ``i`` bytes."""
+        ...
+
+    def next_probabilities(self, strings: Sequence[bytes]) -> NDArray[np.float64]:
+        """Float64 ``[n, 256]``: what follows each whole string."""
+        ...
+
+    def canonical(self, string: bytes) -> NDArray[np.float64]:
+        """As ``probabilities`` of one string, computed alone and always the same way."""
+        ...
 
 
 def root_floor(window_bits: int | None) -> int:

@@ -32,14 +32,6 @@ class Interval:
             scale_bits=self.scale_bits,
         )
 
-    def refined(self) -> Interval:
-        """The same numbers on a scale with 16 more bits."""
-        return Interval(
-            low=self.low << TOTAL_BITS,
-            width=self.width << TOTAL_BITS,
-            scale_bits=self.scale_bits + TOTAL_BITS,
-        )
-
     @property
     def bits_used(self) -> int:
         """``scale_bits − bit_length(width − 1)``: whole bits that tell the interval's width."""

@@ -24,12 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compiled import Int64, Record, Uint64
-from proxylm.compressors.neural.byte_lm.distribution import ByteDistribution
-from proxylm.compressors.neural.coder.batched import ROWS_PER_CALL
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.contract import CodedSegments, symbols_of_windows
-from proxylm.compressors.neural.coder.frequencies import TOTAL, Frequencies
-from proxylm.compressors.neural.coder.lm_engine import LmEngine
+from proxylm.compressors.neural.coder.frequencies import TOTAL, ByteDistribution, Frequencies
+from proxylm.compressors.neural.coder.lm_engines import ROWS_PER_CALL, LmEngine
 from proxylm.compressors.neural.coder.settings import (
     MAX_SEGMENT_BYTES,
     MAX_WINDOW_BYTES,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from proxylm.compiled import Int64, Uint64
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.flat_documents import starts_of
 from proxylm.symbols import BYTE_COUNT
 
 LABEL_BITS = 10
@@ -68,7 +69,7 @@ def transitions_of(automaton: Automaton) -> Transitions:
     num_nodes = len(automaton)
     children = np.argsort(automaton.parents[1:], kind="stable").astype(np.int64) + 1
     counts = np.bincount(automaton.parents[1:], minlength=num_nodes)
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    starts = starts_of(counts)
     bases, num_slots = place_edges(starts, automaton.labels[children])
     assert bases.max() < MAX_BASES, "the limit on nodes leaves room for all bases"
     slots = np.full(num_slots, NO_EDGE, np.uint32)

@@ -74,11 +74,11 @@ class SegmentWindow(CodeWindow):
 
     def extended(self, interval: Interval, cumulative: int, frequency: int) -> Interval:
         """See the base class; everything fits."""
-        return interval.refined().narrowed(cumulative, frequency)
+        return self.interval_of([(cumulative, frequency)], interval)
 
-    def interval_of(self, path: Iterable[tuple[int, int]]) -> Interval:
-        """``extended`` all along a segment, from (cumulative frequency, frequency) of its bytes."""
-        low, width, scale_bits = 0, 1, 0
+    def interval_of(self, path: Iterable[tuple[int, int]], start: Interval = start) -> Interval:
+        """Extended by all bytes of a path, from their (cumulative frequency, frequency)."""
+        low, width, scale_bits = start.low, start.width, start.scale_bits
         for cumulative, frequency in path:
             low = (low << TOTAL_BITS) + width * cumulative
             width *= frequency

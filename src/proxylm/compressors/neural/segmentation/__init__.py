@@ -3,5 +3,5 @@
 ``contract`` says what a rule is: a configuration that is fitted on a sample and makes a
 ``Segmenter``. ``simple`` has the two without thresholds, ``entropy`` the paper's (its scores come
 from ``boundary_pass``), ``automaton`` the project's own (its kernels are ``automaton_walks``).
-``rules`` lists them.
+``compressors.neural.settings`` lists them.
 """

@@ -18,8 +18,7 @@ The words of ``cut_and_code``'s table, from the lowest bit up:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +70,7 @@ class AutomatonSegmenter(Segmenter):
         """See the base class; the segments' symbols come with them."""
         limits = self.thresholds.cost, self.thresholds.jump
         codes, lengths, windows_per_segment = cut_and_code(
-            documents.raw, documents.filled_ends, self._table.arrays(), limits
+            documents.raw, documents.filled_ends, self._table, limits
         )
         coded = symbols_of_windows(self.automaton.settings, codes, windows_per_segment)
         return Cuts(lengths=lengths, coded=coded)
@@ -90,8 +89,7 @@ def measured_costs(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CuttingTable:
+class CuttingTable(NamedTuple):
     """What ``cut_and_code`` reads of an automaton, for one pair of thresholds.
 
     Attributes:
@@ -108,10 +106,6 @@ class CuttingTable:
     first: NDArray[np.uint64]
     first_costs: NDArray[np.int64]
     codes: NDArray[np.uint32]
-
-    def arrays(self) -> tuple[Any, ...]:
-        """What the kernel reads."""
-        return self.slots, self.others, self.first, self.first_costs, self.codes
 
 
 def cutting_table(automaton: Automaton, cost_limit: int, jump_limit: int) -> CuttingTable:
@@ -249,7 +243,7 @@ def cut_and_code(
     Args:
         raw: uint8 ``[n]``.
         document_ends: int64 ``[d]``, ascending, the last one ``n``.
-        table: ``CuttingTable.arrays()``.
+        table: a ``CuttingTable``, of the same limits.
         limits: thresholds of cost and jump.
 
     Returns:

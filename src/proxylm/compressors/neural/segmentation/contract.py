@@ -50,9 +50,8 @@ class Segmenter(ABC):
 class SegmentationRule(Config):
     """Base of the rules."""
 
-    @abstractmethod
     def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
-        """The rule with the thresholds of a sample.
+        """The rule with the thresholds of a sample; without thresholds, as it is.
 
         Args:
             sample: training documents.
@@ -76,10 +75,6 @@ class SegmentationRule(Config):
 
 class SimpleRule(SegmentationRule, Segmenter):
     """Base of the rules that need nothing but the documents: they cut as they are."""
-
-    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
-        """See the base class."""
-        return self
 
     def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:
         """See the base class."""

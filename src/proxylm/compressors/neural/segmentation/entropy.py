@@ -145,7 +145,7 @@ class EntropySegmenter(Segmenter):
 
     def _decide(self, ties: NDArray[np.int64], documents: FlatDocuments) -> NDArray[np.bool_]:
         windows = self._pass.windows(documents)
-        contexts = [_Context.of(byte, windows, documents.raw) for byte in ties.tolist()]
+        contexts = [_read_for(byte, windows, documents.raw) for byte in ties.tolist()]
         lm = self._pass.lm
         above = self._exactly(contexts, lm.exact_bits)
         for index in np.flatnonzero(np.abs(above) < EXACT_TIE_BITS).tolist():
@@ -157,43 +157,28 @@ class EntropySegmenter(Segmenter):
 
     def _exactly(
         self,
-        contexts: Sequence[_Context],
+        contexts: Sequence[Sequence[bytes]],
         bits_of_strings: Callable[[Sequence[bytes]], Sequence[NDArray[np.float64]]],
     ) -> NDArray[np.float64]:
         # Repetitive documents hold the same few strings many times.
-        strings = list({string for context in contexts for string in context.strings})
+        strings = list({string for context in contexts for string in context})
         bits = dict(zip(strings, bits_of_strings(strings), strict=True))
-        pairs = np.array([context.scores(bits) for context in contexts])
+        pairs = np.array([_last_two(context, bits) for context in contexts])
         return _distance_above(pairs[:, 1], pairs[:, 1] - pairs[:, 0], self._thresholds)
 
 
-class _Context:
-    """What float64 has to read to decide one byte: its window up to it, and perhaps one more."""
+def _read_for(byte: int, windows: ScoringWindows, raw: NDArray[np.uint8]) -> list[bytes]:
+    """What float64 has to read to score the byte before and a byte: one string, or one for each."""
+    # The byte before may be scored by the window before, with another context.
+    last_read = {windows.scoring(last): last for last in (byte - 1, byte)}
+    return [raw[windows.starts[one] : last + 1].tobytes() for one, last in last_read.items()]
 
-    def __init__(self, own: bytes, before: bytes | None) -> None:
-        self._own = own
-        self._before = before
 
-    @classmethod
-    def of(cls, byte: int, windows: ScoringWindows, raw: NDArray[np.uint8]) -> _Context:
-        def read_up_to(last: int) -> tuple[int, bytes]:
-            window = windows.scoring(last)
-            return window, raw[windows.starts[window] : last + 1].tobytes()
-
-        window, own = read_up_to(byte)
-        # The byte before may be scored by the window before, with another context.
-        window_before, before = read_up_to(byte - 1)
-        return cls(own, None if window_before == window else before)
-
-    @property
-    def strings(self) -> list[bytes]:
-        return [self._own] if self._before is None else [self._own, self._before]
-
-    def scores(self, bits: dict[bytes, NDArray[np.float64]]) -> tuple[float, float]:
-        """Of the byte before, and of the byte."""
-        own = bits[self._own]
-        before = own[-2] if self._before is None else bits[self._before][-1]
-        return float(before), float(own[-1])
+def _last_two(strings: Sequence[bytes], bits: dict[bytes, NDArray[np.float64]]) -> list[float]:
+    """Scores of the byte before and of the byte, from what ``_read_for`` reads."""
+    own = bits[strings[-1]]
+    before = own[-2] if len(strings) == 1 else bits[strings[0]][-1]
+    return [float(before), float(own[-1])]
 
 
 def _distance_above(

@@ -1,7 +1,9 @@
-"""Segments side by side: each round, one LM call covers the next window of all of them.
+"""The engines that ask the byte LM at every window: the definition as it reads, and a fast form.
 
-What limits it is the LM, on the device where the distribution computes; the integers that follow
-are those of ``windows``. A segment that is finished makes room for the next one.
+``NaiveEngine`` makes one LM call per window and is the oracle of the rest. ``BatchedEngine`` codes
+segments side by side: each round, one LM call covers the next window of all of them. What limits it
+is the LM, on the device where the distribution computes; the integers that follow are those of
+``windows``. A segment that is finished makes room for the next one.
 """
 
 from __future__ import annotations
@@ -13,15 +15,73 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compressors.neural.coder.contract import CodedSegments
-from proxylm.compressors.neural.coder.frequencies import Frequencies
-from proxylm.compressors.neural.coder.lm_engine import LmEngine, segments_of
+from proxylm.compressors.neural.coder.contract import CodedSegments, Engine
+from proxylm.compressors.neural.coder.frequencies import (
+    ByteDistribution,
+    Frequencies,
+    FrequencySource,
+)
+from proxylm.compressors.neural.coder.interval import Interval
+from proxylm.compressors.neural.coder.settings import CoderSettings
+from proxylm.compressors.neural.coder.windows import window_of
 
 SIDE_BY_SIDE = 512
 """Segments in one round: enough to fill the LM's batches."""
 
 ROWS_PER_CALL = 1 << 13
 """Rows of frequencies that are kept at a time, of some kilobytes each with their probabilities."""
+
+
+class LmEngine(Engine):
+    """Base of the engines that ask a byte LM; they share frequencies and windows.
+
+    Args:
+        distribution: the byte LM.
+        settings: of the coder.
+    """
+
+    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
+        self.settings = settings
+        self._frequencies = FrequencySource(distribution, settings.window_bits)
+        self._window = window_of(settings)
+
+
+def segments_of(raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> list[bytes]:
+    """The segments as byte strings."""
+    whole = raw.tobytes()
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [whole[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
+
+
+class NaiveEngine(LmEngine):
+    """Codes window after window, segment after segment."""
+
+    name = "naive"
+
+    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+        return CodedSegments.of(map(self._code_segment, segments_of(raw, lengths)))
+
+    def _code_segment(self, segment: bytes) -> list[int]:
+        symbols: list[int] = []
+        position = 0
+        while position < len(segment):
+            ahead = segment[position : position + self._window.max_bytes]
+            num_bytes, interval = self._longest(ahead)
+            symbols += self._window.symbols(interval)
+            position += num_bytes
+        return symbols
+
+    def _longest(self, ahead: bytes) -> tuple[int, Interval]:
+        """Bytes of the longest prefix that fits, and its interval."""
+        [rows] = self._frequencies.rows([ahead])
+        interval = self._window.start
+        for num_bytes, byte in enumerate(ahead):
+            row = rows[num_bytes].tolist()
+            longer = self._window.extended(interval, sum(row[:byte]), row[byte])
+            if longer is None:
+                return num_bytes, interval
+            interval = longer
+        return len(ahead), interval
 
 
 @dataclass(slots=True)
