@@ -14,8 +14,7 @@ from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import byte_logprobs
 from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import raw_output
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.symbols import EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import ATTENTIONS, small_model
 

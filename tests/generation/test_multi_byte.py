@@ -20,8 +20,7 @@ from proxylm.generation.decoding_row import DecodingRow, Finish
 from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import OutputFormat, raw_output
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.generation.sampling import nucleus
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache

@@ -36,7 +36,6 @@ _LEADS = (
     _Lead(0xF1, 0xF3, 3),
     _Lead(0xF4, 0xF4, 3, high=0x8F),
 )
-_LONGEST = 4
 
 
 class Utf8State(StructuredOutputState):
@@ -73,13 +72,11 @@ class Utf8State(StructuredOutputState):
 
 def _open_character(before: bytes) -> bytes:
     """The bytes of a character that begins at the end of ``before`` and is not complete."""
-    for length in range(1, min(_LONGEST, len(before) + 1)):
+    for length in (1, 2, 3):
         tail = before[-length:]
         try:
             tail.decode("utf-8")
         except UnicodeDecodeError as error:
             if error.start == 0 and error.reason == "unexpected end of data":
                 return tail
-        else:
-            return b""
     return b""
