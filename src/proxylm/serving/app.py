@@ -37,7 +37,7 @@ def _openai_routes(service: Service) -> APIRouter:
 
     @routes.post(COMPLETIONS)
     async def _complete(request: Request) -> Response:
-        body = await service.bodies.read(request)
+        body = await service.read_body(request)
         wanted = parse_completion_request(body, service.limits)
         service.require_model(wanted.model)
         return await answer(wanted, Choices(wanted, service), request.receive)

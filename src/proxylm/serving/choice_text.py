@@ -29,10 +29,12 @@ class TextDelta:
         text: whole characters.
         logprobs: of the bytes that these characters are made of, with the offset of each byte's
             character in the choice's text; empty if they were not asked for.
+        finish_reason: why the choice ends with them, in OpenAI's words; None: it goes on.
     """
 
     text: str
     logprobs: list[tuple[ByteLogprobs, int]] = field(default_factory=list)
+    finish_reason: str | None = None
 
     @classmethod
     def joined(cls, deltas: Sequence[TextDelta]) -> TextDelta:
@@ -40,6 +42,7 @@ class TextDelta:
         return cls(
             text="".join(delta.text for delta in deltas),
             logprobs=[placed for delta in deltas for placed in delta.logprobs],
+            finish_reason=next((d.finish_reason for d in deltas if d.finish_reason), None),
         )
 
 
@@ -58,10 +61,11 @@ class ChoiceText:
         pairs = zip(data, logprobs, strict=True)
         return TextDelta.joined([self._feed_byte(value, entry) for value, entry in pairs])
 
-    def finish(self) -> TextDelta:
+    def finish(self, reason: str) -> TextDelta:
         """The end: a character that is still not complete is shown as U+FFFD."""
-        waiting, self._waiting = self._waiting, []
-        return self._delta(self._decoder.decode(b"", final=True), waiting, [])
+        delta = self._delta(self._decoder.decode(b"", final=True), self._waiting, [])
+        delta.finish_reason = reason
+        return delta
 
     def _feed_byte(self, value: int, entry: ByteLogprobs) -> TextDelta:
         text = self._decoder.decode(bytes([value]))
