@@ -19,6 +19,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from proxylm.sandbox.confined_worker import END_LIMIT_S, START_LIMIT_S, ConfinedWorker
@@ -26,13 +27,7 @@ from proxylm.sandbox.inside import confinement, frames, tagged
 from proxylm.sandbox.isolation import WORKER_FOLDER, Isolation
 from proxylm.sandbox.tiers import TIERS
 from proxylm.sandbox.trusted_test import run_test
-from proxylm.sandbox.verdict import (
-    SandboxError,
-    Status,
-    Verdict,
-    out_of_time,
-    verdict_of,
-)
+from proxylm.sandbox.verdict import SandboxError, Status, out_of_time, verdict_of
 
 GRACE_S = 0.15
 """How much later than the time limit a child that has not noticed it is killed."""
@@ -91,10 +86,10 @@ def _outcome(descriptor: int, timeout_s: float) -> dict[str, Any]:
     if "started" not in message:
         return message
     if not _readable(descriptor, timeout_s + GRACE_S):
-        return _form(verdict_of(Status.TIMED_OUT, out_of_time(timeout_s)))
+        return asdict(verdict_of(Status.TIMED_OUT, out_of_time(timeout_s)))
     last = frames.receive(descriptor)
     if last is None:
-        return _form(verdict_of(Status.FAILED, "the test ended its own process"))
+        return asdict(verdict_of(Status.FAILED, "the test ended its own process"))
     return tagged.load(last)
 
 
@@ -141,15 +136,11 @@ def _run_child(
             worker, submission["program"], submission["test"], submission["entry_point"]
         )
         worker.close()
-        frames.send(descriptor, tagged.dump(_form(verdict)))
+        frames.send(descriptor, tagged.dump(asdict(verdict)))
     except SandboxError as error:
         frames.send(descriptor, tagged.dump({"error": str(error)}))
     finally:
         os._exit(0)
-
-
-def _form(verdict: Verdict) -> dict[str, Any]:
-    return {"status": verdict.status.value, "reason": verdict.reason}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Classic BPF over ``struct seccomp_data`` (number at 0, architecture at 4, argume
 from __future__ import annotations
 
 import errno
-import platform
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -103,33 +102,23 @@ _CHECKED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A processor family: its ``AUDIT_ARCH_`` value and its column in the table."""
-
-    audit: int
-    column: int
-
-
-ARCHITECTURES = {
-    "x86_64": Architecture(audit=0xC000003E, column=0),
-    "aarch64": Architecture(audit=0xC00000B7, column=1),
-}
-
-
-def this_architecture() -> Architecture | None:
-    """The running processor's, or None where the numbers are not known here."""
-    return ARCHITECTURES.get(platform.machine())
+AUDIT_NUMBERS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""Each processor family's ``AUDIT_ARCH_`` value, in the order of the table's columns."""
 
 
 @cache
-def seccomp_program(architecture: Architecture) -> bytes:
-    """The filter as an array of ``struct sock_filter``, eight bytes each."""
-    column = architecture.column
+def seccomp_program(machine: str) -> bytes | None:
+    """The filter as an array of ``struct sock_filter``, eight bytes each.
+
+    ``machine`` is as in ``platform.machine()``; None: its system call numbers are not known here.
+    """
+    if machine not in AUDIT_NUMBERS:
+        return None
+    column = list(AUDIT_NUMBERS).index(machine)
     allowed = [numbers[column] for numbers in _ALLOWED.values() if numbers[column] is not None]
     program = [
         _instruction(LOAD_WORD, OFFSET_ARCHITECTURE),
-        _instruction(JUMP_IF_EQUAL, architecture.audit, if_true=1),
+        _instruction(JUMP_IF_EQUAL, AUDIT_NUMBERS[machine], if_true=1),
         _instruction(RETURN, KILL_PROCESS),
         _instruction(LOAD_WORD, OFFSET_NUMBER),
         _instruction(JUMP_IF_AT_LEAST, FIRST_X32_NUMBER, if_false=1),

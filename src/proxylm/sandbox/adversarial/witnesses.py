@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
+
 from proxylm.files import sha256_of
 from proxylm.sandbox.adversarial.attack import Attack
 from proxylm.sandbox.inside import confinement
@@ -53,25 +55,16 @@ class Witnesses:
     relatives: tuple[int, ...]
     before: dict[str, Any]
 
-    @property
-    def open_folder(self) -> Path:
-        """Where every uid may write."""
-        return self.folder / "open"
-
-    @property
-    def open_file(self) -> Path:
-        """What every uid may change."""
-        return self.folder / "file"
-
     def prepared(self, attack: Attack) -> str | bytes:
         """An attack's program with this machine's facts in it."""
         if isinstance(attack.program, bytes):
             return attack.program
         facts = {
+            # Every uid may read the secret, change the file, and write into the open folder.
             "SECRET_FILE": self.folder / "secret",
             "SECRET_FOLDER": self.folder,
-            "OPEN_FOLDER": self.open_folder,
-            "OPEN_FILE": self.open_file,
+            "OPEN_FOLDER": self.folder / "open",
+            "OPEN_FILE": self.folder / "file",
             "ENVIRONMENT_SECRET": self.environment_secret,
             "PACKAGES": sysconfig.get_path("purelib"),
             "PACKAGE": "pydantic",
@@ -91,7 +84,7 @@ class Witnesses:
         after = observed(self.folder)
         found = [f"{what} changed" for what in self.before if after[what] != self.before[what]]
         known = (os.getpid(), self.victim.pid, *self.relatives)
-        found += [f"left running: {command}" for pid, command in descendants() if pid not in known]
+        found += [f"left running: {each}" for each in descendants() if each.pid not in known]
         if any(select.select(self.listeners, [], [], 0)[0]):
             found.append("a connection or datagram came in")
         if self.victim.poll() is not None:
@@ -124,7 +117,7 @@ def witnesses() -> Iterator[Witnesses]:
             unix_name=unix_name,
             victim=victim,
             ipc_key=secrets.randbelow(1 << 30) + 1,
-            relatives=tuple(pid for pid, _ in descendants()),
+            relatives=tuple(each.pid for each in descendants()),
             before=observed(folder),
         )
 
@@ -144,21 +137,9 @@ def observed(folder: Path) -> dict[str, Any]:
     }
 
 
-def descendants() -> list[tuple[int, str]]:
-    """Number and command of each process that descends from this one."""
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, fields = (folder / "stat").read_text(errors="replace").rsplit(")", 1)
-        except OSError:
-            continue  # it has just ended
-        parents[int(folder.name)] = int(fields.split()[1])
-        commands[int(folder.name)] = f"{command})"
-    mine = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
-        mine |= more
-    return [(pid, commands[pid]) for pid in sorted(mine - {os.getpid()})]
+def descendants() -> list[psutil.Process]:
+    """Every process that descends from this one."""
+    return psutil.Process().children(recursive=True)
 
 
 def _fill_folder(folder: Path) -> None:
