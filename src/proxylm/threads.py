@@ -41,12 +41,8 @@ def in_order(
     """``map(function, items)``, ``workers`` items at a time, results in the order of the items.
 
     Each worker has an equal share of torch's threads, at least one, and computes in the caller's
-    gradient mode and CPU autocast. At most ``workers + 1`` results exist that were not taken yet.
-
-    Args:
-        function: called in other threads; with one worker, in this one.
-        items: what it is called with.
-        workers: items computed at the same time.
+    gradient mode and CPU autocast; one worker alone is this thread. At most ``workers + 1``
+    results exist that were not taken yet.
     """
     if workers <= 1:
         yield from map(function, items)

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from proxylm.errors import DamagedWeightsError
 from proxylm.generation.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.generation.request import DecodingRequest
-from proxylm.generation.sampling import Logits, draw, greedy, uniform
+from proxylm.generation.sampling import Logits, draw, uniform
 from proxylm.generation.stop_strings import StopScanner
 from proxylm.symbols import EOS, RAW_OFFSET
 
@@ -186,11 +186,8 @@ class DecodingRow:
         return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: Logits) -> int:
-        best = greedy(logits)
-        if not math.isfinite(logits[best]):
+        if not math.isfinite(logits.max()):
             raise DamagedWeightsError
         options = self._options
-        if options.temperature == 0:
-            return best
         number = uniform(options.seed, self._request.sample, self.generated)
         return draw(logits, options.temperature, options.top_p, number)

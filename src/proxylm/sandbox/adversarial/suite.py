@@ -15,7 +15,6 @@ from proxylm.sandbox.verdict import Submission, Verdict
 class SuiteResult:
     """What a tier did with the adversarial programs."""
 
-    tier: str
     verdicts: dict[str, Verdict]
     findings: list[str]
 
@@ -51,6 +50,4 @@ def run_suite(
         verdicts = list(check_many(submissions, workers=workers, tier=tier))
         findings = around.findings()
     names = [attack.name for attack in attacks]
-    return SuiteResult(
-        tier=tier, verdicts=dict(zip(names, verdicts, strict=True)), findings=findings
-    )
+    return SuiteResult(verdicts=dict(zip(names, verdicts, strict=True)), findings=findings)

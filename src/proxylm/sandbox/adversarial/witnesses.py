@@ -47,11 +47,9 @@ class Witnesses:
     """Everything that a program could reach, and what it was like before."""
 
     folder: Path
-    environment_secret: str
     listeners: tuple[socket.socket, ...]
-    unix_name: str
     victim: subprocess.Popen[Any]
-    ipc_key: int
+    facts: dict[str, Any]
     relatives: tuple[int, ...]
     before: dict[str, Any]
 
@@ -59,23 +57,8 @@ class Witnesses:
         """An attack's program with this machine's facts in it."""
         if isinstance(attack.program, bytes):
             return attack.program
-        facts = {
-            # Every uid may read the secret, change the file, and write into the open folder.
-            "SECRET_FILE": self.folder / "secret",
-            "SECRET_FOLDER": self.folder,
-            "OPEN_FOLDER": self.folder / "open",
-            "OPEN_FILE": self.folder / "file",
-            "ENVIRONMENT_SECRET": self.environment_secret,
-            "PACKAGES": sysconfig.get_path("purelib"),
-            "PACKAGE": "pydantic",
-            "VICTIM": self.victim.pid,
-            "PORT": self.listeners[0].getsockname()[1],
-            "UNIX_NAME": self.unix_name,
-            "IPC_KEY": self.ipc_key,
-            **SYSTEM_CALLS.get(platform.machine(), SYSTEM_CALLS["x86_64"]),
-        }
         program = attack.program
-        for name, fact in facts.items():
+        for name, fact in self.facts.items():
             program = program.replace(f"@{name}@", str(fact))
         return program
 
@@ -83,8 +66,8 @@ class Witnesses:
         """What got out, in words; empty when nothing did."""
         after = observed(self.folder)
         found = [f"{what} changed" for what in self.before if after[what] != self.before[what]]
-        known = (os.getpid(), self.victim.pid, *self.relatives)
-        found += [f"left running: {each}" for each in descendants() if each.pid not in known]
+        new = [each for each in descendants() if each.pid not in self.relatives]
+        found += [f"left running: {each}" for each in new]
         if any(select.select(self.listeners, [], [], 0)[0]):
             found.append("a connection or datagram came in")
         if self.victim.poll() is not None:
@@ -110,13 +93,26 @@ def witnesses() -> Iterator[Witnesses]:
         victim = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"])
         stack.callback(victim.wait)
         stack.callback(victim.kill)
+        facts = {
+            # Every uid may read the secret, change the file, and write into the open folder.
+            "SECRET_FILE": folder / "secret",
+            "SECRET_FOLDER": folder,
+            "OPEN_FOLDER": folder / "open",
+            "OPEN_FILE": folder / "file",
+            "ENVIRONMENT_SECRET": secret,
+            "PACKAGES": sysconfig.get_path("purelib"),
+            "PACKAGE": "pydantic",
+            "VICTIM": victim.pid,
+            "PORT": listeners[0].getsockname()[1],
+            "UNIX_NAME": unix_name,
+            "IPC_KEY": secrets.randbelow(1 << 30) + 1,
+            **SYSTEM_CALLS.get(platform.machine(), SYSTEM_CALLS["x86_64"]),
+        }
         yield Witnesses(
             folder=folder,
-            environment_secret=secret,
             listeners=listeners,
-            unix_name=unix_name,
             victim=victim,
-            ipc_key=secrets.randbelow(1 << 30) + 1,
+            facts=facts,
             relatives=tuple(each.pid for each in descendants()),
             before=observed(folder),
         )
