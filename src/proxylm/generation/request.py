@@ -16,9 +16,9 @@ from proxylm.compressors.contract import Compressor
 from proxylm.errors import DataError
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
-from proxylm.generation.output_format import OutputFormat, raw_output
+from proxylm.generation.output_format import OutputFormat
 from proxylm.generation.structured_output.contract import StructuredOutputState
-from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, Format, opening
+from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format, opening
 
 
 def raw_symbols(data: bytes) -> Int64[np.ndarray, " bytes"]:
@@ -102,7 +102,7 @@ class ByteRequest(DecodingRequest):
 
     def output(self, *, sentinels: bool) -> OutputFormat:
         """See the base class."""
-        return raw_output(sentinels=sentinels)
+        return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
 
     def speller(self) -> Callable[[int], bytes]:
         """See the base class."""

@@ -134,9 +134,7 @@ class RemoteObject:
     _type_name: str
 
     def __init__(self, candidate: Candidate, number: int, type_name: str):
-        object.__setattr__(self, "_candidate", candidate)
-        object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_type_name", type_name)
+        self.__dict__.update(_candidate=candidate, _number=number, _type_name=type_name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in the worker."""

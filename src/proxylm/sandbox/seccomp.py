@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 from functools import cache
 
 LOAD_WORD = 0x20
@@ -80,27 +79,15 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
 _UNKNOWN: tuple[tuple[int, int], ...] = ((435, 435), (437, 437))  # clone3, openat2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A system call that is allowed where an argument, masked, is one of a few values."""
-
-    numbers: tuple[int, int]
-    argument: int
-    mask: int = 0xFFFFFFFF
-    values: tuple[int, ...]
-
-
-_CHECKED = (
-    Checked(  # clone
-        numbers=(56, 220), argument=0, mask=CLONE_THREAD | NEW_NAMESPACES, values=(CLONE_THREAD,)
-    ),
-    Checked(numbers=(302, 261), argument=0, values=(0,)),  # prlimit64
-    Checked(numbers=(72, 25), argument=1, values=(0, 1, 2, 3, 4, 5, 6, 7, 1030)),  # fcntl
-    Checked(  # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
-        numbers=(16, 29), argument=1, values=(0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-    ),
-)
-
+_WORD = 0xFFFFFFFF
+# name: numbers, which argument, the part of it that is looked at, its allowed values
+_CHECKED = {
+    "clone": ((56, 220), 0, CLONE_THREAD | NEW_NAMESPACES, (CLONE_THREAD,)),
+    "prlimit64": ((302, 261), 0, _WORD, (0,)),
+    "fcntl": ((72, 25), 1, _WORD, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
+    # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+    "ioctl": ((16, 29), 1, _WORD, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
+}
 
 AUDIT_NUMBERS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """Each processor family's ``AUDIT_ARCH_`` value, in the order of the table's columns."""
@@ -129,21 +116,20 @@ def seccomp_program(machine: str) -> bytes | None:
         program += _answer(number, ALLOW)
     for numbers in _UNKNOWN:
         program += _answer(numbers[column], REFUSE | errno.ENOSYS)
-    for checked in _CHECKED:
-        program += _check(checked, column)
+    for numbers, argument, mask, values in _CHECKED.values():
+        program += _check(numbers[column], argument, mask, values)
     program.append(_instruction(RETURN, REFUSE | errno.EPERM))
     return b"".join(program)
 
 
-def _check(checked: Checked, column: int) -> list[bytes]:
+def _check(number: int, argument: int, mask: int, values: tuple[int, ...]) -> list[bytes]:
     decision = [
-        _instruction(LOAD_WORD, OFFSET_ARGUMENTS + ARGUMENT_BYTES * checked.argument),
-        _instruction(AND, checked.mask),
+        _instruction(LOAD_WORD, OFFSET_ARGUMENTS + ARGUMENT_BYTES * argument),
+        _instruction(AND, mask),
     ]
-    for value in checked.values:
+    for value in values:
         decision += _answer(value, ALLOW)
     decision.append(_instruction(RETURN, REFUSE | errno.EPERM))
-    number = checked.numbers[column]
     return [_instruction(JUMP_IF_EQUAL, number, if_false=len(decision)), *decision]
 
 

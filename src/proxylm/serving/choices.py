@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from proxylm.generation.decoding_row import Finish
 from proxylm.generation.drafts import Drafter
@@ -112,14 +113,11 @@ def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> l
             stop=request.stop,
             drafter=drafter,
         )
-        for sample in range(request.n):
-            requests.append(
-                ByteRequest(
-                    prompt=prompt,
-                    options=options,
-                    sample=sample,
-                    logprobs=request.logprobs,
-                    score_prompt=request.scores_prompts,
-                )
-            )
+        first = ByteRequest(
+            prompt=prompt,
+            options=options,
+            logprobs=request.logprobs,
+            score_prompt=request.scores_prompts,
+        )
+        requests += [replace(first, sample=sample) for sample in range(request.n)]
     return requests

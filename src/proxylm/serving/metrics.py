@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COMPLETIONS = "/v1/completions"
@@ -43,10 +43,6 @@ class ServingMetrics:
         )
         self.running = gauge("proxylm_running_sequences", "Sequences that have a row.")
         self.waiting = gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
-
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class RequestMetrics:
