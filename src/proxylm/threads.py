@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -48,10 +48,12 @@ def in_order(
         yield from map(function, items)
         return
     executor = _executor(os.getpid(), workers, max(1, torch.get_num_threads() // workers))
-    as_here = _modes_of_this_thread()
+    gradients = torch.is_grad_enabled()
+    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
     def compute(item: Item) -> Result:
-        with as_here():
+        # torch keeps these modes for each thread.
+        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=autocast):
             return function(item)
 
     started: deque[Future[Result]] = deque()
@@ -65,19 +67,6 @@ def in_order(
     finally:
         for future in started:
             future.cancel()
-
-
-def _modes_of_this_thread() -> Callable[[], AbstractContextManager[object]]:
-    """What puts another thread into this one's modes: torch keeps them for each thread."""
-    gradients = torch.is_grad_enabled()
-    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-
-    @contextmanager
-    def modes() -> Iterator[None]:
-        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=autocast):
-            yield
-
-    return modes
 
 
 @lru_cache(maxsize=2)

@@ -154,12 +154,8 @@ class SymbolRequest(DecodingRequest):
 class CompressedSpeller:
     """A compressor's output after a prompt in its symbols.
 
-    Symbols that end inside a unit of the compressor (half of a token's bytes) spell nothing until
-    it is complete.
-
-    Args:
-        compressor: a reversible one.
-        prompt: the prompt's symbols; what they spell is no output.
+    What the prompt's symbols spell is no output. Symbols that end inside a unit of the compressor
+    (half of a token's bytes) spell nothing until it is complete.
     """
 
     def __init__(self, compressor: Compressor, prompt: UInt32[np.ndarray, " symbols"]) -> None:

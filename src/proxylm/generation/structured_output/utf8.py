@@ -39,10 +39,9 @@ _LEADS = (
 
 
 class Utf8State(StructuredOutputState):
-    """Where a text stands inside a character: how many bytes it lacks, and which come next.
+    """Where a text that goes on from ``before`` stands inside a character.
 
-    Args:
-        before: what the text goes on from; a character that its end leaves open is finished.
+    That is how many bytes the character lacks, and which may come next.
     """
 
     def __init__(self, before: bytes = b"") -> None:

@@ -32,7 +32,6 @@ from proxylm.sandbox.adversarial.attack import Attack
 from proxylm.sandbox.inside import confinement
 from proxylm.sandbox.isolation import STANDARD_LIBRARY, WORKER_FOLDER
 
-OPEN_FILE_CONTENT = "as it was"
 CHECKED_LIBRARY_FILE = STANDARD_LIBRARY / "os.py"
 
 # What the programs call by number, which differs by architecture.
@@ -143,7 +142,7 @@ def _fill_folder(folder: Path) -> None:
     (folder / "open").mkdir()
     (folder / "open").chmod(0o1777)
     (folder / "secret").write_text("secret")
-    (folder / "file").write_text(OPEN_FILE_CONTENT)
+    (folder / "file").write_text("as it was")
     (folder / "secret").chmod(0o644)
     (folder / "file").chmod(0o666)
 
