@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import EOS, IGNORED_TARGET, RAW_CLOSE, vocabulary_size
 from small_models import ATTENTIONS, small_model

@@ -33,11 +33,7 @@ def shortened(text: str, characters: int = 100) -> str:
 
 @contextmanager
 def needing_extra(what: str, extra: str) -> Iterator[None]:
-    """For imports of packages that not every installation has.
-
-    Args:
-        what: what needs them.
-        extra: the extra of ours that installs them.
+    """For imports of packages that ``what`` needs and that only our ``extra`` installs.
 
     Raises:
         UsageError: one is not there; says what to install.

@@ -201,9 +201,7 @@ def is_there(path: str | Path) -> bool:
     Whoever takes a text apart at ``=``, ``:`` or ``,`` asks this first: paths hold those, too.
     """
     try:
-        return Path(path).exists()
-    except ValueError:  # a NUL in it
-        return False
+        return Path(path).exists()  # False where there is a NUL in it
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False

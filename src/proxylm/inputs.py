@@ -23,9 +23,7 @@ _FORMATS_OF_BYTES = ("B", "c")
 def as_documents(documents: Any, *, kind: str = "document") -> list[bytes]:
     """Documents as ``bytes``, from whatever holds bytes (``bytearray``, uint8 arrays, ...).
 
-    Args:
-        documents: as callers gave them.
-        kind: what one of them is called in messages.
+    Messages call one of them ``kind``.
 
     Raises:
         UsageError: one is text or no bytes at all, or a single document stands for the list.
@@ -35,12 +33,7 @@ def as_documents(documents: Any, *, kind: str = "document") -> list[bytes]:
 
 
 def as_bytes(document: Any, index: int, kind: str) -> bytes:
-    """One document as ``bytes``, from whatever holds bytes.
-
-    Args:
-        document: as the caller gave it.
-        index: its place, for messages.
-        kind: what it is called in messages.
+    """One document as ``bytes``; messages call it ``kind`` and ``index``.
 
     Raises:
         UsageError: it is text or no bytes at all.
@@ -69,11 +62,9 @@ def items_of(values: Any, name: str) -> Sequence[Any]:
 
 
 def as_symbols(values: Any, symbol_count: int) -> NDArray[np.uint32]:
-    """One document's symbols as uint32 ``[m]``; arrays of that type are not copied.
+    """One document's symbols, in ``[0, symbol_count)``, as uint32 ``[m]``.
 
-    Args:
-        values: an array or a list, as the caller gave it.
-        symbol_count: K; symbols are integers in ``[0, K)``.
+    Arrays of that type are not copied.
 
     Raises:
         ValueError: they are anything else; the message names the first wrong place.

@@ -26,9 +26,7 @@ def json_line(value: Any) -> str:
 def parse_json(text: str, make_object: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """The value of a JSON text; an integer of more digits than Python reads (4300) is infinite.
 
-    Args:
-        text: one line, or a whole file.
-        make_object: makes an object of its members, in order; None: a ``dict``.
+    ``make_object`` makes an object of its members, in order; None: a ``dict``.
 
     Raises:
         ValueError: it is no JSON.

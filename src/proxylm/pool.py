@@ -14,7 +14,6 @@ WORKER_NUMBER = "PROXYLM_WORKER_NUMBER"
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where Linux says what a container may take of its machine."""
 
-
 _CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 """Where control groups of version 2 and 1 say how much memory all of a container may take."""
 

@@ -17,9 +17,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 def printable(text: str, keep: str = "") -> str:
     r"""``text`` with what must not reach a terminal or a document written as an escape.
 
-    Args:
-        text: any string, also one that cannot be encoded.
-        keep: characters that stay as they are, line ends for instance.
+    Characters in ``keep`` stay as they are (line ends for instance).
 
     >>> print(printable("red \x1b[31m and caf\udce9"))
     red \x1b[31m and caf\xe9

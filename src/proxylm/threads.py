@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -41,21 +41,19 @@ def in_order(
     """``map(function, items)``, ``workers`` items at a time, results in the order of the items.
 
     Each worker has an equal share of torch's threads, at least one, and computes in the caller's
-    gradient mode and CPU autocast. At most ``workers + 1`` results exist that were not taken yet.
-
-    Args:
-        function: called in other threads; with one worker, in this one.
-        items: what it is called with.
-        workers: items computed at the same time.
+    gradient mode and CPU autocast; one worker alone is this thread. At most ``workers + 1``
+    results exist that were not taken yet.
     """
     if workers <= 1:
         yield from map(function, items)
         return
     executor = _executor(os.getpid(), workers, max(1, torch.get_num_threads() // workers))
-    as_here = _modes_of_this_thread()
+    gradients = torch.is_grad_enabled()
+    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
     def compute(item: Item) -> Result:
-        with as_here():
+        # torch keeps these modes for each thread.
+        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=autocast):
             return function(item)
 
     started: deque[Future[Result]] = deque()
@@ -69,19 +67,6 @@ def in_order(
     finally:
         for future in started:
             future.cancel()
-
-
-def _modes_of_this_thread() -> Callable[[], AbstractContextManager[object]]:
-    """What puts another thread into this one's modes: torch keeps them for each thread."""
-    gradients = torch.is_grad_enabled()
-    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-
-    @contextmanager
-    def modes() -> Iterator[None]:
-        with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype, enabled=autocast):
-            yield
-
-    return modes
 
 
 @lru_cache(maxsize=2)

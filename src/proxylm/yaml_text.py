@@ -32,9 +32,11 @@ _WORDS: dict[str, Scalar] = {
     **{f"{sign}.{word}": math.inf for sign in ("", "+") for word in ("inf", "Inf", "INF")},
     **{f"-.{word}": -math.inf for word in ("inf", "Inf", "INF")},
 }
-_DECIMAL = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_INTEGERS = {
+    10: re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*"),
+    8: re.compile(r"0o[0-7]+"),
+    16: re.compile(r"0x[0-9a-fA-F]+"),
+}
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 _HINTS = {
@@ -116,12 +118,9 @@ def scalar(text: str) -> Scalar:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if _DECIMAL.fullmatch(text):
-        return _integer(text, 10)
-    if _OCTAL.fullmatch(text):
-        return _integer(text, 8)
-    if _HEXADECIMAL.fullmatch(text):
-        return _integer(text, 16)
+    for base, pattern in _INTEGERS.items():
+        if pattern.fullmatch(text):
+            return _integer(text, base)
     if _FLOAT.fullmatch(text):
         number = float(text)
         if math.isinf(number):
@@ -292,7 +291,7 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_representer(str, _Dumper.text)
 # A resolver that matches keeps a text from being written without quotes; its tag is never written.
-for _pattern in (_DECIMAL, _OCTAL, _HEXADECIMAL, _FLOAT):
+for _pattern in (*_INTEGERS.values(), _FLOAT):
     _Dumper.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(rf"(?:{_pattern.pattern})\Z"), list("-+.0123456789")
     )

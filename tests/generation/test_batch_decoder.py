@@ -13,10 +13,9 @@ from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import byte_logprobs
 from proxylm.generation.options import generation_options
-from proxylm.generation.output_format import raw_output
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
-from proxylm.symbols import EOS, RAW_CLOSE, RAW_OFFSET
+from proxylm.generation.output_format import OutputFormat
+from proxylm.generation.request import ByteRequest, prompt_symbols
+from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET, Format
 from small_models import ATTENTIONS, small_model
 
 REQUESTS = [
@@ -117,7 +116,7 @@ def test_log_probabilities_are_those_of_head_0_at_temperature_1(
     assert bytes(entry.symbol - RAW_OFFSET for entry in logprobs) == data
     assert len(data) > 5
     ids = torch.from_numpy(prompt_symbols(b"ab" + data, sentinels=True))[None]
-    mask = torch.from_numpy(raw_output(sentinels=True).mask)
+    mask = torch.from_numpy(OutputFormat(Format.RAW, True, BYTE_COUNT).mask)
     logits = model.logits(ids)[0, :, 0, : RAW_OFFSET + 256] + mask
     expected = torch.log_softmax(logits.double(), dim=-1)[3 : 3 + len(data)]
     for position, entry in enumerate(logprobs):
@@ -145,7 +144,7 @@ def test_bytes_of_a_stop_string_take_their_log_probabilities_along(model: ByteMo
 
 def test_byte_logprobs_leave_out_what_cannot_follow() -> None:
     for sentinels, count in ((True, 258), (False, 257)):
-        logits = raw_output(sentinels=sentinels).mask
+        logits = OutputFormat(Format.RAW, sentinels, BYTE_COUNT).mask
         entry = byte_logprobs(logits, EOS, alternatives=2)
         assert entry.logprob == pytest.approx(-np.log(count))
         assert entry.alternatives[0][0] == EOS

@@ -13,7 +13,7 @@ from proxylm.errors import CheckpointError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import Finish
 from proxylm.generation.options import GenerationOptions, SymbolOptions, generation_options
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.generation.sampling import draw, uniform
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, UNK
 from small_models import ATTENTIONS, small_model

@@ -19,9 +19,8 @@ from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import DecodingRow, Finish
 from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.options import generation_options
-from proxylm.generation.output_format import OutputFormat, raw_output
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.output_format import OutputFormat
+from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.generation.sampling import nucleus
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
@@ -83,7 +82,7 @@ def next_logits(model: LanguageModel, symbols: list[int]) -> NDArray[np.float32]
     """Head 0's logits by a whole forward pass; minus infinity where a symbol cannot follow."""
     with torch.inference_mode():
         logits = model.logits(torch.tensor([symbols]))[0, -1, 0, :COMPRESSED_OFFSET].numpy()
-    return logits + raw_output(sentinels=model.config.sentinels).mask
+    return logits + OutputFormat(Format.RAW, model.config.sentinels, BYTE_COUNT).mask
 
 
 def is_near_tie(model: LanguageModel, prompt: bytes, ours: bytes, theirs: bytes) -> bool:

@@ -14,8 +14,7 @@ from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.drafts import Tree
 from proxylm.generation.logprobs import ByteLogprobs
 from proxylm.generation.options import generation_options
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import ATTENTIONS, small_model

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxylm.generation.sampling import draw, greedy, nucleus, uniform
+from proxylm.generation.sampling import draw, nucleus, uniform
 
 small_logits = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12)
 
@@ -32,7 +32,8 @@ def plain_nucleus(logits: list[float], temperature: float, top_p: float) -> list
 
 
 def test_greedy_takes_the_first_of_equals() -> None:
-    assert greedy(np.array([0.0, 3.0, 1.0, 3.0], np.float32)) == 1
+    logits = np.array([0.0, 3.0, 1.0, 3.0], np.float32)
+    assert [draw(logits, 0.0, 1.0, number) for number in (0.0, 0.5, 1 - 2**-53)] == [1, 1, 1]
 
 
 @given(small_logits, st.floats(0.05, 5), st.floats(0.01, 0.999))

@@ -14,9 +14,8 @@ from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.decoding_row import Finish
 from proxylm.generation.drafts import Tree
 from proxylm.generation.options import SymbolOptions, generation_options
-from proxylm.generation.request import ByteRequest, SymbolRequest
+from proxylm.generation.request import ByteRequest, CompressedSpeller, SymbolRequest
 from proxylm.generation.sampling import draw, uniform
-from proxylm.generation.spelling import CompressedSpeller
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import (
     BOS,

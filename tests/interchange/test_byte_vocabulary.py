@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from proxylm.compressors.tokenizer.specification import ALPHABET, CHARACTER_OF_BYTE
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.interchange.byte_vocabulary import (
     byte_tokenizer,
     end_symbols,

@@ -12,7 +12,7 @@ import yaml
 from exported import make_export
 
 import proxylm
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.symbols import COMPRESSED_OFFSET
 
 pytest.importorskip("transformers", reason="needs the extra 'lm-eval'")

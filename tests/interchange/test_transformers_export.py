@@ -21,7 +21,7 @@ import proxylm
 from documents import blocks
 from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
 from proxylm.cli.main import run as run_command
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.interchange.export import export_model
 from proxylm.models.formats import can_follow
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, RAW_OFFSET, RAW_OPEN

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 
@@ -112,10 +110,10 @@ def test_the_witnesses_see_an_escape_where_nothing_holds_it(name):
 
 def end_descendants(around) -> None:
     """End what an unconfined program left running."""
-    for pid, _ in descendants():
-        if pid not in around.relatives and pid != around.victim.pid:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    for process in descendants():
+        if process.pid not in (around.victim.pid, *around.relatives):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(

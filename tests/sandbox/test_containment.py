@@ -19,7 +19,8 @@ from proxylm.sandbox.tiers import TIERS
 
 
 def new_processes(around):
-    return [pid for pid, _ in descendants() if pid not in (around.victim.pid, *around.relatives)]
+    known = (around.victim.pid, *around.relatives)
+    return [each.pid for each in descendants() if each.pid not in known]
 
 
 def wait_until(condition, seconds=20.0):

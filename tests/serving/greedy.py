@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from proxylm.generation.byte_model import ByteModel
-from proxylm.generation.raw_text import prompt_symbols
+from proxylm.generation.request import prompt_symbols
 from proxylm.symbols import BYTE_COUNT, EOS, RAW_CLOSE, RAW_OFFSET
 
 NEAR_TIE = 1e-4

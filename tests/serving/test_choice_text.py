@@ -31,7 +31,7 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 def deltas(pieces: list[bytes]) -> list[TextDelta]:
     text = ChoiceText()
-    return [*(text.feed(piece, entries(piece)) for piece in pieces), text.finish()]
+    return [*(text.feed(piece, entries(piece)) for piece in pieces), text.finish("stop")]
 
 
 @given(broken_text, st.lists(st.integers(0, 99), max_size=6))
@@ -61,7 +61,7 @@ def test_without_logprobs_there_are_none() -> None:
     text = ChoiceText()
     assert text.feed("aé".encode()) == TextDelta(text="aé")
     assert text.feed(b"\xe2") == TextDelta(text="")
-    assert text.finish() == TextDelta(text="\ufffd")
+    assert text.finish("length") == TextDelta(text="\ufffd", finish_reason="length")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import cast
 from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import ByteLogprobs
 from proxylm.serving.choice_text import TextDelta
-from proxylm.serving.choices import ChoiceDelta, Choices
+from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
 from proxylm.serving.scheduler import ScheduledSequence
 from proxylm.serving.service import Service
@@ -39,9 +39,10 @@ class AllAtOnce:
 
 def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
     turns, gained = asyncio.run(generate())
-    own = [one for one in gained if one.index == 1]
-    assert own[-1].finish_reason == "length"
-    whole = TextDelta.joined([one.delta for one in own])
+    own = [one for index, one in gained if index == 1]
+    assert [one.finish_reason for one in own] == [None] * (len(own) - 1) + ["length"]
+    whole = TextDelta.joined(own)
+    assert whole.finish_reason == "length"
     assert whole.text == PROMPT + "!"
     data = PROMPT.encode() + b"!"
     assert [entry.symbol - RAW_OFFSET for entry, _ in whole.logprobs] == list(data)
@@ -49,11 +50,11 @@ def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
     assert [offset for _, offset in whole.logprobs] == [
         place for place, count in enumerate(starts) for _ in range(count)
     ]
-    assert max(len(one.delta.logprobs) for one in own) <= 1024 + READ_TOGETHER
+    assert max(len(one.logprobs) for one in own) <= 1024 + READ_TOGETHER
     assert turns >= len(gained) - 1 > 8
 
 
-async def generate() -> tuple[int, list[ChoiceDelta]]:
+async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
     service = SimpleNamespace(scheduler=AllAtOnce(), drafter=None)

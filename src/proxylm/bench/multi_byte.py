@@ -33,8 +33,7 @@ from proxylm.generation.draft_heads import DraftHeads
 from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
 from proxylm.generation.loading import load
 from proxylm.generation.options import GenerationOptions
-from proxylm.generation.raw_text import prompt_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.masks import window_of
 from proxylm.threads import torch_threads

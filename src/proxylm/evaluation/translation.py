@@ -30,8 +30,7 @@ from proxylm.evaluation.likelihood import Scorer, solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete
-from proxylm.generation.raw_text import raw_symbols
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import ByteRequest, raw_symbols
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
 from proxylm.scoring.readings import RawReading
 from proxylm.symbols import (

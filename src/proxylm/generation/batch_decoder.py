@@ -180,7 +180,7 @@ class BatchDecoder:
             return
         probabilities = self._heads.probabilities(
             hidden[[newest[place] for place in drafting]],
-            [row.temperature for row in drafting.values()],
+            [row.options.temperature for row in drafting.values()],
         )
         rooms, most = self._cache.room_in_window, self._cache.room_to_rewind
         for (place, row), by_head in zip(drafting.items(), probabilities, strict=True):
@@ -201,15 +201,11 @@ class BatchDecoder:
 def _verify(
     row: DecodingRow, draft: Draft, logits: Float32[np.ndarray, "read symbols"]
 ) -> list[int]:
-    """Choose symbols as long as they are among the drafted ones, and one more.
+    """Choose the row's symbols as long as they are among the drafted ones, and one more.
 
-    Args:
-        row: takes the symbols in.
-        draft: what was fed behind its newest symbol.
-        logits: after the newest symbol and each drafted one (and more, which are not looked at).
-
-    Returns:
-        The way through the draft: 0, then the accepted symbols' indices (as in its parents).
+    ``logits`` are those after its newest symbol and each drafted one (and more, which are not
+    looked at); the result is the way through the draft: 0, then the accepted symbols' indices (as
+    in its parents).
     """
     path = [0]
     while True:

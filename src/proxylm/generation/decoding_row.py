@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from proxylm.errors import DamagedWeightsError
 from proxylm.generation.logprobs import ByteLogprobs, byte_logprobs
 from proxylm.generation.request import DecodingRequest
-from proxylm.generation.sampling import Logits, draw, greedy, uniform
+from proxylm.generation.sampling import Logits, draw, uniform
 from proxylm.generation.stop_strings import StopScanner
 from proxylm.symbols import EOS, RAW_OFFSET
 
@@ -49,6 +49,7 @@ class DecodingRow:
 
     Attributes:
         handle: names the sequence.
+        options: how its symbols are chosen and where they end.
         output: what it may write.
         drafter: drafts its next bytes; None: it writes one symbol per pass.
         finish: why it has ended, or None.
@@ -62,7 +63,7 @@ class DecodingRow:
         self.finish: Finish | None = None
         self.generated = 0
         self._request = request
-        self._options = request.options
+        self.options = request.options
         self._pending = request.symbols(sentinels=sentinels)
         self._unscored = self._pending[len(self._pending) - request.scored_bytes :]
         self._spell = request.speller()
@@ -76,12 +77,7 @@ class DecodingRow:
     @property
     def symbols_left(self) -> int:
         """How many more symbols the limit allows."""
-        return self._options.max_new - self.generated
-
-    @property
-    def temperature(self) -> float:
-        """What its logits are divided by; 0 is greedy."""
-        return self._options.temperature
+        return self.options.max_new - self.generated
 
     def take(self, count: int) -> Int64[np.ndarray, " taken"]:
         """The next ``count`` known symbols, or all, now fed."""
@@ -186,11 +182,8 @@ class DecodingRow:
         return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: Logits) -> int:
-        best = greedy(logits)
-        if not math.isfinite(logits[best]):
+        if not math.isfinite(logits.max()):
             raise DamagedWeightsError
-        options = self._options
-        if options.temperature == 0:
-            return best
+        options = self.options
         number = uniform(options.seed, self._request.sample, self.generated)
         return draw(logits, options.temperature, options.top_p, number)

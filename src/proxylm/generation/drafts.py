@@ -136,7 +136,7 @@ def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]
 
 Drafter = Annotated[Chain | Tree, Field(discriminator="kind")]
 
-_DRAFTERS: dict[str, type[Chain | Tree] | None] = {"none": None, "chain": Chain, "tree": Tree}
+_DRAFTERS: dict[str, Drafter | None] = {"none": None, "chain": Chain(), "tree": Tree()}
 
 
 def drafter_named(kind: str) -> Drafter | None:
@@ -147,5 +147,4 @@ def drafter_named(kind: str) -> Drafter | None:
     """
     if kind not in _DRAFTERS:
         raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(_DRAFTERS)}")
-    drafter = _DRAFTERS[kind]
-    return drafter() if drafter else None
+    return _DRAFTERS[kind]

@@ -26,12 +26,9 @@ class ByteLogprobs:
 def byte_logprobs(
     logits: Float32[np.ndarray, " symbols"], symbol: int, *, alternatives: int
 ) -> ByteLogprobs:
-    """Of ``symbol``, and of the ``alternatives`` most probable, from head 0's logits.
+    """Of ``symbol``, and of the ``alternatives`` most probable (of equal ones the lowest first).
 
-    Args:
-        logits: −∞ where a symbol cannot follow.
-        symbol: the one that stands there.
-        alternatives: how many others to name; of equal ones the lowest first.
+    ``logits`` are head 0's, −∞ where a symbol cannot follow.
     """
     allowed = logits.astype(np.float64) - np.float64(logits.max())
     allowed -= np.log(np.exp(allowed).sum())

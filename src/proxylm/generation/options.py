@@ -16,7 +16,6 @@ from proxylm.generation.structured_output.utf8 import Utf8State
 from proxylm.inputs import as_documents
 
 DEFAULT_MAX_NEW_BYTES = 256
-DEFAULT_MAX_NEW_SYMBOLS = 64
 
 StopString = Annotated[bytes, Field(min_length=1)]
 
@@ -97,7 +96,7 @@ class SymbolOptions(DrawingOptions):
         max_new_symbols: most symbols generated after the prompt, where tokens are read.
     """
 
-    max_new_symbols: int = Field(default=DEFAULT_MAX_NEW_SYMBOLS, ge=0)
+    max_new_symbols: int = Field(default=64, ge=0)
 
     @property
     def max_new(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import BYTE_COUNT, EOS, Format
+from proxylm.symbols import EOS, Format
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ class OutputFormat:
         mask[[EOS, self.content_format.close] if self.sentinels else [EOS]] = 0
         mask[self.offset :] = 0
         return mask
-
-
-@cache
-def raw_output(*, sentinels: bool) -> OutputFormat:
-    """Bytes, and what ends them."""
-    return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
 
 
 def head_0_logits(

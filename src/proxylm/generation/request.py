@@ -1,4 +1,7 @@
-"""What is asked of the decoder: one sequence to continue, in bytes or in a compressor's symbols."""
+"""What is asked of the decoder: one sequence to continue, in bytes or in a compressor's symbols.
+
+Stop strings, streams and results are about bytes, whatever the symbols are.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,26 @@ import numpy as np
 from jaxtyping import Int64, UInt32
 
 from proxylm.compressors.contract import Compressor
+from proxylm.errors import DataError
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
-from proxylm.generation.output_format import OutputFormat, raw_output
-from proxylm.generation.raw_text import prompt_symbols, raw_symbols
-from proxylm.generation.spelling import CompressedSpeller
+from proxylm.generation.output_format import OutputFormat
 from proxylm.generation.structured_output.contract import StructuredOutputState
-from proxylm.symbols import COMPRESSED_OFFSET, Format, opening
+from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format, opening
+
+
+def raw_symbols(data: bytes) -> Int64[np.ndarray, " bytes"]:
+    """The bytes' ids."""
+    return np.frombuffer(data, dtype=np.uint8).astype(np.int64) + RAW_OFFSET
+
+
+def prompt_symbols(prompt: bytes, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
+    """``<bos> <raw> prompt`` as ids (method, section 7), or ``<bos> prompt`` without sentinels.
+
+    The empty prompt is the prefix alone: the model then starts a document of its own.
+    """
+    prefix = np.array(opening(Format.RAW, sentinels=sentinels), dtype=np.int64)
+    return np.concatenate([prefix, raw_symbols(prompt)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +102,7 @@ class ByteRequest(DecodingRequest):
 
     def output(self, *, sentinels: bool) -> OutputFormat:
         """See the base class."""
-        return raw_output(sentinels=sentinels)
+        return OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
 
     def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
@@ -133,3 +149,32 @@ class SymbolRequest(DecodingRequest):
     def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
         return CompressedSpeller(self.compressor, self.prompt).spell
+
+
+class CompressedSpeller:
+    """A compressor's output after a prompt in its symbols.
+
+    What the prompt's symbols spell is no output. Symbols that end inside a unit of the compressor
+    (half of a token's bytes) spell nothing until it is complete.
+    """
+
+    def __init__(self, compressor: Compressor, prompt: UInt32[np.ndarray, " symbols"]) -> None:
+        self._compressor = compressor
+        self._symbols = prompt.tolist()
+        self._known = self._spelled() or b""
+
+    def spell(self, symbol: int) -> bytes:
+        """The bytes that are certain with this further symbol."""
+        self._symbols.append(symbol)
+        text = self._spelled()
+        if text is None or not text.startswith(self._known):
+            return b""
+        added, self._known = text[len(self._known) :], text
+        return added
+
+    def _spelled(self) -> bytes | None:
+        try:
+            [text] = self._compressor.decompress([np.array(self._symbols, dtype=np.uint32)])
+        except DataError:
+            return None
+        return text

@@ -24,11 +24,6 @@ def uniform(seed: int, sample: int, position: int) -> float:
 Logits = Float32[np.ndarray, " symbols"]
 
 
-def greedy(logits: Logits) -> int:
-    """Index of the largest of the logits; the first of them on a tie."""
-    return int(np.argmax(logits))
-
-
 def nucleus(
     logits: Logits, temperature: float, top_p: float
 ) -> tuple[Int64[np.ndarray, " kept"], Float64[np.ndarray, " kept"]]:
@@ -60,7 +55,12 @@ def nucleus(
 
 
 def draw(logits: Logits, temperature: float, top_p: float, number: float) -> int:
-    """Index of one of the logits, drawn from the nucleus by inverting its distribution."""
+    """Index of one of the logits, drawn from the nucleus by inverting its distribution.
+
+    Temperature 0 is greedy: the largest, the first of them on a tie, whatever the number.
+    """
+    if temperature == 0:
+        return int(np.argmax(logits))
     order, cumulative = nucleus(logits, temperature, top_p)
     place = int(np.searchsorted(cumulative, number * cumulative[-1], side="right"))
     return int(order[min(place, len(order) - 1)])

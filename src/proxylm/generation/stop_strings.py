@@ -45,15 +45,9 @@ class StopScanner:
             if text.endswith(stop):
                 self.stopped, self._held = True, b""
                 return text[: -len(stop)]
-        held = self._length_that_may_begin_a_stop(text)
+        held = next((n for n in range(len(text), 0, -1) if self._may_begin_a_stop(text[-n:])), 0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
 
-    def _length_that_may_begin_a_stop(self, text: bytes) -> int:
-        longest = 0
-        for stop in self._stops:
-            for length in range(min(len(stop) - 1, len(text)), longest, -1):
-                if text.endswith(stop[:length]):
-                    longest = length
-                    break
-        return longest
+    def _may_begin_a_stop(self, end: bytes) -> bool:
+        return any(stop.startswith(end) for stop in self._stops)

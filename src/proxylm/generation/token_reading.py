@@ -38,13 +38,7 @@ class TokenReading:
     def complete(
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[Completion]:
-        """The bytes that each prompt is continued with, and why they end.
-
-        Args:
-            prompts: raw bytes.
-            options: the same for all, counted in symbols.
-            samples: per prompt, the number its randomness depends on beside seed and position.
-        """
+        """As ``ByteModel.complete``, by options that count symbols."""
         return complete(self.model.module, self._requests(prompts, options, samples))
 
     def deltas(self, prompt: bytes, options: SymbolOptions) -> Iterator[ByteDelta]:

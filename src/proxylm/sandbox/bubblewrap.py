@@ -11,6 +11,7 @@ On processors whose system call numbers are not listed the namespaces stand with
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +28,11 @@ from proxylm.sandbox.isolation import (
     rlimits,
     worker_arguments,
 )
-from proxylm.sandbox.seccomp import seccomp_program, this_architecture
+from proxylm.sandbox.seccomp import seccomp_program
 
 INSIDE_FOLDER = "/proxylm-worker"
-NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts")
+NAMESPACES = tuple(f"--unshare-{kind}" for kind in ("ipc", "pid", "net", "uts", "cgroup-try"))
+KEPT_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 
 
 class Bubblewrap(Isolation):
@@ -45,10 +47,12 @@ class Bubblewrap(Isolation):
 
     def prepare(self) -> None:
         """Collect the mounts, which are the same for every run."""
+        kept = [word for name in KEPT_CAPABILITIES for word in ("--cap-add", name)]
+        privileges = kept if may_change_uid() else ["--unshare-user"]
         self._arguments = [
-            *self._namespaces(),
+            *NAMESPACES,
             *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-            *self._privileges_to_leave(),
+            *privileges,
             *mounts(),
         ]
 
@@ -61,24 +65,15 @@ class Bubblewrap(Isolation):
 
     def settings(self, timeout_s: float) -> dict[str, Any]:
         """Limits, uid and seccomp; bubblewrap's own process dies with ours and takes it along."""
-        architecture = this_architecture()
+        program = seccomp_program(platform.machine())
         return {
             "limits": rlimits(timeout_s, count_processes=True),
             "uid": fresh_uid(),
             "parent": None,
             "landlock": None,
-            "seccomp": seccomp_program(architecture).hex() if architecture else None,
+            "seccomp": program.hex() if program else None,
             "library": None,
         }
-
-    def _namespaces(self) -> list[str]:
-        mine = [] if may_change_uid() else ["--unshare-user"]
-        return [*mine, *NAMESPACES, "--unshare-cgroup-try"]
-
-    def _privileges_to_leave(self) -> list[str]:
-        if not may_change_uid():
-            return []
-        return ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
 
 
 def mounts() -> list[str]:

@@ -58,8 +58,9 @@ class ConfinedWorker:
             self._send({**settings, "max_result_bytes": max_result_bytes})
             answer = self._receive()
         except EndOfRun as end:
-            why_not = self._why_not(end)
+            said = (self._errors.read() or b"").decode(errors="replace").strip().splitlines()
             self.close()
+            why_not = said[-1] if said else end.reason
             raise SandboxError(f"{isolation.name}: no worker ({why_not})") from None
         if answer != {"confined": True}:
             self.close()
@@ -93,7 +94,7 @@ class ConfinedWorker:
         os.close(self._calls)
         # bubblewrap's process goes first; the worker has gone when nobody can reply any more.
         limit = time.monotonic() + END_LIMIT_S
-        while _wait(self._replies, select.POLLIN, limit) and os.read(self._replies, CHUNK_BYTES):
+        while ready({self._replies: select.POLLIN}, limit) and os.read(self._replies, CHUNK_BYTES):
             pass
         os.close(self._replies)
         self._errors.close()
@@ -124,7 +125,7 @@ class ConfinedWorker:
         payload = tagged.dump(message)
         data = memoryview(len(payload).to_bytes(4, "big") + payload)
         while data:
-            if not _wait(self._calls, select.POLLOUT, self._deadline):
+            if not ready({self._calls: select.POLLOUT}, self._deadline):
                 raise self._out_of_time()
             try:
                 data = data[os.write(self._calls, data) :]
@@ -143,7 +144,7 @@ class ConfinedWorker:
     def _read(self, size: int) -> bytes:
         parts = []
         while size > 0:
-            if not _wait(self._replies, select.POLLIN, self._deadline):
+            if not ready({self._replies: select.POLLIN}, self._deadline):
                 raise self._out_of_time()
             part = os.read(self._replies, min(size, CHUNK_BYTES))
             if not part:
@@ -162,16 +163,13 @@ class ConfinedWorker:
         how = "" if code is None else f" (signal {-code})" if code < 0 else f" (exit status {code})"
         return self.end(Status.CRASHED, f"the program ended its process{how}")
 
-    def _why_not(self, end: EndOfRun) -> str:
-        said = (self._errors.read() or b"").decode(errors="replace").strip().splitlines()
-        return said[-1] if said else end.reason
 
-
-def _wait(descriptor: int, event: int, limit: float) -> bool:
-    """Whether the descriptor is ready (or hung up) before the limit."""
+def ready(events: Mapping[int, int], limit: float) -> set[int]:
+    """The descriptors for which their event (or the other side's end) comes before the limit."""
     poll = select.poll()
-    poll.register(descriptor, event)
+    for descriptor, event in events.items():
+        poll.register(descriptor, event)
     while (left := limit - time.monotonic()) > 0:
-        if poll.poll(left * 1000):
-            return True
-    return False
+        if found := poll.poll(left * 1000):
+            return {descriptor for descriptor, _ in found}
+    return set()

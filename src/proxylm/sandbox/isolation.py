@@ -33,7 +33,6 @@ FIRST_FRESH_UID = 0x7000_0000
 FRESH_UIDS = 0x0FFF_0000
 FEWEST_UIDS = 1 << 15
 
-
 # Bounds on one run beside its time; reaching one is the program's failure.
 MEMORY_BYTES = 1 << 30
 FILE_BYTES = 16 << 20

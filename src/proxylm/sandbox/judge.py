@@ -19,20 +19,15 @@ import select
 import signal
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, NoReturn
 
-from proxylm.sandbox.confined_worker import END_LIMIT_S, START_LIMIT_S, ConfinedWorker
+from proxylm.sandbox.confined_worker import END_LIMIT_S, START_LIMIT_S, ConfinedWorker, ready
 from proxylm.sandbox.inside import confinement, frames, tagged
 from proxylm.sandbox.isolation import WORKER_FOLDER, Isolation
 from proxylm.sandbox.tiers import TIERS
 from proxylm.sandbox.trusted_test import run_test
-from proxylm.sandbox.verdict import (
-    SandboxError,
-    Status,
-    Verdict,
-    out_of_time,
-    verdict_of,
-)
+from proxylm.sandbox.verdict import SandboxError, Status, out_of_time, verdict_of
 
 GRACE_S = 0.15
 """How much later than the time limit a child that has not noticed it is killed."""
@@ -45,17 +40,13 @@ STDIN, STDOUT = 0, 1
 
 def serve(isolation: Isolation) -> None:
     """Judge submissions until stdin ends."""
-    signal.signal(signal.SIGTERM, _leave)
+    # Asked to end, it does so by way of the clean-up of the one at hand.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     confinement.adopt_orphans()
     compileall.compile_dir(WORKER_FOLDER, quiet=2)  # workers start faster, and write nothing
     isolation.prepare()
     while (payload := frames.receive(STDIN)) is not None:
         frames.send(STDOUT, tagged.dump(judge(isolation, tagged.load(payload))))
-
-
-def _leave(number: int, frame: object) -> NoReturn:
-    """Asked to end: by way of the clean-up of the one at hand."""
-    raise SystemExit
 
 
 def judge(isolation: Isolation, submission: dict[str, Any]) -> dict[str, Any]:
@@ -91,26 +82,20 @@ def _outcome(descriptor: int, timeout_s: float) -> dict[str, Any]:
     if "started" not in message:
         return message
     if not _readable(descriptor, timeout_s + GRACE_S):
-        return _form(verdict_of(Status.TIMED_OUT, out_of_time(timeout_s)))
+        return asdict(verdict_of(Status.TIMED_OUT, out_of_time(timeout_s)))
     last = frames.receive(descriptor)
     if last is None:
-        return _form(verdict_of(Status.FAILED, "the test ended its own process"))
+        return asdict(verdict_of(Status.FAILED, "the test ended its own process"))
     return tagged.load(last)
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
     """Whether something comes in time; ends this process when the caller has gone."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.register(STDIN, 0)  # only whether it hangs up
-    limit = time.monotonic() + seconds
-    while (left := limit - time.monotonic()) > 0:
-        ready = {number for number, _ in poll.poll(left * 1000)}
-        if STDIN in ready:
-            raise SystemExit
-        if ready:
-            return True
-    return False
+    events = {descriptor: select.POLLIN, STDIN: 0}  # of stdin only whether it hangs up
+    found = ready(events, time.monotonic() + seconds)
+    if STDIN in found:
+        raise SystemExit
+    return bool(found)
 
 
 def _wait_for_descendants() -> None:
@@ -141,15 +126,11 @@ def _run_child(
             worker, submission["program"], submission["test"], submission["entry_point"]
         )
         worker.close()
-        frames.send(descriptor, tagged.dump(_form(verdict)))
+        frames.send(descriptor, tagged.dump(asdict(verdict)))
     except SandboxError as error:
         frames.send(descriptor, tagged.dump({"error": str(error)}))
     finally:
         os._exit(0)
-
-
-def _form(verdict: Verdict) -> dict[str, Any]:
-    return {"status": verdict.status.value, "reason": verdict.reason}
 
 
 if __name__ == "__main__":

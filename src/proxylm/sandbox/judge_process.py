@@ -8,13 +8,7 @@ import sys
 from dataclasses import asdict
 
 from proxylm.sandbox.inside import frames, tagged
-from proxylm.sandbox.verdict import (
-    SandboxError,
-    Status,
-    Submission,
-    Verdict,
-    verdict_of,
-)
+from proxylm.sandbox.verdict import SandboxError, Status, Submission, Verdict, verdict_of
 
 END_LIMIT_S = 5.0
 
@@ -73,10 +67,8 @@ class JudgeProcess:
 
     def close(self) -> None:
         """End the process and let go of it; nobody may be waiting in ``judge`` any more."""
-        self.stop()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
+        with self._process:  # which closes its streams
+            self.stop()
 
     def __enter__(self) -> JudgeProcess:
         return self

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from proxylm.sandbox.isolation import (
     rlimits,
     worker_arguments,
 )
-from proxylm.sandbox.seccomp import seccomp_program, this_architecture
+from proxylm.sandbox.seccomp import seccomp_program
 from proxylm.sandbox.verdict import SandboxError
 
 CREATE_RULESET = 444
@@ -64,7 +65,7 @@ class LandlockSeccomp(Isolation):
         """The kernel's or the processor's shortcoming."""
         if landlock_version() < 1:
             return "the kernel has no Landlock, or it is switched off"
-        if this_architecture() is None:
+        if seccomp_program(platform.machine()) is None:
             return "seccomp numbers are known for x86_64 and aarch64 only"
         return None
 
@@ -81,15 +82,15 @@ class LandlockSeccomp(Isolation):
 
     def settings(self, timeout_s: float) -> dict[str, Any]:
         """Everything is left to the worker."""
-        architecture = this_architecture()
-        assert architecture is not None
+        program = seccomp_program(platform.machine())
+        assert program is not None
         uid = fresh_uid()
         return {
             "limits": rlimits(timeout_s, count_processes=uid is not None),
             "uid": uid,
             "parent": os.getpid(),
             "landlock": self._ruleset,
-            "seccomp": seccomp_program(architecture).hex(),
+            "seccomp": program.hex(),
             "library": self._library,
         }
 

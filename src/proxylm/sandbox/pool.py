@@ -29,10 +29,7 @@ def check(
     """Judge one program in a sandbox; ``check_many`` is faster for several.
 
     Args:
-        program: the candidate's source, prompt included; bytes that are not UTF-8 are ``invalid``.
-        test: trusted source with asserts, or with ``def check(candidate)``.
-        entry_point: the function under test.
-        timeout_s: wall-clock seconds for definition, calls and test together.
+        program, test, entry_point, timeout_s: see ``Submission``.
         tier: ``bubblewrap`` or ``landlock``; None takes the first that works here.
 
     Raises:

@@ -8,7 +8,7 @@ a test that asks ends as failed. Data that comes back is a fresh value of a buil
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from proxylm.sandbox.confined_worker import ConfinedWorker
@@ -39,16 +39,7 @@ class Candidate:
         """Call a remote object; what it changes in its arguments is changed in ours."""
         self._called.add(number)
         form, objects = tagged.encode_arguments(args, kwargs, _handle)
-        reply = self._ask({"do": "call", "object": number, **form})
-        decoder = tagged.Decoder(objects, self._open)
-        try:
-            changed = reply.get("changed", {})
-            contents = {int(label): decoder.value(form) for label, form in changed.items()}
-            for label, content in contents.items():
-                tagged.fill(objects[label], content)
-            return decoder.value(reply["value"])
-        except (tagged.CannotCross, KeyError, ValueError, IndexError, AttributeError) as error:
-            raise self._worker.end(Status.FAILED, f"malformed reply ({error})") from None
+        return self._value(self._ask({"do": "call", "object": number, **form}), objects)
 
     def was_called(self, function: Any) -> bool:
         """Whether the test has called this object of the candidate's."""
@@ -112,10 +103,15 @@ class Candidate:
                     continue
         return self._worker.end(Status.FAILED, f"{reply.get('type')}: {text}")
 
-    def _value(self, reply: Mapping[str, Any]) -> Any:
+    def _value(self, reply: Mapping[str, Any], objects: Sequence[Any] = ()) -> Any:
+        decoder = tagged.Decoder(objects, self._open)
         try:
-            return tagged.Decoder([], self._open).value(reply["value"])
-        except (tagged.CannotCross, KeyError) as error:
+            changed = reply.get("changed", {})
+            contents = {int(label): decoder.value(form) for label, form in changed.items()}
+            for label, content in contents.items():
+                tagged.fill(objects[label], content)
+            return decoder.value(reply["value"])
+        except (tagged.CannotCross, KeyError, ValueError, IndexError, AttributeError) as error:
             raise self._worker.end(Status.FAILED, f"malformed reply ({error})") from None
 
     def _open(self, number: Any, type_name: Any) -> RemoteObject:
@@ -134,9 +130,7 @@ class RemoteObject:
     _type_name: str
 
     def __init__(self, candidate: Candidate, number: int, type_name: str):
-        object.__setattr__(self, "_candidate", candidate)
-        object.__setattr__(self, "_number", number)
-        object.__setattr__(self, "_type_name", type_name)
+        self.__dict__.update(_candidate=candidate, _number=number, _type_name=type_name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it in the worker."""

@@ -15,9 +15,7 @@ Classic BPF over ``struct seccomp_data`` (number at 0, architecture at 4, argume
 from __future__ import annotations
 
 import errno
-import platform
 import struct
-from dataclasses import dataclass
 from functools import cache
 
 LOAD_WORD = 0x20
@@ -81,55 +79,33 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
 _UNKNOWN: tuple[tuple[int, int], ...] = ((435, 435), (437, 437))  # clone3, openat2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A system call that is allowed where an argument, masked, is one of a few values."""
-
-    numbers: tuple[int, int]
-    argument: int
-    mask: int = 0xFFFFFFFF
-    values: tuple[int, ...]
-
-
-_CHECKED = (
-    Checked(  # clone
-        numbers=(56, 220), argument=0, mask=CLONE_THREAD | NEW_NAMESPACES, values=(CLONE_THREAD,)
-    ),
-    Checked(numbers=(302, 261), argument=0, values=(0,)),  # prlimit64
-    Checked(numbers=(72, 25), argument=1, values=(0, 1, 2, 3, 4, 5, 6, 7, 1030)),  # fcntl
-    Checked(  # ioctl: TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
-        numbers=(16, 29), argument=1, values=(0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-    ),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A processor family: its ``AUDIT_ARCH_`` value and its column in the table."""
-
-    audit: int
-    column: int
-
-
-ARCHITECTURES = {
-    "x86_64": Architecture(audit=0xC000003E, column=0),
-    "aarch64": Architecture(audit=0xC00000B7, column=1),
+_WORD = 0xFFFFFFFF
+# name: numbers, which argument, the part of it that is looked at, its allowed values
+_CHECKED = {
+    "clone": ((56, 220), 0, CLONE_THREAD | NEW_NAMESPACES, (CLONE_THREAD,)),
+    "prlimit64": ((302, 261), 0, _WORD, (0,)),
+    "fcntl": ((72, 25), 1, _WORD, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
+    # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+    "ioctl": ((16, 29), 1, _WORD, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
 }
 
-
-def this_architecture() -> Architecture | None:
-    """The running processor's, or None where the numbers are not known here."""
-    return ARCHITECTURES.get(platform.machine())
+AUDIT_NUMBERS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""Each processor family's ``AUDIT_ARCH_`` value, in the order of the table's columns."""
 
 
 @cache
-def seccomp_program(architecture: Architecture) -> bytes:
-    """The filter as an array of ``struct sock_filter``, eight bytes each."""
-    column = architecture.column
+def seccomp_program(machine: str) -> bytes | None:
+    """The filter as an array of ``struct sock_filter``, eight bytes each.
+
+    ``machine`` is as in ``platform.machine()``; None: its system call numbers are not known here.
+    """
+    if machine not in AUDIT_NUMBERS:
+        return None
+    column = list(AUDIT_NUMBERS).index(machine)
     allowed = [numbers[column] for numbers in _ALLOWED.values() if numbers[column] is not None]
     program = [
         _instruction(LOAD_WORD, OFFSET_ARCHITECTURE),
-        _instruction(JUMP_IF_EQUAL, architecture.audit, if_true=1),
+        _instruction(JUMP_IF_EQUAL, AUDIT_NUMBERS[machine], if_true=1),
         _instruction(RETURN, KILL_PROCESS),
         _instruction(LOAD_WORD, OFFSET_NUMBER),
         _instruction(JUMP_IF_AT_LEAST, FIRST_X32_NUMBER, if_false=1),
@@ -140,21 +116,20 @@ def seccomp_program(architecture: Architecture) -> bytes:
         program += _answer(number, ALLOW)
     for numbers in _UNKNOWN:
         program += _answer(numbers[column], REFUSE | errno.ENOSYS)
-    for checked in _CHECKED:
-        program += _check(checked, column)
+    for numbers, argument, mask, values in _CHECKED.values():
+        program += _check(numbers[column], argument, mask, values)
     program.append(_instruction(RETURN, REFUSE | errno.EPERM))
     return b"".join(program)
 
 
-def _check(checked: Checked, column: int) -> list[bytes]:
+def _check(number: int, argument: int, mask: int, values: tuple[int, ...]) -> list[bytes]:
     decision = [
-        _instruction(LOAD_WORD, OFFSET_ARGUMENTS + ARGUMENT_BYTES * checked.argument),
-        _instruction(AND, checked.mask),
+        _instruction(LOAD_WORD, OFFSET_ARGUMENTS + ARGUMENT_BYTES * argument),
+        _instruction(AND, mask),
     ]
-    for value in checked.values:
+    for value in values:
         decision += _answer(value, ALLOW)
     decision.append(_instruction(RETURN, REFUSE | errno.EPERM))
-    number = checked.numbers[column]
     return [_instruction(JUMP_IF_EQUAL, number, if_false=len(decision)), *decision]
 
 

@@ -30,12 +30,8 @@ def with_helpers(prompt: str, test: str, entry_point: str) -> str:
     """The test behind the prompt's own definitions of what it leaves open.
 
     Functions, classes, constants and imports count, also those that only a needed one needs; the
-    entry point does not.
-
-    Args:
-        prompt: trusted source, which may end anywhere, inside of a function say.
-        test: trusted source.
-        entry_point: the function under test.
+    entry point, which is under test, does not. The prompt, trusted like the test, may end
+    anywhere, inside of a function say.
     """
     statements = []
     for statement in _statements(prompt):

@@ -28,14 +28,9 @@ RANDOM_SEED = 0
 
 
 def run_test(worker: ConfinedWorker, source: str, test: str, entry_point: str) -> Verdict:
-    """Define the program in the worker, run the test here.
+    """Define the program ``source`` in a fresh worker, run the test of its ``entry_point`` here.
 
-    Args:
-        worker: a fresh one.
-        source: the program.
-        test: the test's source; a ``check(candidate)`` that it defines and does not call itself is
-            called.
-        entry_point: name of the program's function under test.
+    A ``check(candidate)`` that the test defines and does not call itself is called.
     """
     candidate = Candidate(worker)
     try:

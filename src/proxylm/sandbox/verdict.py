@@ -31,7 +31,8 @@ class Submission:
     """One program to judge.
 
     Attributes:
-        program: the candidate's source, prompt included. Bytes are judged as they are.
+        program: the candidate's source, prompt included. Bytes are judged as they are; those that
+            are not UTF-8 are ``invalid``.
         test: trusted source. Its asserts run outside the sandbox; a top-level ``check`` in it
             (HumanEval) is called with the candidate's entry point.
         entry_point: the name under which the program defines the function that is tested.

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
 
 from proxylm.serving.api_errors import draining, install_error_handlers
@@ -37,7 +37,7 @@ def _openai_routes(service: Service) -> APIRouter:
 
     @routes.post(COMPLETIONS)
     async def _complete(request: Request) -> Response:
-        body = await service.bodies.read(request)
+        body = await service.read_body(request)
         wanted = parse_completion_request(body, service.limits)
         service.require_model(wanted.model)
         return await answer(wanted, Choices(wanted, service), request.receive)
@@ -59,7 +59,9 @@ def _operation_routes(service: Service) -> APIRouter:
 
     @routes.get("/metrics")
     async def _metrics() -> Response:
-        return PlainTextResponse(service.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(
+            generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST
+        )
 
     @routes.get("/healthz")
     async def _health() -> Response:

@@ -29,10 +29,12 @@ class TextDelta:
         text: whole characters.
         logprobs: of the bytes that these characters are made of, with the offset of each byte's
             character in the choice's text; empty if they were not asked for.
+        finish_reason: why the choice ends with them, in OpenAI's words; None: it goes on.
     """
 
     text: str
     logprobs: list[tuple[ByteLogprobs, int]] = field(default_factory=list)
+    finish_reason: str | None = None
 
     @classmethod
     def joined(cls, deltas: Sequence[TextDelta]) -> TextDelta:
@@ -40,6 +42,7 @@ class TextDelta:
         return cls(
             text="".join(delta.text for delta in deltas),
             logprobs=[placed for delta in deltas for placed in delta.logprobs],
+            finish_reason=next((d.finish_reason for d in deltas if d.finish_reason), None),
         )
 
 
@@ -54,39 +57,32 @@ class ChoiceText:
     def feed(self, data: bytes, logprobs: Sequence[ByteLogprobs] = ()) -> TextDelta:
         """Take further bytes; ``logprobs`` has one entry for each, or none for all."""
         if not logprobs:
-            return self._delta(self._decoder.decode(data), [], [])
+            return self._delta(self._decoder.decode(data))
         pairs = zip(data, logprobs, strict=True)
         return TextDelta.joined([self._feed_byte(value, entry) for value, entry in pairs])
 
-    def finish(self) -> TextDelta:
+    def finish(self, reason: str) -> TextDelta:
         """The end: a character that is still not complete is shown as U+FFFD."""
-        waiting, self._waiting = self._waiting, []
-        return self._delta(self._decoder.decode(b"", final=True), waiting, [])
+        delta = self._delta(self._decoder.decode(b"", final=True))
+        delta.finish_reason = reason
+        return delta
 
     def _feed_byte(self, value: int, entry: ByteLogprobs) -> TextDelta:
-        text = self._decoder.decode(bytes([value]))
-        if self._decoder.getstate()[0]:  # a character has begun
-            if not text:
-                self._waiting.append(entry)
-                return TextDelta(text="")
-            broken, self._waiting = self._waiting, [entry]
-            return self._delta(text, broken, [])
-        waiting, self._waiting = self._waiting, []
-        if len(text) == 1:
-            return self._delta(text, [*waiting, entry], [])
-        return self._delta(text, waiting, [entry])
+        self._waiting.append(entry)
+        return self._delta(self._decoder.decode(bytes([value])))
 
-    def _delta(self, text: str, earlier: list[ByteLogprobs], last: list[ByteLogprobs]) -> TextDelta:
-        """``earlier`` made all of ``text`` but the character of each of ``last``.
+    def _delta(self, text: str) -> TextDelta:
+        """``text``, with the entries of the bytes that it is made of.
 
-        Those bytes are one character, or, as the first two of an encoded surrogate, one U+FFFD
-        each.
+        Several bytes are of its first character alone: further ones follow where that turned out
+        to be broken, and are of one byte each.
         """
         start = self._characters
         self._characters += len(text)
-        one_each = len(text) - len(last) > 1
-        placed = [(e, start + (i if one_each else 0)) for i, e in enumerate(earlier)]
-        placed += [(entry, self._characters - 1) for entry in last]
+        count = len(self._waiting) - len(self._decoder.getstate()[0])
+        made, self._waiting = self._waiting[:count], self._waiting[count:]
+        of_first = count - len(text)
+        placed = [(entry, start + max(0, i - of_first)) for i, entry in enumerate(made)]
         return TextDelta(text=text, logprobs=placed)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
-from proxylm.generation.decoding_row import ByteDelta, Finish
+from proxylm.generation.decoding_row import Finish
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import GenerationOptions
 from proxylm.generation.request import ByteRequest
@@ -18,24 +18,9 @@ from proxylm.serving.completion_request import CompletionRequest
 from proxylm.serving.scheduler import Event, ScheduledSequence
 from proxylm.serving.service import Service
 
-_FINISH_REASONS = {None: None, Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
+_FINISH_REASONS = {Finish.END: "stop", Finish.STOP: "stop", Finish.LIMIT: "length"}
 _BYTES_TOGETHER = 1024
 """Of a request, made ready before others have their turn: the event loop is everybody's."""
-
-
-@dataclass(slots=True, kw_only=True)
-class ChoiceDelta:
-    """What a choice gained; ``finish_reason`` is set on its last."""
-
-    index: int
-    delta: TextDelta
-    finish_reason: str | None
-
-    @classmethod
-    def joined(cls, deltas: Sequence[ChoiceDelta]) -> ChoiceDelta:
-        """All of one choice's, one after the other; there is at least one."""
-        delta, last = TextDelta.joined([one.delta for one in deltas]), deltas[-1]
-        return cls(index=last.index, delta=delta, finish_reason=last.finish_reason)
 
 
 class Choices:
@@ -62,19 +47,18 @@ class Choices:
         ]
         self._scheduler.submit(self._sequences)
 
-    async def deltas(self) -> AsyncIterator[ChoiceDelta]:
-        """What becomes certain, until the end of every choice.
+    async def deltas(self) -> AsyncIterator[tuple[int, TextDelta]]:
+        """What becomes certain, with its choice's number, until the end of every choice.
 
         Raises:
             ApiError: the server failed or stopped.
         """
         if self._request.echo and not self._request.scores_prompts:  # nothing to wait for
             for index, sequence in enumerate(self._sequences):
-                echoed = self._texts[index].feed(sequence.request.prompt)
-                yield ChoiceDelta(index=index, delta=echoed, finish_reason=None)
+                yield index, self._texts[index].feed(sequence.request.prompt)
         while self._unfinished:
-            for delta in self._merge(await self._next_events()):
-                yield delta
+            for index, gained in self._merge(await self._next_events()).items():
+                yield index, TextDelta.joined(gained)
             await asyncio.sleep(0)  # other requests have their turn
 
     def close(self) -> None:
@@ -99,25 +83,20 @@ class Choices:
             count += 0 if isinstance(event, ApiError) else len(event.data)
         return events
 
-    def _merge(self, events: list[tuple[int, Event]]) -> list[ChoiceDelta]:
-        """What the events add, one value per choice."""
-        gained: dict[int, list[ChoiceDelta]] = {}
+    def _merge(self, events: list[tuple[int, Event]]) -> dict[int, list[TextDelta]]:
+        """What the events add, by choice."""
+        gained: dict[int, list[TextDelta]] = {}
         for index, event in events:
             if isinstance(event, ApiError):
                 raise event
-            gained.setdefault(index, []).append(self._choice_delta(index, event))
-        return [ChoiceDelta.joined(deltas) for deltas in gained.values()]
-
-    def _choice_delta(self, index: int, event: ByteDelta) -> ChoiceDelta:
-        text = self._texts[index]
-        delta = text.feed(event.data, event.logprobs)
-        if not event.of_prompt:
-            self.new_bytes += len(event.data)
-        if event.finish is not None:
-            delta = TextDelta.joined([delta, text.finish()])
-            self._unfinished -= 1
-        reason = _FINISH_REASONS[event.finish]
-        return ChoiceDelta(index=index, delta=delta, finish_reason=reason)
+            if not event.of_prompt:
+                self.new_bytes += len(event.data)
+            deltas, text = gained.setdefault(index, []), self._texts[index]
+            deltas.append(text.feed(event.data, event.logprobs))
+            if event.finish is not None:
+                deltas.append(text.finish(_FINISH_REASONS[event.finish]))
+                self._unfinished -= 1
+        return gained
 
 
 def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> list[ByteRequest]:
@@ -134,14 +113,11 @@ def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> l
             stop=request.stop,
             drafter=drafter,
         )
-        for sample in range(request.n):
-            requests.append(
-                ByteRequest(
-                    prompt=prompt,
-                    options=options,
-                    sample=sample,
-                    logprobs=request.logprobs,
-                    score_prompt=request.scores_prompts,
-                )
-            )
+        first = ByteRequest(
+            prompt=prompt,
+            options=options,
+            logprobs=request.logprobs,
+            score_prompt=request.scores_prompts,
+        )
+        requests += [replace(first, sample=sample) for sample in range(request.n)]
     return requests

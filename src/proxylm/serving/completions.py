@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from proxylm.json_lines import json_line
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import TextDelta, logprobs_object
-from proxylm.serving.choices import ChoiceDelta, Choices
+from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
 
 _Result = TypeVar("_Result")
@@ -38,22 +38,22 @@ class Answer:
 
     async def whole(self) -> bytes:
         """The one object of an answer that is not streamed, as JSON."""
-        gained: list[list[ChoiceDelta]] = [[] for _ in range(self._request.sequence_count)]
-        async for one in self._choices.deltas():
-            gained[one.index].append(one)
+        gained: list[list[TextDelta]] = [[] for _ in range(self._request.sequence_count)]
+        async for index, delta in self._choices.deltas():
+            gained[index].append(delta)
         # In a thread: with many log-probabilities this takes long, and the event loop is needed.
         return await asyncio.to_thread(self._whole_json, gained)
 
-    def _whole_json(self, gained: list[list[ChoiceDelta]]) -> bytes:
-        choices = [self._choice(ChoiceDelta.joined(deltas)) for deltas in gained]
+    def _whole_json(self, gained: list[list[TextDelta]]) -> bytes:
+        choices = [self._choice(i, TextDelta.joined(deltas)) for i, deltas in enumerate(gained)]
         return to_json({**self._frame, "choices": choices, "usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
         """The server-sent events of a streamed answer; an error becomes the last event."""
         try:
-            async for gained in self._choices.deltas():
-                if gained.delta.text or gained.finish_reason:
-                    yield _event({**self._frame, "choices": [self._choice(gained)]})
+            async for index, delta in self._choices.deltas():
+                if delta.text or delta.finish_reason:
+                    yield _event({**self._frame, "choices": [self._choice(index, delta)]})
         except ApiError as error:
             yield _event(error.body())
             return
@@ -61,19 +61,16 @@ class Answer:
             yield _event({**self._frame, "choices": [], "usage": self._usage()})
         yield b"data: [DONE]\n\n"
 
-    def _choice(self, gained: ChoiceDelta) -> dict[str, Any]:
+    def _choice(self, index: int, delta: TextDelta) -> dict[str, Any]:
+        asked, logprobs = self._request.logprobs, None
+        if asked is not None:
+            logprobs = logprobs_object(delta.logprobs, with_alternatives=asked > 0)
         return {
-            "index": gained.index,
-            "text": gained.delta.text,
-            "logprobs": self._logprobs(gained.delta),
-            "finish_reason": gained.finish_reason,
+            "index": index,
+            "text": delta.text,
+            "logprobs": logprobs,
+            "finish_reason": delta.finish_reason,
         }
-
-    def _logprobs(self, delta: TextDelta) -> dict[str, Any] | None:
-        alternatives = self._request.logprobs
-        if alternatives is None:
-            return None
-        return logprobs_object(delta.logprobs, with_alternatives=alternatives > 0)
 
     def _usage(self) -> dict[str, int]:
         prompt = sum(map(len, self._request.prompt))

@@ -13,6 +13,7 @@ import math
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -81,10 +82,7 @@ def serve(
     """
     model.config.require_raw_bytes()
     metrics = ServingMetrics()
-
-    def make_decoder() -> BatchDecoder:
-        return BatchDecoder(model.module, max_rows=limits.max_rows)
-
+    make_decoder = partial(BatchDecoder, model.module, max_rows=limits.max_rows)
     with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
         service = Service(
             name=name,

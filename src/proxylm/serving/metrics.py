@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COMPLETIONS = "/v1/completions"
@@ -19,45 +20,29 @@ class ServingMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "proxylm_requests",
-            "Answered requests.",
-            ["path", "status"],
-            registry=self.registry,
-        )
-        self.request_seconds = Histogram(
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, buckets=_SECONDS, registry=self.registry)
+        self.requests = counter("proxylm_requests", "Answered requests.", ["path", "status"])
+        self.request_seconds = histogram(
             "proxylm_request_seconds",
             "From a request's head to the last byte of its answer.",
             ["path"],
-            buckets=_SECONDS,
-            registry=self.registry,
         )
-        self.first_byte_seconds = Histogram(
+        self.first_byte_seconds = histogram(
             "proxylm_first_byte_seconds",
             "From a sequence's arrival, queueing included, to its first bytes.",
-            buckets=_SECONDS,
-            registry=self.registry,
         )
-        self.prompt_bytes = self._counter(
+        self.prompt_bytes = counter(
             "proxylm_prompt_bytes", "Bytes of accepted prompts, each once for all its completions."
         )
-        self.new_bytes = self._counter("proxylm_new_bytes", "Bytes generated and handed out.")
-        self.passes = self._counter("proxylm_forward_passes", "Forward passes over all rows.")
-        self.cancelled = self._counter(
+        self.new_bytes = counter("proxylm_new_bytes", "Bytes generated and handed out.")
+        self.passes = counter("proxylm_forward_passes", "Forward passes over all rows.")
+        self.cancelled = counter(
             "proxylm_cancelled_sequences", "Sequences whose client left before they were done."
         )
-        self.running = self._gauge("proxylm_running_sequences", "Sequences that have a row.")
-        self.waiting = self._gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
-
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self.registry)
-
-    def _counter(self, name: str, meaning: str) -> Counter:
-        return Counter(name, meaning, registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, registry=self.registry)
+        self.running = gauge("proxylm_running_sequences", "Sequences that have a row.")
+        self.waiting = gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
 
 
 class RequestMetrics:

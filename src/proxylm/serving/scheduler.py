@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from proxylm.errors import ProxylmError
 from proxylm.generation.batch_decoder import BatchDecoder
@@ -78,7 +77,6 @@ class Scheduler:
         self._open = 0
         self._draining = False
         self._stopping = False
-        self._ended = threading.Event()
         # The thread's own:
         self._running: dict[int, ScheduledSequence] = {}
 
@@ -86,12 +84,7 @@ class Scheduler:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
         self._thread.join()
 
@@ -137,7 +130,7 @@ class Scheduler:
     @property
     def ended(self) -> bool:
         """Whether the thread has come to its end, with every sequence told so."""
-        return self._ended.is_set()
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
@@ -147,8 +140,6 @@ class Scheduler:
             self.failure = error
             self.stop()  # before the sequences end: from here on none comes in
             self._end_all(internal)
-        finally:
-            self._ended.set()
 
     def _decode_until_stopped(self) -> None:
         decoder = self._make_decoder()

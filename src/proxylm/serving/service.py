@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from dataclasses import dataclass, field
@@ -11,11 +12,14 @@ from typing import Any
 from fastapi import Request
 
 from proxylm.generation.drafts import Drafter
-from proxylm.serving.api_errors import ApiError
-from proxylm.serving.body import BodyReader
+from proxylm.serving.api_errors import ApiError, too_many_requests
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
 from proxylm.serving.scheduler import Scheduler
+
+_JSON = "application/json"
+"""The one type of a request's body: what a web page can send to a server on this machine without
+asking the browser for leave has other types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +46,35 @@ class Service:
     created: int = field(default_factory=lambda: int(time.time()))
 
     @cached_property
-    def bodies(self) -> BodyReader:
-        """Reads those of all requests."""
-        limits = self.limits
-        return BodyReader(max_bytes=limits.max_body_bytes, max_open=limits.max_open_bodies)
+    def _bodies(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self.limits.max_open_bodies)
+
+    async def read_body(self, request: Request) -> bytes:
+        """A request's JSON body, within the limits of each and of all together.
+
+        Raises:
+            ApiError: 413 for one beyond the limit (said before it is read, where its length is
+                given), 415 for another content type, 503 where too many are being read.
+            ClientDisconnect: the client left before it was sent.
+        """
+        most = self.limits.max_body_bytes
+        too_large = ApiError(413, f"the body is larger than {most} bytes", code="body_too_large")
+        # More digits than any length that is meant; int() would refuse thousands of them.
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
+            raise too_large
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != _JSON:
+            raise ApiError(415, f"content-type: must be {_JSON}", param="content-type")
+        if self._bodies.locked():
+            raise too_many_requests()
+        body = bytearray()
+        async with self._bodies:
+            async for received in request.stream():
+                body += received
+                if len(body) > most:
+                    raise too_large
+        return bytes(body)
 
     async def check_key(self, request: Request) -> None:
         """Refuse a request without the key.
@@ -65,13 +94,13 @@ class Service:
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
-    def require_model(self, name: str) -> None:
-        """Refuse the name of a model that is not here.
+    def require_model(self, name: str | None) -> None:
+        """Refuse the name of a model that is not here; None is taken for its name.
 
         Raises:
             ApiError: 404.
         """
-        if name != self.name:
+        if name is not None and name != self.name:
             message = f"model: this server has {self.name!r} and not {name[:100]!r}"
             raise ApiError(404, message, param="model", code="model_not_found")
 

@@ -61,12 +61,12 @@ def tokenization_routes(service: Service) -> APIRouter:
 
     @routes.post("/tokenize")
     async def _tokenize(request: Request) -> Response:
-        body = await service.bodies.read(request)
+        body = await service.read_body(request)
         return _json(await asyncio.to_thread(_tokens, body, service))
 
     @routes.post("/detokenize")
     async def _detokenize(request: Request) -> Response:
-        body = await service.bodies.read(request)
+        body = await service.read_body(request)
         return _json(await asyncio.to_thread(_text, body, service))
 
     return routes
@@ -74,8 +74,7 @@ def tokenization_routes(service: Service) -> APIRouter:
 
 def _tokens(body: bytes, service: Service) -> bytes:
     wanted = read_parameters(TokenizeRequest, body)
-    if wanted.model is not None:
-        service.require_model(wanted.model)
+    service.require_model(wanted.model)
     tokens = list(wanted.prompt.encode())
     longest = service.limits.max_length_bytes
     return to_json({"count": len(tokens), "max_model_len": longest, "tokens": tokens})
@@ -83,8 +82,7 @@ def _tokens(body: bytes, service: Service) -> bytes:
 
 def _text(body: bytes, service: Service) -> bytes:
     wanted = read_parameters(DetokenizeRequest, body)
-    if wanted.model is not None:
-        service.require_model(wanted.model)
+    service.require_model(wanted.model)
     return to_json({"prompt": bytes(wanted.tokens).decode("utf-8", "replace")})
 
 

@@ -123,7 +123,7 @@ def test_samples_follow_head_0_among_what_is_allowed() -> None:
 
 
 def expected_share(model: ByteModel) -> float:
-    from proxylm.generation.raw_text import prompt_symbols
+    from proxylm.generation.request import prompt_symbols
     from proxylm.symbols import RAW_OFFSET
 
     ids = prompt_symbols(b"x", sentinels=model.config.sentinels)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from proxylm.config import Config
-from proxylm.errors import UsageError, one_line
+from proxylm.errors import UsageError, needing_extra, one_line
 from proxylm.generation.structured_output.contract import AllowedBytes, StructuredOutputState
 from proxylm.symbols import BYTE_COUNT
 
@@ -130,12 +130,8 @@ class GuidanceState(StructuredOutputState):
 
 
 def _engine() -> ModuleType:
-    try:
+    with needing_extra("structured output", "structured"):
         import llguidance
-    except ImportError:
-        raise UsageError(
-            "structured output needs the package llguidance: pip install 'proxylm[structured]'"
-        ) from None
     return llguidance
 
 

@@ -36,14 +36,12 @@ _LEADS = (
     _Lead(0xF1, 0xF3, 3),
     _Lead(0xF4, 0xF4, 3, high=0x8F),
 )
-_LONGEST = 4
 
 
 class Utf8State(StructuredOutputState):
-    """Where a text stands inside a character: how many bytes it lacks, and which come next.
+    """Where a text that goes on from ``before`` stands inside a character.
 
-    Args:
-        before: what the text goes on from; a character that its end leaves open is finished.
+    That is how many bytes the character lacks, and which may come next.
     """
 
     def __init__(self, before: bytes = b"") -> None:
@@ -73,13 +71,11 @@ class Utf8State(StructuredOutputState):
 
 def _open_character(before: bytes) -> bytes:
     """The bytes of a character that begins at the end of ``before`` and is not complete."""
-    for length in range(1, min(_LONGEST, len(before) + 1)):
+    for length in (1, 2, 3):
         tail = before[-length:]
         try:
             tail.decode("utf-8")
         except UnicodeDecodeError as error:
             if error.start == 0 and error.reason == "unexpected end of data":
                 return tail
-        else:
-            return b""
     return b""

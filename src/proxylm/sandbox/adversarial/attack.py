@@ -40,14 +40,7 @@ def answer(x):
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """A program and its test.
-
-    Attributes:
-        group: which kind of attack it is.
-        name: what it tries, in few words.
-        program: its source.
-        test: what it would have to pass.
-    """
+    """A program, and the test that it would have to pass; its name says what it tries."""
 
     group: str
     name: str

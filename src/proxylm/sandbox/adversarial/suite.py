@@ -15,7 +15,6 @@ from proxylm.sandbox.verdict import Submission, Verdict
 class SuiteResult:
     """What a tier did with the adversarial programs."""
 
-    tier: str
     verdicts: dict[str, Verdict]
     findings: list[str]
 
@@ -30,9 +29,7 @@ class SuiteResult:
         return not self.passed and not self.findings
 
 
-def run_suite(
-    tier: str, attacks: Sequence[Attack] = ATTACKS, *, workers: int | None = None
-) -> SuiteResult:
+def run_suite(tier: str, attacks: Sequence[Attack] = ATTACKS) -> SuiteResult:
     """Run the programs in a tier; about half a minute for all of them.
 
     Raises:
@@ -48,9 +45,7 @@ def run_suite(
             )
             for attack in attacks
         ]
-        verdicts = list(check_many(submissions, workers=workers, tier=tier))
+        verdicts = list(check_many(submissions, tier=tier))
         findings = around.findings()
     names = [attack.name for attack in attacks]
-    return SuiteResult(
-        tier=tier, verdicts=dict(zip(names, verdicts, strict=True)), findings=findings
-    )
+    return SuiteResult(verdicts=dict(zip(names, verdicts, strict=True)), findings=findings)

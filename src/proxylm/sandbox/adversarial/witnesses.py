@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psutil
+
 from proxylm.files import sha256_of
 from proxylm.sandbox.adversarial.attack import Attack
 from proxylm.sandbox.inside import confinement
 from proxylm.sandbox.isolation import STANDARD_LIBRARY, WORKER_FOLDER
 
-OPEN_FILE_CONTENT = "as it was"
 CHECKED_LIBRARY_FILE = STANDARD_LIBRARY / "os.py"
 
 # What the programs call by number, which differs by architecture.
@@ -45,44 +46,18 @@ class Witnesses:
     """Everything that a program could reach, and what it was like before."""
 
     folder: Path
-    environment_secret: str
     listeners: tuple[socket.socket, ...]
-    unix_name: str
     victim: subprocess.Popen[Any]
-    ipc_key: int
+    facts: dict[str, Any]
     relatives: tuple[int, ...]
     before: dict[str, Any]
-
-    @property
-    def open_folder(self) -> Path:
-        """Where every uid may write."""
-        return self.folder / "open"
-
-    @property
-    def open_file(self) -> Path:
-        """What every uid may change."""
-        return self.folder / "file"
 
     def prepared(self, attack: Attack) -> str | bytes:
         """An attack's program with this machine's facts in it."""
         if isinstance(attack.program, bytes):
             return attack.program
-        facts = {
-            "SECRET_FILE": self.folder / "secret",
-            "SECRET_FOLDER": self.folder,
-            "OPEN_FOLDER": self.open_folder,
-            "OPEN_FILE": self.open_file,
-            "ENVIRONMENT_SECRET": self.environment_secret,
-            "PACKAGES": sysconfig.get_path("purelib"),
-            "PACKAGE": "pydantic",
-            "VICTIM": self.victim.pid,
-            "PORT": self.listeners[0].getsockname()[1],
-            "UNIX_NAME": self.unix_name,
-            "IPC_KEY": self.ipc_key,
-            **SYSTEM_CALLS.get(platform.machine(), SYSTEM_CALLS["x86_64"]),
-        }
         program = attack.program
-        for name, fact in facts.items():
+        for name, fact in self.facts.items():
             program = program.replace(f"@{name}@", str(fact))
         return program
 
@@ -90,8 +65,8 @@ class Witnesses:
         """What got out, in words; empty when nothing did."""
         after = observed(self.folder)
         found = [f"{what} changed" for what in self.before if after[what] != self.before[what]]
-        known = (os.getpid(), self.victim.pid, *self.relatives)
-        found += [f"left running: {command}" for pid, command in descendants() if pid not in known]
+        new = [each for each in descendants() if each.pid not in self.relatives]
+        found += [f"left running: {each}" for each in new]
         if any(select.select(self.listeners, [], [], 0)[0]):
             found.append("a connection or datagram came in")
         if self.victim.poll() is not None:
@@ -117,14 +92,27 @@ def witnesses() -> Iterator[Witnesses]:
         victim = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(3600)"])
         stack.callback(victim.wait)
         stack.callback(victim.kill)
+        facts = {
+            # Every uid may read the secret, change the file, and write into the open folder.
+            "SECRET_FILE": folder / "secret",
+            "SECRET_FOLDER": folder,
+            "OPEN_FOLDER": folder / "open",
+            "OPEN_FILE": folder / "file",
+            "ENVIRONMENT_SECRET": secret,
+            "PACKAGES": sysconfig.get_path("purelib"),
+            "PACKAGE": "pydantic",
+            "VICTIM": victim.pid,
+            "PORT": listeners[0].getsockname()[1],
+            "UNIX_NAME": unix_name,
+            "IPC_KEY": secrets.randbelow(1 << 30) + 1,
+            **SYSTEM_CALLS.get(platform.machine(), SYSTEM_CALLS["x86_64"]),
+        }
         yield Witnesses(
             folder=folder,
-            environment_secret=secret,
             listeners=listeners,
-            unix_name=unix_name,
             victim=victim,
-            ipc_key=secrets.randbelow(1 << 30) + 1,
-            relatives=tuple(pid for pid, _ in descendants()),
+            facts=facts,
+            relatives=tuple(each.pid for each in descendants()),
             before=observed(folder),
         )
 
@@ -144,21 +132,9 @@ def observed(folder: Path) -> dict[str, Any]:
     }
 
 
-def descendants() -> list[tuple[int, str]]:
-    """Number and command of each process that descends from this one."""
-    parents: dict[int, int] = {}
-    commands: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command, fields = (folder / "stat").read_text(errors="replace").rsplit(")", 1)
-        except OSError:
-            continue  # it has just ended
-        parents[int(folder.name)] = int(fields.split()[1])
-        commands[int(folder.name)] = f"{command})"
-    mine = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
-        mine |= more
-    return [(pid, commands[pid]) for pid in sorted(mine - {os.getpid()})]
+def descendants() -> list[psutil.Process]:
+    """Every process that descends from this one."""
+    return psutil.Process().children(recursive=True)
 
 
 def _fill_folder(folder: Path) -> None:
@@ -166,7 +142,7 @@ def _fill_folder(folder: Path) -> None:
     (folder / "open").mkdir()
     (folder / "open").chmod(0o1777)
     (folder / "secret").write_text("secret")
-    (folder / "file").write_text(OPEN_FILE_CONTENT)
+    (folder / "file").write_text("as it was")
     (folder / "secret").chmod(0o644)
     (folder / "file").chmod(0o666)
 

@@ -276,14 +276,11 @@ def fill(target: Any, content: Any) -> None:
     kind = next((kind for kind in _EMPTY.values() if isinstance(target, kind)), None)
     if kind is None or not isinstance(content, kind):
         raise CannotCross("malformed message (an argument changed its kind)")
-    if kind in (list, bytearray):
-        target[:] = content
-    elif kind is deque:
-        target.clear()
-        target.extend(content)
-    else:
-        target.clear()
+    target.clear()
+    if kind in (dict, set):
         target.update(content)
+    else:
+        target.extend(content)
 
 
 def dump(message: Mapping[str, Any], max_bytes: int | None = None) -> bytes:
