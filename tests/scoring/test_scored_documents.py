@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,7 +195,8 @@ def test_tokens_of_a_store_are_the_view_of_the_model_s_compressor(
     assert stored_view(store, ByteModel(MODEL), "tokens") == "units", "the other one is lossy"
     with pytest.raises(UsageError, match="has no view of it"):
         stored_view(store, ByteModel(MODEL, compressor_fingerprint="0"), "tokens")
-    monkeypatch.setattr(store.view("lossy"), "reversible", True)
+    lossless = replace(store.view("lossy"), reversible=True)
+    monkeypatch.setitem(store.views, "lossy", lossless)
     with pytest.raises(UsageError, match="several views: name one of units, lossy"):
         stored_view(store, model, "tokens")
     with pytest.raises(DataError, match="no view 'words' in this store"):
