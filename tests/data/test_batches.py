@@ -22,7 +22,7 @@ from proxylm.data.mixture import (
     Mixture,
     PieceGranularity,
 )
-from proxylm.data.sources import SourceConfig
+from proxylm.data.sources import Source, SourceConfig
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "steps": 12}
@@ -117,6 +117,26 @@ def test_batches_are_a_sequence_of_their_steps():
     for step in (12, -1):
         with pytest.raises(DataError, match=f"step {step}: the training data holds 12 steps"):
             data[step]
+
+
+def test_whatever_changes_a_batch_changes_the_fingerprint(tmp_path: Path):
+    documents = random_documents(90, mean_bytes=200)
+    store, path = memory_store(documents), disk_store(tmp_path / "store", documents)
+
+    def fingerprint(sources: Any, mixture: Mixture = Mixture(), **changes: Any) -> str:  # noqa: B008
+        return batches(sources, mixture, **(SIZES | changes)).fingerprint
+
+    two = [Source(store, "v"), Source(store, "v")]
+    changed = [
+        *(fingerprint(store, **{name: value + 1}) for name, value in SIZES.items()),
+        *(fingerprint(store, heads=2), fingerprint(store, seed=1), fingerprint(store, pieces())),
+        *(fingerprint(memory_store(documents[1:])), fingerprint(two)),
+        fingerprint([two[0], Source(store, "v", weight=2)]),
+        fingerprint(disk_store(tmp_path / "other", documents, fingerprint="b" * 32)),
+        fingerprint(store),
+    ]
+    assert len(set(changed)) == len(changed)
+    assert fingerprint(store) == changed[-1] and fingerprint(path) == fingerprint(path)
 
 
 def test_a_batch_gives_the_tensors_that_the_loss_takes():
@@ -355,6 +375,16 @@ def test_a_source_without_training_documents_is_refused(tmp_path: Path):
     path = disk_store(tmp_path / "store", held_out, shards=1)
     message = refused(DataError, [SourceConfig(store=path, view="v")], Mixture())
     assert "no document is left for training" in message
+    idle = Source(path, "v", weight=0)
+    assert len(batches([idle, memory_store(random_documents(20, mean_bytes=100))], **SIZES)) == 12
+
+
+def test_a_context_may_be_as_long_as_the_longer_views_of_all_documents():
+    store = memory_store([MemoryDocument(raw=b"x" * 20, symbols=(1,) * n) for n in (10, 44)])
+    drawn = batches(store, Mixture.compressed_only(), **SIZES)
+    assert (drawn[0].inputs == 321).any()
+    message = refused(UsageError, store, Mixture.compressed_only(), context=65)
+    assert "longer than the training data (64 symbols)" in message
 
 
 def test_splitting_pairs_of_a_view_that_cannot_be_cut_is_refused(tmp_path: Path):

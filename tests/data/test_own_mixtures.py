@@ -145,13 +145,45 @@ def test_rates_that_cannot_be_are_refused(rates: np.ndarray, message: str):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("compressed_first_probability", 1.5), ("steps_with_pairs", lambda n: -1)]
+    ("name", "value"),
+    [
+        ("compressed_first_probability", 1.5),
+        ("steps_with_pairs", lambda n: -1),
+        ("steps_with_pairs", lambda n: n + 1),
+        ("steps_with_pairs", lambda n: n * 0.33),
+    ],
 )
 def test_pairs_that_cannot_be_are_refused(name: str, value: Any):
     pairing = FewPairs()
     setattr(pairing, name, value)
     with pytest.raises(UsageError, match=f"FewPairs.{name} cannot be"):
         drawn(Mixture(granularity=DocumentGranularity(pairing=pairing)))
+
+
+@pytest.mark.parametrize("lengths", [(0, 9), (9, 8), (1.5, 9)])
+def test_pieces_that_cannot_be_are_refused(lengths: Any):
+    granularity = ShortPieces()
+    granularity.piece_symbols = lengths
+    with pytest.raises(UsageError, match=r"ShortPieces\.piece_symbols cannot be"):
+        drawn(Mixture(granularity=granularity))
+
+
+@pytest.mark.parametrize("end", [-1, 13])
+def test_phases_that_cannot_be_are_refused(end: int):
+    schedule = Ramp()
+    schedule.phase_ends = lambda total_steps: [end]
+    with pytest.raises(UsageError, match=r"Ramp.phase_ends cannot be \[-?1"):
+        drawn(Mixture(rate=schedule))
+
+
+def test_its_numbers_are_of_the_types_that_the_kernels_are_compiled_for():
+    pairing, pieces = FewPairs(), ShortPieces()
+    pairing.compressed_first_probability = 1
+    pieces.piece_symbols, pieces.splits_pairs = np.array([1, 9]), 0
+    for granularity in (DocumentGranularity(pairing=pairing), pieces):
+        plan = drawn(Mixture(granularity=granularity)).plan
+        ours = drawn(Mixture()).plan
+        assert list(map(type, plan._rules)) == list(map(type, ours._rules))
 
 
 # --- what names them
@@ -218,8 +250,9 @@ def test_yaml_names_an_object_and_refuses_to_draw_without_it():
     assert dump_config(read) == dump_config(mixture) and read.has_own_objects
     with pytest.raises(UsageError, match="its Ramp is an object of the program that wrote"):
         mixture_numbers(read, 10)
-    with pytest.raises(UsageError, match="recorded by its class and its fingerprint"):
-        validate_config(Mixture, {"rate": {"kind": "object"}})
+    for record in ({"kind": "object"}, {**written["rate"], "top": 0.5}):
+        with pytest.raises(UsageError, match="recorded by its class and its fingerprint"):
+            validate_config(Mixture, {"rate": record})
 
 
 def test_the_command_line_does_not_go_on_without_the_object(tmp_path: Path, capsys: Any):

@@ -20,7 +20,7 @@ TEXTS = [f"document {number} costs <{number}> €\n".encode() * 9 for number in 
 
 
 def drawn() -> Batches:
-    """Pieces of texts, raw and as 16-bit units, from memory."""
+    """Pieces of texts, raw and as 16-bit units, from two stores in memory."""
     compressor = load_compressor("units:bits=16")
     record = ViewRecord(
         kind="units",
@@ -29,15 +29,18 @@ def drawn() -> Batches:
         reversible=True,
         compressor_folder=None,
     )
-    store = MemoryStore.of(
-        [f"{number}.txt" for number in range(8)],
-        TEXTS,
-        {"units": (record, compressor.encode(TEXTS))},
-        [False] * 8,
-        compressors={"units": compressor},
-    )
+    stores = [
+        MemoryStore.of(
+            [f"{number}.txt" for number in numbers],
+            TEXTS[numbers.start : numbers.stop],
+            {"units": (record, compressor.encode(TEXTS[numbers.start : numbers.stop]))},
+            [False] * len(numbers),
+            compressors={"units": compressor},
+        )
+        for numbers in (range(4), range(4, 8))
+    ]
     mixture = Mixture.pieces(rate=0.5)
-    return batches(store, mixture, context=256, contexts_per_step=3, steps=2, heads=2)
+    return batches(stores, mixture, context=256, contexts_per_step=3, steps=2, heads=2)
 
 
 def test_every_context_of_a_batch_is_shown_as_what_it_holds():
@@ -48,8 +51,14 @@ def test_every_context_of_a_batch_is_shown_as_what_it_holds():
         assert context.spans[0].offset == 0 and context.spans[-1].end == 256
         for span in context.spans:
             if span.format != "padding":
-                text = TEXTS[int(span.document.removesuffix(".txt"))].decode()
-                assert span.is_decoded and span.text.strip("\\xe28ac") in text
+                number = int(span.document.removesuffix(".txt"))
+                text = TEXTS[number]
+                assert span.source == number // 4
+                width = 1 if span.format == "raw" else 2
+                part = text[width * span.start : width * (span.start + span.length)]
+                assert span.is_decoded and span.text == part.decode(errors="backslashreplace")
+            assert span.segment_id == data[1].segment_ids[row, span.offset]
+            assert span.first_position == data[1].position_ids[row, span.offset]
             masked = data[1].targets[row, :, 1] == -100
             at = np.flatnonzero(masked[span.offset : span.end]) + span.offset
             assert span.masked_targets[1] == at.tolist()

@@ -22,7 +22,7 @@ from proxylm.data.mixture import (
     WarmUpRate,
 )
 from proxylm.data.mixture_numbers import mixture_numbers
-from proxylm.data.packing.plan import BLOCKS_KEPT, block_edges
+from proxylm.data.packing.plan import BLOCKS_KEPT, block_edges, make_draws
 from proxylm.data.packing.spans import COMPRESSED, RAW, STARTS_DOCUMENT
 from proxylm.errors import DataError
 
@@ -336,6 +336,12 @@ def test_stop_ends_with_the_first_source_that_has_no_more():
         drawn.batch(drawn.steps)
     with pytest.raises(DataError, match="step -1"):
         drawn.batch(-1)
+
+
+def test_rounding_leaves_no_draw_to_a_source_of_weight_0():
+    shares = np.array([0.1] * 10 + [0.0])
+    assert np.cumsum(shares)[-1] < 1
+    assert make_draws(mixture_numbers(Mixture(), 1), shares, 0).source_below[9:].tolist() == [1, 1]
 
 
 def test_stop_changes_nothing_before_the_end():

@@ -86,10 +86,13 @@ def test_given_symbols_and_documents_left_out_are_the_same_in_memory(tmp_path):
     corpus = open_corpus(
         CorpusConfig(path=str(tmp_path / "a.jsonl"), symbols_field="s", symbol_count=10)
     )
-    with pytest.warns(UserWarning, match=r"documents left out: 2 bad_symbols .*; 1 empty"):
+    with pytest.warns(
+        UserWarning, match=r"documents left out: 2 bad_symbols .*; 1 empty"
+    ) as warned:
         in_memory = prepare(corpus, "gzip", given_view="mine")
-    with pytest.warns(UserWarning, match=r"documents left out: 2 bad_symbols .*; 1 empty"):
+    with pytest.warns(UserWarning, match=r"documents left out: 2 bad_symbols .*; 1 empty") as again:
         on_disk = prepare(corpus, "gzip", tmp_path / "s", given_view="mine")
+    assert {one.filename for one in (*warned, *again)} == {__file__}, "it names its caller"
     assert in_memory.view_names == ["gzip", "mine"]
     assert_same(in_memory, on_disk)
 
@@ -114,8 +117,9 @@ def test_views_are_called_after_their_compressors(tmp_path):
     assert named_compressors(()) == {}
     with pytest.raises(UsageError, match="two views would be named 'units'; give a dictionary"):
         named_compressors(["units", "units:bits=4"])
-    with pytest.raises(UsageError, match="a int is no Compressor, no path and no name"):
-        named_compressors([7])
+    for given in ([7], 7):
+        with pytest.raises(UsageError, match="a int is no Compressor, no path and no name"):
+            named_compressors(given)
 
 
 def test_what_does_not_go_together_is_refused(documents):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_the_only_view_is_taken_where_one_is_needed():
         ([], "no source is given"),
         (Source("store", weight=-1.0), "a weight must be a number from 0 on"),
         (Source("store", weight=float("nan")), "a weight must be a number from 0 on"),
+        (Source("store", weight=float("inf")), "a weight must be a number from 0 on"),
         (Source("store", weight=0.0), "all weights are 0"),
         (7, "7: is no source; give what px.prepare gives"),
     ],
@@ -73,6 +75,27 @@ def test_what_is_no_source_is_refused_in_one_line(source: Any, message: str):
 def test_an_unknown_view_is_refused_with_those_that_are_there():
     with pytest.raises(DataError, match=r"no view 'w' .*\(it has: v\)"):
         batches(Source(memory_store(DOCUMENTS), "w"), **SIZES)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("columns", "symbols are int64, not uint16 or uint32"),
+        ("anchor_columns", "anchors are int64, not uint32"),
+        ("raw_columns", "raw bytes are int64, not uint8"),
+    ],
+)
+def test_columns_of_other_types_are_refused(columns: str, message: str):
+    store = memory_store(DOCUMENTS)
+    view = store.view("v")
+    of_view = columns != "raw_columns"
+    column = getattr(view if of_view else store, columns)[0]
+    wide = {columns: [replace(column, values=column.values.astype(np.int64))]}
+    wrong = (
+        replace(store, views={"v": replace(view, **wide)}) if of_view else replace(store, **wide)
+    )
+    with pytest.raises(DataError, match=message):
+        batches(wrong, **SIZES)
 
 
 def test_a_store_in_memory_reads_like_one_on_disk(tmp_path: Path):
@@ -129,3 +152,6 @@ def test_lengths_alone_are_counted_and_never_read():
     assert data.statistics(0).documents_started > 0
     with pytest.raises(UsageError, match="lengths alone: they can be counted, not shown"):
         data.batch(0)
+    anchors = lengths_store(np.array([128, 129]), rho=1.0).view("lengths").anchors
+    assert anchors(0).tolist() == [[64, 64]], "inside the document"
+    assert anchors(1).tolist() == [[64, 64], [128, 128]]

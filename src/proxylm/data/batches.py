@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from proxylm.data.batch import Batch
-from proxylm.data.checks import check_data, check_one_compressor, check_pair_cuts
+from proxylm.data.checks import check_columns, check_data, check_one_compressor, check_pair_cuts
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.packing.materialize import materialize
@@ -241,6 +241,7 @@ def batches(
     numbers = mixture_numbers(mixture, steps)
     opened = open_sources(sources, shows_compressed=numbers.shows_compressed)
     check_one_compressor(opened)
+    check_columns(opened)
     check_pair_cuts(opened, numbers)
     check_data(opened, context)
     return Batches(

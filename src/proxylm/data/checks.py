@@ -57,6 +57,26 @@ def check_pair_cuts(sources: Sequence[OpenSource], numbers: MixtureNumbers) -> N
             )
 
 
+def check_columns(sources: Sequence[OpenSource]) -> None:
+    """Columns hold what kernels read at their addresses: a store may be an object of the user's.
+
+    Raises:
+        DataError: one is of another type.
+    """
+    for source in sources:
+        view = source.view
+        columns = [("raw bytes", column, (np.uint8,)) for column in source.store.raw_columns]
+        if view is not None:
+            columns += [("symbols", column, (np.uint16, np.uint32)) for column in view.columns]
+            columns += [("anchors", column, (np.uint32,)) for column in view.anchor_columns]
+        for what, column, types in columns:
+            if column.values.dtype not in types:
+                known = " or ".join(one.__name__ for one in types)
+                raise DataError(
+                    f"data: {source.name}: {what} are {column.values.dtype}, not {known}"
+                )
+
+
 def check_data(sources: Sequence[OpenSource], context: int) -> None:
     """There are training documents, and enough of them for one context.
 

@@ -6,7 +6,6 @@ them, and here alone it is checked that they make sense.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ class MixtureNumbers:
     """
 
     rates: NDArray[np.float64]
-    phase_ends: Sequence[int]
+    phase_ends: list[int]
     steps_with_pairs: int
     compressed_first: float
     splits_pairs: bool
@@ -52,14 +51,13 @@ class MixtureNumbers:
     @property
     def fingerprint(self) -> str:
         """Names these numbers, whatever the objects say that gave them."""
-        pieces = list(self.piece_symbols) if self.piece_symbols else None
         return fingerprint_of(
             self.rates.astype("<f8").tobytes(),
-            [int(end) for end in self.phase_ends],
-            int(self.steps_with_pairs),
-            float(self.compressed_first),
-            bool(self.splits_pairs),
-            pieces,
+            self.phase_ends,
+            self.steps_with_pairs,
+            self.compressed_first,
+            self.splits_pairs,
+            list(self.piece_symbols) if self.piece_symbols else None,
         )
 
 
@@ -73,17 +71,24 @@ def mixture_numbers(mixture: Mixture, total_steps: int) -> MixtureNumbers:
     pairing, pieces = _at_hand(granularity.pairing), granularity.piece_symbols
     with_pairs = pairing.steps_with_pairs(total_steps)
     first = pairing.compressed_first_probability
-    _require(pairing, "steps_with_pairs", with_pairs, 0 <= with_pairs <= total_steps)
+    fits = _is_whole(with_pairs) and 0 <= with_pairs <= total_steps
+    _require(pairing, "steps_with_pairs", with_pairs, fits)
     _require(pairing, "compressed_first_probability", first, 0 <= first <= 1)
-    _require(granularity, "piece_symbols", pieces, pieces is None or 1 <= pieces[0] <= pieces[1])
+    fits = pieces is None or (all(map(_is_whole, pieces)) and 1 <= pieces[0] <= pieces[1])
+    _require(granularity, "piece_symbols", pieces, fits)
+    # Of these types: for others, such as 1 instead of 1.0, all kernels would be compiled again.
     return MixtureNumbers(
         rates=_rates(_at_hand(mixture.rate), total_steps),
         phase_ends=_phase_ends(mixture.rate, total_steps),
-        steps_with_pairs=with_pairs,
-        compressed_first=first,
-        splits_pairs=granularity.splits_pairs,
-        piece_symbols=pieces,
+        steps_with_pairs=int(with_pairs),
+        compressed_first=float(first),
+        splits_pairs=bool(granularity.splits_pairs),
+        piece_symbols=None if pieces is None else (int(pieces[0]), int(pieces[1])),
     )
+
+
+def _is_whole(number: Any) -> bool:
+    return float(number).is_integer()
 
 
 def _at_hand(choice: Any) -> Any:

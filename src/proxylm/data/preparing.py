@@ -76,7 +76,7 @@ def prepare(
             finished store.
         compressors: by the names of their views; each an object, the folder of a saved one, or a
             name with settings (``units:bits=4``). Without names (one of them, or several), each
-            view is called after its compressor's kind. None at all: raw bytes alone.
+            view is called after its compressor's kind. Without any: raw bytes alone.
         out: the store's folder: new, empty, or a store of these documents; None for a store in
             memory, of which nothing is written.
         held_out_fraction: share of documents kept out of training, chosen by hash; default that
@@ -113,7 +113,9 @@ def prepare(
     if workers not in (None, 1):
         raise UsageError(f"workers {workers}: they fill stores on disk; name one (out)")
     fraction = HELD_OUT_FRACTION if held_out_fraction is None else held_out_fraction
-    return _prepare_in_memory(corpus, named, fraction, given_view)
+    store, left_out = _prepare_in_memory(corpus, named, fraction, given_view)
+    _warn_of(left_out)
+    return store
 
 
 def named_compressors(compressors: Compressors) -> dict[str, Compressor]:
@@ -124,7 +126,7 @@ def named_compressors(compressors: Compressors) -> dict[str, Compressor]:
     """
     if isinstance(compressors, Mapping):
         return {name: _loaded(one) for name, one in compressors.items()}
-    if isinstance(compressors, Compressor | str | os.PathLike):
+    if isinstance(compressors, str | os.PathLike) or not isinstance(compressors, Iterable):
         compressors = [compressors]
     named: dict[str, Compressor] = {}
     for given in compressors:
@@ -150,7 +152,7 @@ def _loaded(compressor: OneCompressor) -> Compressor:
 
 def _prepare_in_memory(
     corpus: Corpus, compressors: Mapping[str, Compressor], fraction: float, given_view: str | None
-) -> MemoryStore:
+) -> tuple[MemoryStore, LeftOut]:
     check_fraction(fraction)
     wanted = wanted_views(corpus, compressors, given_view, None)
     records = {name: view.record for name, view in wanted.items()}
@@ -164,7 +166,6 @@ def _prepare_in_memory(
         whole.extend(shard)
     if not whole.documents:
         raise nothing_left(f"{corpus.name}: no documents", whole.left_out, "give some")
-    _warn_of(whole.left_out)
     store = MemoryStore.of(
         [document.id for document in whole.documents],
         [document.raw for document in whole.documents],
@@ -173,9 +174,10 @@ def _prepare_in_memory(
         compressors=compressors,
     )
     # The name that the same store has on disk.
-    return replace(store, fingerprint=store_fingerprint(corpus.fingerprint, fraction, records))
+    name = store_fingerprint(corpus.fingerprint, fraction, records)
+    return replace(store, fingerprint=name), whole.left_out
 
 
 def _warn_of(left_out: LeftOut) -> None:
     if left_out:
-        warnings.warn(f"documents left out: {left_out}", stacklevel=3)
+        warnings.warn(f"documents left out: {left_out}", stacklevel=3)  # where prepare was called

@@ -145,7 +145,6 @@ class PlainBatches:
         seed: of all draws.
         contexts: the contexts' cells, in packing order.
         counts: what begins in each context where something does.
-        is_exhausted: whether the data ended before the run (``when_exhausted: stop``).
     """
 
     sources: Sequence[tuple[SourceStore, SourceView | None]]
@@ -156,9 +155,8 @@ class PlainBatches:
     total_steps: int
     heads: int
     seed: int
-    contexts: list[list[Cell]] = field(default_factory=lambda: [[]])
-    counts: dict[int, Counts] = field(default_factory=dict)
-    is_exhausted: bool = False
+    contexts: list[list[Cell]] = field(init=False, default_factory=lambda: [[]])
+    counts: dict[int, Counts] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._numbers: MixtureNumbers = mixture_numbers(self.mixture, self.total_steps)
@@ -177,7 +175,6 @@ class PlainBatches:
             documents = self._training[source]
             if self.mixture.stops and taken[source] == len(documents):
                 self._pad()
-                self.is_exhausted = True
                 break
             epoch, place = divmod(taken[source], len(documents))
             key = draw(self.seed, DOCUMENT_ORDER, source, epoch)
