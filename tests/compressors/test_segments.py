@@ -28,13 +28,16 @@ def assert_covers(found: Segments, raw: bytes) -> None:
     assert len(found.symbols) == len(found.spans)
 
 
-@pytest.mark.parametrize("encoding", [None, "fixed", "gray", "huffman"])
-def test_tokenizers_are_told_apart_token_by_token(trained, encoding):
+@pytest.mark.parametrize(
+    ("encoding", "double_byte"),
+    [(None, False), ("fixed", False), ("fixed", True), ("gray", False), ("huffman", False)],
+)
+def test_tokenizers_are_told_apart_token_by_token(trained, encoding, double_byte):
     tokenizer = trained["bpe"]
     compressor = tokenizer
     if encoding is not None:
         counts = np.arange(tokenizer.symbol_count)
-        settings = TokenBytesSettings(encoding=encoding)
+        settings = TokenBytesSettings(encoding=encoding, double_byte=double_byte)
         needed = counts if settings.needs_frequencies else None
         compressor = TokenBytesCompressor(tokenizer, settings, needed)
     found = segments(compressor, RAW)
@@ -44,6 +47,7 @@ def test_tokenizers_are_told_apart_token_by_token(trained, encoding):
     (tokens,) = tokenizer.compress([RAW])
     spelled = [RAW[start:stop] for start, stop in found.spans.tolist()]
     assert spelled == [tokenizer.token_bytes[token] for token in tokens]
+    assert compressor.decompress(found.symbols) == spelled
     assert found.bytes_per_symbol == len(RAW) / len(symbols)
 
 
@@ -61,9 +65,10 @@ def test_others_as_their_anchors_say(name, count):
     found = segments(load_compressor(name), RAW)
     assert_covers(found, RAW)
     assert len(found.spans) == count
-    assert (
-        np.concatenate(found.symbols).tolist() == load_compressor(name).compress([RAW])[0].tolist()
-    )
+    (symbols,) = load_compressor(name).compress([RAW])
+    assert np.concatenate(found.symbols).tolist() == symbols.tolist()
+    spelled = [RAW[start:stop] for start, stop in found.spans.tolist()]
+    assert load_compressor(name).decompress(found.symbols) == spelled
 
 
 def drawn(parts: Sequence[bytes]) -> Segments:

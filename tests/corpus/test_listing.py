@@ -196,6 +196,7 @@ def test_what_is_skipped_by_rule_is_counted(tmp_path):
     assert list_folder(root, "*.py").skipped == {"hidden": 4, "unmatched": 1}
     corpus = open_corpus(CorpusConfig(path=str(root), pattern="*.py"))
     assert corpus.describe()["skipped"] == {"hidden": 4, "unmatched": 1}
+    assert corpus.describe()["files"] == len(corpus.listing()) == 1
     with pytest.raises(DataError, match=r"no file matches '\*\.rs' \(.*4 hidden.*\)"):
         open_corpus(CorpusConfig(path=str(root), pattern="*.rs"))
     assert "skipped" not in open_corpus(CorpusConfig(path=str(root / "b" / "c.txt"))).describe()

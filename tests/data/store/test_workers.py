@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -11,15 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_corpus import gzip_and_units, open_lines, write_json_lines
 
-from proxylm.compressors.registry import load_compressor
+from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document
+from proxylm.corpus.memory import MemoryCorpus
+from proxylm.data.store import worker_process
 from proxylm.data.store import workers as workers_module
 from proxylm.data.store.executor import ShardExecutor
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.steps import CompressorSource
 from proxylm.data.store.store import ViewStore
+from proxylm.data.store.wanted import wanted_views
+from proxylm.data.store.worker_process import SentJob
 from proxylm.data.store.workers import within_memory
+from proxylm.errors import UsageError
 
 
 class Machine:
@@ -93,3 +99,34 @@ def test_symbols_that_wait_are_narrow_and_equal():
         assert narrow.symbols.tolist() == plain.symbols.tolist()
         (short,) = CompressorSource(compressor).encode([replace(document, raw=b"short")])
         assert short.symbols.dtype == np.uint32
+
+
+def test_room_is_kept_for_the_documents_that_every_worker_is_sent(tmp_path, monkeypatch):
+    needs = {}
+
+    def noted(submit, wanted, workers, memory):
+        needs.update(wanted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers_module, "within_memory", noted)
+    corpus = MemoryCorpus([bytes([number]) * (1 << 20) for number in range(8)])
+    with pytest.raises(KeyboardInterrupt):
+        prepare_store(corpus, {}, tmp_path / "s", workers=2)
+    assert {need >> 20 for need in needs.values()} == {256 + 8 + 2 * 8}
+
+
+def test_workers_load_what_the_store_keeps_instead_of_a_copy(tmp_path):
+    units = load_compressor("units:bits=4")
+    source = wanted_views(None, {"u": units}, None, tmp_path)["u"].source
+    save_compressor(units, tmp_path / "compressors" / "u")
+    sent = pickle.dumps(source)
+    assert b"UnitsCompressor" not in sent
+    assert pickle.loads(sent).compressor.fingerprint == units.fingerprint
+
+
+def test_each_shard_of_a_worker_without_the_class_says_so(monkeypatch):
+    sent = SentJob(pickled=b"cno_such_module\nNothing\n.", needs_main=False)
+    monkeypatch.setattr(worker_process, "_worker_state", {"sent": sent})
+    for rank in range(2):
+        with pytest.raises(UsageError, match=r"cannot be handed to workers \(.*no_such_module"):
+            worker_process.run_shard(rank)

@@ -213,7 +213,7 @@ def train_on_corpus(
     """As ``train_tokenizer``; fills ``left_out``, and ``say`` hears what else there is to say."""
     documents = training_sample(
         corpus,
-        wanted_bytes=sample_bytes or training.sample_bytes,
+        wanted_bytes=training.sample_bytes if sample_bytes is None else sample_bytes,
         fraction=held_out_fraction,
         left_out=left_out,
     )

@@ -1,9 +1,8 @@
 """One pass of ``prepare`` and its state on disk while it is unfinished.
 
 A job is a picklable value from which any worker builds the same pipeline. Its folder,
-``.prepare/<job>/`` in the store, holds what it was started with, datatrove's markers and one
-record per finished shard. A record counts only while the files it names are what it says, so a
-marker without valid files means that the shard is done again.
+``.prepare/<job>/`` in the store, holds what it was started with and one record per finished shard.
+A record counts only while the files it names are what it says: otherwise its shard is done again.
 """
 
 from __future__ import annotations

@@ -219,8 +219,6 @@ class _Run:
         for view in wanted.values():
             _save(self.out, view)
         finished = job.finished_shards()
-        executor = ShardExecutor(job, sources)
-        executor.mark_exactly(set(finished))
         part_bytes = [part.num_bytes for part in job.parts]
         done_bytes, total_bytes = sum(part_bytes[rank] for rank in finished), sum(part_bytes)
 
@@ -237,7 +235,9 @@ class _Run:
             report()
 
         report()
-        run_shards(executor, sent, self.workers, self.lock_descriptor, on_done)
+        left = [rank for rank in range(len(part_bytes)) if rank not in finished]
+        executor = ShardExecutor(job, sources)
+        run_shards(executor, left, sent, self.workers, self.lock_descriptor, on_done)
         return [finished[rank] for rank in range(len(part_bytes))]
 
     def _remove_temporaries(self) -> None:

@@ -170,7 +170,8 @@ def run_shard(rank: int) -> int:
     """Run one shard of the job that this process was sent; returns ``rank``."""
     # The job is unpickled by the first shard, not at the start: an error there has no sender.
     if "executor" not in _worker_state:
-        _worker_state["executor"] = _worker_state.pop("sent").unpickled()
+        _worker_state["executor"] = _worker_state["sent"].unpickled()
+        del _worker_state["sent"]  # not before: the next shard of this worker must fail alike
     return _worker_state["executor"].run_shard(rank)
 
 

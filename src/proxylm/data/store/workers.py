@@ -30,21 +30,21 @@ from proxylm.pool import available_memory, threads_each
 
 def run_shards(
     executor: ShardExecutor,
+    ranks: list[int],
     sent: SentJob | None,
     workers: int,
     lock_descriptor: int,
     on_done: Callable[[int], None],
 ) -> None:
-    """Run all incomplete shards of a job; ``on_done(rank)`` is called after each.
+    """Run shards of a job; ``on_done(rank)`` is called after each.
 
-    With one shard left, or no ``sent`` job, everything happens in this process. The workers share
+    With one shard, or no ``sent`` job, everything happens in this process. The workers share
     the open store lock, so that it is held until the last of them is gone.
 
     Raises:
         DataError: a shard cannot be done, or a worker was killed.
         UsageError: workers cannot import the main module.
     """
-    ranks = executor.get_incomplete_ranks()
     workers = min(workers, len(ranks))
     threads = threads_each(max(1, workers))
     with _one_thread_each():
@@ -79,7 +79,9 @@ def _run_in_pool(
     # as many as there is memory for.
     parts = executor.job.parts
     ranks = sorted(ranks, key=lambda rank: (-parts[rank].num_bytes, rank))
-    needs = {rank: executor.memory_for(rank) for rank in ranks}
+    # Each worker has all documents of a corpus in memory: pickled, and once more as they are.
+    sent_bytes = 2 * len(sent.pickled)
+    needs = {rank: executor.memory_for(rank) + sent_bytes for rank in ranks}
     try:
         for rank in within_memory(
             lambda rank: _submit(pool, rank), needs, workers, available_memory()
