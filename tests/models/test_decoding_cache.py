@@ -66,6 +66,21 @@ def test_rewinding_further_than_a_window_is_refused(build, packed):
         cache.rewind(20)
 
 
+@pytest.mark.parametrize("start", [0, 10, 32])
+def test_room_to_rewind_is_how_much_can_be_taken_back(build, packed, start):
+    model, (ids, _) = build(), packed(1, LENGTH)
+    for more in (0, 1):
+        cache = model.new_cache(1)
+        if start:
+            model.step(ids[:, :start], cache)
+        model.step(ids[:, : int(cache.room_to_rewind[0]) + more], cache)
+        if more:
+            with pytest.raises(UsageError, match="more than a window"):
+                cache.rewind(start + 1)
+        else:
+            cache.rewind(start + 1)
+
+
 def test_what_a_cache_cannot_do_is_said_in_a_line(build, packed):
     model, (ids, _) = build(), packed(1, 8)
     cache = model.new_cache(1)

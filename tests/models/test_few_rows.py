@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from proxylm.models.kernels.decoding import compiled as compiled_module
 from proxylm.models.kernels.decoding import few_rows
-from proxylm.models.kernels.decoding.compiled import KERNEL_FILES
 from proxylm.models.kernels.decoding.few_rows import MOST_ROWS, add_linear, linear
 
 
@@ -44,10 +40,3 @@ def test_many_rows_and_large_matrices_go_to_the_library(
         add_linear(some(3, 8), some(3, 8), some(8, 8))
         add_linear(some(4, 8), some(4, 8), some(8, 8))
         assert ours == expected
-
-
-def test_every_kernel_file_counts_in_the_caches_name() -> None:
-    folder = Path(compiled_module.__file__).parent
-    users = {path.name for path in folder.glob("*.py") if "\n@compiled\n" in path.read_text()}
-    assert users == {"few_rows.py", "loops.py"} and users < set(KERNEL_FILES)
-    assert all((folder / name).is_file() for name in KERNEL_FILES)

@@ -24,6 +24,16 @@ def test_causal_formula():
     assert found == 2 * (6 * 4096 * body + 12 * pairs * 384 * 6)
 
 
+def test_eva_formula():
+    config = preset("laptop")
+    assert (config.attention.window, config.attention.chunk) == (512, 8)
+    found = training_flops(config, np.zeros((2, 1024), dtype=np.int64))
+    # The second window sees the 64 summaries of the first one, made of its 512 keys.
+    pairs = 2 * (512 * 513 // 2) + 512 * 64
+    products = 6 * 1024 * config.matrix_parameter_count
+    assert found == 2 * (products + (12 * pairs + 24 * 512) * 384 * 6)
+
+
 def flops_per_symbol(config, document_symbols):
     """Over 64 contexts of 4096, documents of one length laid end to end."""
     layout = np.arange(64 * 4096).reshape(64, 4096) // document_symbols

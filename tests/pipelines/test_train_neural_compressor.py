@@ -61,3 +61,17 @@ def test_a_rule_that_needs_an_automaton_says_so(tmp_path):
 def test_the_defaults_are_the_commands():
     assert NeuralTraining(lm=new_lm(DEFAULT_PRESET, DEFAULT_CONTEXTS, None)) == NeuralTraining()
     assert NeuralTraining().held_out_fraction == DEFAULT_HELD_OUT
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (("huge", "long", None), "no byte LM preset 'huge'; choose one of tiny, 40m"),
+        (("tiny", "middle", None), "byte LM: contexts.kind: there is no 'middle'"),
+        (("tiny", "long", 0), "byte LM: recipe.symbols"),
+    ],
+)
+def test_a_byte_lm_that_cannot_be_is_one_line(choice, message):
+    with pytest.raises(UsageError, match=message) as error:
+        new_lm(*choice)
+    assert "\n" not in str(error.value)

@@ -122,6 +122,7 @@ class PaddedRound:
         full: whether nothing is padded.
         queries: int64 ``[r, n]``; the symbol at each place of the rectangle.
         cells: int64 ``[t]``; where in the flattened rectangle each symbol is.
+        write_rows, write_places: int64 ``[t]``; where each symbol's key and value go.
         mask: boolean ``[r, 1, n, L]``; None where every query sees all of ``seen``.
     """
 

@@ -63,13 +63,11 @@ def new_lm(preset: str, contexts: str, symbols: int | None) -> NewLm:
     """The LM of a preset, trained on ``long`` or ``short`` contexts, perhaps for so many symbols.
 
     Raises:
-        UsageError: there is no such preset, or no such kind of contexts.
+        UsageError: there is no such preset, no such kind of contexts, or no such training.
     """
     if preset not in RECIPES:
         raise UsageError(f"no byte LM preset '{preset}'; choose one of {', '.join(RECIPES)}")
-    chosen = RECIPES[preset]
-    if symbols is not None:
-        chosen = chosen.model_copy(update={"symbols": symbols})
+    chosen = RECIPES[preset].model_dump() | ({} if symbols is None else {"symbols": symbols})
     values = {"recipe": chosen, "contexts": {"kind": contexts}}
     return validate_config(NewLm, values, origin="byte LM")
 

@@ -18,7 +18,7 @@ from proxylm.compressors.neural.segmentation.entropy import (
     EntropySegmenter,
     EntropyThresholds,
 )
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 from small_neural import CONTEXT, small_byte_lm, text
 
 OVERLAP = 8
@@ -156,3 +156,10 @@ def test_thresholds_are_percentiles_without_jumps_at_document_starts():
 def test_an_overlap_beyond_the_context_is_refused():
     with pytest.raises(UsageError, match="overlap 64: must be from 0 to below the context 64"):
         ScoringWindows.over(documents(), CONTEXT, CONTEXT)
+
+
+@pytest.mark.parametrize("sample", [[], [b""], [b"a", b"", b"b"]])
+def test_a_sample_without_jumps_gives_no_thresholds(sample):
+    flat = FlatDocuments.of(sample)
+    with pytest.raises(DataError, match="has no document of two bytes"):
+        EntropyThresholds.fit(boundary_pass().scores(flat), flat, 95)

@@ -78,6 +78,7 @@ def test_the_automaton_rule_is_its_plain_form():
     automaton = small_automaton(CoderSettings())
     compressor = small_compressor(AutomatonSegmentation(percentile=90))
     thresholds = compressor.segmentation.thresholds
+    assert compressor.cut([]) == []
     for raw, lengths in zip(DOCUMENTS, compressor.cut(DOCUMENTS), strict=True):
         assert lengths.tolist() == plain_cuts(automaton, raw, thresholds)[0]
 

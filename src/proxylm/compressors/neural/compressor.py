@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -170,8 +171,8 @@ class NeuralCompressor(Compressor):
             UsageError: a document is no bytes.
         """
         flat, cuts = self._cut(as_documents(documents))
-        lengths = cuts.lengths
-        return np.split(lengths, np.cumsum(flat.segments_per_document(lengths))[:-1])
+        borders = starts_of(flat.segments_per_document(cuts.lengths))
+        return [cuts.lengths[start:end] for start, end in pairwise(borders)]
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Codes of each document's segments; anchors at segment ends."""

@@ -18,7 +18,6 @@ KERNEL_FILES = (
     "materialize.py",
 )
 
-_here = Path(__file__).parent
-_kernels = KernelGroup(_here, KERNEL_FILES)
+_kernels = KernelGroup(Path(__file__).parent, KERNEL_FILES)
 compiled = _kernels.compiled
 inlined = _kernels.inlined

@@ -143,6 +143,7 @@ class ByteLM:
         Raises:
             DamagedFileError: a file is missing or not readable, the two do not fit, or its weights
                 are no floating-point numbers.
+            UsageError: its sizes are those of no byte LM.
         """
         values = read_json(folder / CONFIG_FILE)
         model = LanguageModel(

@@ -25,7 +25,7 @@ from proxylm.compressors.neural.segmentation.contract import (
     Segmenter,
 )
 from proxylm.config import Config
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -56,8 +56,16 @@ class EntropyThresholds(Config):
 
     @classmethod
     def fit(cls, scores: NDArray[np.float32], documents: FlatDocuments, percentile: float) -> Self:
-        """The percentile of all scores of a sample ``[n]``, and of all jumps in its documents."""
+        """The percentile of all scores of a sample ``[n]``, and of all jumps in its documents.
+
+        Raises:
+            DataError: the sample has no jump.
+        """
         jumps = np.delete(np.diff(scores, prepend=np.float32(0)), documents.first_bytes)
+        if not len(jumps):
+            raise DataError(
+                "the sample for the thresholds has no document of two bytes; give more documents"
+            )
         return cls(
             cross_entropy=_rounded_percentile(scores, percentile),
             jump=_rounded_percentile(jumps, percentile),
@@ -73,8 +81,8 @@ class EntropySegmentation(SegmentationRule):
     """The rule of this module.
 
     Attributes:
-        percentile: of a sample's cross-entropies (of the automaton: costs), and of their
-            differences, above which a segment starts; the paper's ablation is 98.
+        percentile: of a sample's cross-entropies, and of their differences, above which a
+            segment starts; the paper's ablation is 98.
         overlap: bytes that a later scoring window of a long document reads before it scores.
         thresholds: what the percentiles were on the sample; None before they are fitted.
     """

@@ -26,13 +26,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proxylm.models.feed import Integers
 from proxylm.models.kernels.decoding.compiled import compiled
-from proxylm.models.kernels.decoding.few_rows import add_products
-
-Array = NDArray[np.float32]
+from proxylm.models.kernels.decoding.few_rows import Array, add_products
 
 
 @compiled
