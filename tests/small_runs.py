@@ -35,7 +35,13 @@ def halves(raw: bytes) -> CompressedView:
 
 
 def make_store(
-    folder: Path, *, documents: int = 60, held_out: int = 6, seed: int = 0, name: str = "small"
+    folder: Path,
+    *,
+    documents: int = 60,
+    held_out: int = 6,
+    seed: int = 0,
+    name: str = "small",
+    compressor: str = "f" * 32,
 ) -> Path:
     """A view store of short repetitive documents with one view called ``halves``."""
     generator = np.random.default_rng(seed)
@@ -47,7 +53,7 @@ def make_store(
         rows.add(document, number < held_out, {"halves": halves(raw)})
     view = ViewRecord(
         kind="test",
-        compressor_fingerprint="f" * 32,
+        compressor_fingerprint=compressor,
         symbol_count=SYMBOL_COUNT,
         reversible=True,
         compressor_folder=None,

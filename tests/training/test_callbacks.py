@@ -82,6 +82,8 @@ def returning(value: Any) -> Any:
         (returning({"loss": 1.0}), "the record has a 'loss' already"),
         (returning({"mine": float("nan")}), "cannot be recorded"),
         (returning({"mine": torch.ones(1)}), "cannot be recorded"),
+        (returning(3), "expected a mapping of names .* found int"),
+        (returning(torch.ones(2)), "expected a mapping of names .* found Tensor"),
     ],
 )
 def test_what_is_no_callback_is_one_line(store: Path, callback: Any, shown: str) -> None:
@@ -125,6 +127,18 @@ def test_a_stop_is_saved_and_said(store: Path, tmp_path: Path) -> None:
     assert (again.steps, again.stopped) == (STEPS, None)
 
 
+def test_a_run_has_a_step_and_a_whole_one_was_not_stopped(store: Path) -> None:
+    class AtOnce(Callback):
+        def on_start(self, run: TrainingRun) -> None:
+            run.stop("at once")
+
+    config = tiny_config(store, steps=STEPS)
+    first = train(config, callbacks=[AtOnce()])
+    assert (first.steps, first.stopped) == (1, "at once")
+    whole = train(config, callbacks=[stop_at(STEPS)])
+    assert (whole.steps, whole.stopped) == (STEPS, None)
+
+
 def scores(run: TrainingRun, record: Record) -> dict[str, Any]:
     return {"score": {"mine": [3.0, 2.0, 2.5, 2.25, 1.0, 0.5][run.step - 1]}}
 
@@ -145,6 +159,14 @@ def test_early_stopping_counts_the_steps_of_earlier_starts(
     assert (longer.steps, longer.stopped) == (STEPS, None)
 
 
+def test_early_stopping_counts_no_step_twice(store: Path, tmp_path: Path) -> None:
+    config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 2, "keep_last": 2})
+    with pytest.raises(KeyError):  # step 3 is in the metrics, and the run goes on from step 2
+        train(config, tmp_path, [scores, break_at(4)])
+    result = train(config, tmp_path, [scores, EarlyStopping("score.mine", patience=2)])
+    assert result.steps == 4
+
+
 def break_at(step: int) -> Any:
     def callback(run: TrainingRun, record: Record) -> None:
         if run.step == step:
@@ -158,6 +180,38 @@ def test_a_mistyped_metric_is_said(store: Path, caplog: pytest.LogCaptureFixture
     assert "no record of this run has a 'held_out.row'" in caplog.text
     with pytest.raises(UsageError, match="patience must be 1 or more"):
         EarlyStopping("loss", patience=0)
+
+
+@pytest.mark.parametrize("metric", ["held_out", "epochs", "sample"])
+def test_what_is_no_number_is_never_compared(
+    store: Path, caplog: pytest.LogCaptureFixture, metric: str
+) -> None:
+    config = tiny_config(store, steps=2, held_out={"every_steps": 1, "max_bytes": 200})
+    sample = Sample(b"def ", every_steps=1, max_new_bytes=1)
+    result = train(config, callbacks=[sample, EarlyStopping(metric, patience=1)])
+    assert result.stopped is None
+    assert f"has a '{metric}' that is a number" in caplog.text
+
+
+def test_a_number_in_a_list_has_its_place_for_a_name(store: Path) -> None:
+    rising = lambda run, record: {"mine": [0, run.step]}  # noqa: E731
+    stopping = EarlyStopping("mine.1", patience=2)
+    assert train(tiny_config(store), callbacks=[rising, stopping]).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ({"max_new_byte": 3}, "did you mean 'max_new_bytes'"),
+        ({"every_steps": 0}, "every_steps must be 1 or more"),
+        ({"prompt": "text"}, "a prompt is bytes, not str"),
+    ],
+)
+def test_a_sample_that_cannot_be_drawn_is_refused_before_any_step(
+    arguments: dict[str, Any], shown: str
+) -> None:
+    with pytest.raises(UsageError, match=shown):
+        Sample(**{"prompt": b"x", "every_steps": 1} | arguments)
 
 
 def test_samples_are_recorded_and_change_no_bit(store: Path, tmp_path: Path) -> None:

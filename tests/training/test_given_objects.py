@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class OtherBatches:
-    """OtherBatches of somebody else: what a training needs, and a name."""
+    """Batches of somebody else: what a training needs, and a name."""
 
     def __init__(self, loader: drawn.Batches, fingerprint: str = "b" * 32) -> None:
         self.batch = loader.batch
@@ -71,7 +71,7 @@ def require_same_weights(found: LanguageModel, expected: LanguageModel) -> None:
 def test_objects_train_as_the_configuration_that_names_them(
     store: Path, batches: OtherBatches, tmp_path: Path
 ) -> None:
-    model, records = new_model(store), []
+    model, records = new_model(store).eval(), []
     result = train(
         model=model, batches=batches, callbacks=[lambda run, record: records.append(record)],
         **SETTINGS,
@@ -115,7 +115,10 @@ def test_the_folder_is_a_run_like_any_other(
 ) -> None:
     run = tmp_path / "run"
     result = train(model=new_model(store), batches=batches, out=run, **SETTINGS)
-    require_same_weights(proxylm.load(run).module, result.model)
+    loaded = proxylm.load(run)
+    require_same_weights(loaded.module, result.model)
+    known = loaded.compressor_fingerprint, loaded.data_fingerprint
+    assert known == (batches.compressor_fingerprint, batches.fingerprint)
     export_model(run, tmp_path / "exported")
     card = (tmp_path / "exported" / "README.md").read_text()
     assert "Not known" in card
@@ -140,6 +143,8 @@ def test_mistakes_are_one_line_and_leave_nothing(
 ) -> None:
     model, empty = new_model(store), OtherBatches.__new__(OtherBatches)
     empty.__dict__ = batches.__dict__ | {"steps": 0}
+    numbered = OtherBatches.__new__(OtherBatches)
+    numbered.__dict__ = batches.__dict__ | {"fingerprint": 3}
     frozen = new_model(store).requires_grad_(False)
     mistakes: list[tuple[dict[str, Any], str]] = [
         ({}, "give a configuration alone, or a model and batches"),
@@ -155,7 +160,16 @@ def test_mistakes_are_one_line_and_leave_nothing(
             {"model": sized(store, prediction_heads=2), "batches": batches, "learning_rate": 1e-3},
             "give batches heads=2",
         ),
+        (
+            {"model": sized(store, context=32), "batches": batches, "learning_rate": 1e-3},
+            "context 64",
+        ),
         ({"model": model, "batches": [1]}, r"batches \(list\) lack 'batch'"),
+        (
+            {"model": model, "batches": numbered, "learning_rate": 1e-3},
+            "train: batches: .* valid string",
+        ),
+        ({"config": "run.yaml"}, "expected a TrainingConfig, found str"),
         ({"model": model, "batches": batches}, "warmup_steps 500 exceed the run's 6 steps"),
         ({"model": model, "batches": batches, "learning_rat": 1}, "did you mean 'learning_rate'"),
         ({"model": model, "batches": batches, "learning_rate": -1}, "learning_rate.peak"),

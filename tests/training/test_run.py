@@ -28,7 +28,7 @@ from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
-from proxylm.training.training_run import TrainingRun
+from proxylm.training.training_run import Checkpoints, TrainingRun
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
 STEPS = 6
@@ -206,13 +206,16 @@ def test_a_changed_configuration_is_shown(store: Path, whole: Path) -> None:
     assert "length.steps: 6 → 7; seed: 0 → 4" in str(caught.value).replace("; micro", "")
 
 
-def test_changed_data_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "what"), [({"seed": 1}, "data"), ({"compressor": "e" * 32}, "compressor")]
+)
+def test_changed_data_is_refused(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
     store = make_store(tmp_path / "store")
     config = tiny_config(store, steps=2)
     train(config, tmp_path / "run")
     shutil.rmtree(store)
-    make_store(store, seed=1)
-    with pytest.raises(CheckpointError, match="its data has changed"):
+    make_store(store, **changes)
+    with pytest.raises(CheckpointError, match=f"its {what} has changed"):
         train(config, tmp_path / "run")
 
 
@@ -281,6 +284,24 @@ def test_a_signal_saves_and_stops(
     assert names == ["step-00000003"]
     train(config, tmp_path)
     require_same_bits(tmp_path, whole)
+
+
+def test_a_signal_after_a_step_was_not_saved_stops_the_next_one(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny_config(store, steps=STEPS, checkpoints={"every_steps": 99, "keep_last": 2})
+    save = Checkpoints.on_step
+
+    def late(self: Checkpoints, run: TrainingRun, record: dict[str, Any]) -> None:
+        save(self, run, record)
+        if run.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Checkpoints, "on_step", late)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path)
+    assert "after step 4 of 6, which is saved" in caplog.text
+    assert checkpoint_folders(tmp_path / "checkpoints")[0].name == "step-00000004"
 
 
 def test_divergence_leaves_the_last_checkpoint(store: Path, tmp_path: Path) -> None:

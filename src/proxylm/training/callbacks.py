@@ -22,7 +22,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from proxylm.errors import UsageError, one_line
+from proxylm.generation.options import generation_options
+from proxylm.inputs import as_documents
 from proxylm.json_lines import json_line
+from proxylm.training.run_folder import flat
 
 if TYPE_CHECKING:
     from proxylm.training.training_run import TrainingRun
@@ -88,9 +91,14 @@ def _nothing(*_: Any) -> None:
     pass
 
 
-def _add(record: Record, added: Added, callback: Any) -> None:
-    if not added:
+def _add(record: Record, added: Any, callback: Any) -> None:
+    if added is None or added is False:  # a lambda's ``condition and action`` is no answer
         return
+    if not isinstance(added, Mapping):
+        raise UsageError(
+            f"{_name(callback)}: expected a mapping of names to what is to be recorded, or None, "
+            f"found {type(added).__name__}"
+        )
     taken = sorted(record.keys() & added.keys())
     if taken:
         raise UsageError(f"{_name(callback)}: the record has a '{taken[0]}' already; rename it")
@@ -117,8 +125,9 @@ class EarlyStopping(Callback):
     >>> stopping = EarlyStopping("held_out.raw", patience=3)
 
     Args:
-        metric: name of the number in the record, inner ones after a dot. Steps without it do not
-            count. Less is better: return the negative of a number that should rise.
+        metric: name of the number in the record, inner ones after a dot (``held_out.raw``). Steps
+            without it do not count. Less is better: return the negative of a number that should
+            rise.
         patience: how often it may fail to fall; at least 1.
 
     Raises:
@@ -138,8 +147,8 @@ class EarlyStopping(Callback):
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
         """Compare the number, where the record has it."""
-        value = _inner(record, self.metric)
-        if value is None:
+        value = dict(flat(record)).get(self.metric)
+        if not isinstance(value, int | float):
             return
         self._in_vain = 0 if value < self._least else self._in_vain + 1
         self._least = min(value, self._least)
@@ -149,14 +158,9 @@ class EarlyStopping(Callback):
     def on_end(self, run: TrainingRun) -> None:
         """Say so where the number was never there: its name may be mistyped."""
         if math.isinf(self._least):
-            logger.warning("EarlyStopping: no record of this run has a '%s'", self.metric)
-
-
-def _inner(record: Mapping[str, Any], name: str) -> float | None:
-    value: Any = record
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+            logger.warning(
+                "EarlyStopping: no record of this run has a '%s' that is a number", self.metric
+            )
 
 
 class Sample(Callback):
@@ -171,6 +175,9 @@ class Sample(Callback):
         every_steps: updates between samples; the last step has one, too.
         name: in the record; samples of several prompts need one each.
         options: fields of ``GenerationOptions``.
+
+    Raises:
+        UsageError: no such option or number of steps; the prompt is no ``bytes``.
     """
 
     def __init__(
@@ -181,12 +188,16 @@ class Sample(Callback):
         name: str = "sample",
         **options: Any,
     ) -> None:
-        self.prompt, self.every_steps, self.name, self.options = prompt, every_steps, name, options
+        if every_steps < 1:
+            raise UsageError(f"Sample: every_steps must be 1 or more, not {every_steps}")
+        [self.prompt] = as_documents([prompt], kind="prompt")
+        self.options = generation_options(**options)
+        self.every_steps, self.name = every_steps, name
 
     def on_step(self, run: TrainingRun, record: Record) -> Added:
         """Generate, where it is due."""
         if not run.is_due(self.every_steps):
             return None
         with run.evaluating() as model:
-            written = model.generate(self.prompt, **self.options)
-        return {self.name: written.decode(errors="replace")}
+            [written] = model.complete([self.prompt], self.options)
+        return {self.name: written.data.decode(errors="replace")}

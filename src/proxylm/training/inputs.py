@@ -165,9 +165,8 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
     config.learning_rate.require_fits(steps)
     if steps:
         _require_fits(model.config, batches)
-    recorded = GivenObjects(
-        model=model.config, batches=batches.fingerprint, steps=steps, settings=config
-    )
+    names = {"model": model.config, "batches": batches.fingerprint, "steps": steps}
+    recorded = validate_config(GivenObjects, names | {"settings": config}, origin="train")
     return Inputs(
         settings=config,
         recorded=recorded,

@@ -136,6 +136,8 @@ def _inputs(
         return given_inputs(model, batches, settings)
     if config is None or model is not None or batches is not None or settings:
         raise UsageError("train: give a configuration alone, or a model and batches")
+    if not isinstance(config, TrainingConfig):
+        raise UsageError(f"train: expected a TrainingConfig, found {type(config).__name__}")
     inputs = open_inputs(config)
     if inputs.total_steps < config.total_steps:
         logger.warning(

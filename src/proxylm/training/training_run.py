@@ -80,8 +80,12 @@ class TrainingRun:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there is another step; a run has at least one."""
-        return not self.finished and (not self._is_stopped or self.step == 0)
+        """Whether there is another step; a run has at least one, and does not stop unsaved.
+
+        A signal may come after the step's callbacks: the next step is the last one then.
+        """
+        unsaved = self.folder is not None and self.saved_step < self.step
+        return not self.finished and (not self._is_stopped or unsaved or self.step == 0)
 
     def stop(self, reason: str) -> None:
         """End the run after the present step, which is saved; ``TrainResult.stopped`` says why."""
@@ -96,7 +100,7 @@ class TrainingRun:
         return self.step % every_steps == 0 or self.finished
 
     def history(self) -> list[Record]:
-        """The records of the steps made before this start; empty without a folder."""
+        """What the run's folder has of the steps so far, in order; empty without a folder."""
         path = None if self.folder is None else self.folder / METRICS_FILE
         if path is None or not path.exists():
             return []
