@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from proxylm.compressors.contract import CompressedView, Compressor
+from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.generation.byte_model import ByteModel
@@ -52,7 +53,7 @@ class HalvingCompressor(Compressor):
 
 
 def bits_per_byte(
-    model: LanguageModel, documents: Any, read_as: str | Reading, **windows: Any
+    model: LanguageModel, documents: Any, read_as: str | Compressor | Reading, **windows: Any
 ) -> list[float]:
     return score(model, documents, read_as, **windows).per_document.tolist()
 
@@ -136,10 +137,14 @@ def test_by_format_uses_the_distribution_that_was_trained() -> None:
 @torch.no_grad()
 def test_without_sentinels_content_follows_bos() -> None:
     model = small_model(seed=4, sharpness=8, sentinels=False)
-    [ours] = bits_per_byte(model, [CODE], "bytes")
-    ids = [byte + RAW_OFFSET for byte in CODE]
-    expected = plain_bits(model, [BOS], ids, context=64, stride=32) / len(CODE)
-    assert ours == pytest.approx(expected, rel=1e-5)
+    for read_as, offset in (
+        ("bytes", RAW_OFFSET),
+        (load_compressor("units:bits=8"), COMPRESSED_OFFSET),
+    ):
+        [ours] = bits_per_byte(model, [CODE], read_as)
+        ids = [byte + offset for byte in CODE]
+        expected = plain_bits(model, [BOS], ids, context=64, stride=32) / len(CODE)
+        assert ours == pytest.approx(expected, rel=1e-5)
 
 
 def test_results_do_not_depend_on_batching_or_company(model: LanguageModel) -> None:

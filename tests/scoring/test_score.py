@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import yaml
 from torch import Tensor
 
 from proxylm.cli.main import run as run_command
+from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import tokenizer_training
@@ -21,7 +23,7 @@ from proxylm.generation.loading import load
 from proxylm.interchange.export import export_model
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.score import Scores, score
-from proxylm.scoring.tokenizer_readings import OwnReading
+from proxylm.scoring.tokenizer_readings import OwnReading, TokenizerReading
 from proxylm.symbols import BOS, RAW_OFFSET, RAW_OPEN
 from small_models import ATTENTIONS, save_small_run, small_model
 from units_store import units, write_units_store
@@ -107,6 +109,40 @@ def test_a_token_s_bits_stand_at_its_first_byte() -> None:
     assert np.flatnonzero(packed.per_byte[0]).tolist() == [0]
 
 
+class Erring(Compressor):
+    """Gives whatever it is told to."""
+
+    kind, reversible, symbol_count, settings = "erring", True, 4, {}
+
+    def __init__(self, *views: Any) -> None:
+        self.given = list(views)
+
+    def encode(self, documents: Any) -> list[Any]:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ([], "document 0: erring: encode gave 0 results for 1 documents"),
+        (["text"], "document 0: erring: encode gave a str, not a CompressedView"),
+        ([CompressedView(symbols=np.array([3, 4], np.uint32))], "erring: symbol 1 is 4, not an"),
+        ([CannotCompress(reason="odd")], r"document 0: cannot be compressed \(odd\)"),
+    ],
+)
+def test_what_a_compressor_gives_is_checked(views: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        score(small_model(), [b"ab"], Erring(*views))
+
+
+def test_modules_are_left_in_the_modes_they_were_in() -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(400, 400), torch.nn.Dropout()).train()
+    model[0].eval()
+    scores = score(model, [b"abc"])
+    assert scores.bits.tolist() == score(model, [b"abc"]).bits.tolist(), "nothing is dropped"
+    assert [one.training for one in model.modules()] == [True, False, True]
+
+
 def test_any_callable_that_gives_logits() -> None:
     model = small_model(seed=4, sharpness=8)
     expected = score(model, DOCUMENTS)
@@ -153,6 +189,74 @@ def test_an_exported_model_in_transformers_needs_the_same_bits(tmp_path: Path) -
         score(model, DOCUMENTS, OwnReading(lambda raw: ([576], [0]), prefix=[1]))
 
 
+@pytest.fixture(scope="module")
+def byte_level() -> Any:
+    """A tokenizer of the libraries', as it is before it marks the beginning of a text."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=alphabet, special_tokens=["<s>", "</s>"]
+    )
+    tokenizer.train_from_iterator(["hello world how are you"] * 9, trainer)
+    return tokenizer
+
+
+def read_by(tokenizer: Any, **special: str) -> TokenizerReading:
+    transformers = pytest.importorskip("transformers", reason="needs the extra 'hf'")
+    return TokenizerReading(
+        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "special", "prefix"),
+    [
+        ("<s> $A", {}, ["<s>"]),
+        ("<s> $A </s>", {"bos_token": "</s>"}, ["<s>"]),
+        ("</s> <s> $A", {}, ["</s>", "<s>"]),
+        ("$A </s>", {"bos_token": "<s>", "eos_token": "</s>"}, ["<s>"]),
+        ("$A", {"eos_token": "</s>"}, ["</s>"]),
+    ],
+)
+def test_a_text_begins_as_the_tokenizer_has_it(
+    byte_level: Any, template: str, special: dict[str, str], prefix: list[str]
+) -> None:
+    pairs = [(one, byte_level.token_to_id(one)) for one in ("<s>", "</s>")]
+    byte_level.post_processor = tokenizers.processors.TemplateProcessing(
+        single=template, special_tokens=pairs
+    )
+    reading = read_by(byte_level, **special)
+    assert reading.prefix.tolist() == [byte_level.token_to_id(one) for one in prefix]
+    # What spells a special token in a document is text, and none is added.
+    assert len(reading.read(b"<s>a").ids) == 4
+
+
+@pytest.mark.parametrize("trim_offsets", [False, True])
+def test_every_byte_is_of_a_token(byte_level: Any, trim_offsets: bool) -> None:
+    byte_level.post_processor = tokenizers.processors.ByteLevel(trim_offsets=trim_offsets)
+    documents = [b"hello world", b"a ", "\u00e9\U0001f600 x".encode()]
+    scores = score(flat(400), documents, read_by(byte_level, bos_token="<s>"))
+    assert [len(one) for one in scores.per_byte] == list(map(len, documents))
+    starts = [np.flatnonzero(one).tolist() for one in scores.per_byte]
+    assert starts == [[0, 5], [0, 1], [0, 2, 6, 7]]
+    assert scores.bits == pytest.approx(np.log2(400) * scores.num_symbols)
+
+
+def test_a_tokenizer_that_does_not_take_the_whole_text() -> None:
+    only_b = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"b": 0, "<s>": 1}, merges=[]))
+    with pytest.raises(UsageError, match="no token that begins a text"):
+        read_by(only_b)
+    reading = read_by(only_b, bos_token="<s>")
+    assert score(flat(2), [b"bb"], reading).bits_per_byte == pytest.approx(1)
+    for document in (b"abb", b"bab", b"bba"):
+        with pytest.raises(DataError, match="document 0: holds what the tokenizer leaves out"):
+            score(flat(2), [document], reading)
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"b": 0, "<s>": 1}, unk_token="<s>"))
+    with pytest.raises(DataError, match="document 0: holds what the tokenizer does not know"):
+        score(flat(2), [b"a"], read_by(words, bos_token="<s>", unk_token="<s>"))
+
+
 class Tiktoken:
     """What ``score`` asks of an encoding of tiktoken: pairs of bytes are tokens."""
 
@@ -191,6 +295,7 @@ def flat(size: int) -> Any:
         (flat(400), 5, "read_as: int is neither bytes nor tokens"),
         (flat(400), OwnReading(lambda raw: ([1], [0, 0]), prefix=[1]), "not as many, or fall"),
         (flat(400), OwnReading(lambda raw: ([1], [9]), prefix=[1]), "start 0 is 9, not an int"),
+        (flat(400), OwnReading(lambda raw: None, prefix=[1]), "not read as ids and their starts"),
         (small_model(), "words", "--read-as words: must be bytes or tokens"),
     ],
 )
@@ -198,6 +303,12 @@ def test_what_cannot_be_scored_is_said_in_one_line(model: Any, read_as: Any, mes
     with pytest.raises((UsageError, DataError), match=message) as caught:
         score(model, [b"abc"], read_as)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", [[], [-1], ["<s>"], None])
+def test_a_prefix_is_at_least_one_id(prefix: Any) -> None:
+    with pytest.raises(UsageError, match="prefix: "):
+        OwnReading(lambda raw: ([1], [0]), prefix=prefix)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
-    from proxylm.evaluation.everything import Everything, JobFactory, SelectedData, Selection
+    from proxylm.evaluation.everything import Everything, AnsweringFactory, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
 
 
@@ -192,7 +192,9 @@ def _about(
     }
 
 
-def _jobs(settings: EvaluationSettings, folder: Path, progress: AnswersProgress) -> JobFactory:
+def _jobs(
+    settings: EvaluationSettings, folder: Path, progress: AnswersProgress
+) -> AnsweringFactory:
     def job_for(writer: ProgramWriter, name: str) -> Answering | None:
         return job_of(settings, writer, name, folder, progress)
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 HELD_OUT = "held-out bits per byte"
 BOUNDARY_BENCHMARKS = ("humaneval", "humaneval-plus")
 
-JobFactory = Callable[[ProgramWriter, str], Answering | None]
+AnsweringFactory = Callable[[ProgramWriter, str], Answering | None]
 """Gives the generation of one evaluation by its writer and name; None where none is wanted."""
 
 
@@ -110,8 +110,8 @@ class Generation:
         greedy: of those that are greedy by definition: prompt boundary, translation.
     """
 
-    drawn: JobFactory
-    greedy: JobFactory
+    drawn: AnsweringFactory
+    greedy: AnsweringFactory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -316,8 +316,12 @@ def _evaluate(
 ) -> None:
     """Every evaluation of one reading."""
 
-    def add(name: str, evaluate: Callable[..., Any], prompts: object, job: JobFactory) -> None:
-        everything.add(name, writer.read_as, lambda: evaluate(writer, prompts, job(writer, name)))
+    def add(
+        name: str, evaluate: Callable[..., Any], prompts: object, answering: AnsweringFactory
+    ) -> None:
+        everything.add(
+            name, writer.read_as, lambda: evaluate(writer, prompts, answering(writer, name))
+        )
 
     for benchmark in data.benchmarks:
         add(benchmark.name, evaluate_code, benchmark, generation.drawn)
@@ -358,7 +362,7 @@ def _translation(
 
         def evaluate() -> TranslationReport:
             writer = TranslationWriter(model, compressor)
-            job = generation.greedy(writer, f"{name}-{chosen.name}")
-            return evaluate_translation(writer, chosen, job)
+            answering = generation.greedy(writer, f"{name}-{chosen.name}")
+            return evaluate_translation(writer, chosen, answering)
 
         everything.add(name, BYTES, evaluate)

@@ -64,20 +64,20 @@ class BoundaryReport:
 
 
 def evaluate_boundary(
-    writer: PromptWriter, benchmark: Benchmark, job: Answering | None
+    writer: PromptWriter, benchmark: Benchmark, answering: Answering | None
 ) -> BoundaryReport:
     """Evaluate a model on a benchmark under every suffix.
 
     Args:
         writer: the model, read as bytes or as tokens.
         benchmark: the problems.
-        job: how to generate and judge; None measures likelihoods alone.
+        answering: how to generate and judge; None measures likelihoods alone.
     """
     conditions = boundary_conditions(benchmark)
     passed = None
-    if job is not None:
-        results = job.run(writer, conditions)
-        if job.execute:
+    if answering is not None:
+        results = answering.run(writer, conditions)
+        if answering.execute:
             passed = spread(
                 {name: pass_at_k(list(results.correct(name).values()), 1) for name in conditions}
             )

@@ -158,24 +158,24 @@ class TranslationReport:
 
 
 def evaluate_translation(
-    writer: TranslationWriter, benchmark: Benchmark, job: Answering | None
+    writer: TranslationWriter, benchmark: Benchmark, answering: Answering | None
 ) -> TranslationReport:
     """Evaluate how well a model puts compressed solutions back into bytes.
 
     Args:
         writer: the model with its oracle prompts.
         benchmark: the problems.
-        job: how to generate and judge; None measures likelihoods alone.
+        answering: how to generate and judge; None measures likelihoods alone.
 
     Raises:
         UsageError: rapidfuzz is not there, which compares what is generated.
     """
-    if job:
+    if answering:
         _edit_similarity()  # found missing before anything is generated
     problems = benchmark.problems
-    results = job.run(writer, {ORACLE: benchmark}) if job else None
+    results = answering.run(writer, {ORACLE: benchmark}) if answering else None
     passed = None
-    if job and results and job.execute:
+    if answering and results and answering.execute:
         passed = pass_at_k(list(results.correct(ORACLE).values()), 1)
     by_task = {problem.task_id: problem for problem in problems}
     lengths = [
@@ -185,7 +185,7 @@ def evaluate_translation(
     return TranslationReport(
         benchmark=benchmark.name,
         problems=len(problems),
-        samples=job.plan.samples if job else 0,
+        samples=answering.plan.samples if answering else 0,
         compressor=writer.compressor.kind,
         compressed=writer.compressed,
         beyond_context=sum(length > writer.model.config.context for length in lengths),

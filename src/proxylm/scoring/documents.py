@@ -32,7 +32,6 @@ from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
     Ids,
     Reading,
-    anchored_starts,
     content_ids,
     prefix_of,
     reading_of,
@@ -51,13 +50,13 @@ class ReadDocument:
         name: the file, or the document's id.
         num_bytes: its raw size.
         ids: int64 ``[m]``, what the model reads of it (``readings.ReadText``).
-        starts: int64 ``[m]``, where that stands among its bytes.
+        starts: int64 ``[m]``, where that stands among its bytes; None where nobody asks.
     """
 
     name: str
     num_bytes: int
     ids: Ids
-    starts: Ids
+    starts: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +298,6 @@ def _read_view(
             name=name,
             num_bytes=int(store.raw_lengths[ordinal]),
             ids=content_ids(config, symbols, Format.COMPRESSED, name=name),
-            starts=anchored_starts(view.anchors(ordinal), len(symbols)),
         )
 
 

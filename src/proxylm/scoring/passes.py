@@ -170,7 +170,7 @@ def _measured(
     size = predictor.context if context is None else context
     passes: list[_Pass] = []
     for index, sequence in enumerate(sequences):
-        _require_ids(index, sequence, predictor.vocabulary_size)
+        _require_ids(sequence, predictor.vocabulary_size)
         passes += _passes(index, sequence, size, stride)
     with predictor.evaluating():
         longest = max((one.input_count for one in passes), default=1)
@@ -197,15 +197,15 @@ def _states_of(predictor: Predictor, batch: list[_Pass]) -> Iterator[tuple[Tenso
         yield before, torch.from_numpy(targets).to(predictor.device)
 
 
-def _require_ids(index: int, sequence: ScoredSequence, vocabulary_size: int | None) -> None:
+def _require_ids(sequence: ScoredSequence, vocabulary_size: int | None) -> None:
     if vocabulary_size is None:
         return
     for ids in (sequence.prefix, sequence.content):
         if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
             wrong = ids[(ids < 0) | (ids >= vocabulary_size)][0]
             raise UsageError(
-                f"document {index}: is read as id {wrong}, and the model's vocabulary has "
-                f"{vocabulary_size} ids: it reads documents in another way (read_as)"
+                f"documents are read as id {wrong}, and the model's vocabulary has "
+                f"{vocabulary_size} ids: it reads them in another way (read_as)"
             )
 
 

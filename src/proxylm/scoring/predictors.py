@@ -68,15 +68,16 @@ class Predictor(ABC):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode without gradients; the mode before comes back afterwards."""
+        """Evaluation mode without gradients; each module's mode comes back afterwards."""
         module = self.module or nn.Identity()
-        was_training = module.training
+        were_training = [one for one in module.modules() if one.training]
         module.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            module.train(was_training)
+            for one in were_training:
+                one.training = True
 
 
 class OurPredictor(Predictor):

@@ -11,12 +11,11 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt32
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.checkpoints.reading import TrainedModel, require_compressor
-from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
-from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
+from proxylm.compressors.contract import CannotCompress, Compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_symbols
 from proxylm.models.config import ModelConfig
@@ -96,13 +95,18 @@ class CompressedReading(Reading):
         """See the base class.
 
         Raises:
-            DataError: the compressor has no exact form for the document.
+            DataError: the compressor has no exact form for the document, or errs.
         """
-        [view] = self.compressor.encode([document])
+        [view] = self.compressor.views([document])
         if isinstance(view, CannotCompress):
             raise DataError(f"cannot be compressed ({view.reason}) {view.detail}".rstrip())
-        ids = view.symbols.astype(np.int64) + Format.COMPRESSED.offset
-        return ReadText(ids, _symbol_starts(self.compressor, view, len(document)))
+        try:
+            symbols = as_symbols(view.symbols, self.compressor.symbol_count).astype(np.int64)
+        except ValueError as error:
+            raise DataError(f"{self.compressor.kind}: {error}") from None
+        num_bytes, num_symbols = self.compressor.divide(document, view)
+        starts = np.repeat(starts_of(num_bytes), num_symbols)
+        return ReadText(symbols + Format.COMPRESSED.offset, starts)
 
 
 def reading_of(
@@ -165,22 +169,6 @@ def content_ids(
         ) from None
 
 
-def _symbol_starts(compressor: Compressor, view: CompressedView, num_bytes: int) -> Ids:
-    """Of every token of a tokenizer; of other symbols, those of the anchors before them."""
-    if isinstance(compressor, TokenizerCompressor):
-        spelled = np.array([len(compressor.token_bytes[one]) for one in view.symbols], np.int64)
-        # Some tokenizers put a space before the text, which is no part of the document.
-        added = spelled.sum() - num_bytes
-        return np.maximum(starts_of(spelled) - added, 0)
-    return anchored_starts(view.anchors, len(view.symbols))
-
-
-def anchored_starts(anchors: UInt32[np.ndarray, "anchor 2"], symbol_count: int) -> Ids:
-    """Of each of a document's symbols, the byte of the last anchor before it."""
-    cuts = np.concatenate([[[0, 0]], anchors.astype(np.int64)])
-    return np.repeat(cuts[:, 0], np.diff(cuts[:, 1], append=symbol_count))
-
-
-def starts_of(lengths: Ids) -> Ids:
+def starts_of(lengths: Int[np.ndarray, " part"]) -> Int64[np.ndarray, " part"]:
     """Where parts of these lengths begin, laid end to end."""
-    return np.cumsum(lengths) - lengths
+    return np.cumsum(lengths, dtype=np.int64) - lengths

@@ -32,12 +32,7 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.documents import read_document, symbol_scores
 from proxylm.scoring.predictors import LogitsFunction, LogitsPredictor, OurPredictor
 from proxylm.scoring.read_as import BYTES, TOKENS
-from proxylm.scoring.readings import (
-    CompressedReading,
-    RawReading,
-    Reading,
-    reading_of,
-)
+from proxylm.scoring.readings import CompressedReading, RawReading, Reading, reading_of
 from proxylm.scoring.tokenizer_readings import tokenizer_reading
 
 Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[str] | Corpus
@@ -150,6 +145,7 @@ def score(
         names.append(document.name)
         num_bytes.append(document.num_bytes)
         num_symbols.append(len(bits))
+        assert document.starts is not None, "read_document knows them"
         per_byte.append(np.bincount(document.starts, bits, minlength=document.num_bytes))
     return Scores(
         names=names,
@@ -185,9 +181,9 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if not isinstance(read_as, str | Compressor):
         return tokenizer_reading(read_as)
     if ours is not None:
-        data = run_data(Path(model)) if isinstance(model, str | os.PathLike) else None
-        wanted = data is not None and read_as == TOKENS
-        return reading_of(ours, read_as, data.compressor() if data and wanted else None)
+        in_folder = isinstance(model, str | os.PathLike) and read_as == TOKENS
+        data = run_data(Path(model)) if in_folder else None
+        return reading_of(ours, read_as, data.compressor() if data else None)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)
     if read_as == BYTES:
@@ -202,8 +198,9 @@ def _named(documents: Documents, left_out: LeftOut) -> Iterator[tuple[str, bytes
     if isinstance(documents, Corpus):
         yield from ((one.id, one.raw) for one in documents.documents(left_out))
         return
-    items = items_of(documents, "documents")
-    pairs = [one if isinstance(one, tuple) and len(one) == 2 else None for one in items]
-    raw = as_documents([pair[1] if pair else one for pair, one in zip(pairs, items, strict=True)])
-    for index, (pair, one) in enumerate(zip(pairs, raw, strict=True)):
-        yield str(pair[0]) if pair else f"document {index}", one
+    pairs = [
+        one if isinstance(one, tuple) and len(one) == 2 else (f"document {index}", one)
+        for index, one in enumerate(items_of(documents, "documents"))
+    ]
+    for (name, _), raw in zip(pairs, as_documents([raw for _, raw in pairs]), strict=True):
+        yield str(name), raw

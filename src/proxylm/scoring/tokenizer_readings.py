@@ -42,9 +42,10 @@ class TokenizerReading(Reading):
         self.name = type(tokenizer).__name__
         self._tokenizer = tokenizer
         whole = tokenizer("a", return_special_tokens_mask=True)
-        content = whole["special_tokens_mask"].index(0)
+        is_special = [*whole["special_tokens_mask"], 0]  # also where "a" is no token
         first = [tokenizer.bos_token_id, tokenizer.eos_token_id]
-        prefix = whole["input_ids"][:content] or [one for one in first if one is not None][:1]
+        added = whole["input_ids"][: is_special.index(0)]
+        prefix = added or [one for one in first if one is not None][:1]
         if not prefix:
             raise UsageError(f"{self.name}: has no token that begins a text")
         self.prefix = np.array(prefix, dtype=np.int64)
@@ -53,7 +54,8 @@ class TokenizerReading(Reading):
         """See the base class.
 
         Raises:
-            DataError: the document is not UTF-8, or the tokenizer does not know a part of it.
+            DataError: the document is not UTF-8, or the tokenizer does not know a part of it or
+                leaves it out.
         """
         text = _decoded(document)
         tokens = self._tokenizer(
@@ -66,8 +68,13 @@ class TokenizerReading(Reading):
         ids = np.array(tokens["input_ids"], dtype=np.int64)
         if (unknown := self._tokenizer.unk_token_id) is not None and unknown in ids:
             raise DataError("holds what the tokenizer does not know")
-        characters = np.array([start for start, _ in tokens["offset_mapping"]], dtype=np.int64)
-        return ReadText(ids, _byte_offsets(text)[characters])
+        starts, ends = np.array(tokens["offset_mapping"], dtype=np.int64).reshape(-1, 2).T
+        before = np.concatenate([[0], ends])  # what the tokens before each, and all, have covered
+        gaps = zip(before, [*starts, len(text)], strict=True)
+        if any(text[first:last].strip() for first, last in gaps):
+            raise DataError("holds what the tokenizer leaves out")
+        # Some leave white space out of their offsets, and a character's parts all have the whole.
+        return ReadText(ids, _byte_offsets(text)[np.minimum(starts, before[:-1])])
 
 
 class TiktokenReading(Reading):
@@ -95,13 +102,21 @@ class OwnReading(Reading):
     Args:
         encode: from a document to its ids ``[m]`` and their starts ``[m]`` (see ``ReadText``).
         prefix: ids before every document, at least one.
+
+    Raises:
+        UsageError: the prefix is none.
     """
 
     name = "own"
 
     def __init__(self, encode: Callable[[bytes], tuple[Any, Any]], *, prefix: Any) -> None:
         self._encode = encode
-        self.prefix = as_integers(prefix, 1 << 31, kind="prefix").astype(np.int64)
+        try:
+            self.prefix = as_integers(prefix, 1 << 31, kind="id").astype(np.int64)
+        except ValueError as error:
+            raise UsageError(f"prefix: {error}") from None
+        if not self.prefix.size:
+            raise UsageError("prefix: give at least one id, by which the first one is predicted")
 
     def read(self, document: bytes) -> ReadText:
         """See the base class.
@@ -109,13 +124,14 @@ class OwnReading(Reading):
         Raises:
             DataError: what the function gives is not that.
         """
+        read = self._encode(document)
         try:
-            ids, starts = self._encode(document)
+            ids, starts = read
             text = ReadText(
                 as_integers(ids, 1 << 31, kind="id").astype(np.int64),
                 as_integers(starts, max(1, len(document)), kind="start").astype(np.int64),
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise DataError(f"is not read as ids and their starts: {error}") from None
         if len(text.ids) != len(text.starts) or (np.diff(text.starts) < 0).any():
             raise DataError("is read as ids whose starts are not as many, or fall")

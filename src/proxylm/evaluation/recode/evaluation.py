@@ -61,17 +61,17 @@ class RecodeReport:
 
 
 def evaluate_recode(
-    writer: PromptWriter, data: Sequence[FamilyData], job: Answering | None
+    writer: PromptWriter, data: Sequence[FamilyData], answering: Answering | None
 ) -> RecodeReport:
     """Evaluate a model on ReCode.
 
     Args:
         writer: the model, read as bytes or as tokens.
         data: the families.
-        job: how to generate and judge; None measures likelihoods alone.
+        answering: how to generate and judge; None measures likelihoods alone.
     """
-    results = job.run(writer, recode_conditions(data)) if job else None
-    executed = results if job and job.execute else None
+    results = answering.run(writer, recode_conditions(data)) if answering else None
+    executed = results if answering and answering.execute else None
     scorer = Scorer(writer.model.module, writer.reading)
     families = {
         one.family.title: FamilyReport(
@@ -84,7 +84,7 @@ def evaluate_recode(
     return RecodeReport(
         read_as=writer.read_as,
         problems=len(data[0].nominal.problems),
-        samples=job.plan.samples if job else 0,
+        samples=answering.plan.samples if answering else 0,
         families=families,
         overall=_overall(list(families.values())),
     )
