@@ -189,6 +189,11 @@ def test_what_is_shown_of_a_value_is_short(value: str):
     assert len(str(caught.value)) < 300
 
 
+def test_what_has_no_keys_is_told_once():
+    with pytest.raises(UsageError, match=r"^here: expected keys and values, found list$"):
+        validate_config(Outer, [1], origin="here")
+
+
 def test_a_mistake_of_the_whole_is_told_once(tmp_path):
     with pytest.raises(UsageError, match=r"^configuration: steps exceed 100$"):
         load_config(Outer, None, ["steps=101"])

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -29,6 +30,16 @@ def install(python: Path, *what: str | Path, cwd: Path) -> None:
     if unreachable and "CI" not in os.environ:
         pytest.skip("the package index is out of reach: the wheel was built but not installed")
     assert result.returncode == 0, result.stderr
+
+
+def test_every_data_file_is_packaged():
+    package = ROOT / "src" / "proxylm"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["proxylm"]
+    packaged = {path for pattern in patterns for path in package.glob(pattern)}
+    caches = {path for cache in package.rglob("__pycache__") for path in cache.rglob("*")}
+    files = {path for path in package.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert files - caches == packaged
 
 
 @pytest.mark.timeout(600)
@@ -55,7 +66,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path):
     assert prepared.returncode == 0, prepared.stderr
     assert (tmp_path / "store" / "manifest.json").exists()
     program = "from proxylm.sandbox.adversarial.attack import ATTACKS; print(len(ATTACKS))"
-    assert int(run(python, "-c", program, cwd=tmp_path).stdout) >= 140, "data files are left out"
+    assert run(python, "-c", program, cwd=tmp_path).stdout == "152\n", "data files are left out"
     program = f"import proxylm; print(proxylm.load({str(ROOT / 'tests/golden/evabyte')!r}).config)"
     loaded = run(python, "-c", program, cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr

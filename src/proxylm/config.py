@@ -89,10 +89,11 @@ def validate_config(
     Raises:
         UsageError: a key or a value is wrong; the message names it.
     """
+    given = _keys_and_values(values, origin)
     try:
-        return config_class.model_validate(_keys_and_values(values, origin))
+        return config_class.model_validate(given)
     except ValidationError as error:
-        mistake = _first_mistake(config_class, error, values, names)
+        mistake = _first_mistake(config_class, error, given, names)
         raise UsageError(f"{origin}: {mistake}") from None
     except UsageError as error:  # a check that fields make of each other
         raise UsageError(f"{origin}: {error}") from None

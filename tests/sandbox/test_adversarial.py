@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import sys
 
 import pytest
 
+from proxylm.fingerprint import fingerprint_of
 from proxylm.sandbox.adversarial.attack import ATTACKS, ENTRY_POINT, escape_program
 from proxylm.sandbox.adversarial.suite import run_suite
 from proxylm.sandbox.adversarial.witnesses import descendants, witnesses
@@ -26,6 +29,7 @@ TAKE_TIME = {
     "integers that collide as keys",
 }
 SOME_OF_THEM = {"swallowed timeouts", "endless print", "fork bomb", "disk bomb of many files"}
+WRITTEN = "32a788d483093ae69456d26b335ea3e0"
 DEFAULT = [attack for attack in ATTACKS if attack.name not in TAKE_TIME - SOME_OF_THEM]
 
 
@@ -33,6 +37,23 @@ def test_there_are_many_programs_each_once():
     assert len(BY_NAME) == len(ATTACKS) >= 140
     assert len(DEFAULT) >= 110
     assert set(BY_NAME) >= TAKE_TIME > SOME_OF_THEM
+
+
+def test_the_programs_are_those_that_were_written():
+    # One that an edit has broken fails as well as one that is contained: nothing else would tell.
+    # Who changes a program on purpose writes the new fingerprint here.
+    parts = ((each.group, each.name, each.program, each.test) for each in ATTACKS)
+    assert fingerprint_of(*itertools.chain(*parts)) == WRITTEN
+
+
+def test_programs_are_python_with_every_fact_in_its_place():
+    with witnesses() as around:
+        for attack in ATTACKS:
+            if attack.group != "sources":
+                program = around.prepared(attack)
+                assert not re.search("@[A-Z_]+@", program), attack.name
+                compile(program, attack.name, "exec")
+            compile(attack.test, attack.name, "exec")
 
 
 def test_programs_fail_and_nothing_gets_out(tier):

@@ -75,8 +75,8 @@ async def ask_too_often(served: Service) -> None:
             await may_send.wait()
             yield b"{"
 
-        def post(number: int) -> Awaitable[httpx.Response]:
-            return client.post("/v1/completions", content=slow_body(number), headers=head)
+        def post(number: int, path: str = "/v1/completions") -> Awaitable[httpx.Response]:
+            return client.post(path, content=slow_body(number), headers=head)
 
         held = [asyncio.ensure_future(post(number)) for number in range(LIMITS.max_open_bodies)]
         while len(reading) < LIMITS.max_open_bodies:
@@ -86,6 +86,7 @@ async def ask_too_often(served: Service) -> None:
         assert refused.json()["error"]["code"] == "too_many_requests"
         assert refused.headers["retry-after"]
         assert 99 not in reading
+        assert (await asyncio.wait_for(post(98, "/tokenize"), 10)).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
         may_send.set()
         assert [(await one).status_code for one in held] == [400] * len(held)

@@ -72,4 +72,5 @@ async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     before = turns
     gained = [one async for one in choices.deltas()]
     beside.cancel()
+    assert choices.new_bytes == 2, "the prompt's are not new"
     return turns - before, gained

@@ -99,6 +99,20 @@ def test_a_broken_chunk_after_a_good_head_is_400(server: RunningServer) -> None:
     assert exchange(server, head, b"zz\r\n").startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_broken_chunk_behind_an_answer_ends_the_connection(server: RunningServer) -> None:
+    head = (
+        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+        b"transfer-encoding: chunked\r\n\r\n"
+    )
+    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+        connection.sendall(head)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 415 ")
+        connection.sendall(b"zz\r\n")
+        while received := connection.recv(1 << 16):
+            assert b"HTTP/1.1" not in received
+    assert "Traceback" not in server.stderr
+
+
 def test_health_and_metrics_answer(server: RunningServer) -> None:
     before = server.metric('proxylm_requests_total{path="/v1/completions",status="200"}')
     assert server.complete(max_tokens=7, prompt="abc").status_code == 200

@@ -1,7 +1,7 @@
 """Errors as OpenAI's interface gives them: a status, and one object that says what to do.
 
-Every answer that is not a success has the body ``{"error": {message, type, param, code}}``, those
-of unknown paths and of our own mistakes included.
+Every request that is HTTP and does not succeed is answered with ``{"error": {message, type, param,
+code}}``, unknown paths and our own mistakes included.
 """
 
 from __future__ import annotations
