@@ -20,7 +20,8 @@ from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.settings import NeuralSettings, Segmentation
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.pipelines.byte_lm_training import LmRecipe, train_byte_lm
 from proxylm.training.config import PresetModel
 from proxylm.training.schedule import CosineRate

@@ -35,7 +35,8 @@ from proxylm.compressors.token_bytes import TokenBytesCompressor, TokenBytesSett
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import tokenizer_training
 from proxylm.config import validate_config
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.batches import Batches, batches
 from proxylm.data.mixture import READY_MIXTURES, Mixture
 from proxylm.data.sources import Source

@@ -16,9 +16,10 @@ from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.units import UnitsCompressor
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DataError, UsageError
 
 

@@ -14,7 +14,8 @@ from proxylm.bench.multi_byte import (
     held_out_texts,
     run_multi_byte_benchmark,
 )
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.generation.drafts import Chain, Tree

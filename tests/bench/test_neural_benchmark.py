@@ -16,7 +16,8 @@ from proxylm.bench.neural_memory import MemoryCase, peak_prepare_bytes
 from proxylm.bench.plain_forward import end_to_end, fastest_plain_forward, in_full_rows
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import save_compressor
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import UsageError
 
 MEMORY = MemoryCase(corpus_bytes=3000, part_bytes=1500)

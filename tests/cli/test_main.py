@@ -232,9 +232,11 @@ def test_wrong_use_is_one_line_and_status_2(capsys, arguments):
     [
         ([], "torch numba pyarrow datatrove pydantic numpy"),
         (["generate"], "torch numba pyarrow datatrove"),
-        (["serve"], "torch numba pyarrow datatrove"),
-        (["evaluate", "humaneval"], "torch numba pyarrow datatrove"),
-        (["prepare"], "torch numba datatrove"),
+        (["serve"], "torch numba pyarrow datatrove numpy"),
+        (["evaluate", "humaneval"], "torch numba pyarrow datatrove numpy"),
+        (["prepare"], "torch numba pyarrow datatrove numpy"),
+        (["compressor", "train", "neural"], "torch numba pyarrow datatrove"),
+        (["demo"], "torch numba pyarrow datatrove tokenizers"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )

@@ -135,7 +135,7 @@ FAILURES = [
     (("--segmentation", "lines", "--percentile", "9"), "unknown key '--percentile'"),
     (("--percentile", "100"), "--percentile: "),
     (("--lm", "{trained}", "--symbols", "5"), "--symbols is about training a byte LM"),
-    (("--device", "tpu"), "device"),
+    (("--device", "tpu"), "--device: "),
 ]
 
 
@@ -145,6 +145,14 @@ def test_what_is_wrong_is_one_line(trained, corpus, tmp_path, capsys, options, m
     assert run(train_command(corpus, tmp_path / "out", *given)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_share_beyond_the_whole_is_refused_before_any_work(corpus, tmp_path, capsys):
+    command = train_command(corpus, tmp_path / "out")
+    command[command.index("--held-out") + 1] = "2"
+    assert run(command) == 2
+    assert "--held-out: Input should be less than or equal to 1" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from proxylm.cli.main import run
 from proxylm.compressors.registry import load_compressor
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 

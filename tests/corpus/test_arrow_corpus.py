@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DamagedFileError, DataError
 
 FORMS = {"file": pa.ipc.new_file, "stream": pa.ipc.new_stream}

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed import PACK
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError
 

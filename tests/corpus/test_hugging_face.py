@@ -9,9 +9,10 @@ from types import ModuleType, SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import RangePart
 from proxylm.corpus.hugging_face import HuggingFaceCorpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DataError, UsageError
 
 

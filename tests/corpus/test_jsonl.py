@@ -15,9 +15,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DamagedFileError, DataError, UsageError
 
 
@@ -171,7 +172,8 @@ def test_a_line_over_the_limit_is_skipped_and_counted(tmp_path):
 READ_IN_LITTLE_MEMORY = """
 import re, sys
 from pathlib import Path
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 corpus = open_corpus(CorpusConfig(path=sys.argv[1]))
 items = [item for part in corpus.parts() for item in corpus.read(part)]
 print([str(getattr(item, "reason", "document")) for item in items])

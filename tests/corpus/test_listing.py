@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.listing import Listing, list_folder, matcher
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DataError
 
 

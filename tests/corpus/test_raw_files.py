@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import xxhash
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DataError, UsageError
 
 ODD_CONTENTS = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import is_held_out, sample, split_documents
 from proxylm.errors import DataError
 

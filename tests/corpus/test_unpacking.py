@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed import PACK, zstd_frame
 
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.unpacking import Packing, packing_of, unpacked
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.evaluation.benchmarks.records import read_records

@@ -11,8 +11,9 @@ import pytest
 
 from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.memory import MemoryCorpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.preparing import named_compressors, prepare
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError

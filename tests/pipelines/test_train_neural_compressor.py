@@ -12,7 +12,8 @@ from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentat
 from proxylm.compressors.neural.segmentation.simple import LineSegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import UsageError
 from proxylm.pipelines.neural_compressor import (
     NeuralTraining,

@@ -16,7 +16,8 @@ import numpy as np
 
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.registry import load_compressor
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.batches import Batches, batches
 from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
 from proxylm.data.mixture import Mixture

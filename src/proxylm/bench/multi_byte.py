@@ -23,7 +23,8 @@ import torch
 
 from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow, alternate
-from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig, open_corpus
+from proxylm.corpus.config import STANDARD_LIBRARY, CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store

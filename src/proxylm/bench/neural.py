@@ -40,8 +40,9 @@ from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import sample
 from proxylm.errors import DataError, UsageError
 from proxylm.pipelines.neural_compressor import (

@@ -11,8 +11,9 @@ from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.prepare import write_copies
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.data.store.prepare import prepare_store
 
 CORPUS_COPIES = 10

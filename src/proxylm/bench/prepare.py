@@ -23,10 +23,10 @@ from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.tokenizer.compressor import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining, UnigramTraining, texts_of
-from proxylm.corpus.choosing import FilesAre
+from proxylm.corpus.config import CorpusConfig, FilesAre
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import split_documents
 from proxylm.data.store.prepare import prepare_store
 

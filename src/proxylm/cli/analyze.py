@@ -20,7 +20,7 @@ from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.analysis.collisions import CollisionReport
-    from proxylm.corpus.opening import CorpusConfig
+    from proxylm.corpus.config import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 

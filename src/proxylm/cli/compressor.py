@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from proxylm.compressors.neural.compressor import NeuralCompressor
     from proxylm.compressors.token_bytes import TokenBytesSettings
     from proxylm.compressors.tokenizer.training import TokenizerSettings
+    from proxylm.corpus.config import CorpusConfig
     from proxylm.corpus.contract import Corpus
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.corpus.opening import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 train = typer.Typer(no_args_is_help=True, help="Train a compressor on a corpus's training part.")
 app.add_typer(train, name="train")
 
-CORPUS_CLASS = "proxylm.corpus.opening:CorpusConfig"
+CORPUS_CLASS = "proxylm.corpus.config:CorpusConfig"
 CORPUS = Flags(
     CORPUS_CLASS, ("corpus=path", "pattern", "files", "text_field", "max_document_bytes")
 )

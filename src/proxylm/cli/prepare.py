@@ -19,7 +19,7 @@ from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.corpus.opening import CorpusConfig
+    from proxylm.corpus.config import CorpusConfig
     from proxylm.data.store.prepare import PrepareProgress
     from proxylm.data.store.summary import PrepareSummary
 

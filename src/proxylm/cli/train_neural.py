@@ -23,7 +23,7 @@ from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.settings import NeuralSettings
-    from proxylm.corpus.opening import CorpusConfig
+    from proxylm.corpus.config import CorpusConfig
     from proxylm.pipelines.neural_compressor import NewLm, ReusedLm
 
 DEFAULT_PRESET = "tiny"
@@ -88,7 +88,8 @@ def train_neural(
         "held_out_fraction": held_out,
         "device": device,
     }
-    training = validate_config(NeuralTraining, values, origin="train-neural")
+    names = {"held_out_fraction": "--held-out", "device": "--device"}
+    training = validate_config(NeuralTraining, values, origin="train-neural", names=names)
     opened = opened_corpus(corpus)
     reports = Reports(say=note, callbacks=[shown_on_stderr()])
     compressor = train_neural_compressor(opened, out, training=training, reports=reports)

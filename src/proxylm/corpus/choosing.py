@@ -10,9 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
+from proxylm.corpus.config import FilesAre
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord
@@ -30,14 +30,6 @@ _DESCRIPTIONS = re.compile(
 
 What writers of a data set keep for themselves begins with ``_``.
 """
-
-
-class FilesAre(StrEnum):
-    """What the user says that files are."""
-
-    AUTO = "auto"
-    DOCUMENTS = "documents"
-    RECORDS = "records"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

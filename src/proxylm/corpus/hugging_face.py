@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.contract import Corpus, CorpusPart, RangePart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.parquet import check_columns, read_rows
-from proxylm.corpus.records import RecordFields
 from proxylm.errors import DataError, UsageError, one_line
 from proxylm.files import is_there
 from proxylm.fingerprint import fingerprint_of

@@ -14,12 +14,13 @@ from typing import Any
 
 import xxhash
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord
 from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
-from proxylm.corpus.records import RecordFields, chosen_identity, document_from_text
+from proxylm.corpus.records import chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_range, split_lines
 from proxylm.corpus.unpacking import (
     BYTE_ORDER_MARK,

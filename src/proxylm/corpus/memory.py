@@ -6,14 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from proxylm.corpus.config import MAX_DOCUMENT_BYTES, RecordFields
 from proxylm.corpus.contract import Corpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.records import (
-    MAX_DOCUMENT_BYTES,
-    RecordFields,
-    chosen_identity,
-    document_from_bytes,
-)
+from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.fingerprint import fingerprint_of
 from proxylm.inputs import as_bytes, items_of
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
 
-from pydantic import Field, model_validator
-
-from proxylm.config import Config, validate_config
+from proxylm.config import validate_config
 from proxylm.corpus.arrow_files import ArrowCorpus
-from proxylm.corpus.choosing import Chosen, FilesAre, choose
+from proxylm.corpus.choosing import Chosen, choose
+from proxylm.corpus.config import STANDARD_LIBRARY, CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
@@ -23,13 +21,8 @@ from proxylm.corpus.parquet import ParquetCorpus
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
 from proxylm.corpus.record_files import RecordFilesCorpus
-from proxylm.corpus.records import MAX_DOCUMENT_BYTES, RecordFields
 from proxylm.errors import DataError, UsageError
 from proxylm.files import is_there
-
-STANDARD_LIBRARY = "stdlib"
-
-PART_BYTES = 4 << 20
 
 Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[str] | Corpus
 """What stands for documents: bytes, or pairs of id and bytes; a path or a name as
@@ -40,58 +33,6 @@ _RECORD_READERS: dict[FileContent, Callable[..., RecordFilesCorpus]] = {
     FileContent.PARQUET: ParquetCorpus,
     FileContent.ARROW: ArrowCorpus,
 }
-
-
-class CorpusConfig(Config):
-    """A corpus and how its documents are read.
-
-    Attributes:
-        path: a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other), stdlib
-            (this interpreter's own library) or hf:NAME; what exists is a path.
-        pattern: which files of a folder: compared with the name, or with the whole path below the
-            folder where it has a slash; '**/' also stands for no folder.
-        files: what files are: documents, records, or auto (JSON lines, Parquet and Arrow are
-            records, whatever else is a document; a folder of both is refused).
-        text_field: field or column that holds a record's document.
-        id_field: field or column that names a record's document; names may repeat. (default:
-            file:row)
-        symbols_field: field or column of symbols that come with the documents.
-        symbol_count: K of those symbols, which are below it.
-        invalid_utf8: ``keep`` such bytes exactly, or ``reject`` the document (JSON lines are
-            UTF-8 by definition: a line that is not is always rejected).
-        max_document_bytes: longer documents, and longer JSON lines, are left out and counted;
-            compressors take about 60 bytes of memory per byte of one.
-        part_bytes: about how many source bytes become one shard.
-    """
-
-    path: str = Field(min_length=1)
-    pattern: str = "*"
-    files: FilesAre = FilesAre.AUTO
-    text_field: str = "text"
-    id_field: str | None = None
-    symbols_field: str | None = None
-    symbol_count: int | None = Field(default=None, ge=1, le=1 << 31)
-    invalid_utf8: Literal["keep", "reject"] = "keep"
-    max_document_bytes: int = Field(default=MAX_DOCUMENT_BYTES, ge=1)
-    part_bytes: int = Field(default=PART_BYTES, ge=1)
-
-    @model_validator(mode="after")
-    def _symbols_have_a_count(self) -> Self:
-        if (self.symbols_field is None) != (self.symbol_count is None):
-            raise ValueError("symbols_field and symbol_count go together: give both or neither")
-        return self
-
-    @property
-    def fields(self) -> RecordFields:
-        """The part of the configuration that readers of records need."""
-        return RecordFields(
-            text=self.text_field,
-            id=self.id_field,
-            symbols=self.symbols_field,
-            symbol_count=self.symbol_count,
-            reject_invalid_utf8=self.invalid_utf8 == "reject",
-            max_document_bytes=self.max_document_bytes,
-        )
 
 
 def as_corpus(documents: Documents) -> Corpus:

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
-from proxylm.corpus.records import RecordFields, chosen_identity, document_from_bytes
+from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
 
 BATCH_ROWS = 1024

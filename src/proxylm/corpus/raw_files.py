@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.contract import Corpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, list_folder
-from proxylm.corpus.records import RecordFields, document_from_bytes
+from proxylm.corpus.records import document_from_bytes
 from proxylm.corpus.streams import read_whole
 from proxylm.fingerprint import fingerprint_of
 

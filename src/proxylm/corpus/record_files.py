@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.contract import Corpus, CorpusPart
 from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.records import RecordFields
 from proxylm.fingerprint import fingerprint_of
 
 

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.corpus.config import RecordFields
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.inputs import as_symbols
-
-MAX_DOCUMENT_BYTES = 16 << 20
-"""Longer documents are left out, unless a corpus is told otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFields:
-    """Which fields are read, and what is asked of them.
-
-    Attributes:
-        text: field that holds the document.
-        id: field that names it (names may repeat), or None for ``file:row``.
-        symbols: field of symbols that come with the document, or None.
-        symbol_count: K, all symbols are below it; None without ``symbols``.
-        reject_invalid_utf8: leave out text that is not UTF-8 where the format can hold such.
-        max_document_bytes: longer documents (and longer JSON lines) are left out.
-    """
-
-    text: str = "text"
-    id: str | None = None
-    symbols: str | None = None
-    symbol_count: int | None = None
-    reject_invalid_utf8: bool = False
-    max_document_bytes: int = MAX_DOCUMENT_BYTES
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The fields that are read."""
-        return tuple(name for name in (self.text, self.id, self.symbols) if name is not None)
 
 
 def document_from_bytes(

@@ -1,25 +1,23 @@
-"""The compressors that the demo can train, and what each of them makes of the comparison."""
+"""The compressors that the demo can train, and what each of them makes of the comparison.
+
+The command's options come from here, so what trains them is imported when it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from proxylm.compressors.neural.coder.settings import CoderSettings
-from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
-from proxylm.compressors.neural.settings import NeuralSettings
-from proxylm.compressors.registry import save_compressor
-from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
 from proxylm.config import Config
-from proxylm.corpus.contract import Corpus
-from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.split import HELD_OUT_FRACTION
 from proxylm.data.mixture import Mixture
-from proxylm.training.callbacks import AnyCallback
+
+if TYPE_CHECKING:
+    from proxylm.corpus.contract import Corpus
+    from proxylm.training.callbacks import AnyCallback
 
 PAPER_PROXY = "proxy"
 
@@ -59,6 +57,11 @@ class BpeDemo(Config):
 
     def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
         """Train on the corpus's training part and save as ``folder``."""
+        from proxylm.compressors.registry import save_compressor
+        from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
+        from proxylm.corpus.left_out import LeftOut
+        from proxylm.corpus.split import HELD_OUT_FRACTION
+
         narrator.say(
             f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}"
         )
@@ -92,7 +95,9 @@ class NeuralDemo(Config):
 
     def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
         """Train on the corpus's training part and save as ``folder``."""
-        # These bring torch and numba, which a demo's settings do without.
+        from proxylm.compressors.neural.coder.settings import CoderSettings
+        from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+        from proxylm.compressors.neural.settings import NeuralSettings
         from proxylm.pipelines.byte_lm_training import RECIPES
         from proxylm.pipelines.neural_compressor import (
             NeuralTraining,

@@ -1,25 +1,22 @@
-"""What the demo compares: models of one size on the same number of symbols."""
+"""What the demo compares: models of one size on the same number of symbols.
+
+The command tells its options by it, so what a training needs comes in when there is one.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from proxylm.config import Config
-from proxylm.corpus.opening import STANDARD_LIBRARY, CorpusConfig
-from proxylm.data.mixture import Mixture
-from proxylm.data.sources import SourceConfig
+from proxylm.corpus.config import STANDARD_LIBRARY, CorpusConfig
 from proxylm.demo.compressors import PAPER_PROXY, BpeDemo, DemoCompressor
-from proxylm.training.config import (
-    CheckpointConfig,
-    HeldOutConfig,
-    PresetModel,
-    SymbolCount,
-    TrainingConfig,
-)
-from proxylm.training.schedule import CosineRate
+
+if TYPE_CHECKING:
+    from proxylm.data.mixture import Mixture
+    from proxylm.training.config import TrainingConfig
 
 DESCRIPTIONS = {
     "bytes": "raw bytes alone",
@@ -61,6 +58,16 @@ class DemoSettings(Config):
 
     def training(self, mixture: Mixture, store: Path) -> TrainingConfig:
         """The run of one of the models."""
+        from proxylm.data.sources import SourceConfig
+        from proxylm.training.config import (
+            CheckpointConfig,
+            HeldOutConfig,
+            PresetModel,
+            SymbolCount,
+            TrainingConfig,
+        )
+        from proxylm.training.schedule import CosineRate
+
         steps = self.symbols // self.symbols_per_step
         # The byte model is a byte model: no vocabulary that it never sees.
         view = self.compressor.kind if mixture.rate.rates(steps).any() else None

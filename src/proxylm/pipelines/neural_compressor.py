@@ -29,6 +29,7 @@ from proxylm.compressors.neural.compressor import (
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import save_compressor
 from proxylm.config import Config, validate_config
+from proxylm.corpus.config import HeldOutFraction
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
@@ -91,7 +92,7 @@ class NeuralTraining(Config):
 
     lm: NewLm | ReusedLm = NewLm()
     settings: NeuralSettings = NeuralSettings()
-    held_out_fraction: float = HELD_OUT_FRACTION
+    held_out_fraction: HeldOutFraction = HELD_OUT_FRACTION
     threshold_sample_bytes: PositiveInt = THRESHOLD_SAMPLE_BYTES
     device: DeviceName = "auto"
 

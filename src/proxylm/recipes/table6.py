@@ -25,10 +25,11 @@ from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, Li
 from proxylm.compressors.neural.settings import NeuralSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.config import Config
+from proxylm.corpus.config import CorpusConfig, HeldOutFraction
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, split_documents
 from proxylm.device import DeviceName
 from proxylm.pipelines.neural_compressor import (
@@ -71,7 +72,7 @@ class Table6Settings(Config):
     symbols: PositiveInt | None = None
     long_lm: Path | None = None
     short_lm: Path | None = None
-    held_out_fraction: float = HELD_OUT_FRACTION
+    held_out_fraction: HeldOutFraction = HELD_OUT_FRACTION
     measured_bytes: PositiveInt = 1 << 18
     device: DeviceName = "auto"
 

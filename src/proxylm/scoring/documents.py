@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from proxylm.checkpoints.reading import TrainedModel, require_compressor
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut, RejectionReason, nothing_left
 from proxylm.corpus.listing import list_folder
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.data.store.contents import View
 from proxylm.data.store.store import ViewStore

@@ -23,9 +23,10 @@ from proxylm.checkpoints.checkpoint import Origin
 from proxylm.checkpoints.reading import LoadedModel, TrainedModel, load_module
 from proxylm.checkpoints.run_data import run_data
 from proxylm.compressors.contract import Compressor
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel

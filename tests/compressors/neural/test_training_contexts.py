@@ -11,7 +11,8 @@ from proxylm.compressors.neural.byte_lm.training_contexts import (
     TrainingPart,
 )
 from proxylm.config import validate_config
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import is_held_out
 from proxylm.errors import UsageError
 from small_neural import text, write_corpus

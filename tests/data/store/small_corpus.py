@@ -12,8 +12,9 @@ import numpy as np
 
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
-from proxylm.corpus.opening import CorpusConfig, open_corpus
+from proxylm.corpus.opening import open_corpus
 
 PART_BYTES = 3000
 
