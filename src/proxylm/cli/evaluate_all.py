@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from proxylm.evaluation.answers.options import EvaluationSettings
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
-    from proxylm.evaluation.everything import Everything, AnsweringFactory, SelectedData, Selection
+    from proxylm.evaluation.everything import AnsweringFactory, Everything, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
 
 
