@@ -9,6 +9,7 @@ import numpy as np
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.data.mixture_numbers import MixtureNumbers
 from proxylm.data.sources import OpenSource
+from proxylm.data.store.column import Column
 from proxylm.errors import DataError, UsageError
 
 MINIMUM_CONTEXT = 16
@@ -65,6 +66,7 @@ def check_columns(sources: Sequence[OpenSource]) -> None:
     """
     for source in sources:
         view = source.view
+        columns: list[tuple[str, Column, tuple[type, ...]]]
         columns = [("raw bytes", column, (np.uint8,)) for column in source.store.raw_columns]
         if view is not None:
             columns += [("symbols", column, (np.uint16, np.uint32)) for column in view.columns]

@@ -182,8 +182,9 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if not isinstance(read_as, str | Compressor):
         return tokenizer_reading(read_as)
     if ours is not None:
-        in_folder = isinstance(model, str | os.PathLike) and read_as == TOKENS
-        data = run_data(Path(model)) if in_folder else None
+        data = None
+        if read_as == TOKENS and isinstance(model, str | os.PathLike):
+            data = run_data(Path(model))
         return reading_of(ours, read_as, data.compressor() if data else None)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)
