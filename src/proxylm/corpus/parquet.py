@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -14,23 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, check_unchanged
-from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
+from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
 
 BATCH_ROWS = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowGroupPart(RecordsPart):
-    """One row group of one file; ``first_row`` counts from 0 in the file."""
-
-    row_group: int
-    first_row: int
 
 
 class ParquetCorpus(RecordFilesCorpus):
@@ -43,33 +33,23 @@ class ParquetCorpus(RecordFilesCorpus):
     format_name = "parquet"
     divides_by_size = False
 
-    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[RowGroupPart]:
-        record = self._files[file]
+    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
         with _open(record) as opened:
             check_columns(opened.schema_arrow, self._fields, record.path)
             first_row = 0
             for group in range(opened.metadata.num_row_groups):
                 metadata = opened.metadata.row_group(group)
-                yield RowGroupPart(
-                    index=next(numbers),
-                    num_bytes=metadata.total_byte_size,
-                    file=file,
-                    row_group=group,
-                    first_row=first_row,
-                )
+                yield FileRange(group, group + 1, metadata.total_byte_size, first_row)
                 first_row += metadata.num_rows
 
-    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per row of the row group, in order."""
-        assert isinstance(part, RowGroupPart)
-        record = self._files[part.file]
+    def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         check_unchanged(record)
-        row = part.first_row
+        row = place.first_row
         try:
             with _open(record) as file:
                 for batch in file.iter_batches(
                     batch_size=BATCH_ROWS,
-                    row_groups=[part.row_group],
+                    row_groups=[place.first],
                     columns=list(self._fields.names),
                 ):
                     yield from read_rows(batch, record.name, row, self._fields)
