@@ -46,6 +46,8 @@ class Trunk(nn.Module):
             yield layer
 
 
+Ids = Int[Tensor, "batch position"]
+"""Integers ``[B, N]``: symbols, or the segments that they are of."""
 PerPosition = Int[Tensor, "#batch position"]
 """An integer per position; one row may stand for all contexts."""
 
@@ -88,10 +90,7 @@ class LanguageModel(nn.Module):
             initialize(self, seed)
 
     def hidden(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position width"]:
         """Final normalized states ``[B, N, width]`` float32.
 
@@ -115,10 +114,7 @@ class LanguageModel(nn.Module):
         return self.model.norm(x)
 
     def logits(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position head vocabulary"]:
         """Logits of the shared heads in nats, float32 ``[B, N, H1, V]``; arguments as ``hidden``.
 
@@ -134,10 +130,7 @@ class LanguageModel(nn.Module):
     forward = logits
 
     def raw_logits(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position raw_head 320"]:
         """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
         hidden = self.hidden(ids, segment_ids, position_ids)
@@ -153,9 +146,9 @@ class LanguageModel(nn.Module):
 
     def loss(
         self,
-        ids: Int[Tensor, "batch position"],
+        ids: Ids,
         targets: Int[Tensor, "batch position head"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
+        segment_ids: Ids | None = None,
         position_ids: PerPosition | None = None,
         *,
         normalizer: int | None = None,
@@ -203,9 +196,7 @@ class LanguageModel(nn.Module):
         return Cache(self.config, batch_size)
 
     @torch.no_grad()
-    def step(
-        self, ids: Int[Tensor, "batch position"], cache: Cache
-    ) -> Float32[Tensor, "batch position head vocabulary"]:
+    def step(self, ids: Ids, cache: Cache) -> Float32[Tensor, "batch position head vocabulary"]:
         """Feed ``n >= 1`` further symbols of every row; logits ``[B, n, H1, V]`` after each."""
         feed = cache.plan(np.full(len(ids), ids.shape[1], dtype=np.int64))
         hidden = self.step_feed(ids.flatten(), cache, feed)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Int64s, Records, Uint8s, Uint16s, Uint32s
 from proxylm.compressors.neural.coder.automaton import MAX_CODE_BITS, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled
 from proxylm.compressors.neural.coder.frequencies import (
@@ -124,9 +125,7 @@ def _batches(
         strings = [strings[parent] + bytes([label]) for parent, label in edges]
 
 
-def _sparse(
-    frequencies: Frequencies,
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint16]]:
+def _sparse(frequencies: Frequencies) -> tuple[Int64s, Uint8s, Uint16s]:
     """How many entries each row has: its bytes with a frequency above 1; those, and that."""
     rows, row_bytes = np.nonzero(frequencies > 1)
     return (
@@ -147,12 +146,8 @@ def _check_limit(num_known: int, max_nodes: int, length: int, window_bits: int) 
 
 @compiled
 def fitting_children(
-    nodes: NDArray[np.void],
-    frequencies: Frequencies,
-    first_number: int,
-    window_bits: int,
-    shortest: bool,
-) -> NDArray[np.void]:
+    nodes: Records, frequencies: Frequencies, first_number: int, window_bits: int, shortest: bool
+) -> Records:
     """Every continuation by one byte that fits in a window, in order.
 
     Args:
@@ -185,7 +180,7 @@ def fitting_children(
 
 
 @compiled
-def codes_of(nodes: NDArray[np.void], window_bits: int, shortest: bool) -> NDArray[np.uint32]:
+def codes_of(nodes: Records, window_bits: int, shortest: bool) -> Uint32s:
     """The codes of nodes, uint32 ``[n]``."""
     codes = np.empty(len(nodes), np.uint32)
     for index in range(len(nodes)):

@@ -21,9 +21,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxylm.compiled import Uint64
+from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64, Uint64s
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.contract import symbols_of_windows
@@ -78,7 +77,7 @@ class AutomatonSegmenter(Segmenter):
 
 def measured_costs(
     automaton: Automaton, documents: FlatDocuments, thresholds: AutomatonThresholds
-) -> NDArray[np.int32]:
+) -> Int32s:
     """The cost of every byte in the walk that cuts at ``thresholds``: int32 ``[n]``."""
     edges = transitions_of(automaton)
     nodes = edges.by_base(np.arange(len(automaton)))
@@ -101,11 +100,11 @@ class CuttingTable(NamedTuple):
         codes: uint32, by where a node's edges start.
     """
 
-    slots: NDArray[np.uint64]
-    others: NDArray[np.uint16]
-    first: NDArray[np.uint64]
-    first_costs: NDArray[np.int64]
-    codes: NDArray[np.uint32]
+    slots: Uint64s
+    others: Uint16s
+    first: Uint64s
+    first_costs: Int64s
+    codes: Uint32s
 
 
 def cutting_table(automaton: Automaton, cost_limit: int, jump_limit: int) -> CuttingTable:
@@ -147,9 +146,7 @@ def cutting_table(automaton: Automaton, cost_limit: int, jump_limit: int) -> Cut
     )
 
 
-def _costs_at(
-    keys: NDArray[np.int64], row_keys: NDArray[np.int64], row_costs: NDArray[np.uint8]
-) -> NDArray[np.uint64]:
+def _costs_at(keys: Int64s, row_keys: Int64s, row_costs: Uint8s) -> Uint64s:
     """Costs of keys; what is in no row has frequency 1."""
     costs = np.full(len(keys), MAX_COST, np.uint64)
     places = np.minimum(np.searchsorted(row_keys, keys), len(row_keys) - 1)
@@ -158,9 +155,7 @@ def _costs_at(
     return costs
 
 
-def _others(
-    num_nodes: int, keys: NDArray[np.int64], costs: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+def _others(num_nodes: int, keys: Int64s, costs: Uint8s) -> tuple[Uint64s, Uint16s]:
     """Where each node's entries start, uint64 ``[n]``, and the entries."""
     nodes, row_bytes = np.divmod(keys, BYTE_COUNT)
     starts = np.searchsorted(nodes, np.arange(num_nodes + 1))
@@ -181,15 +176,15 @@ def _others(
 
 @compiled
 def walk_costs(
-    raw: NDArray[np.uint8],
-    document_ends: NDArray[np.int64],
-    slots: NDArray[np.uint32],
-    first: NDArray[np.uint32],
-    nodes: NDArray[np.int64],
+    raw: Uint8s,
+    document_ends: Int64s,
+    slots: Uint32s,
+    first: Uint32s,
+    nodes: Int64s,
     rows: tuple[Any, ...],
-    frequency_costs: NDArray[np.uint8],
+    frequency_costs: Uint8s,
     limits: tuple[int, int],
-) -> NDArray[np.int32]:
+) -> Int32s:
     """The cost of every byte in the walk that cuts at ``limits``: int32 ``[n]``.
 
     Args:
@@ -233,11 +228,8 @@ def walk_costs(
 
 @compiled
 def cut_and_code(
-    raw: NDArray[np.uint8],
-    document_ends: NDArray[np.int64],
-    table: tuple[Any, ...],
-    limits: tuple[int, int],
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
+    raw: Uint8s, document_ends: Int64s, table: tuple[Any, ...], limits: tuple[int, int]
+) -> tuple[Uint32s, Uint32s, Uint32s]:
     """Cut documents, none of them empty, and code their segments.
 
     Args:
@@ -276,14 +268,14 @@ def cut_and_code(
 
 @inlined
 def _cut_document(
-    raw: NDArray[np.uint8],
+    raw: Uint8s,
     position: Uint64,
     end: Uint64,
     table: tuple[Any, ...],
     limits: tuple[int, int],
-    windows: NDArray[np.uint32],
-    lengths: NDArray[np.uint32],
-    window_ends: NDArray[np.uint32],
+    windows: Uint32s,
+    lengths: Uint32s,
+    window_ends: Uint32s,
     num_windows: Uint64,
     num_segments: Uint64,
 ) -> tuple[Uint64, Uint64]:
