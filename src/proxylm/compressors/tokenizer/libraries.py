@@ -150,12 +150,12 @@ class TiktokenLibrary:
         special[NEVER_MATCHED] = len(ranks) + len(matched)
         # The library keeps what no match covers as a piece; tiktoken would drop it.
         total = rf"{pattern}|(?:(?!{pattern}){ANYTHING})+"
-        self._core = tiktoken.Encoding(
-            "proxylm", pat_str=total, mergeable_ranks=ranks, special_tokens=special
-        )._core_bpe
-        self._word_core = tiktoken.Encoding(
-            "proxylm", pat_str=rf"{ANYTHING}+", mergeable_ranks=ranks, special_tokens=special
-        )._core_bpe
+        self._core, self._word_core = (
+            tiktoken.Encoding(
+                "proxylm", pat_str=cut, mergeable_ranks=ranks, special_tokens=special
+            )._core_bpe
+            for cut in (total, rf"{ANYTHING}+")
+        )
         self._words = Split(Regex(pattern), "isolated")
         self._ids = ids
         self._matched = set(matched)

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64, Uint64s
+from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64s
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled
 from proxylm.compressors.neural.coder.contract import symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
@@ -241,81 +241,51 @@ def cut_and_code(
     Returns:
         Codes of windows, uint32 ``[w]``; lengths of segments and their windows, uint32 ``[s]``.
     """
+    slots, others, first, first_costs, codes = table
+    cost_limit, jump_limit = limits
     # A byte starts at most one window, and a window at most one segment.
-    codes, lengths = np.empty(len(raw), np.uint32), np.empty(len(raw), np.uint32)
+    found, lengths = np.empty(len(raw), np.uint32), np.empty(len(raw), np.uint32)
     window_ends = np.empty(len(raw), np.uint32)
+    # All indices are uint64: numba wraps a signed one around at 0, which costs a branch each.
     num_windows, num_segments, position = np.uint64(0), np.uint64(0), np.uint64(0)
     for document_end in document_ends:
         end = np.uint64(document_end)
-        num_windows, num_segments = _cut_document(
-            raw,
-            position,
-            end,
-            table,
-            limits,
-            codes,
-            lengths,
-            window_ends,
-            num_windows,
-            num_segments,
-        )
+        state, cost = first[raw[position]], first_costs[raw[position]]
+        start = position
+        for place in range(position + np.uint64(1), end):
+            byte = np.uint64(raw[place])
+            edge = state & _EDGES
+            slot = slots[edge + byte]
+            # Both criteria in one comparison: cost > t_cost, or cost - before > t_jump.
+            limit = min(cost_limit, cost + jump_limit)
+            is_cut = place - start == np.uint64(MAX_SEGMENT_BYTES)
+            if slot & _LABELS == byte:
+                cost = np.int64((slot >> _COST_SHIFT) & _COSTS)
+                if cost <= limit and not is_cut:
+                    # By far the most frequent case: the window goes on, nothing is written.
+                    state = slot >> _STATE_SHIFT
+                    continue
+                is_cut = True
+            else:
+                # The window is full; the segment ends only where the byte is a surprise as well.
+                other = np.int64(others[(state >> _OTHER_SHIFT) + byte])
+                cost = other & MAX_COST if other >> 8 == np.int64(byte) else MAX_COST
+                is_cut |= cost > limit
+            found[num_windows] = codes[edge]
+            num_windows += np.uint64(1)
+            if is_cut:
+                lengths[num_segments] = place - start
+                window_ends[num_segments] = num_windows
+                num_segments += np.uint64(1)
+                start = place
+            state = first[byte]
+        found[num_windows] = codes[state & _EDGES]
+        num_windows += np.uint64(1)
+        lengths[num_segments] = end - start
+        window_ends[num_segments] = num_windows
+        num_segments += np.uint64(1)
         position = end
     # From how many windows end with a segment to how many it has, backwards in place.
     for index in range(np.int64(num_segments) - 1, 0, -1):
         window_ends[index] -= window_ends[index - 1]
-    return codes[:num_windows], lengths[:num_segments], window_ends[:num_segments]
-
-
-@inlined
-def _cut_document(
-    raw: Uint8s,
-    position: Uint64,
-    end: Uint64,
-    table: tuple[Any, ...],
-    limits: tuple[int, int],
-    windows: Uint32s,
-    lengths: Uint32s,
-    window_ends: Uint32s,
-    num_windows: Uint64,
-    num_segments: Uint64,
-) -> tuple[Uint64, Uint64]:
-    """Walk through a document; returns the windows and segments written so far.
-
-    All indices are uint64: numba wraps a signed one around at 0, which costs a branch each.
-    """
-    slots, others, first, first_costs, codes = table
-    cost_limit, jump_limit = limits
-    state, cost = first[raw[position]], first_costs[raw[position]]
-    start = position
-    for place in range(position + np.uint64(1), end):
-        byte = np.uint64(raw[place])
-        edge = state & _EDGES
-        slot = slots[edge + byte]
-        # Both criteria in one comparison: cost > t_cost, or cost - before > t_jump.
-        limit = min(cost_limit, cost + jump_limit)
-        is_cut = place - start == np.uint64(MAX_SEGMENT_BYTES)
-        if slot & _LABELS == byte:
-            cost = np.int64((slot >> _COST_SHIFT) & _COSTS)
-            if cost <= limit and not is_cut:
-                # By far the most frequent case: the window goes on, nothing is written.
-                state = slot >> _STATE_SHIFT
-                continue
-            is_cut = True
-        else:
-            # The window is full; the segment ends only where the byte is a surprise as well.
-            other = np.int64(others[(state >> _OTHER_SHIFT) + byte])
-            cost = other & MAX_COST if other >> 8 == np.int64(byte) else MAX_COST
-            is_cut |= cost > limit
-        windows[num_windows] = codes[edge]
-        num_windows += np.uint64(1)
-        if is_cut:
-            lengths[num_segments] = place - start
-            window_ends[num_segments] = num_windows
-            num_segments += np.uint64(1)
-            start = place
-        state = first[byte]
-    windows[num_windows] = codes[state & _EDGES]
-    num_windows += np.uint64(1)
-    lengths[num_segments] = end - start
-    window_ends[num_segments] = num_windows
-    return num_windows, num_segments + np.uint64(1)
+    return found[:num_windows], lengths[:num_segments], window_ends[:num_segments]
