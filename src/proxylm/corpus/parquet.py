@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
@@ -75,21 +75,15 @@ def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:
             raise DataError(
                 f"{origin}: {len(places)} columns are named '{name}'; rename all but one of them"
             )
-    _check_type(schema, fields.text, _is_text, "text", origin)
-    _check_type(schema, fields.id, lambda kind: _casts(kind, pa.string()), "names", origin)
-    _check_type(schema, fields.symbols, _is_integer_list, "lists of integers", origin)
-
-
-def _check_type(
-    schema: pa.Schema,
-    name: str | None,
-    fits: Callable[[pa.DataType], bool],
-    wanted: str,
-    origin: str,
-) -> None:
-    if name is not None and not fits(_stored_type(schema.field(name).type)):
-        found = schema.field(name).type
-        raise DataError(f"{origin}: column '{name}' holds {found}, not {wanted}")
+    kinds = (
+        (fields.text, _is_text, "text"),
+        (fields.id, lambda kind: _casts(kind, pa.string()), "names"),
+        (fields.symbols, _is_integer_list, "lists of integers"),
+    )
+    for name, fits, wanted in kinds:
+        if name is not None and not fits(_stored_type(schema.field(name).type)):
+            found = schema.field(name).type
+            raise DataError(f"{origin}: column '{name}' holds {found}, not {wanted}")
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from proxylm.errors import UsageError
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
@@ -36,8 +36,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
-        unit_offset = isinstance(config.attention, EvaAttention)
-        self.norm = RMSNorm(config.width, config.norm_epsilon, unit_offset=unit_offset)
+        self.norm = RMSNorm(config)
 
     def blocks(self) -> Iterator[Block]:
         """The layers, in order."""

@@ -221,12 +221,8 @@ _SCALARS: Mapping[str, Callable[..., Any]] = {
     "bytearray": lambda text: bytearray(text.encode("latin-1")),
 }
 _CONTAINERS: Mapping[str, Callable[[list[Any]], Any]] = {
-    "list": list,
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
+    **{kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)},
     "dict": _dict,
-    "deque": deque,
     "dict_keys": lambda items: dict.fromkeys(items).keys(),
     "dict_values": lambda items: dict(enumerate(items)).values(),
     "dict_items": lambda items: _dict(items).items(),
@@ -234,9 +230,7 @@ _CONTAINERS: Mapping[str, Callable[[list[Any]], Any]] = {
     "Decimal": _decimal,
     "range": lambda bounds: range(*bounds),
 }
-_EMPTY: Mapping[str, type] = {
-    **{"list": list, "dict": dict, "set": set, "bytearray": bytearray, "deque": deque}
-}
+_EMPTY: Mapping[str, type] = {kind.__name__: kind for kind in (list, dict, set, bytearray, deque)}
 
 
 def encode_arguments(

@@ -48,7 +48,7 @@ from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, f
 from proxylm.symbols import BYTE_COUNT
 
 MEMORY_LIMIT_BYTES = 1 << 29
-"""Memory of the nodes of one engine."""
+"""Memory of the nodes of one engine; there is room for the strings of one segment in any case."""
 
 NODE_BYTES = 2 * BYTE_COUNT + 2 * 16
 """Of one node: its cumulative frequencies, and two entries of the table that finds it."""
@@ -117,26 +117,13 @@ class LazyEngine(LmEngine):
     Args:
         distribution: the byte LM.
         settings: of the coder.
-        memory_limit_bytes: of the trie.
-
-    Raises:
-        ValueError: the limit has no room for the strings of one segment.
     """
 
     name = "lazy"
 
-    def __init__(
-        self,
-        distribution: ByteDistribution,
-        settings: CoderSettings,
-        *,
-        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
-    ) -> None:
-        capacity = memory_limit_bytes // NODE_BYTES
-        if capacity < SMALLEST_CAPACITY:
-            smallest = SMALLEST_CAPACITY * NODE_BYTES
-            raise ValueError(f"memory_limit_bytes {memory_limit_bytes} is below {smallest}")
+    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
         super().__init__(distribution, settings)
+        capacity = max(SMALLEST_CAPACITY, MEMORY_LIMIT_BYTES // NODE_BYTES)
         self._trie = Trie(self._frequencies.rows_after([b""])[0], capacity)
         self._lock = Lock()
 
