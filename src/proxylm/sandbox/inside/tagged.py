@@ -127,10 +127,7 @@ def _loaded(module: str, name: str) -> Any:
 
 
 _FORMS: Mapping[type, Callable[[Encoder, Any, int], Any]] = {
-    type(None): _plain,
-    bool: _plain,
-    str: _plain,
-    float: _plain,
+    **dict.fromkeys((type(None), bool, str, float), _plain),
     int: _int_form,
     **{kind: _items_form(kind) for kind in (list, tuple, set, frozenset)},
     **{kind: _items_form(kind) for kind in (type({}.keys()), type({}.values()))},

@@ -272,10 +272,17 @@ def _walk_one(
     keys, children, cumulative = trie
     if walk.node == NO_NODE:
         # The string may have a node since the LM was asked.
-        walk.node = _follow(keys, children, raw[walk.window_start : walk.position])
+        walk.node = ROOT
+        for byte in raw[walk.window_start : walk.position]:
+            walk.node = _child(keys, children, walk.node, byte)
+            if walk.node == NO_NODE:
+                break
     while walk.node != NO_NODE:
         byte = raw[walk.position]
-        below, frequency = _frequency(cumulative[walk.node], byte)
+        row = cumulative[walk.node]
+        below = np.int64(row[byte])
+        upper = np.int64(row[byte + 1]) if byte + 1 < BYTE_COUNT else TOTAL
+        frequency = upper - below
         written[walk.position].cumulative = below
         written[walk.position].frequency = frequency
         low = walk.low + share(walk.width, WORD(below))
@@ -321,13 +328,6 @@ def restart_windows(walks: Records, active: Int64s) -> None:
 
 
 @inlined
-def _frequency(cumulative: Uint16s, byte: int) -> tuple[Int64, Int64]:
-    below = np.int64(cumulative[byte])
-    upper = np.int64(cumulative[byte + 1]) if byte + 1 < BYTE_COUNT else TOTAL
-    return below, upper - below
-
-
-@inlined
 def _place(keys: Uint64s, key: Uint64) -> Uint64:
     """Where a key stands, or would stand (multiplicative hashing, linear probing)."""
     mask = WORD(len(keys) - 1)
@@ -346,17 +346,6 @@ def _key(node: int, byte: int) -> Uint64:
 def _child(keys: Uint64s, children: Int32s, node: Int64, byte: int) -> Int64:
     place = _place(keys, _key(node, byte))
     return np.int64(children[place]) if keys[place] else NO_NODE
-
-
-@inlined
-def _follow(keys: Uint64s, children: Int32s, string: Uint8s) -> int:
-    """The node of a string, or ``NO_NODE``."""
-    node: Int64 = ROOT
-    for byte in string:
-        node = _child(keys, children, node, byte)
-        if node == NO_NODE:
-            break
-    return node
 
 
 @compiled
