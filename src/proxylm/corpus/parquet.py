@@ -80,10 +80,10 @@ def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:
         (fields.id, lambda kind: _casts(kind, pa.string()), "names"),
         (fields.symbols, _is_integer_list, "lists of integers"),
     )
-    for name, fits, wanted in kinds:
-        if name is not None and not fits(_stored_type(schema.field(name).type)):
-            found = schema.field(name).type
-            raise DataError(f"{origin}: column '{name}' holds {found}, not {wanted}")
+    for column, fits, wanted in kinds:
+        if column is not None and not fits(_stored_type(schema.field(column).type)):
+            found = schema.field(column).type
+            raise DataError(f"{origin}: column '{column}' holds {found}, not {wanted}")
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:
