@@ -130,8 +130,8 @@ _FORMS: Mapping[type, Callable[[Encoder, Any, int], Any]] = {
     **dict.fromkeys((type(None), bool, str, float), _plain),
     int: _int_form,
     **{kind: _items_form(kind) for kind in (list, tuple, set, frozenset)},
-    type({}.keys()): _items_form(type({}.keys())),
-    type({}.values()): _items_form(type({}.values())),
+    type({}.keys()): lambda encoder, value, depth: encoder.items("dict_keys", value, depth),
+    type({}.values()): lambda encoder, value, depth: encoder.items("dict_values", value, depth),
     dict: _pairs_form("dict", dict.items),
     # Its order is not that of the dict below it (move_to_end).
     OrderedDict: _pairs_form("dict", OrderedDict.items),
