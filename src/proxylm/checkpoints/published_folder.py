@@ -33,11 +33,16 @@ def load_folder(folder: Path) -> tuple[LanguageModel, Facts | None]:
     if not isinstance(values, Mapping):
         raise DamagedFileError(f"{path}: expected a JSON object of keys and values")
     config, facts = read_config(values, origin=str(path))
-    tensors = TensorFiles(_tensor_files(folder), sizes_from=CONFIG_FILE)
+    tensors = TensorFiles(tensor_files(folder), sizes_from=CONFIG_FILE)
     return tensors.new_model(config), facts
 
 
-def _tensor_files(folder: Path) -> list[Path]:
+def tensor_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder: the one, or those that its index names.
+
+    Raises:
+        DamagedFileError: there is neither, or the index is none.
+    """
     single, index = folder / TENSORS_FILE, folder / INDEX_FILE
     if single.exists():
         return [single]

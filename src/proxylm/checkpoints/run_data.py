@@ -18,6 +18,9 @@ from proxylm.yaml_text import read_yaml
 CONFIG_FILE = "config.yaml"
 """A run's configuration, in its folder."""
 
+COMPRESSOR_FOLDER = "compressor"
+"""What a saved model brings its compressor in."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
@@ -105,3 +108,15 @@ def run_data(path: Path) -> RunData | None:
         return None
     view = sources[0].get("view")
     return RunData(stores=stores, view=view if isinstance(view, str) else None)
+
+
+def compressor_of(path: Path) -> Compressor | None:
+    """The compressor that a saved model brings along, or of the run's data; None without either.
+
+    Raises:
+        DamagedFileError: the run's configuration or the compressor cannot be read.
+    """
+    if (path / COMPRESSOR_FOLDER).is_dir():
+        return load_compressor(path / COMPRESSOR_FOLDER)
+    data = run_data(path)
+    return None if data is None else data.compressor()

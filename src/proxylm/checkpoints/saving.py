@@ -7,8 +7,9 @@ from pathlib import Path
 
 from proxylm.checkpoints.checkpoint import Origin, write_saved_model
 from proxylm.checkpoints.reading import LoadedModel, TrainedModel, require_compressor
+from proxylm.checkpoints.run_data import COMPRESSOR_FOLDER
 from proxylm.compressors.contract import Compressor
-from proxylm.compressors.registry import save_compressor
+from proxylm.compressors.registry import is_registered, save_compressor
 from proxylm.errors import UsageError
 from proxylm.files import atomic_folder
 from proxylm.models.language_model import LanguageModel
@@ -42,7 +43,8 @@ def save(
         model: the model, which stays as it is, on its device and in its mode; or a compressor.
         folder: the new folder; it must not be there yet.
         compressor: of a model, that made the compressed symbols which the model was trained on. Its
-            fingerprint goes in: nobody can then read the model with another one unnoticed.
+            fingerprint goes in: nobody can then read the model with another one unnoticed. It is
+            saved along where a saved copy can be loaded, so that the model can be read as tokens.
 
     Raises:
         UsageError: ``folder`` is there already; ``model`` is nothing of ours; it has no room for
@@ -68,3 +70,5 @@ def save(
         origin = origin.model_copy(update={"compressor_fingerprint": compressor.fingerprint})
     with atomic_folder(Path(folder)) as temporary:
         write_saved_model(temporary, module.state_dict(), module.config, step=None, origin=origin)
+        if compressor is not None and is_registered(compressor):
+            save_compressor(compressor, temporary / COMPRESSOR_FOLDER)

@@ -8,6 +8,7 @@ shape is what the configuration says.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.stored_weights import require_floating_point
 
+_NOTHING = re.compile("(?!)")
+
 FAR_LARGER = 2
 """So many times the numbers that are stored: not a missing tensor, other sizes altogether."""
 
@@ -32,6 +35,7 @@ class TensorFiles:
     Args:
         files: in the order in which they are read; their headers are, at once.
         sizes_from: name of the file beside them that says the model's sizes, for errors.
+        ignored: names of tensors that follow from others, which some programs store besides.
 
     Raises:
         DamagedFileError: a file is missing or truncated, or a tensor in it is not of
@@ -39,11 +43,15 @@ class TensorFiles:
         CheckpointError: a tensor is there twice.
     """
 
-    def __init__(self, files: Sequence[Path], *, sizes_from: str) -> None:
-        self.files, self.sizes_from = files, sizes_from
+    def __init__(
+        self, files: Sequence[Path], *, sizes_from: str, ignored: re.Pattern[str] = _NOTHING
+    ) -> None:
+        self.files, self.sizes_from, self._ignored = files, sizes_from, ignored
         self.places: dict[str, tuple[Path, list[int]]] = {}
         for path in files:
             for name, shape in _read_shapes(path):
+                if ignored.fullmatch(name):
+                    continue
                 if name in self.places:
                     raise CheckpointError(
                         f"{path}: tensor '{name}' is in {self.places[name][0].name} already"
@@ -84,7 +92,8 @@ class TensorFiles:
         parameters = model.state_dict()
         for path in self.files:
             for name, tensor in sorted(read_tensors(path).items()):
-                parameters[name].copy_(tensor)
+                if not self._ignored.fullmatch(name):
+                    parameters[name].copy_(tensor)
 
     def _require_fit(self, model: LanguageModel) -> None:
         wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}

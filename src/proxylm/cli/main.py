@@ -24,6 +24,7 @@ from proxylm.cli import (
     evaluate,
     export,
     generate,
+    import_model,
     prepare,
     rates,
     recipe,
@@ -67,6 +68,7 @@ app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")

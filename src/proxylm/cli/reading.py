@@ -33,14 +33,11 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def compressor_for(run: Path, given: str | None) -> Compressor | None:
-    """The compressor that was given, else the one of the run's training data, if it is there."""
-    from proxylm.checkpoints.run_data import run_data
+    """The compressor that was given, else the model's own, or of its run's data."""
+    from proxylm.checkpoints.run_data import compressor_of
     from proxylm.compressors.registry import load_compressor
 
-    if given is not None:
-        return load_compressor(given)
-    data = run_data(run)
-    return None if data is None else data.compressor()
+    return compressor_of(run) if given is None else load_compressor(given)
 
 
 def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Reading:

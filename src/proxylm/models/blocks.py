@@ -1,9 +1,13 @@
-"""The pre-norm block of both architectures, with the parameter names of published checkpoints.
+"""The block of all architectures, with the parameter names of published checkpoints.
 
 ``x += Attn(norm(x))``, ``x += W_down(silu(W_gate n) * W_up n)``; the residual stream is float32.
+Imported models may have biases, norms of queries and keys, or norms in other places
+(``CausalAttention``, ``ModelConfig.norms``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 
 from proxylm.models.attention import AttentionForm
 from proxylm.models.cache import LayerCache
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
@@ -23,16 +27,23 @@ class SelfAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.head_width = config.head_width
-        kv_width = config.kv_heads * config.head_width
-        self.q_proj = nn.Linear(config.width, config.width, bias=False)
-        self.k_proj = nn.Linear(config.width, kv_width, bias=False)
-        self.v_proj = nn.Linear(config.width, kv_width, bias=False)
-        self.o_proj = nn.Linear(config.width, config.width, bias=False)
-        self.is_eva = isinstance(config.attention, EvaAttention)
-        if self.is_eva:
+        attention, kv_width = config.attention, config.kv_heads * config.head_width
+        self.is_eva = isinstance(attention, EvaAttention)
+        biases = isinstance(attention, CausalAttention) and attention.biases
+        self.q_proj = nn.Linear(config.width, config.query_width, bias=biases)
+        self.k_proj = nn.Linear(config.width, kv_width, bias=biases)
+        self.v_proj = nn.Linear(config.width, kv_width, bias=biases)
+        self.o_proj = nn.Linear(config.query_width, config.width, bias=False)
+        if isinstance(attention, EvaAttention):
             shape = (1, config.heads, 1, 1, config.head_width)
             self.adaptive_mu_k = nn.Parameter(torch.empty(shape))
             self.adaptive_phi = nn.Parameter(torch.empty(shape))
+            return
+        self.query_key_norm = attention.query_key_norm
+        if self.query_key_norm != "none":
+            per_head = self.query_key_norm == "head"
+            self.q_norm = RMSNorm(config, config.head_width if per_head else config.query_width)
+            self.k_norm = RMSNorm(config, config.head_width if per_head else kv_width)
 
     def summary_vectors(self) -> tuple[Tensor | None, Tensor | None]:
         """``mu`` and ``phi`` ``[H, D]``, or None where the architecture has none."""
@@ -43,9 +54,13 @@ class SelfAttention(nn.Module):
     def project(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values: ``[..., heads, D]`` each, of ``[..., width]``."""
         split = (*x.shape[:-1], -1, self.head_width)
-        query = rotate(self.q_proj(x).view(split), rotation)
-        key = rotate(self.k_proj(x).view(split), rotation)
-        return query, key, self.v_proj(x).view(split)
+        query, key = self.q_proj(x), self.k_proj(x)
+        if not self.is_eva and self.query_key_norm == "all":
+            query, key = self.q_norm(query).to(x.dtype), self.k_norm(key).to(x.dtype)
+        query, key = query.view(split), key.view(split)
+        if not self.is_eva and self.query_key_norm == "head":
+            query, key = self.q_norm(query).to(x.dtype), self.k_norm(key).to(x.dtype)
+        return rotate(query, rotation), rotate(key, rotation), self.v_proj(x).view(split)
 
     def forward(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
         """Attention over whole contexts, ``[B, N, width]``."""
@@ -73,21 +88,34 @@ class GatedFeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer."""
+    """One layer.
+
+    Where norms come ``after`` (OLMo 2) their names are those of its published checkpoints:
+    ``post_attention_layernorm`` is then the one behind attention.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config)
+        self.norms_after = config.norms == "after"
+        if not self.norms_after:
+            self.input_layernorm = RMSNorm(config)
         self.self_attn = SelfAttention(config)
         self.post_attention_layernorm = RMSNorm(config)
         self.mlp = GatedFeedForward(config)
+        if self.norms_after:
+            self.post_feedforward_layernorm = RMSNorm(config)
 
     def forward(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
         """Residual stream in, residual stream out, ``[B, N, width]`` float32."""
-        x = x + self.self_attn(self.input_layernorm(x), rotation, form)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        return self._through(x, lambda n: self.self_attn(n, rotation, form))
 
     def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
         """The same for a pass's ``T`` symbols through a cache, ``[T, width]``."""
-        x = x + self.self_attn.step(self.input_layernorm(x), rotation, cache, feed)
+        return self._through(x, lambda n: self.self_attn.step(n, rotation, cache, feed))
+
+    def _through(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.norms_after:
+            x = x + self.post_attention_layernorm(attend(x))
+            return x + self.post_feedforward_layernorm(self.mlp(x))
+        x = x + attend(self.input_layernorm(x))
         return x + self.mlp(self.post_attention_layernorm(x))

@@ -37,13 +37,51 @@ class EvaAttention(Config):
 
 
 class CausalAttention(Config):
-    """Causal softmax attention over the whole document; ``kv_heads`` shared by query groups."""
+    """Causal softmax attention over the whole document, as in Llama and its kin.
+
+    Attributes:
+        kv_heads: heads of keys and values, each shared by a group of queries.
+        head_width: channels of a head; None is the model's width over its heads.
+        biases: whether the projections to queries, keys and values have biases (Qwen2).
+        query_key_norm: RMSNorm of queries and keys before they are rotated, over each ``head``
+            (Qwen3) or over the channels of ``all`` heads together (OLMo 2).
+    """
 
     kind: Literal["causal"] = "causal"
     kv_heads: PositiveInt
+    head_width: PositiveInt | None = None
+    biases: bool = False
+    query_key_norm: Literal["none", "head", "all"] = "none"
 
 
 Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind")]
+
+
+class LinearRope(Config):
+    """Rotary positions divided by ``factor``."""
+
+    kind: Literal["linear"] = "linear"
+    factor: PositiveFloat
+
+
+class Llama3Rope(Config):
+    """Llama 3.1's stretched positions: slow channels divided, fast ones kept, a ramp in between.
+
+    Attributes:
+        factor: by which channels are slowed that turn less than ``low_frequency`` times in
+            ``original_context`` positions.
+        low_frequency, high_frequency: turns between which the ramp lies; faster channels stay.
+        original_context: positions that the model was first trained on.
+    """
+
+    kind: Literal["llama3"] = "llama3"
+    factor: PositiveFloat
+    low_frequency: PositiveFloat
+    high_frequency: PositiveFloat
+    original_context: PositiveInt
+
+
+RopeScaling = Annotated[LinearRope | Llama3Rope, Field(discriminator="kind")]
 
 
 class ModelConfig(Config):
@@ -67,6 +105,10 @@ class ModelConfig(Config):
         context: symbols per packed training context; training needs a multiple of an EVA window
             (``require_context``), which published models need not say.
         rope_theta: base of the rotary position embedding.
+        rope_scaling: how its positions are stretched (Llama 3.1); None as they are.
+        norms: whether a block normalizes ``before`` attention and feed-forward, or what comes
+            ``after`` them, on its way into the residual stream (OLMo 2).
+        tied_embeddings: whether the output layer is the embedding itself.
         norm_epsilon: added to the mean square in every RMSNorm.
         prediction_heads: ``H1``; head ``k`` predicts the symbol ``k + 1`` ahead, over everything.
         raw_prediction_heads: ``H2`` further heads over specials and raw bytes alone, trained
@@ -84,7 +126,10 @@ class ModelConfig(Config):
     attention: Attention
     context: PositiveInt = 4096
     rope_theta: PositiveFloat = 100_000.0
+    rope_scaling: RopeScaling | None = None
+    norms: Literal["before", "after"] = "before"
     norm_epsilon: PositiveFloat = 1e-5
+    tied_embeddings: bool = False
     prediction_heads: PositiveInt = 1
     raw_prediction_heads: int = Field(default=0, ge=0)
     softmax: Literal["full", "by_format"] = "full"
@@ -92,10 +137,17 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:
-        if self.width % (2 * self.heads):
+        own_width = isinstance(self.attention, CausalAttention) and self.attention.head_width
+        if self.width % (2 * self.heads) and not own_width:
             raise ValueError(
                 f"width {self.width} must be a multiple of twice the heads (2 x {self.heads})"
             )
+        if self.head_width % 2:
+            raise ValueError(f"attention.head_width {self.head_width} must be even")
+        if self.tied_embeddings and self.prediction_heads > 1:
+            raise ValueError("tied_embeddings leave room for one prediction head")
+        if self.norms == "after" and isinstance(self.attention, EvaAttention):
+            raise ValueError("norms after attention are for causal attention")
         if isinstance(self.attention, CausalAttention) and self.heads % self.attention.kv_heads:
             raise ValueError(
                 f"heads {self.heads} must be a multiple of kv_heads {self.attention.kv_heads}"
@@ -155,7 +207,21 @@ class ModelConfig(Config):
     @property
     def head_width(self) -> int:
         """``D``: width of one attention head."""
-        return self.width // self.heads
+        own = self.attention.head_width if isinstance(self.attention, CausalAttention) else None
+        return own or self.width // self.heads
+
+    @property
+    def query_width(self) -> int:
+        """Channels of all queries of a position."""
+        return self.heads * self.head_width
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether blocks are EvaByte's or plain Llama's, for which there are kernels of ours."""
+        if isinstance(self.attention, EvaAttention):
+            return True
+        has_more = self.attention.biases or self.attention.query_key_norm != "none"
+        return not has_more and self.query_width == self.width and self.norms == "before"
 
     @property
     def kv_heads(self) -> int:
@@ -181,6 +247,14 @@ class ModelConfig(Config):
     def parameter_count(self) -> int:
         """All parameters, embedding included."""
         norms = (2 * self.layers + 1) * self.width
-        summaries = 2 * self.layers * self.width if isinstance(self.attention, EvaAttention) else 0
-        embedding = self.vocabulary_size * self.width
-        return self.matrix_parameter_count + norms + summaries + embedding
+        embedding = 0 if self.tied_embeddings else self.vocabulary_size * self.width
+        vectors = self.layers * self._attention_vectors()
+        return self.matrix_parameter_count + norms + vectors + embedding
+
+    def _attention_vectors(self) -> int:
+        if isinstance(self.attention, EvaAttention):
+            return 2 * self.width
+        projected = self.query_width + self.kv_heads * self.head_width
+        biases = projected + self.kv_heads * self.head_width if self.attention.biases else 0
+        norms = {"none": 0, "head": 2 * self.head_width, "all": projected}
+        return biases + norms[self.attention.query_key_norm]

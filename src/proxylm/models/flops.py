@@ -27,7 +27,7 @@ def training_flops(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int
         chunks = visible_chunk_count(length, config.attention)
         attention += 24 * batch * chunks * config.attention.chunk
     products = 6 * batch * length * config.matrix_parameter_count
-    return products + config.layers * config.width * attention
+    return products + config.layers * config.query_width * attention
 
 
 def attention_pairs(config: ModelConfig, segment_ids: NDArray[np.integer]) -> int:

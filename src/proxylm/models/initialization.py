@@ -23,6 +23,8 @@ def initialize(model: nn.Module, seed: int) -> None:
         for module in model.modules():
             if isinstance(module, RMSNorm):
                 module.weight.fill_(0.0 if module.unit_offset else 1.0)
+            elif isinstance(module, nn.Linear) and module.bias is not None:
+                module.bias.zero_()
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 fill_weight(parameter, name, seed)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
@@ -47,6 +48,23 @@ class Trunk(nn.Module):
 
 Ids = Int[Tensor, "batch position"]
 """Integers ``[B, N]``: symbols, or the segments that they are of."""
+class TiedOutput(nn.Module):
+    """An output layer whose rows are the embedding's: no parameter of its own, none in files."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self._embedding = (embedding,)  # in a tuple it is no second parameter
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """``[V, width]``."""
+        return self._embedding[0].weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[..., width]`` to ``[..., V]``."""
+        return F.linear(hidden, self.weight)
+
+
 PerPosition = Int[Tensor, "#batch position"]
 """An integer per position; one row may stand for all contexts."""
 
@@ -80,7 +98,9 @@ class LanguageModel(nn.Module):
         with torch.device("meta"):
             self.model = Trunk(config)
             rows = config.prediction_heads * config.vocabulary_size
-            self.lm_head = nn.Linear(config.width, rows, bias=False)
+            self.lm_head: nn.Linear | TiedOutput = nn.Linear(config.width, rows, bias=False)
+            if config.tied_embeddings:
+                self.lm_head = TiedOutput(self.model.embed_tokens)
             if config.raw_prediction_heads:
                 raw_rows = config.raw_prediction_heads * COMPRESSED_OFFSET
                 self.raw_multibyte_lm_head = nn.Linear(config.width, raw_rows, bias=False)
@@ -207,9 +227,10 @@ class LanguageModel(nn.Module):
     ) -> Float32[Tensor, "symbol width"]:
         """One pass as planned: ``T`` symbols, row after row, to final states ``[T, width]``."""
         positions = torch.from_numpy(feed.position_ids).to(symbols.device)
-        rotation = rotation_of(positions, self.config.head_width, self.config.rope_theta)
+        shape = self.config.head_width, self.config.rope_theta, self.config.rope_scaling
+        rotation = rotation_of(positions, *shape)
         x = self.model.embed_tokens(symbols).float()
-        step = step_for(self.lm_head.weight)
+        step = step_for(self.config, self.lm_head.weight)
         for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
             x = step(layer, x, rotation, layer_cache, feed)
         cache.advance(feed)
@@ -228,7 +249,8 @@ class LanguageModel(nn.Module):
             raise UsageError(f"a vocabulary only grows: {new_size} is below {old_size} symbols")
         if new_size == old_size:
             return
-        for name in ("model.embed_tokens", "lm_head"):
+        heads = () if self.config.tied_embeddings else ("lm_head",)
+        for name in ("model.embed_tokens", *heads):
             module = self.get_submodule(name)
             weight = module.get_parameter("weight").detach()
             old = weight.unflatten(0, (weight.shape[0] // old_size, old_size))
@@ -236,5 +258,6 @@ class LanguageModel(nn.Module):
             fill_weight(added, f"{name}.weight", seed, purpose=f"extend from {old_size}")
             module.weight = nn.Parameter(torch.cat([old, added], dim=1).flatten(0, 1))
         self.model.embed_tokens.num_embeddings = new_size
-        self.lm_head.out_features = self.lm_head.weight.shape[0]
+        if isinstance(self.lm_head, nn.Linear):
+            self.lm_head.out_features = self.lm_head.weight.shape[0]
         self.config = self.config.model_copy(update={"vocabulary_size": new_size})

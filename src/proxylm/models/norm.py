@@ -11,9 +11,9 @@ from proxylm.models.config import EvaAttention, ModelConfig
 class RMSNorm(nn.Module):
     """``x / rms(x) * weight``; the stored weight is an offset from one if ``unit_offset``."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, width: int | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.width))
+        self.weight = nn.Parameter(torch.empty(width or config.width))
         self.epsilon = config.norm_epsilon
         self.unit_offset = isinstance(config.attention, EvaAttention)
 

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from proxylm.models.config import LinearRope, RopeScaling
 
 
 class Rotation(NamedTuple):
@@ -18,12 +21,29 @@ class Rotation(NamedTuple):
     sin: Tensor
 
 
-def rotation_of(position_ids: Tensor, head_width: int, theta: float) -> Rotation:
+def rotation_of(
+    position_ids: Tensor, head_width: int, theta: float, scaling: RopeScaling | None = None
+) -> Rotation:
     """The rotation of each position; ``position_ids`` is ``[B or 1, N]`` or ``[T]``."""
-    steps = torch.arange(0, head_width, 2, dtype=torch.float32, device=position_ids.device)
-    inverse_frequency = 1.0 / theta ** (steps / head_width)
-    angles = position_ids[..., None, None].to(torch.float32) * inverse_frequency
+    frequencies = inverse_frequencies(head_width, theta, scaling).to(position_ids.device)
+    angles = position_ids[..., None, None].to(torch.float32) * frequencies
     return Rotation(angles.cos(), angles.sin())
+
+
+def inverse_frequencies(
+    head_width: int, theta: float, scaling: RopeScaling | None = None
+) -> Tensor:
+    """Radians that each pair of channels turns by in a position, float32 ``[D/2]``."""
+    steps = torch.arange(0, head_width, 2, dtype=torch.float32)
+    frequencies = 1.0 / theta ** (steps / head_width)
+    if scaling is None:
+        return frequencies
+    if isinstance(scaling, LinearRope):
+        return frequencies / scaling.factor
+    turns = scaling.original_context * frequencies / (2 * math.pi)
+    span = scaling.high_frequency - scaling.low_frequency
+    kept = ((turns - scaling.low_frequency) / span).clamp(0, 1)
+    return kept * frequencies + (1 - kept) * frequencies / scaling.factor
 
 
 def rotate(values: Tensor, rotation: Rotation) -> Tensor:

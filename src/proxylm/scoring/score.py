@@ -21,7 +21,7 @@ from jaxtyping import Float64, Int64
 
 from proxylm.checkpoints.checkpoint import Origin
 from proxylm.checkpoints.reading import LoadedModel, TrainedModel, load_module
-from proxylm.checkpoints.run_data import run_data
+from proxylm.checkpoints.run_data import compressor_of
 from proxylm.compressors.contract import Compressor
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
@@ -180,10 +180,10 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if not isinstance(read_as, str | Compressor):
         return tokenizer_reading(read_as)
     if ours is not None:
-        data = None
+        compressor = None
         if read_as == TOKENS and isinstance(model, str | os.PathLike):
-            data = run_data(Path(model))
-        return reading_of(ours, read_as, data.compressor() if data else None)
+            compressor = compressor_of(Path(model))
+        return reading_of(ours, read_as, compressor)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)
     if read_as == BYTES:

@@ -85,8 +85,9 @@ def execution_for(
 
     The model's weights look like ``weight``; nothing else chooses.
     """
-    rotation = rotation_of(position_ids, config.head_width, config.rope_theta)
-    if not _by_hand(weight):
+    shape = config.head_width, config.rope_theta, config.rope_scaling
+    rotation = rotation_of(position_ids, *shape)
+    if not _by_hand(config, weight):
         form = FlexForm if weight.device.type == "cuda" else DenseForm
         return partial(run_modules, rotation, form(config.attention, segment_ids))
     batch = segment_ids.shape[0]
@@ -101,11 +102,11 @@ def execution_for(
     return partial(run_by_hand, settings)
 
 
-def step_for(weight: Tensor) -> BlockStep:
+def step_for(config: ModelConfig, weight: Tensor) -> BlockStep:
     """How further symbols go through a block and its cache."""
-    return step_block if _by_hand(weight) else Block.step
+    return step_block if _by_hand(config, weight) else Block.step
 
 
-def _by_hand(weight: Tensor) -> bool:
-    autocast = torch.is_autocast_enabled("cpu")
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not autocast
+def _by_hand(config: ModelConfig, weight: Tensor) -> bool:
+    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return config.is_plain and on_cpu and not torch.is_autocast_enabled("cpu")
