@@ -58,8 +58,9 @@ class MixtureNumbers:
     @property
     def rate_varies(self) -> NDArray[np.bool_]:
         """Whether the rate of a block's steps is not one and the same: bool ``[blocks]``."""
-        blocks = itertools.pairwise(self.edges)
-        return np.array([bool(np.ptp(self.rates[first:end])) for first, end in blocks])
+        firsts = self.edges[:-1]
+        highest = np.maximum.reduceat(self.rates, firsts)
+        return highest > np.minimum.reduceat(self.rates, firsts)
 
     @property
     def fingerprint(self) -> str:
