@@ -2,9 +2,10 @@
 
 Contexts that were shuffled over such a block would all show its mean rate. They are laid in lanes
 instead. A *lane* is a run of successive contexts of the stream, one a step, ``LANE_STRIDE`` steps
-apart; the next lane goes back the way that this one came. So a document that fills many contexts
-stays near the step at whose rate it was drawn, as often before it as behind it, and a step takes
-each of its contexts from another place of the stream. ``data.packing.definition`` lists the lanes
+apart; the next lane, one step beside it, comes back. ``LANE_STRIDE`` lanes are a *row*, which gives
+every step of the block one context; the next row is the same way backwards. So a document that
+fills many contexts stays near the step at whose rate it was drawn, as often before it as behind it,
+and a step takes each of its contexts from another row. ``data.packing.definition`` lists the lanes
 one by one.
 """
 
@@ -18,7 +19,14 @@ from proxylm.data.packing.compiled import compiled, inlined
 from proxylm.data.packing.spans import Draws
 
 LANE_STRIDE = 8
-"""Steps from one context of a lane to the next: XXX."""
+"""Steps from one context of a lane to the next.
+
+Part of the definition of the data, not a setting. One step draws on enough documents with any
+stride. But what trains is a mean over about ten steps (AdamW's first moment), and with a small
+stride successive steps show the same long documents: this is the least power of two with which ten
+steps draw on as many as where contexts are shuffled. A larger one would carry long documents
+further from the rate of their step.
+"""
 
 
 @inlined
