@@ -11,8 +11,7 @@ import torch
 import small_neural
 from proxylm.bench import neural_cases
 from proxylm.bench.neural import NeuralBenchmarkSizes, run_neural_benchmark
-from proxylm.bench.neural_cases import TimedDistribution
-from proxylm.bench.neural_memory import MemoryCase, peak_prepare_bytes
+from proxylm.bench.neural_cases import MemoryCase, TimedDistribution, peak_prepare_bytes
 from proxylm.bench.plain_forward import end_to_end, fastest_plain_forward, in_full_rows
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import save_compressor

@@ -26,13 +26,13 @@ from functools import partial
 from pathlib import Path
 
 from proxylm.bench.neural_cases import (
+    MemoryCase,
     NeuralBench,
     engine_rows,
     entropy_row,
     memory_row,
     rule_row,
 )
-from proxylm.bench.neural_memory import MemoryCase
 from proxylm.bench.report import BenchmarkRow
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 
-from proxylm.bench.neural_memory import CORPUS_COPIES, MemoryCase, peak_prepare_bytes
+from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_forward import fastest_plain_forward
+from proxylm.bench.prepare import write_copies
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.contract import Engine
@@ -22,13 +25,42 @@ from proxylm.compressors.neural.coder.frequencies import ByteDistribution
 from proxylm.compressors.neural.coder.lm_engines import NaiveEngine
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.neural.flat_documents import FlatDocuments
-from proxylm.compressors.registry import save_compressor
+from proxylm.compressors.registry import load_compressor, save_compressor
+from proxylm.config import Config
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
+from proxylm.corpus.opening import open_corpus
+from proxylm.data.store.prepare import prepare_store
 
 OTHER_FORMS = ("naive", "batched", "lazy")
+CORPUS_COPIES = 10
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+
+
+class MemoryCase(Config):
+    """A corpus and how it is cut.
+
+    Attributes:
+        corpus_bytes: about its size.
+        part_bytes: about the size of a shard; several of them make the corpus.
+    """
+
+    corpus_bytes: PositiveInt
+    part_bytes: PositiveInt
+
+    def write_corpus(self, source: Corpus, folder: Path) -> Path:
+        """Write documents of ``source``, none longer than a part, into a new folder."""
+        folder.mkdir(parents=True)
+        num_bytes = 0
+        for number, document in enumerate(source.documents()):
+            if num_bytes >= self.corpus_bytes:
+                break
+            if len(document.raw) <= self.part_bytes:
+                (folder / f"{number:06}.py").write_bytes(document.raw)
+                num_bytes += len(document.raw)
+        return folder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,9 +119,7 @@ def engine_rows(
 
 
 def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
-    def ours() -> object:
-        return bench.automaton.code(segments.raw, segments.lengths)
-
+    ours = partial(bench.automaton.code, segments.raw, segments.lengths)
     return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
 
 
@@ -98,16 +128,11 @@ def _beside_a_copy(
 ) -> BenchmarkRow:
     """Bytes a second of one core, beside a copy of the bytes."""
     copied = np.empty_like(raw)
-    seconds, yardstick = alternate(
+    seconds = alternate(
         ours, lambda: np.copyto(copied, raw), repeats=3 * repeats, clock=time.process_time
     )
-    return BenchmarkRow(
-        case=case,
-        value=len(raw) / seconds,
-        unit="bytes/s",
-        yardstick=len(raw) / yardstick,
-        yardstick_is="copy of the same bytes in memory, one core",
-    )
+    yardstick_is = "copy of the same bytes in memory, one core"
+    return BenchmarkRow.of_rates(case, len(raw), "bytes/s", seconds, yardstick_is)
 
 
 def _other_form_row(bench: NeuralBench, name: str, segments: _Segments) -> BenchmarkRow:
@@ -118,15 +143,9 @@ def _other_form_row(bench: NeuralBench, name: str, segments: _Segments) -> Bench
         return bench.automaton.code(segments.raw, segments.lengths).symbols
 
     assert np.array_equal(ours(), yardstick()), f"{name} gives other symbols than the automaton"
-    seconds, automaton_seconds = alternate(ours, yardstick, repeats=1)
-    num_bytes = len(segments.raw)
-    return BenchmarkRow(
-        case=f"neural/{name}",
-        value=num_bytes / seconds,
-        unit="bytes/s",
-        yardstick=num_bytes / automaton_seconds,
-        yardstick_is=f"the automaton on the same {num_bytes} bytes",
-    )
+    seconds, num_bytes = alternate(ours, yardstick, repeats=1), len(segments.raw)
+    yardstick_is = f"the automaton on the same {num_bytes} bytes"
+    return BenchmarkRow.of_rates(f"neural/{name}", num_bytes, "bytes/s", seconds, yardstick_is)
 
 
 class TimedDistribution:
@@ -174,24 +193,16 @@ def entropy_row(bench: NeuralBench, documents: Sequence[bytes], tried_bytes: int
     """
     num_bytes = sum(map(len, documents))
     plain = fastest_plain_forward(bench.entropy.lm, documents, tried_bytes=tried_bytes)
-    ours, yardstick = alternate(
-        lambda: bench.entropy.encode(documents), plain.run, repeats=bench.repeats
-    )
-    return BenchmarkRow(
-        case="neural/entropy",
-        value=num_bytes / ours,
-        unit="bytes/s",
-        yardstick=num_bytes / yardstick,
-        yardstick_is=f"one forward pass of the model over the same bytes, as {plain.batching}",
-    )
+    ours = partial(bench.entropy.encode, documents)
+    seconds = alternate(ours, plain.run, repeats=bench.repeats)
+    yardstick_is = f"one forward pass of the model over the same bytes, as {plain.batching}"
+    return BenchmarkRow.of_rates("neural/entropy", num_bytes, "bytes/s", seconds, yardstick_is)
 
 
 def rule_row(bench: NeuralBench, documents: Sequence[bytes]) -> BenchmarkRow:
     """Documents in, views out, with the automaton's own rule."""
-    raw = FlatDocuments.of(documents).raw
-    return _beside_a_copy(
-        "neural/automaton-rule", lambda: bench.rule.encode(documents), raw, bench.repeats
-    )
+    raw, ours = FlatDocuments.of(documents).raw, partial(bench.rule.encode, documents)
+    return _beside_a_copy("neural/automaton-rule", ours, raw, bench.repeats)
 
 
 def memory_row(
@@ -214,3 +225,16 @@ def memory_row(
         f"{memory.part_bytes}; ours: of {CORPUS_COPIES} times as much",
         lower_is_better=True,
     )
+
+
+def peak_prepare_bytes(compressor: Path, text: Path, part_bytes: int, copies: int) -> int:
+    """Peak memory of preparing a corpus so many times over, with one worker."""
+    return peak_memory_of(_prepare, compressor, text, part_bytes, copies)
+
+
+def _prepare(compressor: Path, text: Path, part_bytes: int, copies: int) -> None:
+    documents = (document.raw for document in open_corpus(CorpusConfig(path=str(text))).documents())
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copied:
+        corpus = write_copies(documents, copies, Path(copied), part_bytes)
+        compressors = {"neural": load_compressor(compressor)}
+        prepare_store(corpus, compressors, Path(folder) / "store", workers=1)
