@@ -68,7 +68,7 @@ class Cluster:
         >>> Cluster(symbols=(7,), strings=(b"abc", b"abd", b"ab")).common_prefix
         2
         """
-        return len(os.path.commonprefix(self.strings))
+        return len(os.path.commonprefix(self.strings))  # noqa: RUF071 - of bytes, no paths
 
     @property
     def lcp_ratio(self) -> float:

@@ -64,7 +64,7 @@ def judge_samples(
             key=sample.key, fingerprint=name, status=verdict.status.value, reason=verdict.reason
         )
         folder.add_verdicts([known[name]])
-        progress(count, len(new))
+        progress("programs run", count, len(new))
     judged = [
         replace(known[name], key=sample.key) for name, sample in zip(names, samples, strict=True)
     ]
