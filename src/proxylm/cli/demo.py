@@ -41,7 +41,7 @@ def demo(
 
     Example: proxylm demo --minutes 2
     """
-    from proxylm.demo.explanation import EXPLANATIONS
+    from proxylm.demo.results import EXPLANATIONS
     from proxylm.demo.run import Narrator, run_demo
     from proxylm.training.progress import shown_on_stderr
 

@@ -59,11 +59,11 @@ def load_for(run: Path, settings: EvaluationSettings, device: str) -> ByteModel:
         SandboxError: execution is asked for and impossible here.
         CheckpointError: the model cannot be loaded.
     """
-    from proxylm.evaluation.answers.judging import require_sandbox
     from proxylm.generation.loading import load
+    from proxylm.sandbox.detection import usable_tier
 
     if settings.execute:
-        require_sandbox()
+        usable_tier()
     else:
         note("nothing is executed: pass@k and what follows from it need --execute")
     return load(run, device=device)

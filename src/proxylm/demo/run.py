@@ -49,7 +49,10 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor
-    compressor = _compressor(corpus, out / "compressors" / chosen.kind, settings, narrator)
+    trained = out / "compressors" / chosen.kind
+    if not trained.exists():
+        chosen.train(corpus, trained, settings.minutes, narrator)
+    compressor = load_compressor(trained)
     summary = _views(corpus, chosen, compressor, out / "store", narrator)
     rows = [
         _row(name, settings.training(mixture, out / "store"), out, narrator)
@@ -80,14 +83,6 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     write_demo_page(result, [out / name for name in chosen.mixtures])
     write_json(out / "demo.json", result.to_json())
     return result
-
-
-def _compressor(
-    corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
-) -> Compressor:
-    if not folder.exists():
-        settings.compressor.train(corpus, folder, settings.minutes, narrator)
-    return load_compressor(folder)
 
 
 def _views(

@@ -14,15 +14,6 @@ from proxylm.sandbox import Submission, check_many
 from proxylm.sandbox.detection import usable_tier
 
 
-def require_sandbox() -> None:
-    """Refuse, before anything is generated, where programs could not be judged afterwards.
-
-    Raises:
-        SandboxError: no isolation tier works on this machine; it says what to install.
-    """
-    usable_tier()
-
-
 def judge_samples(
     wanted: Sequence[Wanted],
     samples: Sequence[Sample],

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.evaluation.answers.folder import JudgedSample, Sample, opened_folder
-from proxylm.evaluation.answers.judging import judge_samples, require_sandbox
+from proxylm.evaluation.answers.judging import judge_samples
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.samples import Conditions, TellCount, make_samples, wanted_samples
 from proxylm.evaluation.answers.writers import ProgramWriter
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.sandbox import Status
+from proxylm.sandbox.detection import usable_tier
 
 DEFAULT_KS = (1, 10)
 
@@ -95,7 +96,7 @@ class Answering:
             UsageError: the folder holds samples of another model or other settings.
         """
         if self.execute:
-            require_sandbox()
+            usable_tier()  # or an error before anything is generated
         wanted = wanted_samples(conditions, self.plan.samples)
         with opened_folder(self.folder, sample_settings(writer, self.plan)) as folder:
             samples = make_samples(writer, wanted, self.plan, folder, self.progress)
