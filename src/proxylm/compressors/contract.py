@@ -159,6 +159,11 @@ class Compressor(ABC):
         except ValueError as error:
             raise DataError(f"{self.kind}: {name}: {error}") from None
 
+    @property
+    def spellings(self) -> Sequence[bytes] | None:
+        """The bytes of each symbol, empty of none; None where they depend on what stands around."""
+        return None
+
     def memory_for(self, num_bytes: int) -> int:
         """Bytes of memory that encoding one document of ``num_bytes`` takes, at most.
 

@@ -55,6 +55,12 @@ class UnitsCompressor(Compressor):
         """``bits``: 16, 8 (default), 4, 2 or 1."""
         return cls(validate_config(UnitsSettings, settings, origin=cls.kind))
 
+    @property
+    def spellings(self) -> Sequence[bytes] | None:
+        """Units of 8 bits are bytes; smaller ones are parts of one, pairs have a form for an end."""
+        whole = self._settings.bits == BITS_PER_BYTE
+        return [bytes([value]) for value in range(BYTE_COUNT)] if whole else None
+
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """The units of each document; every 64th unit boundary is an anchor."""
         return [self._encode_one(raw) for raw in documents]
