@@ -1,4 +1,4 @@
-"""What a prompt gives up at its end is written again: stripped, kept or healed, exact to the byte."""
+"""A prompt's end that is given up is written again: stripped, kept or healed, byte for byte."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ def evaluate_all(
         limit=settings.limit,
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
+        prompt_end=settings.reading.prompt_end,
     )
     wanted = settings.execute if generate is None else generate
     settings = with_values(settings, origin="evaluate all", generate=wanted)
@@ -189,6 +190,7 @@ def _about(
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,
         "tasks": list(selection.harness_tasks),
+        "prompt_end": selection.prompt_end,
     }
 
 

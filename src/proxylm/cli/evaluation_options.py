@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxylm.cli.options import Flags, within
 from proxylm.cli.output import bars, note
-from proxylm.cli.reading import READING, read_by
+from proxylm.cli.reading import PROMPTING, read_by
 
 if TYPE_CHECKING:
     from proxylm.evaluation.answers.options import EvaluationSettings
@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 EVALUATION_FOLDER = "evaluation"
 
 _SETTINGS = "proxylm.evaluation.answers.options:EvaluationSettings"
-_READING = within("reading", READING.names)
+_READING = within("reading", PROMPTING.names)
 _PROBLEMS = ("plus", "data", "limit", "problem=problems")
 _MAX_NEW = ("max_new_bytes=plan.budget.max_bytes", "max_new_tokens=plan.budget.max_symbols")
 _DRAWING = within("plan", ("samples", "temperature", "top_p", "seed"))
 _WAYS = ("execute", "generate", "workers", "out")
 
 CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
-BOUNDARY = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW))
+BOUNDARY = Flags(
+    _SETTINGS,
+    (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW),
+    defaults={"reading.prompt_end": "keep"},
+)
 RECODE = Flags(_SETTINGS, (*_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
 TRANSLATION = Flags(_SETTINGS, (*_PROBLEMS, _READING[1], *_WAYS, _MAX_NEW[0]))
 ALL = Flags(
     _SETTINGS,
-    ("limit", _READING[1], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
+    ("limit", *_READING[1:], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
 )
 
 
@@ -80,14 +84,14 @@ def evaluation_folder(run: Path) -> Path:
 
 
 def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
-    """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
+    """The model read as ``--read-as``, ``--compressor`` and ``--prompt-end`` say (``read_by``)."""
     from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
     from proxylm.scoring.readings import CompressedReading
 
     found = read_by(model, run, reading)
     if isinstance(found, CompressedReading):
-        return TokensWriter(model, found.compressor)
-    return BytesWriter(model)
+        return TokensWriter(model, found.compressor, reading.prompt_end)
+    return BytesWriter(model, reading.prompt_end)
 
 
 def job_of(

@@ -57,7 +57,7 @@ class UnitsCompressor(Compressor):
 
     @property
     def spellings(self) -> Sequence[bytes] | None:
-        """Units of 8 bits are bytes; smaller ones are parts of one, pairs have a form for an end."""
+        """Of 8 bits: one byte. Smaller ones are parts of one; a pair differs from a last byte."""
         whole = self._settings.bits == BITS_PER_BYTE
         return [bytes([value]) for value in range(BYTE_COUNT)] if whole else None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.likelihood import Scorer, solution_bits_per_byte
+from proxylm.evaluation.likelihood import solution_bits_per_byte
 
 PLAIN = "plain"
 """The one condition: the prompts as they are."""
@@ -20,6 +20,7 @@ class CodeReport:
     Attributes:
         benchmark: its name.
         read_as: ``bytes`` or ``tokens``.
+        prompt_end: what is read of a prompt's end.
         problems: how many.
         solution_bits_per_byte: of the canonical solutions given their prompts.
         samples: completions per problem; 0 where nothing was generated.
@@ -29,6 +30,7 @@ class CodeReport:
 
     benchmark: str
     read_as: str
+    prompt_end: str
     problems: int
     solution_bits_per_byte: float
     samples: int
@@ -47,10 +49,11 @@ def evaluate_code(
         answering: how to generate and judge; None measures likelihoods alone.
     """
     answers = answering.run(writer, {PLAIN: benchmark}) if answering else None
-    scorer = Scorer(writer.model.module, writer.reading)
+    scorer = writer.scorer
     return CodeReport(
         benchmark=benchmark.name,
         read_as=writer.read_as,
+        prompt_end=writer.prompt_end,
         problems=len(benchmark.problems),
         solution_bits_per_byte=solution_bits_per_byte(scorer, benchmark.problems),
         samples=answering.plan.samples if answering else 0,

@@ -49,7 +49,7 @@ from proxylm.scoring.documents import (
     total_score,
     until_bytes,
 )
-from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.read_as import BYTES, TOKENS, PromptEnd
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks
@@ -72,6 +72,8 @@ class Selection:
         limit: only the first so many problems of each.
         held_out_bytes: whole held-out documents until so many bytes; None takes all.
         harness_tasks: tasks of lm-evaluation-harness.
+        prompt_end: what is read of prompts' ends; None: as the reading has it. Prompt boundary,
+            which is about them, strips none.
     """
 
     benchmarks: dict[str, Path | None]
@@ -80,6 +82,7 @@ class Selection:
     limit: int | None = None
     held_out_bytes: int | None = None
     harness_tasks: tuple[str, ...] = ()
+    prompt_end: PromptEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +256,7 @@ def evaluate_everything(
     """
     everything.left_out |= data.left_out
     _held_out(everything, model, run, data.selection.held_out_bytes)
-    for writer in _writers(everything, model, compressor):
+    for writer in _writers(everything, model, compressor, data.selection.prompt_end):
         _evaluate(everything, writer, data, generation)
     _translation(everything, model, compressor, data.benchmarks, generation)
     everything.complete = True
@@ -290,15 +293,18 @@ def _held_out(
 
 
 def _writers(
-    everything: Everything, model: ByteModel, compressor: Compressor | None
+    everything: Everything,
+    model: ByteModel,
+    compressor: Compressor | None,
+    prompt_end: PromptEnd | None,
 ) -> Iterator[PromptWriter]:
-    yield BytesWriter(model)
+    yield BytesWriter(model, prompt_end)
     if compressor is None:
         if TOKENS not in everything.failed:
             everything.left_out[TOKENS] = _no_compressor(model)
         return
     try:
-        writer = TokensWriter(model, compressor)
+        writer = TokensWriter(model, compressor, prompt_end)
     except UsageError as error:
         everything.left_out[TOKENS] = str(error)
         return
@@ -317,17 +323,25 @@ def _evaluate(
     """Every evaluation of one reading."""
 
     def add(
-        name: str, evaluate: Callable[..., Any], prompts: object, answering: AnsweringFactory
+        name: str,
+        evaluate: Callable[..., Any],
+        prompts: object,
+        answering: AnsweringFactory,
+        asked: PromptWriter = writer,
     ) -> None:
         everything.add(
-            name, writer.read_as, lambda: evaluate(writer, prompts, answering(writer, name))
+            name, asked.read_as, lambda: evaluate(asked, prompts, answering(asked, name))
         )
+
+    # The suffixes are what prompt boundary is about.
+    is_stripped = writer.prompt_end is PromptEnd.STRIP
+    with_suffixes = writer.ending(PromptEnd.KEEP) if is_stripped else writer
 
     for benchmark in data.benchmarks:
         add(benchmark.name, evaluate_code, benchmark, generation.drawn)
         if benchmark.name in BOUNDARY_BENCHMARKS:
             name = f"prompt-boundary-{benchmark.name}"
-            add(name, evaluate_boundary, benchmark, generation.greedy)
+            add(name, evaluate_boundary, benchmark, generation.greedy, with_suffixes)
     if data.recode is not None:
         add("recode", evaluate_recode, data.recode, generation.drawn)
     if data.harness is not None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool
 
 from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
 

@@ -18,6 +18,7 @@ from proxylm.evaluation.answers.samples import Conditions, make_samples, wanted_
 from proxylm.evaluation.answers.writers import ProgramWriter
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.sandbox import Status
+from proxylm.scoring.read_as import PromptEnd
 
 DEFAULT_KS = (1, 10)
 
@@ -122,15 +123,17 @@ def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]
     """What every sample depends on beside its problem: plain values, kept with the samples.
 
     Device and type of numbers are among them, because rounding decides between near choices; what
-    has no effect, such as a greedy decoder's seed, is not.
+    has no effect, such as a greedy decoder's seed or a prompt's end that is kept, is not.
     """
     weight = writer.model.module.lm_head.weight
+    gives_up = writer.prompt_end is not PromptEnd.KEEP
     drawing = {"temperature", "top_p", "seed"} if plan.temperature else {"temperature"}
     return {
         "model": writer.identity,
         "device": weight.device.type,
         "dtype": str(weight.dtype).removeprefix("torch."),
         "read_as": writer.read_as,
+        **({"prompt_end": writer.prompt_end.value} if gives_up else {}),
         **plan.model_dump(mode="json", include=drawing),
         "budget": writer.budget_of(plan),
     }
