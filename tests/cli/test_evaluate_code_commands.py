@@ -135,6 +135,32 @@ def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
     assert again == report
 
 
+def test_prompts_end_as_they_are_asked_to(evaluate: Command, run: Path) -> None:
+    arguments = ["--data", HUMANEVAL, "--limit", 1, "--max-new-tokens", 4, "--max-new-bytes", 4]
+    by_default = {
+        read_as: evaluate("humaneval", *arguments, "--read-as", read_as)
+        for read_as in ("bytes", "tokens")
+    }
+    ends = {read_as: report["prompt_end"] for read_as, report in by_default.items()}
+    assert ends == {"bytes": "keep", "tokens": "strip"}
+    tokens = [*arguments, "--read-as", "tokens", "--prompt-end"]
+    assert evaluate("humaneval", *tokens, "strip") == by_default["tokens"]
+    kept = evaluate("humaneval", *tokens, "keep")
+    # The line feed that is given up counts with the solution.
+    assert kept["solution_bits_per_byte"] < by_default["tokens"]["solution_bits_per_byte"]
+    assert len(list((run / "evaluation").glob("humaneval-tokens-*"))) == 2
+    everything = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    assert everything["humaneval"]["tokens"]["prompt_end"] == "strip"
+    assert everything["prompt-boundary-humaneval"]["tokens"]["prompt_end"] == "keep"
+    boundary = evaluate("prompt-boundary", *arguments, "--no-generate", "--read-as", "tokens")
+    about = boundary.pop("about")
+    assert boundary == everything["prompt-boundary-humaneval"]["tokens"] and about
+    everything = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1, "--prompt-end", "heal")
+    assert "spell no bytes of their own" in everything["left_out"]["tokens"]
+    assert everything["humaneval"]["bytes"]["prompt_end"] == "keep"
+    assert everything["about"]["prompt_end"] == "heal"
+
+
 def test_likelihood_forms_alone(evaluate: Command, run: Path) -> None:
     boundary = evaluate("prompt-boundary", "--data", HUMANEVAL, "--no-generate", "--limit", 1)
     assert boundary["pass_at_1"] is None
@@ -217,6 +243,7 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
         "held_out_bytes": None,
         "seeds": 5,
         "tasks": [],
+        "prompt_end": None,
     }
     assert result["humaneval"]["bytes"]["samples"] == 2
     assert result["translation"]["bytes"]["samples"] == 1
@@ -297,6 +324,9 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
         (["humaneval", "--k", "2"], "--k 2: must be between 1 and --samples 1"),
         (["humaneval", "--temperature", "-1"], "--temperature: "),
         (["humaneval", "--limit", "0"], "--limit: "),
+        (["humaneval", "--prompt-end", "cut"], "--prompt-end: "),
+        (["humaneval", "--read-as", "tokens", "--prompt-end", "heal"], "of their own"),
+        (["prompt-boundary", "--prompt-end", "strip"], "would take every suffix away"),
         (["humaneval", "--problem", "x"], "has no problem 'x'"),
         (["humaneval", "--read-as", "words"], "--read-as words: must be bytes or tokens"),
         (["humaneval", "--read-as", "tokens", "--compressor", "gzip"], "and this one is"),

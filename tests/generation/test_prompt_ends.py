@@ -17,6 +17,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.errors import UsageError
+from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion
 from proxylm.generation.decoding_row import Finish
@@ -213,8 +214,11 @@ def test_what_a_tokenizers_model_writes_begins_with_the_prompt(
 def test_symbols_without_bytes_of_their_own_cannot_be_healed() -> None:
     compressor = load_compressor("units:bits=4")
     reading = TokenReading(ByteModel(small_model()), compressor)
-    with pytest.raises(UsageError, match="symbols of 'units' spell no bytes of their own"):
+    refusal = "symbols of 'units' spell no bytes of their own"
+    with pytest.raises(UsageError, match=refusal):
         completed(reading, b"ab", "heal")
+    with pytest.raises(UsageError, match=refusal):  # also where nothing is generated
+        TokensWriter(ByteModel(small_model()), compressor, PromptEnd.HEAL)
 
 
 def test_bytes_are_kept_by_default_and_can_be_stripped() -> None:

@@ -161,7 +161,10 @@ class Compressor(ABC):
 
     @property
     def spellings(self) -> Sequence[bytes] | None:
-        """The bytes of each symbol, empty of none; None where they depend on what stands around."""
+        """The bytes of each symbol wherever it stands (empty: none), if each has some of its own.
+
+        ``divide`` then tells every symbol apart. None where symbols have no bytes of their own.
+        """
         return None
 
     def memory_for(self, num_bytes: int) -> int:

@@ -55,12 +55,6 @@ class UnitsCompressor(Compressor):
         """``bits``: 16, 8 (default), 4, 2 or 1."""
         return cls(validate_config(UnitsSettings, settings, origin=cls.kind))
 
-    @property
-    def spellings(self) -> Sequence[bytes] | None:
-        """Of 8 bits: one byte. Smaller ones are parts of one; a pair differs from a last byte."""
-        whole = self._settings.bits == BITS_PER_BYTE
-        return [bytes([value]) for value in range(BYTE_COUNT)] if whole else None
-
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """The units of each document; every 64th unit boundary is an anchor."""
         return [self._encode_one(raw) for raw in documents]

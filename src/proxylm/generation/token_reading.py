@@ -22,6 +22,7 @@ from proxylm.generation.prompt_ends import Spellings
 from proxylm.generation.request import SymbolRequest
 from proxylm.inputs import as_documents
 from proxylm.scoring.prompts import open_prompt
+from proxylm.scoring.read_as import PromptEnd
 from proxylm.scoring.readings import reading_of
 from proxylm.symbols import COMPRESSED_OFFSET
 
@@ -43,14 +44,25 @@ class TokenReading:
         self.model = model
         self.compressor = compressor
 
+    def require_end(self, prompt_end: PromptEnd) -> None:
+        """Refuse a way to read a prompt's end that the compressor does not allow.
+
+        Raises:
+            UsageError: prompts are to be healed, and its symbols spell no bytes of their own.
+        """
+        if prompt_end is PromptEnd.HEAL and self.compressor.spellings is None:
+            raise UsageError(
+                f"prompts are healed token by token, and symbols of '{self.compressor.kind}' spell "
+                "no bytes of their own: strip or keep the prompt's end"
+            )
+
     def complete(
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[Completion]:
         """As ``ByteModel.complete``, by options that count symbols.
 
         Raises:
-            UsageError: a prompt is no bytes, or is to be healed and the compressor's symbols spell
-                no bytes of their own.
+            UsageError: a prompt is no bytes, or ``require_end``.
             DataError: a prompt has no exact form in the compressor.
             DamagedWeightsError: the model's output is not a number.
         """
@@ -63,6 +75,7 @@ class TokenReading:
     def _requests(
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[SymbolRequest]:
+        self.require_end(options.prompt_end)
         return [
             self._request(prompt, options, sample)
             for prompt, sample in zip(as_documents(prompts, kind="prompt"), samples, strict=True)
@@ -83,9 +96,5 @@ class TokenReading:
     @cached_property
     def _spellings(self) -> Spellings:
         spellings = self.compressor.spellings
-        if spellings is None:
-            raise UsageError(
-                f"prompts are healed token by token, and symbols of '{self.compressor.kind}' spell "
-                "no bytes of their own: strip or keep the prompt's end"
-            )
+        assert spellings is not None, "require_end comes first"
         return Spellings(spellings)

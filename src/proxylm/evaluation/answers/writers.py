@@ -156,7 +156,8 @@ class TokensWriter(PromptWriter):
         prompt_end: what is read of a prompt's end; None: all but trailing white space.
 
     Raises:
-        UsageError: the compressor is lossy, or not the one that the model was trained with.
+        UsageError: the compressor is lossy, not the one that the model was trained with, or one
+            that heals no prompts.
     """
 
     read_as = TOKENS
@@ -166,6 +167,7 @@ class TokensWriter(PromptWriter):
     ) -> None:
         self.prompt_end = prompt_end or DEFAULT_ENDS[TOKENS]
         self._tokens = TokenReading(model, compressor)
+        self._tokens.require_end(self.prompt_end)
         self.reading = self._tokens.scoring
         self.model = model
         self.compressor = compressor
