@@ -88,9 +88,7 @@ def scripted(share: float, *, wrong_at: int | None = None) -> ByteModel:
 
 def test_a_model_that_knows_gzip_and_one_that_does_not() -> None:
     options = SymbolOptions(max_new_symbols=1000)
-    right = probe_gzip_continuation(
-        scripted(0.6), COMPRESSOR, DOCUMENTS, cut=0.6, options=options
-    )
+    right = probe_gzip_continuation(scripted(0.6), COMPRESSOR, DOCUMENTS, cut=0.6, options=options)
     assert (right.documents, right.closed, right.model.whole, right.model.broken) == (2, 2, 2, 0)
     assert (right.model.valid_fraction, right.model.right_fraction) == (1.0, 1.0)
     assert right.prompt_symbols == sum(cut_at(one, 0.6).cut for one in DOCUMENTS)

@@ -121,10 +121,13 @@ def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
     for read_as in ("bytes", "tokens"):
         out = tmp_path / read_as
         report = evaluate("humaneval", *arguments, *limits, "--read-as", read_as, "--out", out)
-        assert set(report["pass_at"]) == {"1", "3"}
+        assert (report["samples"], set(report["pass_at"])) == (1, {"1"})
+        sampled = report["sampled"]
+        assert (sampled["samples"], set(sampled["pass_at"])) == (3, {"1", "3"})
         assert (report["problems"], report["read_as"]) == (1, read_as)
-        written = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-        assert [line["sample"] for line in written] == [0, 1, 2]
+        for folder, numbers in ((out, [0]), (out / "sampled", [0, 1, 2])):
+            written = (folder / "samples.jsonl").read_text().splitlines()
+            assert [json.loads(line)["sample"] for line in written] == numbers
     # The compressor was found through the run's own store, and given it is the same.
     again = evaluate(
         "humaneval",
@@ -232,11 +235,8 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
         "compressor": load_compressor(UNITS).fingerprint,
         "data": result["about"]["data"],
         "generation": {
-            "samples": 2,
-            "temperature": 0.8,
-            "top_p": 0.9,
-            "seed": 3,
             "budget": {"max_bytes": 4, "max_symbols": 4},
+            "sampled": {"samples": 2, "temperature": 0.8, "top_p": 0.9, "seed": 3},
         },
         "sandbox": None,
         "limit": 1,
@@ -245,7 +245,8 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
         "tasks": [],
         "prompt_end": None,
     }
-    assert result["humaneval"]["bytes"]["samples"] == 2
+    assert result["humaneval"]["bytes"]["samples"] == 1
+    assert result["humaneval"]["bytes"]["sampled"]["samples"] == 2
     assert result["translation"]["bytes"]["samples"] == 1
     assert result["translation"]["bytes"]["recovery"]["exact_match"] == 0.0
     # The single command finds the same samples and says the same of them.
@@ -320,7 +321,8 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
     ("arguments", "message"),
     [
         (["humaneval", "--execute", "--no-generate"], "--execute needs completions"),
-        (["humaneval", "--samples", "2"], "all the same"),
+        (["humaneval", "--temperature", "0.8"], "--temperature is of what --samples draws"),
+        (["humaneval", "--samples", "2", "--temperature", "0"], "--temperature: "),
         (["humaneval", "--k", "2"], "--k 2: must be between 1 and --samples 1"),
         (["humaneval", "--temperature", "-1"], "--temperature: "),
         (["humaneval", "--limit", "0"], "--limit: "),
@@ -336,7 +338,7 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
         (["all", "--seeds", "0"], "--seeds"),
         (["all", "--mbpp", "nofile.jsonl"], "'nofile.jsonl' does not exist"),
         (["all", "--recode", "nofolder"], "'nofolder' does not exist"),
-        (["all", "--samples", "2"], "all the same"),
+        (["all", "--samples", "-1"], "--samples: "),
         (["all", "--execute", "--no-generate"], "--execute needs completions"),
         (["all", "--compressor", "nothing"], "nothing"),
         (["all", "--compressor", "gzip"], "and this one is"),

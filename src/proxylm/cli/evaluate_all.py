@@ -24,7 +24,7 @@ from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
-    from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.options import EvaluationSettings, SamplingPlan
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.everything import AnsweringFactory, Everything, SelectedData, Selection
@@ -122,12 +122,11 @@ def _evaluate(
     everything.about = _about(model, run, settings, data)
     folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
-    drawn = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
+    apart = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
     with shown_progress() as progress:
         generation = Generation(
-            drawn=_jobs(drawn, folder, progress),
-            # As the single commands draw them, so that they find each other's samples.
-            greedy=_jobs(drawn.greedy, folder, progress),
+            greedy=_jobs(apart, settings.greedy, folder, progress),
+            sampled=_jobs(apart, settings.sampled, folder, progress),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
@@ -195,9 +194,12 @@ def _about(
 
 
 def _jobs(
-    settings: EvaluationSettings, folder: Path, progress: AnswersProgress
+    settings: EvaluationSettings,
+    plan: SamplingPlan | None,
+    folder: Path,
+    progress: AnswersProgress,
 ) -> AnsweringFactory:
     def job_for(writer: ProgramWriter, name: str) -> Answering | None:
-        return job_of(settings, writer, name, folder, progress)
+        return job_of(settings, plan, writer, name, folder, progress)
 
     return job_for

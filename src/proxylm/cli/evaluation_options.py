@@ -13,7 +13,7 @@ from proxylm.cli.output import bars, note
 from proxylm.cli.reading import PROMPTING, read_by
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.options import EvaluationSettings, SamplingPlan
     from proxylm.evaluation.answers.run import Answering, AnswersProgress
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from proxylm.scoring.read_as import ReadAs
 
 EVALUATION_FOLDER = "evaluation"
+SAMPLED_FOLDER = "sampled"
 
 _SETTINGS = "proxylm.evaluation.answers.options:EvaluationSettings"
 _READING = within("reading", PROMPTING.names)
 _PROBLEMS = ("plus", "data", "limit", "problem=problems")
-_MAX_NEW = ("max_new_bytes=plan.budget.max_bytes", "max_new_tokens=plan.budget.max_symbols")
-_DRAWING = within("plan", ("samples", "temperature", "top_p", "seed"))
+_MAX_NEW = ("max_new_bytes=budget.max_bytes", "max_new_tokens=budget.max_symbols")
+_DRAWING = within("sampling", ("samples", "temperature", "top_p", "seed"))
 _WAYS = ("execute", "generate", "workers", "out")
 
 CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
@@ -96,29 +97,33 @@ def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
 
 def job_of(
     settings: EvaluationSettings,
+    plan: SamplingPlan | None,
     writer: ProgramWriter,
     name: str,
     base: Path,
     progress: AnswersProgress,
 ) -> Answering | None:
-    """The generation that was asked for; None without one.
+    """One generation that was asked for; None without one.
 
     Without --out its folder, in ``base``, is named after what the samples depend on, so that a
-    model that was trained further, or other draws, never meet old samples.
+    model that was trained further, or other draws, never meet old samples. With it, samples have a
+    folder inside that of the greedy completions.
     """
     from proxylm.evaluation.answers.run import DEFAULT_KS, Answering, sample_settings
     from proxylm.fingerprint import fingerprint_of
 
-    if not settings.generate:
+    if not settings.generate or plan is None:
         return None
-    drawn = fingerprint_of(sample_settings(writer, settings.plan))
-    folder = settings.out or base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    drawn = fingerprint_of(sample_settings(writer, plan))
+    folder = base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    if settings.out is not None:
+        folder = settings.out / SAMPLED_FOLDER if plan.temperature else settings.out
     note(f"samples{' and verdicts' if settings.execute else ''}: {folder}")
     return Answering(
-        plan=settings.plan,
+        plan=plan,
         folder=folder,
         execute=settings.execute,
-        ks=settings.ks or DEFAULT_KS,
+        ks=settings.ks or DEFAULT_KS if plan.temperature else (1,),
         workers=settings.workers,
         progress=progress,
     )
@@ -170,9 +175,15 @@ def about_programs(
     return {
         **about_model(model, run),
         "data": {name: data_identity(forms) for name, forms in data.items()},
-        "generation": settings.plan.model_dump(mode="json") if settings.generate else None,
+        "generation": _generation(settings) if settings.generate else None,
         "sandbox": usable_tier() if settings.execute else None,
     }
+
+
+def _generation(settings: EvaluationSettings) -> dict[str, Any]:
+    """How completions are made, without what has no effect."""
+    sampling = settings.sampling.model_dump(mode="json") if settings.sampled else None
+    return {"budget": settings.budget.model_dump(mode="json"), "sampled": sampling}
 
 
 def report_object(report: Any, about: dict[str, Any]) -> dict[str, Any]:

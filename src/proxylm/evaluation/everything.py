@@ -109,12 +109,12 @@ class Generation:
     """How programs are generated.
 
     Attributes:
-        drawn: of the evaluations whose completions may be drawn.
-        greedy: of those that are greedy by definition: prompt boundary, translation.
+        greedy: of all evaluations.
+        sampled: of the code benchmarks beside, for pass@10.
     """
 
-    drawn: AnsweringFactory
     greedy: AnsweringFactory
+    sampled: AnsweringFactory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -326,24 +326,25 @@ def _evaluate(
         name: str,
         evaluate: Callable[..., Any],
         prompts: object,
-        answering: AnsweringFactory,
+        *answering: AnsweringFactory,
         asked: PromptWriter = writer,
     ) -> None:
-        everything.add(
-            name, asked.read_as, lambda: evaluate(asked, prompts, answering(asked, name))
-        )
+        def report() -> Any:
+            return evaluate(asked, prompts, *[one(asked, name) for one in answering])
+
+        everything.add(name, asked.read_as, report)
 
     # The suffixes are what prompt boundary is about.
     is_stripped = writer.prompt_end is PromptEnd.STRIP
     with_suffixes = writer.ending(PromptEnd.KEEP) if is_stripped else writer
 
     for benchmark in data.benchmarks:
-        add(benchmark.name, evaluate_code, benchmark, generation.drawn)
+        add(benchmark.name, evaluate_code, benchmark, generation.greedy, generation.sampled)
         if benchmark.name in BOUNDARY_BENCHMARKS:
             name = f"prompt-boundary-{benchmark.name}"
-            add(name, evaluate_boundary, benchmark, generation.greedy, with_suffixes)
+            add(name, evaluate_boundary, benchmark, generation.greedy, asked=with_suffixes)
     if data.recode is not None:
-        add("recode", evaluate_recode, data.recode, generation.drawn)
+        add("recode", evaluate_recode, data.recode, generation.greedy)
     if data.harness is not None:
         measure = partial(_harness, everything, writer, data.harness, data.selection.limit)
         everything.add("lm-eval", writer.read_as, measure)

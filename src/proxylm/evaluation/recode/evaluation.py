@@ -50,12 +50,21 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecodeReport:
-    """What an evaluation found; ``families`` by their titles, the first three as ``CodeReport``."""
+    """What an evaluation found.
+
+    Attributes:
+        read_as, prompt_end, problems: as in ``CodeReport``.
+        samples: completions per prompt; 0 where nothing was generated.
+        temperature: they were drawn at; 0 is greedy.
+        families: by their titles.
+        overall: the mean over them.
+    """
 
     read_as: str
     prompt_end: str
     problems: int
     samples: int
+    temperature: float
     families: dict[str, FamilyReport]
     overall: Overall
 
@@ -86,6 +95,7 @@ def evaluate_recode(
         prompt_end=writer.prompt_end,
         problems=len(data[0].nominal.problems),
         samples=answering.plan.samples if answering else 0,
+        temperature=answering.plan.temperature if answering else 0.0,
         families=families,
         overall=_overall(list(families.values())),
     )
