@@ -44,10 +44,10 @@ from proxylm.evaluation.translation import (
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.scoring.documents import (
+    first_documents,
     read_from_store,
     score_documents,
     total_score,
-    until_bytes,
 )
 from proxylm.scoring.read_as import BYTES, TOKENS, PromptEnd
 
@@ -281,7 +281,8 @@ def _held_out(
         if not ordinals:
             raise DataNotAtHandError(f"{store.folder}: holds no document out")
         prefix, documents = read_from_store(store, ordinals, model, view)
-        scores = list(score_documents(model.module, until_bytes(documents, limit), prefix))
+        wanted = first_documents(documents, limit_bytes=limit)
+        scores = list(score_documents(model.module, wanted, prefix))
         total = total_score(scores)
         return HeldOutReport(
             documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
