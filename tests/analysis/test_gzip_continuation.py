@@ -13,15 +13,17 @@ from proxylm.analysis.gzip_continuation import (
     TRAILER_BYTES,
     Continued,
     CutStream,
+    GzipProbe,
     continued,
     probe_gzip_continuation,
 )
 from proxylm.compressors.gzip import GzipCompressor, GzipSettings
-from proxylm.errors import UsageError
+from proxylm.errors import DataError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.options import SymbolOptions
 from proxylm.symbols import BOS, COMPRESSED_CLOSE, COMPRESSED_OFFSET, COMPRESSED_OPEN
 
+PROBE = GzipProbe(cut=0.6)
 COMPRESSOR = GzipCompressor(GzipSettings())
 DOCUMENTS = [
     b"".join(b"def f%d(x):\n    return x * %d\n" % (n * n % 97, n) for n in range(size))
@@ -88,26 +90,30 @@ def scripted(share: float, *, wrong_at: int | None = None) -> ByteModel:
 
 def test_a_model_that_knows_gzip_and_one_that_does_not() -> None:
     options = SymbolOptions(max_new_symbols=1000)
-    right = probe_gzip_continuation(scripted(0.6), COMPRESSOR, DOCUMENTS, cut=0.6, options=options)
+    right = probe_gzip_continuation(scripted(0.6), COMPRESSOR, DOCUMENTS, PROBE, options)
     assert (right.documents, right.closed, right.model.whole, right.model.broken) == (2, 2, 2, 0)
     assert (right.model.valid_fraction, right.model.right_fraction) == (1.0, 1.0)
     assert right.prompt_symbols == sum(cut_at(one, 0.6).cut for one in DOCUMENTS)
     assert right.random.symbols == right.model.symbols
     assert right.random.whole == 0 and right.random.right_bytes < right.model.right_bytes
     wrong = probe_gzip_continuation(
-        scripted(0.6, wrong_at=5), COMPRESSOR, DOCUMENTS, cut=0.6, options=options
+        scripted(0.6, wrong_at=5), COMPRESSOR, DOCUMENTS, PROBE, options
     )
     assert wrong.model.whole == 0 and wrong.model.same_symbols == 10
     assert wrong.model.right_bytes < right.model.right_bytes
     short = probe_gzip_continuation(
-        scripted(0.6), COMPRESSOR, DOCUMENTS, cut=0.6, options=SymbolOptions(max_new_symbols=7)
+        scripted(0.6), COMPRESSOR, DOCUMENTS, PROBE, SymbolOptions(max_new_symbols=7)
     )
     assert (short.closed, short.model.symbols, short.model.same_symbols) == (0, 14, 14)
 
 
-@pytest.mark.parametrize("cut", [0.0, 1.0, -1.0])
-def test_shares_are_inside_the_stream(cut: float) -> None:
-    with pytest.raises(UsageError, match=f"--cut {cut}: must be between 0 and 1"):
-        probe_gzip_continuation(
-            scripted(0.5), COMPRESSOR, DOCUMENTS, cut=cut, options=SymbolOptions()
-        )
+def test_documents_are_counted_and_cut_to_size() -> None:
+    model = scripted(0.6)
+    first = GzipProbe(cut=0.6, documents=1)
+    one = probe_gzip_continuation(model, COMPRESSOR, DOCUMENTS, first, SymbolOptions())
+    assert (one.documents, one.prompt_symbols) == (1, cut_at(DOCUMENTS[0], 0.6).cut)
+    short = GzipProbe(cut=0.6, document_bytes=100)
+    both = probe_gzip_continuation(model, COMPRESSOR, DOCUMENTS, short, SymbolOptions())
+    assert both.prompt_symbols == sum(cut_at(one[:100], 0.6).cut for one in DOCUMENTS)
+    with pytest.raises(DataError, match="there is no gzip stream"):
+        probe_gzip_continuation(model, COMPRESSOR, [], first, SymbolOptions())

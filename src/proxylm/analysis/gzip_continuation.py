@@ -9,19 +9,22 @@ block's codes, so that chance gets on as well: the same number of random symbols
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from proxylm.compressors.gzip import GzipCompressor
-from proxylm.errors import UsageError
+from proxylm.config import Config
+from proxylm.errors import DataError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.decoding_row import Finish
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.request import SymbolRequest
-from proxylm.symbols import BYTE_COUNT
+from proxylm.symbols import BYTE_COUNT, Format, opening
 
 HEADER_BYTES = 10
 TRAILER_BYTES = 8
@@ -30,11 +33,25 @@ GZIP_FORMAT = 16 + zlib.MAX_WBITS
 GROUP_STREAMS = 64
 
 
+class GzipProbe(Config):
+    """What streams a model is to go on with.
+
+    Attributes:
+        documents: how many documents' streams.
+        document_bytes: of each document the first so many bytes, as a document of its own.
+        cut: share of a stream, without header and trailer, that the model reads.
+    """
+
+    documents: PositiveInt = 100
+    document_bytes: PositiveInt = 2048
+    cut: float = Field(default=0.5, gt=0, lt=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamRequest(SymbolRequest):
     """A gzip stream to go on with; what comes out is the stream itself, and not its contents."""
 
-    def speller(self):  # type: ignore[no-untyped-def]
+    def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
         return lambda symbol: bytes([symbol])
 
@@ -104,6 +121,7 @@ class GzipContinuationReport:
 
     Attributes:
         documents: how many.
+        beyond_context: of them, those whose prompt is longer than the training context.
         prompt_symbols: of all prompts.
         closed: streams that the model ended by itself.
         model: what the model has written.
@@ -111,6 +129,7 @@ class GzipContinuationReport:
     """
 
     documents: int
+    beyond_context: int
     prompt_symbols: int
     closed: int
     model: ContinuedTotal
@@ -121,8 +140,7 @@ def probe_gzip_continuation(
     model: ByteModel,
     compressor: GzipCompressor,
     documents: Iterable[bytes],
-    *,
-    cut: float,
+    probe: GzipProbe,
     options: SymbolOptions,
 ) -> GzipContinuationReport:
     """Have a model go on with the documents' gzip streams.
@@ -130,25 +148,25 @@ def probe_gzip_continuation(
     Args:
         model: one that reads this compressor's symbols.
         compressor: gzip, as it was trained with.
-        documents: at least one.
-        cut: share of a stream's contents (without header and trailer) that is the prompt, in
-            ``(0, 1)``.
+        documents: of which the first are taken.
+        probe: how many, and where their streams are cut.
         options: how symbols are drawn, and how many at most.
 
     Raises:
-        UsageError: the share is out of its range, or there is no document.
+        DataError: there is no document.
     """
-    if not 0 < cut < 1:
-        raise UsageError(f"--cut {cut}: must be between 0 and 1")
     model.config.require_compressed_symbols()
-    streams = [_cut_stream(compressor, document, cut) for document in documents]
+    pieces = (document[: probe.document_bytes] for document in islice(documents, probe.documents))
+    streams = [_cut_stream(compressor, one, probe.cut) for one in pieces]
     if not streams:
-        raise UsageError("no document: there is no stream to go on with")
+        raise DataError("no document: there is no gzip stream to go on with")
+    prefix = opening(Format.COMPRESSED, sentinels=model.config.sentinels)
     written = list(_completed(model, compressor, streams, options))
     chance = np.random.default_rng(options.seed)
     random = [chance.integers(BYTE_COUNT, size=len(one.data), dtype=np.uint8) for one in written]
     return GzipContinuationReport(
         documents=len(streams),
+        beyond_context=sum(len(prefix) + one.cut > model.config.context for one in streams),
         prompt_symbols=sum(one.cut for one in streams),
         closed=sum(one.finish is Finish.END for one in written),
         model=_total(streams, [one.data for one in written]),
