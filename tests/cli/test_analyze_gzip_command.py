@@ -63,9 +63,8 @@ def test_held_out_documents_or_a_corpus(folder: Path, capsys: pytest.CaptureFixt
     given = ["--corpus", folder / "corpus", "--documents", 4, "--max-new-symbols", 3]
     result = probed(folder, capsys, *given)
     assert (result["documents"], result["about"]["corpus"]) == (4, str(folder / "corpus"))
-    assert (
-        run_command(["analyze", "gzip-continuation", str(folder / "run"), "--documents", "1"]) == 0
-    )
+    command = ["analyze", "gzip-continuation", str(folder / "run"), "--documents", "1"]
+    assert run_command(command) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("1 gzip streams (") and "right ones" in shown
 
