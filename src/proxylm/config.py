@@ -33,7 +33,7 @@ _HINTS = {
 class _SaysInOneLine(ModelMetaclass):
     """Calling the class says what is wrong as reading a file does; pydantic takes several lines."""
 
-    def __call__(cls, **values: Any) -> Any:
+    def __call__(cls, **values: Any) -> Any:  # noqa: N805
         try:
             return super().__call__(**values)
         except ValidationError as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli import analyze_gzip
 from proxylm.cli.compressor import (
     CORPUS,
     DEFAULT_HELD_OUT,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from proxylm.corpus.config import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+app.command("gzip-continuation")(analyze_gzip.gzip_continuation)
 
 
 @app.command()

@@ -112,6 +112,11 @@ class TokenizerCompressor(Compressor):
             "renumbered_tokens": self._choice.vocabulary.renumbered,
         }
 
+    @property
+    def spellings(self) -> Sequence[bytes]:
+        """The bytes of each token."""
+        return self.token_bytes
+
     def memory_for(self, num_bytes: int) -> int:
         """As all, unless the library has to take a whole text, or a word as long, at once."""
         if self._cuts is None or isinstance(self._choice.library, HuggingFaceLibrary):
