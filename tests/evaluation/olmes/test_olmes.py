@@ -59,7 +59,8 @@ LETTERS = {
         " A",
     ),
     "csqa": (
-        "Question: Where do you keep bread?\n A. box\n B. sea\n C. sky\n D. road\n E. fire\nAnswer:",
+        "Question: Where do you keep bread?\n"
+        " A. box\n B. sea\n C. sky\n D. road\n E. fire\nAnswer:",
         " A",
     ),
     "hellaswag": (
@@ -166,9 +167,7 @@ def test_each_normalization_by_hand():
 )
 def test_the_better_form_counts(folder, letters, score, form):
     # Per character the longer, wrong solution of PIQA's question is cheaper: 10/12 against 9/10.
-    prices = {" use a mop": 9.0, " use a spoon": 10.0} | dict(
-        zip((" A", " B"), letters, strict=True)
-    )
+    prices = {" use a mop": 9.0, " use a spoon": 10.0, " A": letters[0], " B": letters[1]}
     alone = {" use a mop": 1.0, " use a spoon": 1.0}
     report = evaluate_olmes(Priced(prices, alone), read_tasks(asked(folder, "piqa")))
     found = report.tasks["piqa"]
