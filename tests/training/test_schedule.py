@@ -8,6 +8,7 @@ import math
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from proxylm.errors import UsageError
 from proxylm.training.schedule import ConstantRate, CosineRate, LearningRate
 
 
@@ -51,5 +52,5 @@ def test_unknown_kinds_are_refused(kind: str | None) -> None:
 
 @pytest.mark.parametrize("peak", [0.0, -1.0, float("nan")])
 def test_impossible_peaks_are_refused(peak: float) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(UsageError, match=r"^CosineRate: peak"):
         CosineRate(peak=peak)
