@@ -25,6 +25,8 @@ from proxylm.errors import UsageError
 TOKENIZER_FILE = "tokenizer.json"
 MODEL_FILE = "tokenizer.model"
 RANK_FILE = "tokenizer.tiktoken"
+MODEL_MEMORY_PER_BYTE = 100
+"""What sentencepiece takes for each byte of one text: 60 (BPE) to 76 (Unigram, spaces)."""
 TOKENIZER_FILES = (TOKENIZER_FILE, MODEL_FILE, RANK_FILE)
 """What a tokenizer's folder holds one of; the first one that is there is read."""
 
@@ -112,10 +114,12 @@ def _open_ranks(file: bytes, origin: str, pattern: str | None) -> OpenedTokenize
 def _open_model(file: bytes, origin: str, pattern: str | None) -> OpenedTokenizer:
     written_out = None if pattern is None else expression(pattern, MODEL_PATTERNS)
     library = SentencePieceLibrary(file, origin, written_out)
+    # Words are found by the other library, which takes more.
+    needs_much = written_out is not None
     return OpenedTokenizer(
         file_name=MODEL_FILE,
         pattern=written_out,
         choice=LibraryChoice(library, library.vocabulary, losses=library.losses),
         cuts=None,
-        memory_per_byte=LIBRARY_MEMORY_PER_BYTE,
+        memory_per_byte=LIBRARY_MEMORY_PER_BYTE if needs_much else MODEL_MEMORY_PER_BYTE,
     )
