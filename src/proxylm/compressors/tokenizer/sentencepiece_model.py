@@ -10,6 +10,7 @@ nothing and falls back to bytes takes every document.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +61,8 @@ class SentencePieceLibrary:
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """Ids of each text, uint32 ``[t]``; the library spreads them over its own threads."""
-        if self._words is None:
-            return self._encode_whole(texts)
-        return [self._encode_words(self._words, text) for text in texts]
-
-    def _encode_whole(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
-        if not texts:
-            return []
+        if self._words is not None:
+            return [self._encode_words(self._words, text) for text in texts]
         found = self._model.encode(list(texts), out_type="numpy", num_threads=self._threads)
         return [ids.astype(np.uint32) for ids in found]
 
@@ -74,8 +70,9 @@ class SentencePieceLibrary:
         words = [word for word, _ in splitter.pre_tokenize_str(text)]
         # Most words occur often: each is encoded once.
         different = list(dict.fromkeys(words))
-        ids_of = dict(zip(different, self._encode_whole(different), strict=True))
-        return np.concatenate([np.empty(0, np.uint32), *(ids_of[word] for word in words)])
+        found = self._model.encode(different, out_type=int, num_threads=self._threads)
+        ids_of = dict(zip(different, found, strict=True))
+        return np.fromiter(chain.from_iterable(map(ids_of.__getitem__, words)), np.uint32)
 
     def _token_bytes(self) -> list[bytes]:
         model, ids = self._model, list(range(self._model.get_piece_size()))
