@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
+from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness, evaluate_olmes
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import Flags, options
@@ -34,6 +34,7 @@ app.command("recode")(evaluate_code.recode)
 app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
+app.command("olmes")(evaluate_olmes.olmes)
 app.command("all")(evaluate_all.evaluate_all)
 
 

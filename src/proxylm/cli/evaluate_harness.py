@@ -42,7 +42,8 @@ def lm_eval(
 ) -> None:
     """Tasks of lm-evaluation-harness, with its own prompts and metrics.
 
-    It fetches a task's data itself, unless the task names local files.
+    It fetches a task's data itself, unless the task names local files. Its forms of the paper's
+    nine tasks are its own; evaluate olmes has those of OLMES.
 
     Example: proxylm evaluate lm-eval runs/demo/proxy --tasks arc_easy,piqa --limit 100
     """
