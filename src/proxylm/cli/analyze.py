@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli import analyze_gzip
 from proxylm.cli.compressor import (
     CORPUS,
     DEFAULT_HELD_OUT,
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote a single command to the group."""
+app.command("gzip-continuation")(analyze_gzip.gzip_continuation)
 
 
 @app.command()
