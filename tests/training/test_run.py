@@ -108,6 +108,41 @@ def test_metrics_have_one_line_per_step(config: TrainingConfig, whole: Path) -> 
     assert flops[-1] == pytest.approx(6 * flops[0], rel=0.05)
 
 
+def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
+    store: Path, tmp_path: Path
+) -> None:
+    changes = {
+        "mixing": {
+            "rate": {"kind": "points", "points": [[0, 1], [0.5, 1], [0.5, 0]]},
+            "granularity": {"pairing": {"kind": "none"}},
+        },
+        "learning_rate": {
+            "kind": "constant_then_cosine",
+            "peak": 1e-2,
+            "warmup_steps": 1,
+            "fraction": 0.5,
+        },
+        "checkpoints": {"every_steps": 1, "keep_last": 99},
+        "held_out": None,
+    }
+    config = tiny_config(store, steps=STEPS, **changes)
+    train(config, tmp_path / "whole")
+    records = read_metrics(tmp_path / "whole" / "metrics.jsonl")
+    assert [record["rate_asked"] for record in records] == [1, 1, 1, 0, 0, 0]
+    # A document that is open where the stage begins is shown to its end as it was begun.
+    assert [record["raw_symbols"] > 0 for record in records] == [False] * 3 + [True] * 3
+    assert sum(record["compressed_symbols"] for record in records[4:]) == 0
+    rates = [record["learning_rate"] for record in records]
+    assert rates[:3] == [1e-2] * 3
+    assert rates[5] == pytest.approx(1e-3)
+    for last in (2, 3, 4):  # before, at, and after the first step of the stage
+        stopped = tmp_path / f"stopped-{last}"
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            train(config, stopped, callbacks=[stop_after(last)])
+        train(config, stopped)
+        require_same_bits(stopped, tmp_path / "whole")
+
+
 def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> None:
     result = train(config, whole)
     assert isinstance(result, TrainResult)
