@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from proxylm.checkpoints import checkpoint as checkpoint_module
 from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
 from proxylm.config import load_config
+from proxylm.data.mixture_numbers import MixtureNumbers
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
 from proxylm.scoring.score import score
@@ -456,6 +457,38 @@ def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path
     train(back, tmp_path / "back")
     kept = open_checkpoint(checkpoint_folders(tmp_path / "back" / "checkpoints")[0]).model()
     assert kept.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
+
+
+BYTES_OF_A_VIEW: dict[str, Any] = {
+    "mixing": {
+        "rate": {"kind": "constant", "rate": 0},
+        "granularity": {"kind": "document", "pairing": {"kind": "none"}},
+    },
+    "checkpoints": {"every_steps": 1, "keep_last": 99},
+}
+
+
+def test_a_view_that_is_never_shown_has_no_symbols_in_the_model(
+    store: Path, tmp_path: Path
+) -> None:
+    result = train(tiny_config(store, steps=1, **BYTES_OF_A_VIEW), tmp_path / "run")
+    assert result.model.config.vocabulary_size == vocabulary_size(0)
+
+
+def test_a_byte_run_that_has_symbols_of_a_view_goes_on_with_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of before: the vocabulary held the view's symbols, shown or not."""
+    config = tiny_config(store, steps=STEPS, **BYTES_OF_A_VIEW)
+    with monkeypatch.context() as before:
+        before.setattr(MixtureNumbers, "shows_compressed", True)
+        train(config, tmp_path / "whole")
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            train(config, tmp_path / "stopped", callbacks=[stop_after(3)])
+    train(config, tmp_path / "stopped")
+    require_same_bits(tmp_path / "stopped", tmp_path / "whole")
+    model = open_checkpoint(checkpoint_folders(tmp_path / "stopped" / "checkpoints")[0]).model()
+    assert model.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
 
 
 def test_a_start_from_other_sizes_shows_both_and_binds_nobody(
