@@ -29,11 +29,25 @@ _HINTS = {
 }
 
 
-class Config(BaseModel):
+class _SaysInOneLine(type(BaseModel)):
+    """Calling the class says what is wrong as reading a file does; pydantic takes several lines."""
+
+    def __call__(cls, **values: Any) -> Any:
+        try:
+            return super().__call__(**values)
+        except ValidationError as error:
+            mistake = _first_mistake(cls, error, values, None)  # type: ignore[arg-type]
+            raise UsageError(f"{cls.__name__}: {mistake}") from None
+
+
+class Config(BaseModel, metaclass=_SaysInOneLine):
     """Base of all configuration: unknown keys, NaN and infinity are refused; values are frozen.
 
     Truth values, numbers and texts are never taken for each other; only a whole number may be
     written as a float (``1e5``).
+
+    Raises:
+        UsageError: a key or a value is wrong; the message names it.
     """
 
     model_config = ConfigDict(

@@ -74,5 +74,5 @@ def test_unknown_kinds_are_refused(kind: str | None) -> None:
 
 @pytest.mark.parametrize("peak", [0.0, -1.0, float("nan")])
 def test_impossible_peaks_are_refused(peak: float) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(UsageError, match=r"^CosineRate: peak"):
         CosineRate(peak=peak)
