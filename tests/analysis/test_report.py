@@ -14,7 +14,7 @@ from proxylm.printable import printable
 
 
 def record(step: int, **more) -> dict:
-    counted = {"symbols": 10 * step, "training_flops": 1e6 * step}
+    counted = {"symbols": 10 * step, "training_flops": 1e6 * step, "raw_bytes": 30 * step}
     return {"step": step, "loss": 5 / step} | counted | more
 
 
@@ -43,7 +43,7 @@ def test_report_holds_every_curve_and_escapes_text(run, tmp_path):
     write_report([RunHistory.read(run)], out, title="a <b> & c")
     page = out.read_text()
     assert "<title>a &lt;b&gt; &amp; c</title>" in page
-    assert page.count("<svg") == 3  # the loss, and one view over symbols and over FLOPs
+    assert page.count("<svg") == 4  # the loss, and one view over symbols, FLOPs and raw bytes
     assert "proxy (2.75)" in page
     assert not re.search(r'(src|href)="http', page), "the page must not need the network"
 

@@ -12,16 +12,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from proxylm.checkpoints import checkpoint as checkpoint_module
-from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
-from proxylm.config import load_config
+from proxylm.checkpoints.checkpoint import (
+    CheckpointManifest,
+    StoredFile,
+    checkpoint_folders,
+    open_checkpoint,
+)
+from proxylm.config import load_config, validate_config
 from proxylm.data.mixture_numbers import MixtureNumbers
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
+from proxylm.files import sha256_of, write_json
 from proxylm.scoring.score import score
 from proxylm.symbols import vocabulary_size
 from proxylm.threads import torch_threads
@@ -116,6 +123,7 @@ def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
         "mixing": {
             "rate": {"kind": "points", "points": [[0, 1], [0.5, 1], [0.5, 0]]},
             "granularity": {"pairing": {"kind": "none"}},
+            "shuffle_block_steps": 1,
         },
         "learning_rate": {
             "kind": "constant_then_cosine",
@@ -142,6 +150,41 @@ def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
             train(config, stopped, callbacks=[stop_after(last)])
         train(config, stopped)
         require_same_bits(stopped, tmp_path / "whole")
+
+
+def test_bytes_shown_as_bytes_are_counted_also_in_runs_of_before(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    records = read_metrics(whole / "metrics.jsonl")
+    counted = [record["raw_format_bytes"] for record in records]
+    assert counted == np.cumsum([record["raw_symbols"] for record in records]).tolist()
+    older = tmp_path / "older"
+    shutil.copytree(whole, older)
+    for folder in checkpoint_folders(older / "checkpoints"):
+        if folder.name > "step-00000003":
+            shutil.rmtree(folder)
+            continue
+        without_the_count(folder)
+    train(config, older)
+    require_same_bits(older, whole)
+
+
+def without_the_count(folder: Path) -> None:
+    """The checkpoint as it was written before these bytes were counted."""
+    state = json.loads((folder / "state.json").read_text())
+    del state["raw_format_bytes"]
+    write_json(folder / "state.json", state)
+    manifest = open_manifest(folder)
+    stored = StoredFile(
+        num_bytes=(folder / "state.json").stat().st_size, sha256=sha256_of(folder / "state.json")
+    )
+    changed = manifest.model_copy(update={"files": manifest.files | {"state.json": stored}})
+    signed = changed.model_copy(update={"checksum": changed.expected_checksum()})
+    write_json(folder / "manifest.json", signed.model_dump(mode="json"))
+
+
+def open_manifest(folder: Path) -> CheckpointManifest:
+    return validate_config(CheckpointManifest, json.loads((folder / "manifest.json").read_text()))
 
 
 def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> None:
@@ -471,7 +514,7 @@ BYTES_OF_A_VIEW: dict[str, Any] = {
 def test_a_view_that_is_never_shown_has_no_symbols_in_the_model(
     store: Path, tmp_path: Path
 ) -> None:
-    result = train(tiny_config(store, steps=1, **BYTES_OF_A_VIEW), tmp_path / "run")
+    result = train(tiny_config(store, steps=2, **BYTES_OF_A_VIEW), tmp_path / "run")
     assert result.model.config.vocabulary_size == vocabulary_size(0)
 
 
