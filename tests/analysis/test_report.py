@@ -89,7 +89,7 @@ def test_any_name_of_a_run_or_view_is_shown_as_it_is(tmp_path):
         [one.text for one in ElementTree.fromstring(chart).iter() if one.text]
         for chart in re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     ]
-    for texts, last_value in zip(charts, ["2.50", "3.00", "3.00"], strict=True):
+    for texts, last_value in zip(charts, ["2.50", "3.00", "3.00", "3.00"], strict=True):
         assert {f"{printable(name)} ({last_value})" for name in ODD_NAMES} <= set(texts)
     assert r"Held-out bits per byte, read as _$\frac$\x1b" in charts[1]
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)
