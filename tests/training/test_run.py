@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import proxylm
 from proxylm.checkpoints import checkpoint as checkpoint_module
 from proxylm.checkpoints.checkpoint import (
     CheckpointManifest,
@@ -30,7 +32,7 @@ from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
 from proxylm.files import sha256_of, write_json
 from proxylm.scoring.score import score
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import BOS, RAW_OFFSET, vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
@@ -509,6 +511,28 @@ BYTES_OF_A_VIEW: dict[str, Any] = {
     },
     "checkpoints": {"every_steps": 1, "keep_last": 99},
 }
+
+
+def test_attention_across_documents_is_paid_for(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    mixing = config.mixing.model_copy(update={"cross_document_attention": True})
+    result = train(config.model_copy(update={"mixing": mixing}), tmp_path / "run")
+    last = read_metrics(whole / "metrics.jsonl")[-1]
+    assert result.symbols == last["symbols"]
+    assert result.training_flops > last["training_flops"]
+    assert result.loss != last["loss"]
+
+
+def test_a_byte_model_without_sentinels_is_read_without_them(store: Path, tmp_path: Path) -> None:
+    mixing = BYTES_OF_A_VIEW["mixing"] | {"sentinels": False}
+    train(tiny_config(store, steps=2, mixing=mixing), tmp_path / "run")
+    model = proxylm.load(tmp_path / "run")
+    assert not model.config.sentinels
+    ids = torch.tensor([[BOS, *(RAW_OFFSET + byte for byte in b"def x")]])
+    logits = model.module.logits(ids)[0, :-1, 0].log_softmax(-1)
+    bits = -logits.gather(1, ids[0, 1:, None]).sum() / math.log(2)
+    assert model.bits_per_byte([b"def x"])[0] * 5 == pytest.approx(float(bits), rel=1e-5)
 
 
 def test_a_view_that_is_never_shown_has_no_symbols_in_the_model(
