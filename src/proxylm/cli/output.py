@@ -94,7 +94,8 @@ def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
 @contextmanager
 def collected_results() -> Iterator[list[dict[str, Any]]]:
     """Within, what commands would print as their results is put into the list instead."""
-    token = _collected.set(results := [])
+    results: list[dict[str, Any]] = []
+    token = _collected.set(results)
     try:
         yield results
     finally:
