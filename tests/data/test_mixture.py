@@ -61,9 +61,9 @@ def test_a_warm_up_in_steps_is_as_long_in_every_run():
 
 @pytest.mark.parametrize("kind", [WarmUpRate, WarmUpPairs])
 def test_a_length_is_a_fraction_or_steps_and_not_both(kind: type[WarmUpRate | WarmUpPairs]):
-    with pytest.raises(ValueError, match="either fraction or steps"):
+    with pytest.raises(UsageError, match="either fraction or steps"):
         kind(steps=3, fraction=0.5)
-    with pytest.raises(ValueError, match="either fraction or steps"):
+    with pytest.raises(UsageError, match="either fraction or steps"):
         kind(fraction=None)
     assert "steps" not in kind().model_dump()  # written as before there were steps
     given = kind(steps=3)
