@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
 from pydantic_core import CoreSchema
 
 from proxylm.errors import UsageError, shortened
@@ -29,7 +30,7 @@ _HINTS = {
 }
 
 
-class _SaysInOneLine(type(BaseModel)):
+class _SaysInOneLine(ModelMetaclass):
     """Calling the class says what is wrong as reading a file does; pydantic takes several lines."""
 
     def __call__(cls, **values: Any) -> Any:

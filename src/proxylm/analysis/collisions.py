@@ -12,6 +12,7 @@ whole clusters. The report says which share of all symbol sequences it stands fo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
@@ -67,12 +68,7 @@ class Cluster:
         >>> Cluster(symbols=(7,), strings=(b"abc", b"abd", b"ab")).common_prefix
         2
         """
-        # What the first and the last in order share, all between them share.
-        first, last = min(self.strings), max(self.strings)
-        for length, (one, other) in enumerate(zip(first, last, strict=False)):
-            if one != other:
-                return length
-        return min(len(first), len(last))
+        return len(os.path.commonprefix(self.strings))  # noqa: RUF071 - of bytes, no paths
 
     @property
     def lcp_ratio(self) -> float:
@@ -142,12 +138,13 @@ class CollisionReport:
 
 def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
     """Collisions of windows, by enumeration of all strings that fit in one."""
-    return CollisionReport(
+    return _report(
+        window_clusters(automaton),
+        shown,
         kind="windows",
         strings=len(automaton) - 1,
         codes=len(automaton.nodes_by_code),
         share_kept=1.0,
-        **_counted(window_clusters(automaton), shown),
     )
 
 
@@ -195,12 +192,13 @@ class SegmentCollisions:
 
     def report(self, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
         """The collisions so far."""
-        return CollisionReport(
+        return _report(
+            self.clusters(),
+            shown,
             kind="segments",
             strings=sum(map(len, self._counts.values())),
             codes=len(self._counts),
             share_kept=self._hash_limit / _ALL_HASHES,
-            **_counted(self.clusters(), shown),
         )
 
     def clusters(self) -> Iterator[Cluster]:
@@ -218,9 +216,7 @@ class SegmentCollisions:
                     yield string, symbols
 
     def _is_kept(self, symbols: bytes) -> bool:
-        return (
-            self._hash_limit == _ALL_HASHES or xxhash.xxh3_64_intdigest(symbols) < self._hash_limit
-        )
+        return xxhash.xxh3_64_intdigest(symbols) < self._hash_limit
 
     def _count(self, symbols: bytes, string: bytes) -> None:
         counts = self._counts.setdefault(symbols, {})
@@ -261,28 +257,27 @@ def _size(symbols: bytes, string: bytes) -> int:
     return BOOKKEEPING_BYTES + len(symbols) + len(string)
 
 
-def _counted(clusters: Iterable[Cluster], shown: int) -> dict[str, Any]:
-    """What a report says of its clusters, which stream past."""
+def _report(clusters: Iterable[Cluster], shown: int, **sizes: Any) -> CollisionReport:
+    """The report of clusters, which stream past."""
     histogram = [0] * HISTOGRAM_BINS
-    count = strings_in_clusters = high = 0
-    largest: list[Cluster] = []
-    for cluster in clusters:
-        count += 1
-        strings_in_clusters += len(cluster.strings)
-        ratio = cluster.lcp_ratio
-        high += ratio >= HIGH_LCP_RATIO
-        histogram[int(ratio * HISTOGRAM_BINS)] += 1
-        largest.append(cluster)
-        if len(largest) > 100 * (shown + 1):
-            largest = _largest(largest, shown)
-    return {
-        "clusters": count,
-        "strings_in_clusters": strings_in_clusters,
-        "high_lcp_clusters": high,
-        "lcp_histogram": tuple(histogram),
-        "largest": tuple(_largest(largest, shown)),
-    }
+    strings_in_clusters = high = 0
 
+    def counted() -> Iterator[Cluster]:
+        nonlocal strings_in_clusters, high
+        for cluster in clusters:
+            ratio = cluster.lcp_ratio
+            histogram[int(ratio * HISTOGRAM_BINS)] += 1
+            high += ratio >= HIGH_LCP_RATIO
+            strings_in_clusters += len(cluster.strings)
+            yield cluster
 
-def _largest(clusters: list[Cluster], shown: int) -> list[Cluster]:
-    return nlargest(shown, clusters, key=lambda cluster: len(cluster.strings))
+    # Asked for nothing, it would not even look at them.
+    largest = nlargest(max(1, shown), counted(), key=lambda cluster: len(cluster.strings))
+    return CollisionReport(
+        clusters=sum(histogram),
+        strings_in_clusters=strings_in_clusters,
+        high_lcp_clusters=high,
+        lcp_histogram=tuple(histogram),
+        largest=tuple(largest[:shown]),
+        **sizes,
+    )

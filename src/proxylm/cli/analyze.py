@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote a single command to the group."""
-
-
 @app.command()
 @options(corpus=CORPUS)
 def collisions(

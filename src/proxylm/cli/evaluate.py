@@ -36,10 +36,6 @@ app.command("all")(evaluate_all.evaluate_all)
 _OWN_FIRST = {"allow_interspersed_args": False, "allow_extra_args": True}
 app.command("checkpoints", context_settings=_OWN_FIRST)(evaluate_checkpoints.evaluate_checkpoints)
 
-MaxRecordBytesOption = Annotated[
-    int | None, typer.Option(help="Longer records are left out and counted.", min=1)
-]
-
 
 @app.command()
 @options(reading=READING)
@@ -58,7 +54,9 @@ def bpb(
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
-    max_document_bytes: MaxRecordBytesOption = None,
+    max_document_bytes: Annotated[
+        int | None, typer.Option(help="Longer records are left out and counted.", min=1)
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(help="Symbols per further window. (default: half the context)")
     ] = None,
