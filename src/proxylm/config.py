@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 from pydantic_core import CoreSchema
 
@@ -67,6 +67,14 @@ class Config(BaseModel, metaclass=_SaysInOneLine):
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def added_field(default: Any) -> Any:
+    """A field that came later: at its default it is not written.
+
+    What was written before it has the same hash as today, and is compared as the same.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
 
 
 def load_config(

@@ -351,5 +351,5 @@ def test_sample_numbers_tell_samples_apart(benchmark: Benchmark) -> None:
 
 
 def test_several_greedy_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(UsageError, match="all the same"):
         SamplingPlan(samples=2)
