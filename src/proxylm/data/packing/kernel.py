@@ -166,7 +166,7 @@ def lay_document(
 ) -> None:
     """Choose the view, or views, of a document at the rate of its context's step, and lay it."""
     step = step_of(draws, rules.contexts_per_step, page.cursor[CONTEXT])
-    below = draws.compressed_below[step]
+    below = float(draws.compressed_below[step])
     if rules.piece_max > 0:
         lengths, formats = (
             draw_for(draws, _PIECE_LENGTH, document),

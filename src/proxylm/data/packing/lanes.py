@@ -51,8 +51,8 @@ def step_in_block(number: int, num_steps: int, contexts_per_step: int) -> Int64:
     row, place = number // num_steps, number % num_steps
     if row % 2:
         place = num_steps - 1 - place
-    lane = np.int64(0)
-    length = (num_steps + LANE_STRIDE - 1) // LANE_STRIDE
+    lane: Int64 = np.int64(0)
+    length: Int64 = (num_steps + LANE_STRIDE - 1) // LANE_STRIDE
     while place >= length:
         place -= length
         lane += 1
