@@ -20,6 +20,7 @@ from proxylm.cli import (
     bench,
     compress,
     compressor,
+    configs,
     demo,
     evaluate,
     export,
@@ -66,6 +67,7 @@ compressor.train.command("neural")(train_neural.train_neural)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
+app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")
