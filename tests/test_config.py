@@ -194,6 +194,16 @@ def test_what_has_no_keys_is_told_once():
         validate_config(Outer, [1], origin="here")
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [({"setp": 1}, "Outer: unknown key 'setp'; did you mean"), ({"steps": "x"}, "Outer: steps: ")],
+)
+def test_calling_the_class_says_what_is_wrong_in_one_line(values, shown):
+    with pytest.raises(UsageError) as caught:
+        Outer(**values)
+    assert str(caught.value).startswith(shown) and "\n" not in str(caught.value)
+
+
 def test_a_mistake_of_the_whole_is_told_once(tmp_path):
     with pytest.raises(UsageError, match=r"^configuration: steps exceed 100$"):
         load_config(Outer, None, ["steps=101"])

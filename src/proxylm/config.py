@@ -15,7 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
 from proxylm.config_files import read_config_file
@@ -32,11 +32,25 @@ _HINTS = {
 }
 
 
-class Config(BaseModel):
+class _SaysInOneLine(type(BaseModel)):
+    """Calling the class says what is wrong as reading a file does; pydantic takes several lines."""
+
+    def __call__(cls, **values: Any) -> Any:
+        try:
+            return super().__call__(**values)
+        except ValidationError as error:
+            mistake = _first_mistake(cls, error, values, None)  # type: ignore[arg-type]
+            raise UsageError(f"{cls.__name__}: {mistake}") from None
+
+
+class Config(BaseModel, metaclass=_SaysInOneLine):
     """Base of all configuration: unknown keys, NaN and infinity are refused; values are frozen.
 
     Truth values, numbers and texts are never taken for each other; only a whole number may be
     written as a float (``1e5``).
+
+    Raises:
+        UsageError: a key or a value is wrong; the message names it.
     """
 
     model_config = ConfigDict(
@@ -55,6 +69,14 @@ class Config(BaseModel):
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def added_field(default: Any) -> Any:
+    """A field that came later: at its default it is not written.
+
+    What was written before it has the same hash as today, and is compared as the same.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
 
 
 def load_config(

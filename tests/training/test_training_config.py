@@ -49,6 +49,28 @@ def test_the_python_subset_is_the_papers() -> None:
     assert config.mixing.granularity.pairing == WarmUpPairs(order="random", fraction=0.2)
 
 
+BYTES_ALONE = [
+    "mixing.rate={kind: constant, rate: 0}",
+    "mixing.granularity={kind: document, pairing: {kind: none}}",
+]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_bytes_alone_have_no_compressed_symbols(path: Path) -> None:
+    mixed = load_config(TrainingConfig, path)
+    assert mixed.model_for(2048).compressed_symbol_count == 2048
+    byte_model = load_config(TrainingConfig, path, BYTES_ALONE)
+    assert byte_model.data[0].view is not None
+    assert byte_model.model_for(2048).vocabulary_size == 320
+
+
+def test_the_documented_byte_baseline_is_a_byte_model() -> None:
+    mixed = load_config(TrainingConfig, CONFIGS / "tiny.yaml")
+    byte_model = load_config(TrainingConfig, CONFIGS / "tiny.yaml", BYTES_ALONE)
+    assert mixed.model_for(2048).parameter_count == 1_362_048
+    assert byte_model.model_for(2048).parameter_count == 837_760
+
+
 def test_the_full_corpus_is_the_papers() -> None:
     config = load_config(TrainingConfig, Path("paper/table2/7b-proxy-tokenizer"))
     assert (config.total_steps, config.symbols_per_step) == (80_000, 4 * 2**20)

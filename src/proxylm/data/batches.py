@@ -93,7 +93,10 @@ class Batches:
 
     @property
     def symbol_count(self) -> int:
-        """K of the sources' one compressor; 0 where no view is shown."""
+        """K of the sources' one compressor; 0 where the mixture shows no compressed view."""
+        numbers = mixture_numbers(self.mixture, self._total_steps)
+        if not numbers.shows_compressed:
+            return 0
         return next((view.symbol_count for view in self._views()), 0)
 
     @property
@@ -103,7 +106,7 @@ class Batches:
 
     @property
     def compressor_fingerprint(self) -> str | None:
-        """Of the sources' one compressor; None where no view is shown."""
+        """Of the sources' one compressor; None where no view is named."""
         return next((view.compressor_fingerprint for view in self._views()), None)
 
     @property
@@ -239,7 +242,7 @@ def batches(
         if not least <= value < 1 << 63:
             raise UsageError(f"{name} {value}: must be from {least} to 2^63 - 1")
     numbers = mixture_numbers(mixture, steps)
-    opened = open_sources(sources, shows_compressed=numbers.shows_compressed)
+    opened = open_sources(sources, needs_compressed=numbers.needs_compressed)
     check_one_compressor(opened)
     check_columns(opened)
     check_pair_cuts(opened, numbers)

@@ -45,8 +45,13 @@ class MixtureNumbers:
 
     @property
     def shows_compressed(self) -> bool:
+        """Whether a compressed view can be shown at any step."""
+        return bool((self.rates > 0).any())
+
+    @property
+    def needs_compressed(self) -> bool:
         """Whether compressed views are needed: to be shown, or for the places of pieces' ends."""
-        return bool((self.rates > 0).any()) or self.piece_symbols is not None
+        return self.shows_compressed or self.piece_symbols is not None
 
     @property
     def fingerprint(self) -> str:

@@ -49,8 +49,7 @@ Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind"
 class ModelConfig(Config):
     """Sizes of one language model (method, section 5).
 
-    ``proxylm.models.presets.preset`` makes one by name and says what is wrong in one line; the
-    class itself raises pydantic's ``ValidationError``, as every configuration does.
+    ``proxylm.models.presets.preset`` makes one by name.
 
     >>> attention = EvaAttention(window=128, chunk=8)
     >>> sizes = {"layers": 4, "width": 128, "ffn": 320, "heads": 4}

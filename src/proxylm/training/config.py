@@ -153,8 +153,9 @@ class TrainingConfig(LoopConfig):
     Attributes:
         data: view stores and the views shown from them; at least one.
         mixing: how raw and compressed views are mixed and packed.
-        model: the model's sizes; vocabulary and sentinels follow from data and mixing; the
-            context is the model's.
+        model: the model's sizes; vocabulary and sentinels follow from data and mixing (a mixing
+            that never shows compressed views has none of their symbols); the context is the
+            model's.
         length: updates, or symbols, in the run.
         symbols_per_step: symbols in one update, the global batch; a multiple of the model's
             context.
@@ -189,9 +190,18 @@ class TrainingConfig(LoopConfig):
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:
-        """The model for data whose compressor has that many symbols (0: bytes alone)."""
+        """The model for data whose compressor has that many symbols (0: bytes alone).
+
+        What the mixing can never show is not in its vocabulary.
+        """
+        if compressed_symbol_count and not self._shows_compressed:
+            compressed_symbol_count = 0
         vocabulary = vocabulary_size(compressed_symbol_count)
         return self.model.build({"vocabulary_size": vocabulary, "sentinels": self.mixing.sentinels})
+
+    @property
+    def _shows_compressed(self) -> bool:
+        return mixture_numbers(self.mixing, self.total_steps).shows_compressed
 
     @property
     def context(self) -> int:
