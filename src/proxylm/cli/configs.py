@@ -85,8 +85,9 @@ def _shown(config: TrainingConfig) -> str:
     if rates == [1]:
         return views
     shown = f"{' to '.join(f'{rate:g}' for rate in rates)} {views}"
-    pairs = numbers.steps_with_pairs / config.total_steps
-    if pairs:
+    if numbers.steps_with_pairs:
         order = {0.0: "raw first ", 1.0: "compressed first "}.get(numbers.compressed_first, "")
-        shown += f", {order}pairs in {pairs:.0%}"
+        last = numbers.steps_with_pairs
+        shown += f", {order}pairs "
+        shown += "throughout" if last >= config.total_steps else f"to step {last:,}"
     return shown if config.mixing.sentinels else f"{shown}, no sentinels"

@@ -31,6 +31,7 @@ from proxylm.cli import (
     report,
     sandbox,
     serve,
+    sweep,
     train,
     train_neural,
     views,
@@ -75,6 +76,7 @@ app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)
