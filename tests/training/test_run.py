@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -12,18 +13,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import proxylm
 from proxylm.checkpoints import checkpoint as checkpoint_module
-from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
-from proxylm.config import load_config
+from proxylm.checkpoints.checkpoint import (
+    CheckpointManifest,
+    StoredFile,
+    checkpoint_folders,
+    open_checkpoint,
+)
+from proxylm.config import load_config, validate_config
 from proxylm.data.mixture_numbers import MixtureNumbers
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
+from proxylm.files import sha256_of, write_json
 from proxylm.scoring.score import score
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import BOS, RAW_OFFSET, vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
@@ -116,6 +125,7 @@ def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
         "mixing": {
             "rate": {"kind": "points", "points": [[0, 1], [0.5, 1], [0.5, 0]]},
             "granularity": {"pairing": {"kind": "none"}},
+            "shuffle_block_steps": 1,
         },
         "learning_rate": {
             "kind": "constant_then_cosine",
@@ -142,6 +152,41 @@ def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
             train(config, stopped, callbacks=[stop_after(last)])
         train(config, stopped)
         require_same_bits(stopped, tmp_path / "whole")
+
+
+def test_bytes_shown_as_bytes_are_counted_also_in_runs_of_before(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    records = read_metrics(whole / "metrics.jsonl")
+    counted = [record["raw_format_bytes"] for record in records]
+    assert counted == np.cumsum([record["raw_symbols"] for record in records]).tolist()
+    older = tmp_path / "older"
+    shutil.copytree(whole, older)
+    for folder in checkpoint_folders(older / "checkpoints"):
+        if folder.name > "step-00000003":
+            shutil.rmtree(folder)
+            continue
+        without_the_count(folder)
+    train(config, older)
+    require_same_bits(older, whole)
+
+
+def without_the_count(folder: Path) -> None:
+    """The checkpoint as it was written before these bytes were counted."""
+    state = json.loads((folder / "state.json").read_text())
+    del state["raw_format_bytes"]
+    write_json(folder / "state.json", state)
+    manifest = open_manifest(folder)
+    stored = StoredFile(
+        num_bytes=(folder / "state.json").stat().st_size, sha256=sha256_of(folder / "state.json")
+    )
+    changed = manifest.model_copy(update={"files": manifest.files | {"state.json": stored}})
+    signed = changed.model_copy(update={"checksum": changed.expected_checksum()})
+    write_json(folder / "manifest.json", signed.model_dump(mode="json"))
+
+
+def open_manifest(folder: Path) -> CheckpointManifest:
+    return validate_config(CheckpointManifest, json.loads((folder / "manifest.json").read_text()))
 
 
 def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> None:
@@ -468,10 +513,32 @@ BYTES_OF_A_VIEW: dict[str, Any] = {
 }
 
 
+def test_attention_across_documents_is_paid_for(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    mixing = config.mixing.model_copy(update={"cross_document_attention": True})
+    result = train(config.model_copy(update={"mixing": mixing}), tmp_path / "run")
+    last = read_metrics(whole / "metrics.jsonl")[-1]
+    assert result.symbols == last["symbols"]
+    assert result.training_flops > last["training_flops"]
+    assert result.loss != last["loss"]
+
+
+def test_a_byte_model_without_sentinels_is_read_without_them(store: Path, tmp_path: Path) -> None:
+    mixing = BYTES_OF_A_VIEW["mixing"] | {"sentinels": False}
+    train(tiny_config(store, steps=2, mixing=mixing), tmp_path / "run")
+    model = proxylm.load(tmp_path / "run")
+    assert not model.config.sentinels
+    ids = torch.tensor([[BOS, *(RAW_OFFSET + byte for byte in b"def x")]])
+    logits = model.module.logits(ids)[0, :-1, 0].log_softmax(-1)
+    bits = -logits.gather(1, ids[0, 1:, None]).sum() / math.log(2)
+    assert model.bits_per_byte([b"def x"])[0] * 5 == pytest.approx(float(bits), rel=1e-5)
+
+
 def test_a_view_that_is_never_shown_has_no_symbols_in_the_model(
     store: Path, tmp_path: Path
 ) -> None:
-    result = train(tiny_config(store, steps=1, **BYTES_OF_A_VIEW), tmp_path / "run")
+    result = train(tiny_config(store, steps=2, **BYTES_OF_A_VIEW), tmp_path / "run")
     assert result.model.config.vocabulary_size == vocabulary_size(0)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
+from proxylm.cli import evaluate_all, evaluate_checkpoints, evaluate_code, evaluate_harness
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import options
@@ -32,6 +32,9 @@ app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("all")(evaluate_all.evaluate_all)
+# What follows the evaluation's name is for the evaluation.
+_OWN_FIRST = {"allow_interspersed_args": False, "allow_extra_args": True}
+app.command("checkpoints", context_settings=_OWN_FIRST)(evaluate_checkpoints.evaluate_checkpoints)
 
 MaxRecordBytesOption = Annotated[
     int | None, typer.Option(help="Longer records are left out and counted.", min=1)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,9 @@ from proxylm.printable import printable
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
+
+
+_collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
 
 
 class ReaderLeftError(Exception):
@@ -78,10 +82,23 @@ def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
     Raises:
         ReaderLeftError, ProxylmError: as ``stdout_errors``.
     """
+    if (collected := _collected.get()) is not None:
+        collected.append(result)
+        return
     shown = json.dumps(result, allow_nan=False) if as_json else printable(text.rstrip("\n"), "\n")
     with stdout_errors():
         sys.stdout.write(shown + "\n")
         sys.stdout.flush()
+
+
+@contextmanager
+def collected_results() -> Iterator[list[dict[str, Any]]]:
+    """Within, what commands would print as their results is put into the list instead."""
+    token = _collected.set(results := [])
+    try:
+        yield results
+    finally:
+        _collected.reset(token)
 
 
 def note(message: str) -> None:

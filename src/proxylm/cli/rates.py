@@ -31,6 +31,14 @@ class PairPhase(StrEnum):
     ALWAYS = "always"
 
 
+class Overflow(StrEnum):
+    """What happens to a document at a context's end, as in ``Mixture``."""
+
+    CONTINUE = "continue"
+    PLAIN = "plain"
+    TRUNCATE = "truncate"
+
+
 def rates(
     rho: Annotated[float, typer.Option(help="The compressor's rate: bytes per symbol.")],
     rate: Annotated[
@@ -60,13 +68,17 @@ def rates(
             min=16, max=MAX_CONTEXT, help="Symbols per context, to predict a real loader."
         ),
     ] = None,
+    overflow: Annotated[
+        Overflow, typer.Option(help="What happens to a document at a context's end.")
+    ] = Overflow.CONTINUE,
     sentinels: Annotated[bool, typer.Option(help="Whether sentinels surround the views.")] = True,
     json: JsonOption = False,
 ) -> None:
     """Samples per step against a raw-byte model that sees the same number of symbols per step.
 
     The formulas count content alone. With --mean-length and --context the special symbols, the
-    cuts and the padding of a real loader are counted too.
+    cuts and the padding of a real loader are counted too (with --overflow truncate for documents of
+    exponential lengths: what is dropped depends on all of them).
 
     Example: proxylm rates --rho 3.7 --rate 0.9 --mean-length 5000 --context 4096
     """
@@ -77,7 +89,9 @@ def rates(
     changes = {"kind": "constant", "rate": rate}
     if schedule is Schedule.WARMUP:
         changes = {"kind": "warmup", "start": start, "end": rate, "fraction": fraction}
-    mixing = _mixing(rate=changes, granularity=granularity, sentinels=sentinels)
+    mixing = _mixing(
+        rate=changes, granularity=granularity, sentinels=sentinels, overflow=overflow.value
+    )
     result: dict[str, Any] = {"rho": rho, "rate": rate, "steps": steps}
     result |= _formulas(rho, rate, start, mixing, steps)
     if mean_length is not None or context is not None:
@@ -137,7 +151,8 @@ def _prediction(
 
     data = DataSize(mean_bytes=mean_length, rho=rho)
     ours = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
-    bytes_only = Mixture.bytes_only().model_copy(update={"sentinels": mixing.sentinels})
+    kept = {"sentinels": mixing.sentinels, "overflow": mixing.overflow}
+    bytes_only = Mixture.bytes_only().model_copy(update=kept)
     raw = documents_per_context(data, bytes_only, context=context, total_steps=1).mean()
     return {
         "mean_length": mean_length,

@@ -25,7 +25,7 @@ from proxylm.data.sources import OpenSource, SourceLike, SourceView, data_finger
 from proxylm.data.statistics import StepStatistics, step_statistics
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import PAD, vocabulary_size
 
 
 class Batches:
@@ -173,6 +173,8 @@ class Batches:
             batch.segment_ids,
             batch.position_ids,
         )
+        if self.mixture.cross_document_attention:
+            _join_segments(batch)
         return batch
 
     def statistics(self, step: int) -> StepStatistics:
@@ -193,6 +195,14 @@ class Batches:
             contexts=np.empty(count, np.int64),
             batches=self,
         )
+
+
+def _join_segments(batch: Batch) -> None:
+    """Make one attention segment of all documents of a context; padding, at its end, is another."""
+    batch.segment_ids[:] = batch.inputs == PAD
+    size = (~batch.segment_ids.astype(bool)).sum(axis=1, keepdims=True)
+    place = np.arange(batch.inputs.shape[1])
+    batch.position_ids[:] = np.where(place < size, place, place - size)
 
 
 def batches(

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from proxylm.config import Config, plain_config
+from proxylm.config import Config, added_field, plain_config
 from proxylm.data.open_choice import OpenChoice
 from proxylm.fingerprint import fingerprint_of
 from proxylm.run_part import FirstPart, Fraction, steps_in
@@ -328,6 +328,9 @@ class Mixture(Config):
         shuffle_block_steps: contexts are shuffled within blocks of this many steps, so that a
             long document does not fill a batch; the rate of a context is at most a block off. A
             block never crosses the end of a warm-up.
+        cross_document_attention: whether attention reaches all of a context, whatever documents
+            stand in it; positions then count through the context. Which targets are trained stays
+            the same: what follows a document's end is never predicted from it.
         weight_of: whether sources' weights are shares of the documents or of the raw bytes.
         when_exhausted: ``repeat`` starts a source's next epoch, in a new order; ``stop`` ends the
             training data when the first source has no further document.
@@ -341,6 +344,7 @@ class Mixture(Config):
     sentinels: bool = True
     overflow: Literal["continue", "plain", "truncate"] = "continue"
     shuffle_block_steps: int = Field(default=256, ge=1, le=1 << 20)
+    cross_document_attention: bool = added_field(False)
     weight_of: Literal["documents", "bytes"] = "documents"
     when_exhausted: Literal["repeat", "stop"] = "repeat"
 
@@ -365,9 +369,13 @@ class Mixture(Config):
         return cls()
 
     @classmethod
-    def bytes_only(cls) -> Self:
-        """Raw bytes alone: the byte model, and the byte half of every comparison."""
-        return cls(rate=ConstantRate(rate=0.0), granularity=DocumentGranularity(pairing=NoPairs()))
+    def bytes_only(cls, *, sentinels: bool = True) -> Self:
+        """Raw bytes alone: the byte model, and the byte half of every comparison.
+
+        Sentinels have nothing to tell it; without them it is a byte model like any other.
+        """
+        granularity = DocumentGranularity(pairing=NoPairs())
+        return cls(rate=ConstantRate(rate=0.0), granularity=granularity, sentinels=sentinels)
 
     @classmethod
     def compressed_only(cls) -> Self:

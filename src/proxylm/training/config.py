@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from proxylm.config import Config, validate_config
+from proxylm.config import Config, added_field, validate_config
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.sources import SourceConfig, check_sources
@@ -84,10 +84,18 @@ RunLength = Annotated[StepCount | SymbolCount, Field(discriminator="kind")]
 
 
 class CheckpointConfig(Config):
-    """How often the state is saved, and how many checkpoints stay; the last step always is."""
+    """How often the state is saved, and which checkpoints stay; the last step is always saved.
+
+    Attributes:
+        every_steps: updates between checkpoints.
+        keep_last: the newest ones that stay.
+        keep_every_steps: updates between milestones, which are saved too, and stay for good; None
+            for none.
+    """
 
     every_steps: PositiveInt = 1000
     keep_last: PositiveInt = 3
+    keep_every_steps: PositiveInt | None = added_field(None)
 
 
 class HeldOutConfig(Config):
