@@ -77,7 +77,11 @@ ROWS = {  # runs in a file, of the rows in the paper's table or figure
     "table6": 8,  # entropy 95-16-16 is of table 1
     "table13": 6,  # warm-up pairs are of table 1
     "table14": 2,
+    "figure5": 4,
+    "figure9": 5,  # 0, 0.9 and 1 are of tables 1 and 13
     "figure17": 4,  # tokens and bytes are of table 1
+    "figure18": 2,
+    "figure22": 5,  # 7B with sentinels is figure 11
     "opencoder": 2,
 }
 
@@ -186,6 +190,7 @@ def test_steps_symbols_and_rates_are_the_papers(name: str) -> None:
     optimizer = config.optimizer
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-15)
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.1, 1.0)
+    assert config.checkpoints.keep_every_steps == 10_000
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -312,7 +317,9 @@ def two_steps(name: str, store: Path, tmp_path: Path) -> None:
         "paper/table13/always-cr",
         "paper/table14/90-10",
         "paper/figure17/1-bit",
+        "paper/figure18/1.5b-byte-across",
         "paper/figure22/1.5b-without",
+        "paper/late-raw-stage",
         "paper/token-heads/14b-two",
     ],
 )
