@@ -328,6 +328,6 @@ def test_one_of_each_kind_is_trained(name: str, store: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PAPER)
 def test_each_is_trained(name: str, store: Path, tmp_path: Path) -> None:
     two_steps(name, store, tmp_path)
