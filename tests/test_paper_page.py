@@ -31,7 +31,7 @@ def test_every_command_that_is_named_is_there_with_its_options() -> None:
 
 
 def is_there(words: list[str]) -> bool:
-    """Whether a command line names commands, as far as they go, and options that one of them has."""
+    """Whether the words name commands, as far as they go, and options of theirs."""
     command: Any = typer.main.get_command(app)
     options: set[str] = set()
     for word in words:

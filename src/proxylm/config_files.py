@@ -98,8 +98,8 @@ def read_config_file(name: Path) -> ConfigValues:
         reason = "cannot be read (Is a directory)" if name.is_dir() else "no such file"
         raise UsageError(f"{name}: {reason}, and no shipped configuration ('proxylm configs list')")
     if place.variant is None and place.variants:
-        names = ", ".join(place.variants)
-        raise UsageError(f"{name}: is a family; add one of its variants, '{name}/...': {names}")
+        variants = ", ".join(place.variants)
+        raise UsageError(f"{name}: is a family; add one of its variants, '{name}/...': {variants}")
     values, names = _resolved(place, ())
     below = f" (with {', '.join(names[:-1])})" if names[1:] else ""
     about = next((str(part[ABOUT]) for part in reversed(place.parts) if ABOUT in part), "")
@@ -126,16 +126,16 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     """
     merged = dict(below)
     for key, value in above.items():
-        before = merged.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[key] = laid_over(before, value) if both and _fit(before, value) else value
+        before: Any = merged.get(key)
+        merged[key] = laid_over(before, value) if _go_together(before, value) else value
     return merged
 
 
-def _fit(before: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
-    """Whether they are not choices of two kinds."""
-    kinds = {values["kind"] for values in (before, value) if "kind" in values}
-    return len(kinds) < 2
+def _go_together(*values: Any) -> bool:
+    """Whether they are mappings, and no choices of two kinds."""
+    if not all(isinstance(value, Mapping) for value in values):
+        return False
+    return len({str(value["kind"]) for value in values if "kind" in value}) < 2
 
 
 def _in_order(path: Path) -> list[tuple[str, int]]:
