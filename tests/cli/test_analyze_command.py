@@ -118,3 +118,29 @@ def test_what_is_wrong_is_one_line(folder, capsys):
 def test_help_has_an_example(capsys):
     assert run(["analyze", "collisions", "--help"]) == 0
     assert "Example: proxylm analyze collisions" in " ".join(capsys.readouterr().out.split())
+
+
+def test_stability_of_several_compressors(folder, tmp_path, capsys):
+    names = ["gzip", "units:bits=4", str(folder / "neural")]
+    options = ("--corpus", folder / "corpus", "--samples", 40, "--picture", tmp_path / "a.svg")
+    result = run_json(capsys, "analyze", "stability", *names, *options)
+    assert [one["compressor"] for one in result["compressors"]] == names
+    assert result["settings"] == {"samples": 40, "deleted": 0.1, "slice_bytes": 1024, "seed": 0}
+    for one in result["compressors"]:
+        assert one["samples"] == sum(one["histogram"]) == 40
+        assert one["quantiles"]["0.05"] <= one["mean"] <= one["quantiles"]["0.95"]
+    picture = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    mean = result["compressors"][1]["mean"]
+    assert picture.startswith("<svg") and f"units:bits=4 ({mean:.2f})" in picture
+
+
+def test_stability_as_text_shows_progress_on_stderr(folder, capsys):
+    command = ["analyze", "stability", "gzip", "--corpus", str(folder / "corpus")]
+    assert run([*command, "--samples", "10"]) == 0
+    captured = capsys.readouterr()
+    heads, _, row = captured.out.splitlines()
+    assert heads.split()[:3] == ["distance", "mean", "std"]
+    assert row.split()[0] == "gzip" and row.split()[-2:] == ["10", "0"]
+    assert "stability: 10 of 10 samples" in captured.err
+    status, line = failure(capsys, *command, "--deleted", "1")
+    assert (status, "--deleted" in line) == (2, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,20 +16,16 @@ from proxylm.cli.compressor import (
     note_left_out,
     opened_corpus,
 )
-from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.options import Flags, options
+from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, note, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
     from proxylm.analysis.collisions import CollisionReport
+    from proxylm.analysis.stability import StabilityReport, StabilitySettings
     from proxylm.corpus.config import CorpusConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-
-
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote a single command to the group."""
 
 
 @app.command()
@@ -95,3 +93,70 @@ def _text(report: CollisionReport) -> str:
         for cluster in report.largest
     ]
     return "\n".join([*lines, table(["strings", "variants", "LCP ratio", "mean length"], rows)])
+
+
+@app.command()
+@options(
+    corpus=CORPUS,
+    settings=Flags(
+        "proxylm.analysis.stability:StabilitySettings",
+        ("samples", "deleted", "slice_bytes", "seed"),
+    ),
+)
+def stability(
+    compressors: Annotated[
+        list[str],
+        typer.Argument(help="Folders, tokenizer.json files or names (gzip, units:bits=4)."),
+    ],
+    corpus: CorpusConfig,
+    settings: StabilitySettings,
+    held_out: HeldOutOption = 1.0,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also draw the histograms into this SVG file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """How far symbols move when a tenth of a text's characters is deleted at random.
+
+    The figure is the normalized Levenshtein distance between the symbols before and after. All
+    documents are read unless --held-out chooses some.
+
+    Example: proxylm analyze stability compressors/bpe gzip --corpus stdlib --samples 8000
+    """
+    from proxylm.analysis.charts import require_charts
+    from proxylm.analysis.stability import corpus_slices, measure_stability, stability_chart
+    from proxylm.compressors.registry import load_compressor
+    from proxylm.corpus.left_out import LeftOut
+    from proxylm.files import atomic_file
+
+    if picture is not None:
+        require_charts()  # before the work, not after it
+    loaded = [(name, load_compressor(name)) for name in compressors]
+    opened, left_out = opened_corpus(corpus), LeftOut()
+    slices = corpus_slices(opened, settings.slice_bytes, held_out=held_out, left_out=left_out)
+    note_left_out(left_out)
+    note(f"{settings.samples:,} samples of {len(slices):,} slices of {opened.name}")
+    with bars_or_lines(LineProgress("samples")) as show:
+        reports = measure_stability(
+            loaded, slices, settings, lambda done, total: show("stability", done, total)
+        )
+    if picture is not None:
+        with atomic_file(picture) as temporary:
+            temporary.write_text(stability_chart(reports, settings.deleted), encoding="utf-8")
+    result = {
+        "corpus": {"name": opened.name, "left_out": left_out.to_json()},
+        "slices": len(slices),
+        "settings": settings.model_dump(mode="json"),
+        "compressors": [report.as_json() for report in reports],
+    }
+    emit(result, as_json=json, text=_stability_table(reports))
+
+
+def _stability_table(reports: Sequence[StabilityReport]) -> str:
+    shares = [f"{100 * share:.0f} %" for share in reports[0].quantiles]
+    rows = []
+    for report in reports:
+        figures = (report.mean, report.standard_deviation, *report.quantiles.values())
+        shown = ["-" if figure is None else f"{figure:.3f}" for figure in figures]
+        rows.append([report.name, *shown, f"{len(report.distances):,}", f"{report.rejected:,}"])
+    return table(["distance", "mean", "std", *shares, "samples", "rejected"], rows)
