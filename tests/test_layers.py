@@ -55,8 +55,8 @@ def upward(package: Path, rooms: tuple[str, ...]) -> list[str]:
     found = []
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package)
-        if name.as_posix() == "__init__.py":
-            continue  # the public names come from everywhere
+        if name.as_posix() in ("__init__.py", "__main__.py"):
+            continue  # the public names come from everywhere, the program is the command line
         # What lies beside the rooms serves all of them.
         own = level[name.parts[0]] if len(name.parts) > 1 else -1
         found += [

@@ -160,10 +160,6 @@ def test_mistakes_are_one_line_and_leave_nothing(
             {"model": sized(store, prediction_heads=2), "batches": batches, "learning_rate": 1e-3},
             "give batches heads=2",
         ),
-        (
-            {"model": sized(store, context=32), "batches": batches, "learning_rate": 1e-3},
-            "context 64",
-        ),
         ({"model": model, "batches": [1]}, r"batches \(list\) lack 'batch'"),
         (
             {"model": model, "batches": numbered, "learning_rate": 1e-3},

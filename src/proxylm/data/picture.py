@@ -239,7 +239,7 @@ def _shown(
         end=offset + len(inputs),
         segment_id=int(span["segment"]),
         first_position=int(span["position"]),
-        source=0,
+        source=int(span["source"]),
         document="" if is_padding else source.store.document_id(int(span["ordinal"])),
         format=FORMAT_NAMES[form],
         start=int(span["start"]),
