@@ -79,7 +79,7 @@ def measured(slices: list[bytes], *compressors: Compressor, **values: object):
 def test_slices_are_the_document_and_break_no_character(raw, slice_bytes):
     slices = document_slices(raw, slice_bytes)
     assert b"".join(slices) == raw
-    assert 0 < min(map(len, slices)) and max(map(len, slices)) <= slice_bytes
+    assert min(map(len, slices)) > 0 and max(map(len, slices)) <= slice_bytes
     assert max(map(len, slices)) - min(map(len, slices)) <= 7
     whole = CHARACTER.findall(raw)
     assert [one for piece in slices for one in CHARACTER.findall(piece)] == whole

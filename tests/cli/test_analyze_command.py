@@ -54,6 +54,8 @@ def test_collisions_of_windows_and_segments(folder, capsys):
     assert result["segments"]["strings"] >= result["segments"]["codes"] > 0
     assert result["corpus"]["documents"] == len(DOCUMENTS) - 1  # the empty one is skipped
     for kind in ("windows", "segments"):
+        assert len(result[kind]["lowest_lcp"]) <= 2 and len(result[kind]["highest_lcp"]) <= 2
+        assert sum(result[kind]["variants_histogram"].values()) == result[kind]["clusters"]
         assert result[kind]["high_lcp"]["paper"]["strings"] == "segments"
 
 
@@ -77,6 +79,10 @@ def test_collisions_as_text_name_the_paper_s_share_and_its_strings(folder, capsy
     shown = capsys.readouterr().out
     assert "windows: " in shown and "segments: " in shown
     assert "(paper, segments: over 0.9)" in shown
+    assert "mean and standard deviation over these codes: variants " in shown
+    assert "codes by their number of variants: 2: " in shown
+    for title in ("most variants", "lowest LCP ratios", "highest LCP ratios"):
+        assert f"\n{title} " in shown
 
 
 def test_info_of_a_neural_compressor(folder, capsys):

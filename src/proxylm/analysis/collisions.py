@@ -3,7 +3,8 @@
 Two kinds of strings are grouped. *Windows* come from the automaton, which holds every string that
 fits in one, so their clusters are complete. *Segments* are what the paper counts: strings met in
 a corpus whose whole symbol sequences are equal. How alike the variants of a cluster are is told by
-their LCP ratio: the length of the prefix common to all of them over their mean length.
+their LCP ratio: the length of the prefix common to all of them over their mean length. Standard
+deviations are those of a population: of a cluster's lengths, and of figures over all clusters.
 
 A corpus may hold any number of different segments. Within a limit on memory all of them are kept;
 beyond it only those whose symbols have a small hash, so that what is kept is a fair sample of
@@ -12,14 +13,16 @@ whole clusters. The report says which share of all symbol sequences it stands fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from heapq import nlargest
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.automaton import Automaton
@@ -41,6 +44,7 @@ _ALL_HASHES = 1 << 64
 
 SHOWN_CLUSTERS = 10
 SHOWN_STRINGS = 8
+SHOWN_BYTES = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,11 @@ class Cluster:
     def mean_length(self) -> float:
         """Mean bytes of the variants."""
         return fmean(map(len, self.strings))
+
+    @property
+    def length_deviation(self) -> float:
+        """Standard deviation of the variants' bytes."""
+        return pstdev(map(len, self.strings))
 
     @property
     def common_prefix(self) -> int:
@@ -80,14 +89,43 @@ class Cluster:
         return self.common_prefix / self.mean_length
 
     def as_json(self) -> dict[str, Any]:
-        """Its figures and first strings, as Python byte literals."""
+        """Its figures and first strings, as Python byte literals, long ones cut."""
         return {
             "symbols": list(self.symbols),
             "variants": len(self.strings),
             "lcp_ratio": self.lcp_ratio,
             "mean_length": self.mean_length,
-            "strings": [repr(string) for string in self.strings[:SHOWN_STRINGS]],
+            "length_deviation": self.length_deviation,
+            "strings": self.shown_strings(SHOWN_STRINGS),
         }
+
+    def shown_strings(self, count: int) -> list[str]:
+        """The first variants as Python byte literals, cut after ``SHOWN_BYTES``.
+
+        >>> Cluster(symbols=(7,), strings=(b" " * 90, b"a\\n")).shown_strings(2)[1]
+        "b'a\\\\n'"
+        """
+        return [
+            repr(string[:SHOWN_BYTES]) + ("…" if len(string) > SHOWN_BYTES else "")
+            for string in self.strings[:count]
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean and standard deviation of a figure over clusters."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Spread:
+        """Of at least one value."""
+        return cls(mean=float(values.mean()), deviation=float(values.std()))
+
+    def as_json(self) -> dict[str, float]:
+        """Both, by their names."""
+        return {"mean": self.mean, "standard_deviation": self.deviation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +141,12 @@ class CollisionReport:
         strings_in_clusters: strings that are not told from another one.
         high_lcp_clusters: clusters with an LCP ratio of ``HIGH_LCP_RATIO`` or more.
         lcp_histogram: clusters by LCP ratio, in tenths.
+        variants_histogram: clusters by their number of variants (Figure 6).
+        spreads: of ``variants``, ``lcp_ratio`` and ``mean_length`` over clusters (Table 12); empty
+            without clusters.
         largest: the clusters with the most variants.
+        lowest, highest: those with the lowest and the highest LCP ratios; of equal ones, those
+            with the most variants.
     """
 
     kind: str
@@ -114,7 +157,11 @@ class CollisionReport:
     strings_in_clusters: int
     high_lcp_clusters: int
     lcp_histogram: tuple[int, ...]
+    variants_histogram: dict[int, int]
+    spreads: dict[str, Spread]
     largest: tuple[Cluster, ...]
+    lowest: tuple[Cluster, ...]
+    highest: tuple[Cluster, ...]
 
     @property
     def high_lcp_share(self) -> float | None:
@@ -122,6 +169,17 @@ class CollisionReport:
         return self.high_lcp_clusters / self.clusters if self.clusters else None
 
     def as_json(self) -> dict[str, Any]:
+        """All figures, and single clusters."""
+        examples = {
+            "largest": self.largest,
+            "lowest_lcp": self.lowest,
+            "highest_lcp": self.highest,
+        }
+        return self.figures() | {
+            name: [cluster.as_json() for cluster in clusters] for name, clusters in examples.items()
+        }
+
+    def figures(self) -> dict[str, Any]:
         """All figures, beside the paper's."""
         return {
             "of": self.kind,
@@ -136,7 +194,8 @@ class CollisionReport:
                 "paper": PAPER,
             },
             "lcp_histogram": list(self.lcp_histogram),
-            "largest": [cluster.as_json() for cluster in self.largest],
+            "variants_histogram": {str(size): n for size, n in self.variants_histogram.items()},
+            "spreads": {name: spread.as_json() for name, spread in self.spreads.items()},
         }
 
 
@@ -261,28 +320,44 @@ def _size(symbols: bytes, string: bytes) -> int:
     return BOOKKEEPING_BYTES + len(symbols) + len(string)
 
 
+@dataclass(slots=True)
+class _Foremost:
+    """The clusters with the largest keys among those that stream past, met first among equals."""
+
+    shown: int
+    key: Callable[[Cluster], Any]
+    kept: list[Cluster] = field(default_factory=list)
+
+    def add(self, cluster: Cluster) -> None:
+        self.kept.append(cluster)
+        if len(self.kept) > 100 * (self.shown + 1):
+            self.kept = list(self.chosen())
+
+    def chosen(self) -> tuple[Cluster, ...]:
+        return tuple(nlargest(self.shown, self.kept, key=self.key))
+
+
 def _counted(clusters: Iterable[Cluster], shown: int) -> dict[str, Any]:
     """What a report says of its clusters, which stream past."""
-    histogram = [0] * HISTOGRAM_BINS
-    count = strings_in_clusters = high = 0
-    largest: list[Cluster] = []
-    for cluster in clusters:
-        count += 1
-        strings_in_clusters += len(cluster.strings)
-        ratio = cluster.lcp_ratio
-        high += ratio >= HIGH_LCP_RATIO
-        histogram[int(ratio * HISTOGRAM_BINS)] += 1
-        largest.append(cluster)
-        if len(largest) > 100 * (shown + 1):
-            largest = _largest(largest, shown)
-    return {
-        "clusters": count,
-        "strings_in_clusters": strings_in_clusters,
-        "high_lcp_clusters": high,
-        "lcp_histogram": tuple(histogram),
-        "largest": tuple(_largest(largest, shown)),
+    foremost = {
+        "largest": _Foremost(shown, lambda one: len(one.strings)),
+        "lowest": _Foremost(shown, lambda one: (-one.lcp_ratio, len(one.strings))),
+        "highest": _Foremost(shown, lambda one: (one.lcp_ratio, len(one.strings))),
     }
-
-
-def _largest(clusters: list[Cluster], shown: int) -> list[Cluster]:
-    return nlargest(shown, clusters, key=lambda cluster: len(cluster.strings))
+    rows = []
+    for cluster in clusters:
+        rows.append((len(cluster.strings), cluster.lcp_ratio, cluster.mean_length))
+        for kept in foremost.values():
+            kept.add(cluster)
+    variants, ratios, lengths = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+    by_name = {"variants": variants, "lcp_ratio": ratios, "mean_length": lengths}
+    tenths = (ratios * HISTOGRAM_BINS).astype(np.int64)
+    return {
+        "clusters": len(rows),
+        "strings_in_clusters": int(variants.sum()),
+        "high_lcp_clusters": int((ratios >= HIGH_LCP_RATIO).sum()),
+        "lcp_histogram": tuple(np.bincount(tenths, minlength=HISTOGRAM_BINS).tolist()),
+        "variants_histogram": dict(sorted(Counter(size for size, _, _ in rows).items())),
+        "spreads": {name: Spread.of(one) for name, one in by_name.items()} if rows else {},
+        **{name: kept.chosen() for name, kept in foremost.items()},
+    }

@@ -136,7 +136,7 @@ def document_slices(raw: bytes, slice_bytes: int) -> list[bytes]:
     """A document in slices of about equal size, at most ``slice_bytes``, that break no character.
 
     >>> [piece.decode() for piece in document_slices("häß".encode() * 4, 10)]
-    ['häßhä', 'ßhäß', 'häß']
+    ['häßh', 'äßhä', 'ßhäß']
     """
     count = max(1, -(-len(raw) // (slice_bytes - LONGEST_CHARACTER + 1)))
     wanted = np.arange(1, count) * len(raw) // count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,9 +22,11 @@ from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, no
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.analysis.collisions import CollisionReport
+    from proxylm.analysis.collisions import Cluster, CollisionReport
     from proxylm.analysis.stability import StabilityReport, StabilitySettings
     from proxylm.corpus.config import CorpusConfig
+
+SHOWN_SIZES = 10
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -35,7 +38,11 @@ def collisions(
     corpus: CorpusConfig | None = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,
     shown: Annotated[
-        int, typer.Option(help="How many clusters are listed, those with most variants.", min=0)
+        int,
+        typer.Option(
+            help="How many clusters are listed: most variants, lowest and highest LCP ratios.",
+            min=0,
+        ),
     ] = DEFAULT_SHOWN,
     json: JsonOption = False,
 ) -> None:
@@ -83,16 +90,43 @@ def _text(report: CollisionReport) -> str:
         f"share of these codes with an LCP ratio of at least {HIGH_LCP_RATIO}: {shown_share} "
         f"(paper, {PAPER['strings']}: {PAPER['share_of_clusters']})",
     ]
+    if report.clusters:
+        lines += _spread_lines(report)
+    tables = {
+        "most variants": report.largest,
+        "lowest LCP ratios": report.lowest,
+        "highest LCP ratios": report.highest,
+    }
+    return "\n\n".join(["\n".join(lines), *starmap(_cluster_table, tables.items())])
+
+
+def _spread_lines(report: CollisionReport) -> list[str]:
+    names = {"variants": "variants", "lcp_ratio": "LCP ratio", "mean_length": "mean length"}
+    spreads = [
+        f"{names[name]} {spread.mean:.2f} ± {spread.deviation:.2f}"
+        for name, spread in report.spreads.items()
+    ]
+    shown = list(report.variants_histogram.items())[:SHOWN_SIZES]
+    sizes = [f"{size}: {count:,}" for size, count in shown]
+    if more := report.clusters - sum(count for _, count in shown):
+        sizes.append(f"more: {more:,}")
+    return [
+        f"mean and standard deviation over these codes: {', '.join(spreads)}",
+        f"codes by their number of variants: {', '.join(sizes)}",
+    ]
+
+
+def _cluster_table(title: str, clusters: Sequence[Cluster]) -> str:
     rows = [
         [
-            " ".join(map(repr, cluster.strings[:3])),
+            " ".join(cluster.shown_strings(3)),
             str(len(cluster.strings)),
             f"{cluster.lcp_ratio:.2f}",
-            f"{cluster.mean_length:.1f}",
+            f"{cluster.mean_length:.1f} ± {cluster.length_deviation:.1f}",
         ]
-        for cluster in report.largest
+        for cluster in clusters
     ]
-    return "\n".join([*lines, table(["strings", "variants", "LCP ratio", "mean length"], rows)])
+    return table([title, "variants", "LCP ratio", "mean length"], rows)
 
 
 @app.command()
