@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.core import config
+from numpy.typing import NDArray
 
 from proxylm.fingerprint import fingerprint_of
 
@@ -24,6 +26,14 @@ Int64 = Any
 """A signed 64-bit number where numpy's type and Python's int would both be half the truth."""
 Record = Any
 """One element of a structured array, whose fields kernels read and write as attributes."""
+Records = NDArray[np.void]
+Uint8s = NDArray[np.uint8]
+Uint16s = NDArray[np.uint16]
+Uint32s = NDArray[np.uint32]
+Uint64s = NDArray[np.uint64]
+Int32s = NDArray[np.int32]
+Int64s = NDArray[np.int64]
+"""Arrays, named after what they hold."""
 
 _numba_config: Any = config
 

@@ -112,8 +112,9 @@ def test_any_division_gives_the_same_documents(tmp_path_factory, lines, part_byt
     assert read_all(corpus) == whole
     assert len(whole) == content.count(b"\n")
     parts = corpus.parts()
-    assert parts[0].start == 0 and parts[-1].stop == len(content)
-    assert all(a.stop == b.start for a, b in pairwise(parts))
+    ranges = [part.range for part in parts]
+    assert ranges[0].first == 0 and ranges[-1].stop == len(content)
+    assert all(a.stop == b.first for a, b in pairwise(ranges))
     assert all(part.num_bytes > 0 for part in parts)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from proxylm.corpus import memory
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.memory import MemoryCorpus
 from proxylm.corpus.opening import as_corpus
@@ -29,30 +30,35 @@ def test_bytes_and_pairs_of_any_iterable_are_documents_in_order():
     ]
 
 
-def test_parts_close_at_their_size_and_hold_everything():
-    corpus = MemoryCorpus(TEXTS, part_bytes=8)
+def test_parts_close_at_their_size_and_hold_everything(monkeypatch):
+    monkeypatch.setattr(memory, "PART_BYTES", 8)
+    corpus = MemoryCorpus(TEXTS)
     parts = corpus.parts()
     assert [part.num_bytes for part in parts] == [9, 20, 5]
     assert [one.raw for part in parts for one in corpus.read(part)] == TEXTS
 
 
-def test_what_is_no_document_is_rejected_as_in_files():
-    corpus = MemoryCorpus([b"", b"good", b"x" * 11], max_document_bytes=10)
+def test_what_is_no_document_is_rejected_as_in_files(monkeypatch):
+    monkeypatch.setattr(memory, "MAX_DOCUMENT_BYTES", 10)
+    corpus = MemoryCorpus([b"", b"good", b"x" * 11])
     empty, good, long = [one for part in corpus.parts() for one in corpus.read(part)]
     assert good == Document(id="documents:1", raw=b"good")
     assert empty == Rejection(id="documents:0", reason="empty")
     assert long == Rejection(id="documents:2", reason="too_long", detail="11 bytes")
 
 
-def test_the_fingerprint_names_contents_ids_and_limits():
+def test_the_fingerprint_names_contents_ids_and_limits(monkeypatch):
     corpora = [
         MemoryCorpus([b"ab", b"c"]),
         MemoryCorpus([b"a", b"bc"]),
         MemoryCorpus([("x", b"ab"), b"c"]),
-        MemoryCorpus([b"ab", b"c"], part_bytes=1),
-        MemoryCorpus([b"ab", b"c"], max_document_bytes=1),
     ]
-    assert len({corpus.fingerprint for corpus in corpora}) == len(corpora)
+    names = {corpus.fingerprint for corpus in corpora}
+    for limit in ("PART_BYTES", "MAX_DOCUMENT_BYTES"):
+        with monkeypatch.context() as patched:
+            patched.setattr(memory, limit, 1)
+            names.add(MemoryCorpus([b"ab", b"c"]).fingerprint)
+    assert len(names) == len(corpora) + 2
     again = pickle.loads(pickle.dumps(corpora[2]))
     assert again.fingerprint == corpora[2].fingerprint
     assert list(again.documents()) == list(corpora[2].documents())

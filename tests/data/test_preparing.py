@@ -67,8 +67,9 @@ def assert_same(ours, theirs) -> None:
                 assert getattr(left, "dtype", None) == getattr(right, "dtype", None)
 
 
-def test_views_in_memory_are_those_on_disk(documents, tmp_path):
-    corpus = MemoryCorpus(documents, part_bytes=1000)
+def test_views_in_memory_are_those_on_disk(documents, tmp_path, monkeypatch):
+    monkeypatch.setattr("proxylm.corpus.memory.PART_BYTES", 1000)
+    corpus = MemoryCorpus(documents)
     compressors = {
         "bits": "units:bits=1",
         "pairs": load_compressor("units:bits=16"),

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 
-from proxylm.corpus.contract import CorpusPart, ranges_of
+from proxylm.corpus.contract import ranges_of
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, check_unchanged
 from proxylm.corpus.parquet import check_columns, read_rows
-from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
+from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.errors import DamagedFileError, DataError, one_line
 
 FILE_MAGIC = b"ARROW1"
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchesPart(RecordsPart):
-    """Record batches ``[first, stop)`` of one file; ``first_row`` counts from 0 in the file."""
-
-    first: int
-    stop: int
-    first_row: int
 
 
 class ArrowCorpus(RecordFilesCorpus):
@@ -40,31 +30,17 @@ class ArrowCorpus(RecordFilesCorpus):
 
     format_name = "arrow"
 
-    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[BatchesPart]:
-        sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(self._files[file])]
+    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
+        sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(record)]
         first_row = 0
         for first, stop, num_bytes in ranges_of([size for size, _ in sizes], self._part_bytes):
-            yield BatchesPart(
-                index=next(numbers),
-                num_bytes=num_bytes,
-                file=file,
-                first=first,
-                stop=stop,
-                first_row=first_row,
-            )
+            yield FileRange(first, stop, num_bytes, first_row)
             first_row += sum(rows for _, rows in sizes[first:stop])
 
-    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per row of the part's batches, in order.
-
-        Raises:
-            DataError: the file has changed, or rows in it cannot be read.
-        """
-        assert isinstance(part, BatchesPart)
-        record = self._files[part.file]
+    def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         check_unchanged(record)
-        row = part.first_row
-        for batch in self._batches(record, part.first, part.stop):
+        row = place.first_row
+        for batch in self._batches(record, place.first, place.stop):
             try:
                 yield from read_rows(batch, record.name, row, self._fields)
             except pa.ArrowException as error:

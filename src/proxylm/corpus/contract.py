@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut
 
@@ -123,3 +124,17 @@ class Corpus(ABC):
     def listing(self) -> list[dict[str, Any]]:
         """The files read, in order: ``name``, ``num_bytes`` and ``xxh3_128`` of the content."""
         return []
+
+
+class ConfiguredCorpus(Corpus):
+    """Base of the corpora that a configuration names: what it says of reading, at hand.
+
+    Args:
+        config: its path, which is the name, its fields and part size count here.
+    """
+
+    def __init__(self, config: CorpusConfig) -> None:
+        self.name = config.path
+        self.given_symbol_count = config.symbol_count
+        self._fields = config.fields
+        self._part_bytes = config.part_bytes

@@ -14,8 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import Corpus, CorpusPart, RangePart
+from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart, RangePart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.parquet import check_columns, read_rows
 from proxylm.errors import DataError, UsageError, one_line
@@ -26,20 +25,8 @@ PREFIX = "hf:"
 SPLIT = "train"
 
 
-class HuggingFaceCorpus(Corpus):
-    """The rows of one data set's ``train`` split.
-
-    Args:
-        name: ``hf:NAME`` or ``hf:NAME:CONFIG``.
-        fields: which columns hold text, id and symbols.
-        part_bytes: rows are grouped into parts of about this many bytes of the table.
-    """
-
-    def __init__(self, *, name: str, fields: RecordFields, part_bytes: int) -> None:
-        self.name = name
-        self.given_symbol_count = fields.symbol_count
-        self._fields = fields
-        self._part_bytes = part_bytes
+class HuggingFaceCorpus(ConfiguredCorpus):
+    """The rows of one data set's ``train`` split; its name is ``hf:NAME`` or ``hf:NAME:CONFIG``."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_dataset"}

@@ -7,7 +7,6 @@ single part. A bad line costs itself only: it is rejected with a reason and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,32 +14,19 @@ from typing import Any
 import xxhash
 
 from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import FileRecord
-from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
+from proxylm.corpus.listing import READ_BYTES, FileRecord
+from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_range, split_lines
 from proxylm.corpus.unpacking import (
     BYTE_ORDER_MARK,
     PACKED_READ_BYTES,
-    Packing,
     packing_at,
     unpacked,
 )
 from proxylm.json_lines import parse_json
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinesPart(RecordsPart):
-    """Bytes ``[start, stop)`` of one file, or all of a packed one; lines count from 1."""
-
-    start: int
-    stop: int
-    first_line: int
-    content_hash: str
-    packing: Packing | None
 
 
 class JsonLinesCorpus(RecordFilesCorpus):
@@ -51,40 +37,25 @@ class JsonLinesCorpus(RecordFilesCorpus):
 
     format_name = "json lines"
 
-    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[LinesPart]:
-        record = self._files[file]
+    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
         packing = packing_at(Path(record.path), record.name)
-        whole = (0, record.num_bytes, 1, record.content_hash)
-        ranges = _line_ranges(record, self._part_bytes) if packing is None else [whole]
-        for start, stop, first_line, content_hash in ranges:
-            yield LinesPart(
-                index=next(numbers),
-                num_bytes=stop - start,
-                file=file,
-                start=start,
-                stop=stop,
-                first_line=first_line,
-                content_hash=content_hash,
-                packing=packing,
-            )
+        if packing is None:
+            return _line_ranges(record, self._part_bytes)
+        size = record.num_bytes
+        return iter([FileRange(0, size, size, 1, record.content_hash, packing)])
 
-    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per line of the part, in order."""
-        assert isinstance(part, LinesPart)
-        record = self._files[part.file]
-        place = part.start, part.stop, part.content_hash
-        if part.packing is None:
-            blocks = read_range(record, *place)
-        else:
-            packed = read_range(record, *place, block=PACKED_READ_BYTES)
-            blocks = unpacked(packed, part.packing, record.path)
+    def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
+        block = READ_BYTES if place.packing is None else PACKED_READ_BYTES
+        blocks = read_range(record, place.first, place.stop, place.content_hash, block=block)
+        if place.packing is not None:
+            blocks = unpacked(blocks, place.packing, record.path)
         lines = split_lines(blocks, self._fields.max_document_bytes)
-        for number, line in enumerate(lines, start=part.first_line):
+        for number, line in enumerate(lines, start=place.first_row):
             yield _parse_line(line, f"{record.name}:{number}", number == 1, self._fields)
 
 
-def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[tuple[int, int, int, str]]:
-    """Divide a file: (start, stop, number of the first line, hash) of consecutive ranges."""
+def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[FileRange]:
+    """Divide a file into consecutive ranges of its bytes."""
     start, position, line, lines_before = 0, 0, 1, 0
     digest = xxhash.xxh3_128()
     for block in read_range(record, 0, record.num_bytes, record.content_hash):
@@ -97,14 +68,15 @@ def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[tuple[int, int
             digest.update(block[done : newline + 1])
             lines_before += block.count(b"\n", done, newline + 1)
             done = newline + 1
-            yield start, position + done, line, digest.hexdigest()
-            start, line = position + done, line + lines_before
+            stop = position + done
+            yield FileRange(start, stop, stop - start, line, digest.hexdigest())
+            start, line = stop, line + lines_before
             lines_before, digest = 0, xxhash.xxh3_128()
         digest.update(block[done:])
         lines_before += block.count(b"\n", done)
         position += len(block)
     if position > start:
-        yield start, position, line, digest.hexdigest()
+        yield FileRange(start, position, position - start, line, digest.hexdigest())
 
 
 class JsonObject(list[tuple[str, Any]]):

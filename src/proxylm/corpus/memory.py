@@ -15,6 +15,7 @@ from proxylm.inputs import as_bytes, items_of
 
 NAME = "documents"
 PART_BYTES = 1 << 20
+"""Fewer than of files, since what fits into memory is shared out among workers, too."""
 
 
 class MemoryCorpus(Corpus):
@@ -25,9 +26,6 @@ class MemoryCorpus(Corpus):
     Args:
         documents: ``bytes`` (or what holds bytes, such as uint8 arrays) or pairs ``(id, bytes)``.
             Without an id, a document is called by its number: ``documents:0``.
-        max_document_bytes: longer documents are rejected.
-        part_bytes: documents are grouped until a part has this many bytes; fewer than of files,
-            since what fits into memory is shared out among workers, too.
 
     Raises:
         UsageError: ``documents`` is no iterable, or one of them is text or no bytes at all.
@@ -35,28 +33,21 @@ class MemoryCorpus(Corpus):
 
     name = NAME
 
-    def __init__(
-        self,
-        documents: Iterable[bytes] | Iterable[tuple[str, bytes]],
-        *,
-        max_document_bytes: int = MAX_DOCUMENT_BYTES,
-        part_bytes: int = PART_BYTES,
-    ) -> None:
+    def __init__(self, documents: Iterable[bytes] | Iterable[tuple[str, bytes]]) -> None:
         items = items_of(documents, NAME)
         self._documents = [_named(item, number) for number, item in enumerate(items)]
-        self._fields = RecordFields(max_document_bytes=max_document_bytes)
-        self._part_bytes = part_bytes
+        self._fields = RecordFields(max_document_bytes=MAX_DOCUMENT_BYTES)
 
     @cached_property
     def fingerprint(self) -> str:
         """Ids and contents of the documents, and what decides how they are read."""
-        limits = [self._fields.max_document_bytes, self._part_bytes]
+        limits = [self._fields.max_document_bytes, PART_BYTES]
         content = (part for document in self._documents for part in document)
         return fingerprint_of("documents in memory", limits, *content)
 
     def parts(self) -> Sequence[RangePart]:
-        """Consecutive documents, closed as soon as they reach ``part_bytes``."""
-        return range_parts([len(raw) for _, raw in self._documents], self._part_bytes)
+        """Consecutive documents, closed as soon as they reach ``PART_BYTES``."""
+        return range_parts([len(raw) for _, raw in self._documents], PART_BYTES)
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """The part's documents in order."""

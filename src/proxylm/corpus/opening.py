@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from proxylm.config import validate_config
@@ -28,7 +28,7 @@ Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[st
 """What stands for documents: bytes, or pairs of id and bytes; a path or a name as
 ``CorpusConfig.path`` has it; an open corpus."""
 
-_RECORD_READERS: dict[FileContent, Callable[..., RecordFilesCorpus]] = {
+_RECORD_READERS: dict[FileContent, type[RecordFilesCorpus]] = {
     FileContent.JSON_LINES: JsonLinesCorpus,
     FileContent.PARQUET: ParquetCorpus,
     FileContent.ARROW: ArrowCorpus,
@@ -73,9 +73,7 @@ def _open(config: CorpusConfig) -> Corpus:
     if not is_there(config.path):
         if config.path.startswith(PREFIX):
             _refuse_choice_of_files(config)
-            return HuggingFaceCorpus(
-                name=config.path, fields=config.fields, part_bytes=config.part_bytes
-            )
+            return HuggingFaceCorpus(config)
         if config.path == STANDARD_LIBRARY:
             _refuse_choice_of_files(config)
             return _raw_files(config, list_standard_library())
@@ -122,9 +120,7 @@ def _reader(config: CorpusConfig, chosen: Chosen) -> Corpus:
     if chosen.content is FileContent.DOCUMENT:
         return _raw_files(config, chosen.entries)
     files = [entry for entry in chosen.entries if isinstance(entry, FileRecord)]
-    return _RECORD_READERS[chosen.content](
-        name=config.path, files=files, fields=config.fields, part_bytes=config.part_bytes
-    )
+    return _RECORD_READERS[chosen.content](config, files)
 
 
 def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> RawFilesCorpus:
@@ -134,6 +130,4 @@ def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) 
                 f"{config.path}: {name} needs records (JSON lines, Parquet, Arrow), and its files "
                 "are documents as they are"
             )
-    return RawFilesCorpus(
-        name=config.path, entries=entries, fields=config.fields, part_bytes=config.part_bytes
-    )
+    return RawFilesCorpus(config, entries)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
@@ -14,23 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import CorpusPart
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, check_unchanged
-from proxylm.corpus.record_files import RecordFilesCorpus, RecordsPart
+from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
 
 BATCH_ROWS = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowGroupPart(RecordsPart):
-    """One row group of one file; ``first_row`` counts from 0 in the file."""
-
-    row_group: int
-    first_row: int
 
 
 class ParquetCorpus(RecordFilesCorpus):
@@ -43,33 +33,23 @@ class ParquetCorpus(RecordFilesCorpus):
     format_name = "parquet"
     divides_by_size = False
 
-    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[RowGroupPart]:
-        record = self._files[file]
+    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
         with _open(record) as opened:
             check_columns(opened.schema_arrow, self._fields, record.path)
             first_row = 0
             for group in range(opened.metadata.num_row_groups):
                 metadata = opened.metadata.row_group(group)
-                yield RowGroupPart(
-                    index=next(numbers),
-                    num_bytes=metadata.total_byte_size,
-                    file=file,
-                    row_group=group,
-                    first_row=first_row,
-                )
+                yield FileRange(group, group + 1, metadata.total_byte_size, first_row)
                 first_row += metadata.num_rows
 
-    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
-        """One item per row of the row group, in order."""
-        assert isinstance(part, RowGroupPart)
-        record = self._files[part.file]
+    def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         check_unchanged(record)
-        row = part.first_row
+        row = place.first_row
         try:
             with _open(record) as file:
                 for batch in file.iter_batches(
                     batch_size=BATCH_ROWS,
-                    row_groups=[part.row_group],
+                    row_groups=[place.first],
                     columns=list(self._fields.names),
                 ):
                     yield from read_rows(batch, record.name, row, self._fields)
@@ -95,21 +75,15 @@ def check_columns(schema: pa.Schema, fields: RecordFields, origin: str) -> None:
             raise DataError(
                 f"{origin}: {len(places)} columns are named '{name}'; rename all but one of them"
             )
-    _check_type(schema, fields.text, _is_text, "text", origin)
-    _check_type(schema, fields.id, lambda kind: _casts(kind, pa.string()), "names", origin)
-    _check_type(schema, fields.symbols, _is_integer_list, "lists of integers", origin)
-
-
-def _check_type(
-    schema: pa.Schema,
-    name: str | None,
-    fits: Callable[[pa.DataType], bool],
-    wanted: str,
-    origin: str,
-) -> None:
-    if name is not None and not fits(_stored_type(schema.field(name).type)):
-        found = schema.field(name).type
-        raise DataError(f"{origin}: column '{name}' holds {found}, not {wanted}")
+    kinds = (
+        (fields.text, _is_text, "text"),
+        (fields.id, lambda kind: _casts(kind, pa.string()), "names"),
+        (fields.symbols, _is_integer_list, "lists of integers"),
+    )
+    for column, fits, wanted in kinds:
+        if column is not None and not fits(_stored_type(schema.field(column).type)):
+            found = schema.field(column).type
+            raise DataError(f"{origin}: column '{column}' holds {found}, not {wanted}")
 
 
 def _stored_type(kind: pa.DataType) -> pa.DataType:

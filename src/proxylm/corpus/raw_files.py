@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import Corpus, CorpusPart, RangePart, range_parts
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
 from proxylm.corpus.listing import FileRecord, list_folder
@@ -25,28 +25,17 @@ NOT_LIBRARY_FOLDERS = frozenset(("site-packages", "dist-packages", "test", "test
 """Folders below the standard library that hold tests or other people's code."""
 
 
-class RawFilesCorpus(Corpus):
-    """One document per file.
+class RawFilesCorpus(ConfiguredCorpus):
+    """One document per file; files are grouped until a part has ``part_bytes``.
 
     Args:
-        name: readable name.
+        config: only its limits on length and UTF-8 and the size of parts matter here.
         entries: what the folder holds, in order; links and devices as rejections.
-        fields: only its limits on length and UTF-8 matter here.
-        part_bytes: files are grouped until a part has this many bytes.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        entries: Sequence[FileRecord | Rejection],
-        fields: RecordFields,
-        part_bytes: int,
-    ) -> None:
-        self.name = name
+    def __init__(self, config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> None:
+        super().__init__(config)
         self._entries = tuple(entries)
-        self._fields = fields
-        self._part_bytes = part_bytes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from proxylm.corpus.config import RecordFields
-from proxylm.corpus.contract import Corpus, CorpusPart
+from proxylm.corpus.config import CorpusConfig
+from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart
+from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.unpacking import Packing
 from proxylm.fingerprint import fingerprint_of
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Some of a file's records.
+
+    Attributes:
+        first, stop: where they lie: ``[first, stop)`` of its bytes, row groups or record batches.
+        num_bytes: their size.
+        first_row: number of the first one; lines count from 1, rows from 0.
+        content_hash: of these bytes, where they are bytes.
+        packing: how the file is packed, of which this is all then.
+    """
+
+    first: int
+    stop: int
+    num_bytes: int
+    first_row: int
+    content_hash: str = ""
+    packing: Packing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsPart(CorpusPart):
-    """Some of the records of file number ``file``; formats add where they lie in it."""
+    """Some of the records of file number ``file``."""
 
     file: int
+    range: FileRange
 
 
-class RecordFilesCorpus(Corpus):
+class RecordFilesCorpus(ConfiguredCorpus):
     """Documents in the records of files of one format.
 
     Args:
-        name: readable name.
+        config: which fields or columns hold text, id and symbols, and about how many bytes of a
+            file become one part.
         files: the files, in order.
-        fields: which fields or columns hold text, id and symbols.
-        part_bytes: about how many bytes of a file become one part.
 
     Raises:
         DataError: a file cannot be divided: it is damaged, or lacks a column.
@@ -39,22 +60,31 @@ class RecordFilesCorpus(Corpus):
     divides_by_size: ClassVar[bool] = True
     """False where the files themselves say what a part is, whatever ``part_bytes``."""
 
-    def __init__(
-        self, *, name: str, files: Sequence[FileRecord], fields: RecordFields, part_bytes: int
-    ) -> None:
-        self.name = name
-        self.given_symbol_count = fields.symbol_count
+    def __init__(self, config: CorpusConfig, files: Sequence[FileRecord]) -> None:
+        super().__init__(config)
         self._files = tuple(files)
-        self._fields = fields
-        self._part_bytes = part_bytes
-        numbers = itertools.count()
+        found = [(i, one) for i, file in enumerate(files) for one in self._ranges_of(file)]
         self._parts = tuple(
-            part for file in range(len(self._files)) for part in self._parts_of(file, numbers)
+            RecordsPart(index=index, num_bytes=one.num_bytes, file=file, range=one)
+            for index, (file, one) in enumerate(found)
         )
 
     @abstractmethod
-    def _parts_of(self, file: int, numbers: Iterator[int]) -> Iterator[CorpusPart]:
-        """Divide one file; ``numbers`` gives each part its index."""
+    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
+        """Divide one file."""
+
+    @abstractmethod
+    def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
+        """One item per record of a part of a file, in order.
+
+        Raises:
+            DataError: the file has changed or is damaged, or records in it cannot be read.
+        """
+
+    def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
+        """One item per record of the part, in order."""
+        assert isinstance(part, RecordsPart)
+        return self._read_range(self._files[part.file], part.range)
 
     @cached_property
     def fingerprint(self) -> str:

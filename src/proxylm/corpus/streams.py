@@ -22,8 +22,7 @@ class LongLine:
 
 def read_whole(record: FileRecord) -> bytes:
     """A file's bytes, which must be the recorded ones."""
-    blocks = list(read_range(record, 0, record.num_bytes, record.content_hash))
-    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    return b"".join(read_range(record, 0, record.num_bytes, record.content_hash))
 
 
 def read_range(

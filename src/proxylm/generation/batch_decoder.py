@@ -109,7 +109,10 @@ class BatchDecoder:
     def _pass(self, rows: dict[int, DecodingRow]) -> None:
         feed, hidden = self._feed(rows)
         spans = self._spans_to_read(rows, np.cumsum(feed.counts).tolist())
-        logits = self._head_0(rows, spans, hidden)
+        read = [t for span in spans.values() for t in span]
+        read_states = hidden[read] if len(read) < len(hidden) else hidden
+        end = max((rows[place].output.end for place in spans), default=0)
+        logits = head_0_logits(self._model, read_states, end=end)
         paths, newest, start = {}, {}, 0
         for place, span in spans.items():
             row, draft = rows[place], self._draft(place)
@@ -154,19 +157,6 @@ class BatchDecoder:
             for place, row in rows.items()
             if (wanted := row.scorable + row.writes)
         }
-
-    def _head_0(
-        self,
-        rows: dict[int, DecodingRow],
-        spans: dict[int, range],
-        hidden: Float[Tensor, "fed width"],
-    ) -> Float32[np.ndarray, "read symbols"]:
-        read = [t for span in spans.values() for t in span]
-        return head_0_logits(
-            self._model,
-            hidden[read] if len(read) < len(hidden) else hidden,
-            end=max((rows[place].output.end for place in spans), default=0),
-        )
 
     def _draft(self, place: int) -> Draft:
         return self._drafts.get(place, NO_DRAFT)

@@ -77,12 +77,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        unit_offset = isinstance(config.attention, EvaAttention)
-        self.input_layernorm = RMSNorm(config.width, config.norm_epsilon, unit_offset=unit_offset)
+        self.input_layernorm = RMSNorm(config)
         self.self_attn = SelfAttention(config)
-        self.post_attention_layernorm = RMSNorm(
-            config.width, config.norm_epsilon, unit_offset=unit_offset
-        )
+        self.post_attention_layernorm = RMSNorm(config)
         self.mlp = GatedFeedForward(config)
 
     def forward(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:

@@ -73,15 +73,15 @@ class LayerCache:
         summary_vectors: SummaryVectors,
     ) -> Tensor:
         """Append keys and values ``[T, H_kv, D]``, attend from the queries, ``[T, H, D]``."""
-        if len(feed.rounds) == 1:
-            [(round_, buffer)] = self.rounds(feed, key, summary_vectors)
-            return write_and_attend(query, key, value, buffer, round_)
         out = torch.empty_like(query)
         for round_, buffer in self.rounds(feed, key, summary_vectors):
-            tokens = round_.tokens
-            out[tokens] = write_and_attend(
-                query[tokens], key[tokens], value[tokens], buffer, round_
-            )
+            tokens, padded = round_.tokens, round_.padded(query.device)
+            buffer[0][padded.write_rows, :, padded.write_places] = key[tokens]
+            buffer[1][padded.write_rows, :, padded.write_places] = value[tokens]
+            mixed = attend(query[tokens], buffer, padded)
+            if len(feed.rounds) == 1:
+                return mixed  # nothing is copied
+            out[tokens] = mixed
         return out
 
     def restore_window(self, rows: Integers) -> None:
@@ -128,20 +128,6 @@ class LayerCache:
         summaries = torch.stack(summarize_chunks(by_chunk[0], by_chunk[1], mu, phi))
         first = origin - (window + 1) * chunks
         self.buffer[:, row, :, first : first + chunks] = summaries.transpose(1, 2).flip(2)
-
-
-def write_and_attend(
-    query: Float[Tensor, "symbol head channel"],
-    key: Float[Tensor, "symbol kv_head channel"],
-    value: Float[Tensor, "symbol kv_head channel"],
-    buffer: Float[Tensor, "2 row kv_head place channel"],
-    round_: Round,
-) -> Float[Tensor, "symbol head channel"]:
-    """Put a round's keys and values ``[t, H_kv, D]`` in their places; attention ``[t, H, D]``."""
-    padded = round_.padded(query.device)
-    buffer[0][padded.write_rows, :, padded.write_places] = key
-    buffer[1][padded.write_rows, :, padded.write_places] = value
-    return attend(query, buffer, padded)
 
 
 def attend(

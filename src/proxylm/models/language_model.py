@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from proxylm.errors import UsageError
 from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import fill_weight, initialize
@@ -36,8 +36,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
-        unit_offset = isinstance(config.attention, EvaAttention)
-        self.norm = RMSNorm(config.width, config.norm_epsilon, unit_offset=unit_offset)
+        self.norm = RMSNorm(config)
 
     def blocks(self) -> Iterator[Block]:
         """The layers, in order."""
@@ -46,6 +45,8 @@ class Trunk(nn.Module):
             yield layer
 
 
+Ids = Int[Tensor, "batch position"]
+"""Integers ``[B, N]``: symbols, or the segments that they are of."""
 PerPosition = Int[Tensor, "#batch position"]
 """An integer per position; one row may stand for all contexts."""
 
@@ -88,10 +89,7 @@ class LanguageModel(nn.Module):
             initialize(self, seed)
 
     def hidden(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position width"]:
         """Final normalized states ``[B, N, width]`` float32.
 
@@ -115,10 +113,7 @@ class LanguageModel(nn.Module):
         return self.model.norm(x)
 
     def logits(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position head vocabulary"]:
         """Logits of the shared heads in nats, float32 ``[B, N, H1, V]``; arguments as ``hidden``.
 
@@ -134,10 +129,7 @@ class LanguageModel(nn.Module):
     forward = logits
 
     def raw_logits(
-        self,
-        ids: Int[Tensor, "batch position"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
-        position_ids: PerPosition | None = None,
+        self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None
     ) -> Float32[Tensor, "batch position raw_head 320"]:
         """Logits of the raw heads, float32 ``[B, N, H2, 320]``: specials and raw bytes alone."""
         hidden = self.hidden(ids, segment_ids, position_ids)
@@ -153,9 +145,9 @@ class LanguageModel(nn.Module):
 
     def loss(
         self,
-        ids: Int[Tensor, "batch position"],
+        ids: Ids,
         targets: Int[Tensor, "batch position head"],
-        segment_ids: Int[Tensor, "batch position"] | None = None,
+        segment_ids: Ids | None = None,
         position_ids: PerPosition | None = None,
         *,
         normalizer: int | None = None,
@@ -203,9 +195,7 @@ class LanguageModel(nn.Module):
         return Cache(self.config, batch_size)
 
     @torch.no_grad()
-    def step(
-        self, ids: Int[Tensor, "batch position"], cache: Cache
-    ) -> Float32[Tensor, "batch position head vocabulary"]:
+    def step(self, ids: Ids, cache: Cache) -> Float32[Tensor, "batch position head vocabulary"]:
         """Feed ``n >= 1`` further symbols of every row; logits ``[B, n, H1, V]`` after each."""
         feed = cache.plan(np.full(len(ids), ids.shape[1], dtype=np.int64))
         hidden = self.step_feed(ids.flatten(), cache, feed)

@@ -2,8 +2,8 @@
 
 Shapes: ``B`` contexts, ``N`` positions, window ``W``, chunk ``C``, ``M`` chunk summaries that some
 query can see. Documents are attention segments: ``segment_ids`` ``[B, N]`` is non-decreasing.
-The rules are plain functions of broadcastable index tensors. What computes from runs of positions
-instead (``kernels.training.runs``, ``kernels.flex``) is tested against dense masks made of them.
+What computes from runs of positions instead (``kernels.training.runs``, ``kernels.flex``) is tested
+against the dense mask.
 """
 
 from __future__ import annotations
@@ -32,44 +32,23 @@ def chunk_documents(segment_ids: Tensor, attention: EvaAttention, count: int) ->
     return ends[:, :count]
 
 
-def may_see_key(
-    query: Tensor, key: Tensor, query_document: Tensor, key_document: Tensor, window: int
-) -> Tensor:
-    """Exact keys: at or before the query, in its window and in its document."""
-    same_window = query // window == key // window
-    return (key <= query) & same_window & (query_document == key_document)
-
-
-def may_see_summary(
-    query: Tensor,
-    chunk_index: Tensor,
-    query_document: Tensor,
-    chunk_document: Tensor,
-    attention: EvaAttention,
-) -> Tensor:
-    """Summaries: of an earlier window, and kept by the query's document."""
-    earlier = chunk_index // attention.chunks_per_window < query // attention.window
-    return earlier & (query_document == chunk_document)
-
-
 def dense_mask(segment_ids: Tensor, attention: Attention) -> Tensor:
-    """Boolean ``[B, N, M + N]``: summaries first, then exact keys; true where visible."""
-    length = segment_ids.shape[1]
-    positions = torch.arange(length, device=segment_ids.device)
-    query, query_document = positions[None, :, None], segment_ids[:, :, None]
-    window, key_document = window_of(attention, length), segment_ids[:, None, :]
-    exact = may_see_key(query, positions[None, None, :], query_document, key_document, window)
+    """Boolean ``[B, N, M + N]``: summaries first, then exact keys; true where visible.
+
+    Exact keys are visible at or before the query, in its window and in its document; summaries of
+    an earlier window, where the query's document is the one that they keep.
+    """
+    length, device = segment_ids.shape[1], segment_ids.device
+    key, query_document = torch.arange(length, device=device), segment_ids[:, :, None]
+    query, window = key[:, None], window_of(attention, length)
+    same_document = query_document == segment_ids[:, None, :]
+    exact = (key <= query) & (query // window == key // window) & same_document
     if not isinstance(attention, EvaAttention):
         return exact
     count = visible_chunk_count(length, attention)
-    summaries = may_see_summary(
-        query,
-        torch.arange(count, device=segment_ids.device)[None, None, :],
-        query_document,
-        chunk_documents(segment_ids, attention, count)[:, None, :],
-        attention,
-    )
-    return torch.cat([summaries, exact], dim=-1)
+    chunk_windows = torch.arange(count, device=device) // attention.chunks_per_window
+    kept = query_document == chunk_documents(segment_ids, attention, count)[:, None, :]
+    return torch.cat([(chunk_windows < query // window) & kept, exact], dim=-1)
 
 
 def positions_within(segment_ids: Tensor) -> Tensor:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from proxylm.models.config import EvaAttention, ModelConfig
+
 
 class RMSNorm(nn.Module):
     """``x / rms(x) * weight``; the stored weight is an offset from one if ``unit_offset``."""
 
-    def __init__(self, width: int, epsilon: float, *, unit_offset: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
-        self.epsilon = epsilon
-        self.unit_offset = unit_offset
+        self.weight = nn.Parameter(torch.empty(config.width))
+        self.epsilon = config.norm_epsilon
+        self.unit_offset = isinstance(config.attention, EvaAttention)
 
     def scale(self) -> Tensor:
         """The factor per channel, ``[width]`` float32."""

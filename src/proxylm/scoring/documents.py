@@ -192,23 +192,21 @@ def read_files(
         for item in _documents(path, text_field, max_document_bytes):
             if isinstance(item, Rejection):
                 left_out.add(item)
-                continue
-            yield read_document(item.id, item.raw, reading)
+            else:
+                yield read_document(item.id, item.raw, reading)
 
 
 def _documents(
     path: Path, text_field: str, max_document_bytes: int | None
-) -> Iterable[Document | Rejection]:
+) -> Iterator[Document | Rejection]:
     # What a pipe gives can be read once only, so it is not looked into.
     content = content_at(path, path.name) if path.is_file() else FileContent.DOCUMENT
     if content is FileContent.PACKED:
-        return [Rejection(id=str(path), reason=RejectionReason.PACKED)]
+        yield Rejection(id=str(path), reason=RejectionReason.PACKED)
+        return
     if content.is_records:
-        return _records(path, text_field, max_document_bytes)
-    return _whole(path)
-
-
-def _whole(path: Path) -> Iterator[Document | Rejection]:
+        yield from _records(path, text_field, max_document_bytes)
+        return
     try:
         raw = path.read_bytes()
     except OSError as error:

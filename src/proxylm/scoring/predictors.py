@@ -33,6 +33,13 @@ LogitsFunction = Callable[[Tensor], Any]
 ``.logits``; those at a place depend on the ids up to it alone."""
 
 
+States = Float[Tensor, "symbol state"]
+"""What a model knows before each of some symbols."""
+Targets = Int64[Tensor, " symbol"]
+"""Their ids."""
+Bits = Float64[np.ndarray, " symbol"]
+
+
 class Predictor(ABC):
     """A model that says how probable the next symbol is.
 
@@ -57,9 +64,7 @@ class Predictor(ABC):
         """What is known after each symbol, of those up to it."""
 
     @abstractmethod
-    def bits(
-        self, states: Float[Tensor, "symbol state"], targets: Int64[Tensor, " symbol"]
-    ) -> Float64[np.ndarray, " symbol"]:
+    def bits(self, states: States, targets: Targets) -> Bits:
         """``-log2 p`` of each target given the state before it.
 
         Raises:
@@ -100,9 +105,7 @@ class OurPredictor(Predictor):
         """See the base class."""
         return self._model.hidden(ids)
 
-    def bits(
-        self, states: Float[Tensor, "symbol state"], targets: Int64[Tensor, " symbol"]
-    ) -> Float64[np.ndarray, " symbol"]:
+    def bits(self, states: States, targets: Targets) -> Bits:
         """See the base class; all targets are of one format.
 
         Raises:
@@ -120,9 +123,7 @@ class OurPredictor(Predictor):
             raise DamagedWeightsError
         return bits
 
-    def are_largest(
-        self, states: Float[Tensor, "symbol state"], targets: Int64[Tensor, " symbol"]
-    ) -> bool:
+    def are_largest(self, states: States, targets: Targets) -> bool:
         """Whether greedy decoding inside the targets' format would write each of them."""
         weight = self._model.lm_head.weight
         largest = torch.full_like(states[:, 0], -torch.inf)
@@ -179,9 +180,7 @@ class LogitsPredictor(Predictor):
             )
         return logits
 
-    def bits(
-        self, states: Float[Tensor, "symbol state"], targets: Int64[Tensor, " symbol"]
-    ) -> Float64[np.ndarray, " symbol"]:
+    def bits(self, states: States, targets: Targets) -> Bits:
         """See the base class.
 
         Raises:

@@ -11,7 +11,7 @@ document's **raw** bytes, whatever it is read as. ``p`` is head 0's probability 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ from proxylm.checkpoints.checkpoint import Origin
 from proxylm.checkpoints.reading import LoadedModel, TrainedModel, load_module
 from proxylm.checkpoints.run_data import run_data
 from proxylm.compressors.contract import Compressor
-from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import LeftOut
-from proxylm.corpus.opening import open_corpus
+from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel
@@ -36,7 +35,6 @@ from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import CompressedReading, RawReading, Reading, reading_of
 from proxylm.scoring.tokenizer_readings import tokenizer_reading
 
-Documents = Iterable[bytes] | Iterable[tuple[str, bytes]] | str | os.PathLike[str] | Corpus
 ScoredModel = LanguageModel | TrainedModel | str | os.PathLike[str] | LogitsFunction
 
 
@@ -195,10 +193,8 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
 
 def _named(documents: Documents, left_out: LeftOut) -> Iterator[tuple[str, bytes]]:
     """Documents with their names; of a corpus, what is no document is counted."""
-    if isinstance(documents, str | os.PathLike):
-        documents = open_corpus(CorpusConfig(path=os.fspath(documents)))
-    if isinstance(documents, Corpus):
-        yield from ((one.id, one.raw) for one in documents.documents(left_out))
+    if isinstance(documents, str | os.PathLike | Corpus):
+        yield from ((one.id, one.raw) for one in as_corpus(documents).documents(left_out))
         return
     pairs = [
         one if isinstance(one, tuple) and len(one) == 2 else (f"document {index}", one)

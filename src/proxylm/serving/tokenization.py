@@ -6,10 +6,9 @@ The tokens of this server are bytes. Clients that turn texts into tokens themsel
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 
@@ -54,37 +53,28 @@ class DetokenizeRequest(Config):
 def tokenization_routes(service: Service) -> APIRouter:
     """The three paths; large bodies are worked on in a thread, the event loop is everybody's."""
     routes = APIRouter()
+    longest = service.limits.max_length_bytes
+    whole_body = Depends(service.read_body)
 
     @routes.get("/tokenizer_info")
     async def _tokenizer_info() -> dict[str, Any]:
-        return TOKENIZER_INFO | {"model_max_length": service.limits.max_length_bytes}
+        return TOKENIZER_INFO | {"model_max_length": longest}
 
     @routes.post("/tokenize")
-    async def _tokenize(request: Request) -> Response:
-        body = await service.read_body(request)
-        return _json(await asyncio.to_thread(_tokens, body, service))
+    def _tokenize(body: bytes = whole_body) -> Response:
+        wanted = read_parameters(TokenizeRequest, body)
+        service.require_model(wanted.model)
+        tokens = list(wanted.prompt.encode())
+        return _json({"count": len(tokens), "max_model_len": longest, "tokens": tokens})
 
     @routes.post("/detokenize")
-    async def _detokenize(request: Request) -> Response:
-        body = await service.read_body(request)
-        return _json(await asyncio.to_thread(_text, body, service))
+    def _detokenize(body: bytes = whole_body) -> Response:
+        wanted = read_parameters(DetokenizeRequest, body)
+        service.require_model(wanted.model)
+        return _json({"prompt": bytes(wanted.tokens).decode("utf-8", "replace")})
 
     return routes
 
 
-def _tokens(body: bytes, service: Service) -> bytes:
-    wanted = read_parameters(TokenizeRequest, body)
-    service.require_model(wanted.model)
-    tokens = list(wanted.prompt.encode())
-    longest = service.limits.max_length_bytes
-    return to_json({"count": len(tokens), "max_model_len": longest, "tokens": tokens})
-
-
-def _text(body: bytes, service: Service) -> bytes:
-    wanted = read_parameters(DetokenizeRequest, body)
-    service.require_model(wanted.model)
-    return to_json({"prompt": bytes(wanted.tokens).decode("utf-8", "replace")})
-
-
-def _json(content: bytes) -> Response:
-    return Response(content, media_type="application/json")
+def _json(content: dict[str, Any]) -> Response:
+    return Response(to_json(content), media_type="application/json")

@@ -107,10 +107,11 @@ def test_strings_behind_a_code(small):
     assert sum(map(len, small.nodes_by_code.values())) == len(small) - 1
 
 
-def test_larger_windows_are_refused_where_they_hold_too_much():
+def test_larger_windows_are_refused_where_they_hold_too_much(monkeypatch):
     settings = CoderSettings(window_bits=24, pack_bits=8)
+    monkeypatch.setattr("proxylm.compressors.neural.coder.automaton_build.MAX_NODES", 5000)
     with pytest.raises(UsageError, match="24 bits hold more than 5000 strings"):
-        build_automaton(PeakedLM(), settings, max_nodes=5000)
+        build_automaton(PeakedLM(), settings)
 
 
 def test_progress_is_told():

@@ -9,8 +9,9 @@ from fake_lm import FakeLM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxylm.compressors.neural.coder import lazy
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
-from proxylm.compressors.neural.coder.lazy import NODE_BYTES, SMALLEST_CAPACITY, LazyEngine
+from proxylm.compressors.neural.coder.lazy import LazyEngine
 from proxylm.compressors.neural.coder.lm_engines import BatchedEngine, NaiveEngine
 from small_neural import coded
 
@@ -23,14 +24,12 @@ UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCh
 
 
 @pytest.fixture(params=ALL_SETTINGS, ids=settings_name)
-def forms(request, automata):
+def forms(request, automata, monkeypatch):
     """The oracle and the others, which read floats with noise; one lazy trie is always full."""
     chosen, noisy = request.param, FakeLM(noise=NOISE)
-    others = [
-        BatchedEngine(noisy, chosen),
-        LazyEngine(noisy, chosen),
-        LazyEngine(noisy, chosen, memory_limit_bytes=SMALLEST_CAPACITY * NODE_BYTES),
-    ]
+    others = [BatchedEngine(noisy, chosen), LazyEngine(noisy, chosen)]
+    monkeypatch.setattr(lazy, "MEMORY_LIMIT_BYTES", 0)
+    others.append(LazyEngine(noisy, chosen))
     if chosen in automata:
         others.append(AutomatonEngine(automata[chosen]))
     return NaiveEngine(FakeLM(), chosen), others

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from proxylm.compressors.neural.flat_documents import FlatDocuments
+from proxylm.compressors.neural.segmentation import entropy
 from proxylm.compressors.neural.segmentation.boundary_pass import (
     BoundaryPass,
     PackedWindows,
@@ -112,7 +113,7 @@ def test_cuts_are_those_of_float64_in_any_batching(percentile):
         torch.set_num_threads(threads)
 
 
-def test_ties_are_decided_by_float64_alone():
+def test_ties_are_decided_by_float64_alone(monkeypatch):
     """Thresholds that scores meet to the last bit: strict, and the float32 noise plays no part."""
     flat = documents()
     exact = exact_scores(flat)
@@ -131,7 +132,8 @@ def test_ties_are_decided_by_float64_alone():
     # With a band as wide as everything, float64 decides every byte: the same cuts.
     thresholds = EntropyThresholds(cross_entropy=4.0, jump=1.0)
     narrow = EntropySegmenter(boundary_pass(), thresholds).starts(flat)
-    wide = EntropySegmenter(boundary_pass(), thresholds, tie_bits=100.0).starts(flat)
+    monkeypatch.setattr(entropy, "TIE_BITS", 100.0)
+    wide = EntropySegmenter(boundary_pass(), thresholds).starts(flat)
     np.testing.assert_array_equal(narrow, wide)
 
 

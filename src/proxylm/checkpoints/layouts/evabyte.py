@@ -69,7 +69,3 @@ class EvaByteLayout(Layout):
                 "AutoModelForCausalLM": "modeling_evabyte.EvaByteForCausalLM",
             },
         }
-
-    def expressible(self, config: ModelConfig) -> ModelConfig:
-        """See the base class."""
-        return config

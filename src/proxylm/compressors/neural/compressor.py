@@ -8,7 +8,7 @@ codes is no property of the compressor: all give the same symbols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from itertools import pairwise
@@ -34,6 +34,7 @@ from proxylm.compressors.neural.flat_documents import FlatDocuments, starts_of
 from proxylm.compressors.neural.segmentation.contract import Cuts
 from proxylm.compressors.neural.settings import NeuralSettings, Segmentation
 from proxylm.config import Config, validate_config
+from proxylm.corpus.contract import ranges_of
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
 from proxylm.inputs import as_documents
@@ -176,7 +177,8 @@ class NeuralCompressor(Compressor):
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Codes of each document's segments; anchors at segment ends."""
-        groups = _groups(documents)
+        ranges = ranges_of([len(document) for document in documents], GROUP_BYTES)
+        groups = (documents[first:stop] for first, stop, _ in ranges)
         if not self._overlaps:
             return [view for group in groups for view in self._code(*self._cut(group))]
         with ThreadPoolExecutor(1) as coding:
@@ -210,15 +212,6 @@ def _check_automaton(automaton: Automaton | None, lm: ByteLM, settings: NeuralSe
         raise DamagedFileError("neural: the automaton was built from another byte LM")
     if automaton.settings != settings.coder:
         raise DamagedFileError("neural: the automaton was built with other coder settings")
-
-
-def _groups(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    first = num_bytes = 0
-    for position, document in enumerate(documents, start=1):
-        num_bytes += len(document)
-        if num_bytes >= GROUP_BYTES or position == len(documents):
-            yield documents[first:position]
-            first, num_bytes = position, 0
 
 
 def _views(

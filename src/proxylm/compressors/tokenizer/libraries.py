@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -150,12 +150,12 @@ class TiktokenLibrary:
         special[NEVER_MATCHED] = len(ranks) + len(matched)
         # The library keeps what no match covers as a piece; tiktoken would drop it.
         total = rf"{pattern}|(?:(?!{pattern}){ANYTHING})+"
-        self._core = tiktoken.Encoding(
-            "proxylm", pat_str=total, mergeable_ranks=ranks, special_tokens=special
-        )._core_bpe
-        self._word_core = tiktoken.Encoding(
-            "proxylm", pat_str=rf"{ANYTHING}+", mergeable_ranks=ranks, special_tokens=special
-        )._core_bpe
+        self._core, self._word_core = (
+            tiktoken.Encoding(
+                "proxylm", pat_str=cut, mergeable_ranks=ranks, special_tokens=special
+            )._core_bpe
+            for cut in (total, rf"{ANYTHING}+")
+        )
         self._words = Split(Regex(pattern), "isolated")
         self._ids = ids
         self._matched = set(matched)
@@ -345,15 +345,12 @@ def _matched_tokens(specification: TokenizerSpecification, ids: dict[str, int]) 
     return matched
 
 
-def _can_overlap(contents: Collection[str]) -> bool:
+def _can_overlap(contents: set[str]) -> bool:
     """Whether two occurrences could share characters, so that the order of search matters."""
     starts = {content[:stop] for content in contents for stop in range(1, len(content))}
     for content in contents:
-        for start in range(1, len(content)):
-            if content[start:] in starts:
-                return True
-            if any(content[start:stop] in contents for stop in range(start + 1, len(content) + 1)):
-                return True
-        if any(content[:stop] in contents for stop in range(1, len(content))):
+        spans = combinations(range(len(content) + 1), 2)
+        inner = {content[start:stop] for start, stop in spans} - {content}
+        if any(content[start:] in starts for start in range(1, len(content))) or inner & contents:
             return True
     return False

@@ -102,6 +102,7 @@ class TokenizerSpecification:
     def _kinds(self, stage: str) -> set[str]:
         return {component["type"] for component in components(self.data.get(stage))}
 
+    @cached_property
     def _stands_in_for_space(self) -> bool:
         replaces = any(
             component["type"] == "Replace" and component.get("content") == SPACE_STAND_IN
@@ -111,27 +112,15 @@ class TokenizerSpecification:
 
     def spelled(self, token: str) -> bytes:
         """The bytes that a token string of the model stands for."""
-        return (self._byte_level_bytes if self.is_byte_level else self._text_bytes)(token)
-
-    @staticmethod
-    def _byte_level_bytes(token: str) -> bytes:
-        try:
-            return bytes([ALPHABET[character] for character in token])
-        except KeyError:
-            return token.encode(errors="replace")
-
-    @cached_property
-    def _text_bytes(self) -> Any:
-        has_fallback = bool(self.model.get("byte_fallback"))
-        stands_in = self._stands_in_for_space()
-
-        def text_bytes(token: str) -> bytes:
-            byte = BYTE_TOKEN.fullmatch(token) if has_fallback else None
-            if byte:
-                return bytes([int(byte[1], 16)])
-            return (token.replace(SPACE_STAND_IN, " ") if stands_in else token).encode()
-
-        return text_bytes
+        if self.is_byte_level:
+            try:
+                return bytes([ALPHABET[character] for character in token])
+            except KeyError:
+                return token.encode(errors="replace")
+        byte = BYTE_TOKEN.fullmatch(token) if self.model.get("byte_fallback") else None
+        if byte:
+            return bytes([int(byte[1], 16)])
+        return (token.replace(SPACE_STAND_IN, " ") if self._stands_in_for_space else token).encode()
 
 
 def components(stage: dict[str, Any] | None) -> Iterator[dict[str, Any]]:

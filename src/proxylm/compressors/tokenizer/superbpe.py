@@ -53,7 +53,7 @@ def _merges_across_words(first: Tokenizer, texts: list[str], count: int) -> list
     """``count`` further merges over lines of first-stage tokens, spelled in bytes."""
     vocabulary = model_values(first)["vocab"]
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    lines = list(_lines_of_characters(first, texts))
+    lines = list(_lines_of_characters(first, tokens, texts))
     used = set().union(*lines) if lines else set()
     merges = learned_merges(Tokenizer(BPE()), lines, len(used) + count, sorted(used))
     return [[_spell(left, tokens), _spell(right, tokens)] for left, right in merges]
@@ -63,11 +63,13 @@ def _spell(characters: str, tokens: list[str]) -> str:
     return "".join(tokens[ord(character) - FIRST_CHARACTER] for character in characters)
 
 
-def _lines_of_characters(first: Tokenizer, texts: list[str]) -> Iterator[str]:
+def _lines_of_characters(first: Tokenizer, tokens: list[str], texts: list[str]) -> Iterator[str]:
     """Each line of the texts, one character per first-stage token."""
     specification = TokenizerSpecification.parse(first.to_str().encode(), "first stage")
     library = choose_library(specification).library
-    ends = _line_end_tokens(first)
+    # Tokens that end in a line end; inside a line no token holds one.
+    marks = CHARACTER_OF_BYTE[ord("\r")], CHARACTER_OF_BYTE[ord("\n")]
+    ends = np.array([token.endswith(marks) for token in tokens])
     for text in texts:
         (ids,) = library.encode([text])
         # A piece ends where a token with a line end is followed by one without.
@@ -76,13 +78,3 @@ def _lines_of_characters(first: Tokenizer, texts: list[str]) -> Iterator[str]:
         for line in np.split(ids, borders):
             if len(line):
                 yield "".join(chr(FIRST_CHARACTER + token) for token in line.tolist())
-
-
-def _line_end_tokens(first: Tokenizer) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Bool ``[K]``: tokens that end in a line end; inside a line no token holds one."""
-    vocabulary = model_values(first)["vocab"]
-    ends = np.zeros(len(vocabulary), dtype=np.bool_)
-    marks = (CHARACTER_OF_BYTE[ord("\r")], CHARACTER_OF_BYTE[ord("\n")])
-    for token, index in vocabulary.items():
-        ends[index] = token.endswith(marks)
-    return ends

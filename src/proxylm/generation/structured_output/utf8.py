@@ -7,6 +7,7 @@ is not begun. A prompt that breaks off inside a character is finished first.
 
 from __future__ import annotations
 
+import codecs
 from typing import NamedTuple
 
 import numpy as np
@@ -71,11 +72,6 @@ class Utf8State(StructuredOutputState):
 
 def _open_character(before: bytes) -> bytes:
     """The bytes of a character that begins at the end of ``before`` and is not complete."""
-    for length in (1, 2, 3):
-        tail = before[-length:]
-        try:
-            tail.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if error.start == 0 and error.reason == "unexpected end of data":
-                return tail
-    return b""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder.decode(before[-3:])
+    return decoder.getstate()[0]

@@ -105,8 +105,14 @@ def _int_form(encoder: Encoder, value: int, depth: int) -> Any:
     return value if abs(value) <= LARGEST_PLAIN_INT else ["int", hex(value)]
 
 
-def _pairs_form(tag: str, encoder: Encoder, pairs: Iterable[tuple[Any, Any]], depth: int) -> Any:
-    return encoder.items(tag, [part for pair in pairs for part in pair], depth)
+def _items_form(kind: Any) -> Callable[[Encoder, Any, int], Any]:
+    return lambda encoder, value, depth: encoder.items(kind.__name__, kind.__iter__(value), depth)
+
+
+def _pairs_form(tag: str, pairs_of: Callable[..., Any]) -> Callable[[Encoder, Any, int], Any]:
+    return lambda encoder, value, depth: encoder.items(
+        tag, [part for pair in pairs_of(value) for part in pair], depth
+    )
 
 
 def _deque_form(encoder: Encoder, value: deque[Any], depth: int) -> Any:
@@ -121,28 +127,16 @@ def _loaded(module: str, name: str) -> Any:
 
 
 _FORMS: Mapping[type, Callable[[Encoder, Any, int], Any]] = {
-    type(None): _plain,
-    bool: _plain,
-    str: _plain,
-    float: _plain,
+    **dict.fromkeys((type(None), bool, str, float), _plain),
     int: _int_form,
-    list: lambda encoder, value, depth: encoder.items("list", list.__iter__(value), depth),
-    tuple: lambda encoder, value, depth: encoder.items("tuple", tuple.__iter__(value), depth),
-    set: lambda encoder, value, depth: encoder.items("set", set.__iter__(value), depth),
-    frozenset: lambda encoder, value, depth: encoder.items(
-        "frozenset", frozenset.__iter__(value), depth
-    ),
-    dict: lambda encoder, value, depth: _pairs_form("dict", encoder, dict.items(value), depth),
-    # Its order is not that of the dict below it (move_to_end).
-    OrderedDict: lambda encoder, value, depth: _pairs_form(
-        "dict", encoder, OrderedDict.items(value), depth
-    ),
-    deque: _deque_form,
+    **{kind: _items_form(kind) for kind in (list, tuple, set, frozenset)},
     type({}.keys()): lambda encoder, value, depth: encoder.items("dict_keys", value, depth),
     type({}.values()): lambda encoder, value, depth: encoder.items("dict_values", value, depth),
-    type({}.items()): lambda encoder, value, depth: _pairs_form(
-        "dict_items", encoder, value, depth
-    ),
+    dict: _pairs_form("dict", dict.items),
+    # Its order is not that of the dict below it (move_to_end).
+    OrderedDict: _pairs_form("dict", OrderedDict.items),
+    deque: _deque_form,
+    type({}.items()): _pairs_form("dict_items", iter),
     range: lambda encoder, value, depth: encoder.items(
         "range", (value.start, value.stop, value.step), depth
     ),
@@ -225,12 +219,8 @@ _SCALARS: Mapping[str, Callable[..., Any]] = {
     "bytearray": lambda text: bytearray(text.encode("latin-1")),
 }
 _CONTAINERS: Mapping[str, Callable[[list[Any]], Any]] = {
-    "list": list,
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
+    **{kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)},
     "dict": _dict,
-    "deque": deque,
     "dict_keys": lambda items: dict.fromkeys(items).keys(),
     "dict_values": lambda items: dict(enumerate(items)).values(),
     "dict_items": lambda items: _dict(items).items(),
@@ -238,9 +228,7 @@ _CONTAINERS: Mapping[str, Callable[[list[Any]], Any]] = {
     "Decimal": _decimal,
     "range": lambda bounds: range(*bounds),
 }
-_EMPTY: Mapping[str, type] = {
-    **{"list": list, "dict": dict, "set": set, "bytearray": bytearray, "deque": deque}
-}
+_EMPTY: Mapping[str, type] = {kind.__name__: kind for kind in (list, dict, set, bytearray, deque)}
 
 
 def encode_arguments(

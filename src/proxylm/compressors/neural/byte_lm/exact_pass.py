@@ -1,55 +1,25 @@
 """The byte LM in float64: the pass that decides, where float32 is only fast.
 
-A plain Llama-style forward written out once, in one type throughout: embedding, rotation,
-attention, feed-forward, output layer. Different batches or threads move its results by about
-1e-14, so whatever is decided with a margin far above that is the same everywhere. The rotation's
-angles are rounded to float32 as the trained model rounds them (an exactly defined product), so
-that this pass and the fast one compute the same function.
+A plain Llama-style forward in one type throughout, over a copy of the model's weights: embedding,
+rotation, attention, feed-forward, output layer. Different batches or threads move its results by
+about 1e-14, so whatever is decided with a margin far above that is the same everywhere. The
+rotation's angles are rounded to float32 as the trained model rounds them (an exactly defined
+product), so that this pass and the fast one compute the same function.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from proxylm.models.blocks import Block
+from proxylm.models.blocks import SelfAttention
 from proxylm.models.language_model import LanguageModel
+from proxylm.models.norm import RMSNorm
 from proxylm.symbols import BYTE_COUNT, RAW_OFFSET
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExactLayer:
-    """Weights of one block in float64, named as in ``proxylm.models.blocks``."""
-
-    input_norm: Tensor
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    output: Tensor
-    inner_norm: Tensor
-    gate: Tensor
-    up: Tensor
-    down: Tensor
-
-    @classmethod
-    def of(cls, block: Block, device: torch.device) -> ExactLayer:
-        """A block's weights on ``device``."""
-        attention, mlp = block.self_attn, block.mlp
-        return cls(
-            input_norm=_exact(block.input_layernorm.scale(), device),
-            query=_exact(attention.q_proj.weight, device),
-            key=_exact(attention.k_proj.weight, device),
-            value=_exact(attention.v_proj.weight, device),
-            output=_exact(attention.o_proj.weight, device),
-            inner_norm=_exact(block.post_attention_layernorm.scale(), device),
-            gate=_exact(mlp.gate_proj.weight, device),
-            up=_exact(mlp.up_proj.weight, device),
-            down=_exact(mlp.down_proj.weight, device),
-        )
 
 
 class ExactPass:
@@ -65,12 +35,9 @@ class ExactPass:
     def __init__(self, model: LanguageModel, device: torch.device) -> None:
         config = model.config
         self.device = device
-        self._heads, self._kv_heads = config.heads, config.kv_heads
-        self._epsilon = config.norm_epsilon
-        self._embedding = _exact(model.model.embed_tokens.weight, device)
-        self._layers = [ExactLayer.of(block, device) for block in model.model.blocks()]
-        self._norm = _exact(model.model.norm.scale(), device)
-        self._output = _exact(raw_output_rows(model), device)
+        self._groups = config.heads // config.kv_heads
+        self._trunk = deepcopy(model.model).to(device=device, dtype=torch.float64)
+        self._output = raw_output_rows(model).to(device=device, dtype=torch.float64)
         steps = torch.arange(0, config.head_width, 2, dtype=torch.float32)
         self._inverse_frequency = 1.0 / config.rope_theta ** (steps / config.head_width)
 
@@ -80,12 +47,12 @@ class ExactPass:
         positions = torch.arange(ids.shape[1], dtype=torch.float32)
         angles = (positions[:, None] * self._inverse_frequency).double().to(self.device)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-        x = self._embedding[ids]
-        for layer in self._layers:
-            x = x + self._attention(self._normalized(x, layer.input_norm), layer, cos, sin)
-            n = self._normalized(x, layer.inner_norm)
-            x = x + (F.silu(n @ layer.gate.T) * (n @ layer.up.T)) @ layer.down.T
-        return self._normalized(x, self._norm)
+        x = self._trunk.embed_tokens(ids)
+        for block in self._trunk.blocks():
+            n = _normalized(x, block.input_layernorm)
+            x = x + self._attention(n, block.self_attn, cos, sin)
+            x = x + block.mlp(_normalized(x, block.post_attention_layernorm))
+        return _normalized(x, self._trunk.norm)
 
     def probabilities(self, hidden: Tensor) -> Tensor:
         """Float64 ``[..., 256]``: the distribution over bytes after states ``[..., width]``."""
@@ -95,21 +62,19 @@ class ExactPass:
         """Float64 ``[n]``: cross-entropy in bits of the bytes that follow states ``[n, width]``."""
         return bits_of(hidden @ self._output.T, next_bytes)
 
-    def _normalized(self, x: Tensor, scale: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + self._epsilon) * scale
-
-    def _attention(self, n: Tensor, layer: ExactLayer, cos: Tensor, sin: Tensor) -> Tensor:
-        query = _rotated((n @ layer.query.T).unflatten(-1, (self._heads, -1)), cos, sin)
-        key = _rotated((n @ layer.key.T).unflatten(-1, (self._kv_heads, -1)), cos, sin)
-        value = (n @ layer.value.T).unflatten(-1, (self._kv_heads, -1))
-        groups = self._heads // self._kv_heads
+    def _attention(self, n: Tensor, layer: SelfAttention, cos: Tensor, sin: Tensor) -> Tensor:
+        query, key, value = (
+            projection(n).unflatten(-1, (-1, layer.head_width))
+            for projection in (layer.q_proj, layer.k_proj, layer.v_proj)
+        )
+        key = _rotated(key, cos, sin).repeat_interleave(self._groups, dim=2)
         attended = F.scaled_dot_product_attention(
-            query.transpose(1, 2),
-            key.repeat_interleave(groups, dim=2).transpose(1, 2),
-            value.repeat_interleave(groups, dim=2).transpose(1, 2),
+            _rotated(query, cos, sin).transpose(1, 2),
+            key.transpose(1, 2),
+            value.repeat_interleave(self._groups, dim=2).transpose(1, 2),
             is_causal=True,
         )
-        return attended.transpose(1, 2).flatten(-2) @ layer.output.T
+        return layer.o_proj(attended.transpose(1, 2).flatten(-2))
 
 
 def raw_output_rows(model: LanguageModel) -> Tensor:
@@ -123,11 +88,12 @@ def bits_of(logits: Tensor, next_bytes: Tensor) -> Tensor:
     return (torch.logsumexp(logits, dim=1) - chosen) / math.log(2)
 
 
+def _normalized(x: Tensor, norm: RMSNorm) -> Tensor:
+    # The module itself computes in float32; with causal attention its weight is the scale.
+    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + norm.epsilon) * norm.weight
+
+
 def _rotated(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     # [B, N, heads, D], rotate-half form
     first, second = values.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
-def _exact(weight: Tensor, device: torch.device) -> Tensor:
-    return weight.detach().to(device=device, dtype=torch.float64)

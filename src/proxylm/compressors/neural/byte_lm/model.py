@@ -145,11 +145,9 @@ class ByteLM:
                 are no floating-point numbers.
             UsageError: its sizes are those of no byte LM.
         """
-        values = read_json(folder / CONFIG_FILE)
-        model = LanguageModel(
-            validate_config(ModelConfig, values, origin=str(folder / CONFIG_FILE))
-        )
-        path = folder / WEIGHTS_FILE
+        sizes, path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+        config = validate_config(ModelConfig, read_json(sizes), origin=str(sizes))
+        model = LanguageModel(config)
         try:
             require_floating_point(path)
             model.load_state_dict(load_file(path))

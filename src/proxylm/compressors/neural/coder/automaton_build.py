@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.compiled import Int64s, Records, Uint8s, Uint16s, Uint32s
 from proxylm.compressors.neural.coder.automaton import MAX_CODE_BITS, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled
 from proxylm.compressors.neural.coder.frequencies import (
@@ -44,7 +45,6 @@ def build_automaton(
     distribution: ByteDistribution,
     settings: CoderSettings,
     *,
-    max_nodes: int = MAX_NODES,
     told: NodeCounts = lambda _done, _known: None,
 ) -> Automaton:
     """Enumerate every string that fits in a window.
@@ -52,11 +52,10 @@ def build_automaton(
     Args:
         distribution: the byte LM; it is evaluated once after every string.
         settings: of the coder, with windows.
-        max_nodes: the limit on strings.
         told: called after every batch.
 
     Raises:
-        UsageError: there are no windows, or they hold more strings than ``max_nodes``.
+        UsageError: there are no windows, or they hold more strings than ``MAX_NODES``.
         DataError: the LM gives no distribution; its weights are damaged.
     """
     if settings.window_bits is None or not enumerates(settings):
@@ -65,7 +64,7 @@ def build_automaton(
             f"(window_bits is {settings.window_bits}); the lazy engine codes without one"
         )
     window = settings.window_bits, settings.termination.shortest
-    batches = zip(*_batches(distribution, window, max_nodes, told), strict=True)
+    batches = zip(*_batches(distribution, window, told), strict=True)
     nodes, entry_counts, row_bytes, row_frequencies = map(np.concatenate, batches)
     row_starts = starts_of(entry_counts)
 
@@ -94,7 +93,7 @@ def enumerates(settings: CoderSettings) -> bool:
 
 
 def _batches(
-    distribution: ByteDistribution, window: tuple[int, bool], max_nodes: int, told: NodeCounts
+    distribution: ByteDistribution, window: tuple[int, bool], told: NodeCounts
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Nodes by length of their strings: what fits of each level's continuations is the next.
 
@@ -115,7 +114,7 @@ def _batches(
             children.append(fitting_children(nodes, frequencies, num_done, *window))
             num_done += len(nodes)
             num_known += len(children[-1])
-            _check_limit(num_known, max_nodes, len(strings[0]) + 1, window[0])
+            _check_limit(num_known, len(strings[0]) + 1, window[0])
             told(num_done, num_known)
             yield nodes, *_sparse(frequencies)
         level = np.concatenate(children)
@@ -124,9 +123,7 @@ def _batches(
         strings = [strings[parent] + bytes([label]) for parent, label in edges]
 
 
-def _sparse(
-    frequencies: Frequencies,
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint16]]:
+def _sparse(frequencies: Frequencies) -> tuple[Int64s, Uint8s, Uint16s]:
     """How many entries each row has: its bytes with a frequency above 1; those, and that."""
     rows, row_bytes = np.nonzero(frequencies > 1)
     return (
@@ -136,10 +133,10 @@ def _sparse(
     )
 
 
-def _check_limit(num_known: int, max_nodes: int, length: int, window_bits: int) -> None:
-    if num_known > max_nodes:
+def _check_limit(num_known: int, length: int, window_bits: int) -> None:
+    if num_known > MAX_NODES:
         raise UsageError(
-            f"windows of {window_bits} bits hold more than {max_nodes} strings "
+            f"windows of {window_bits} bits hold more than {MAX_NODES} strings "
             f"(reached at strings of {length} bytes); take smaller windows, train the byte LM "
             "longer, or use the lazy engine"
         )
@@ -147,12 +144,8 @@ def _check_limit(num_known: int, max_nodes: int, length: int, window_bits: int) 
 
 @compiled
 def fitting_children(
-    nodes: NDArray[np.void],
-    frequencies: Frequencies,
-    first_number: int,
-    window_bits: int,
-    shortest: bool,
-) -> NDArray[np.void]:
+    nodes: Records, frequencies: Frequencies, first_number: int, window_bits: int, shortest: bool
+) -> Records:
     """Every continuation by one byte that fits in a window, in order.
 
     Args:
@@ -185,7 +178,7 @@ def fitting_children(
 
 
 @compiled
-def codes_of(nodes: NDArray[np.void], window_bits: int, shortest: bool) -> NDArray[np.uint32]:
+def codes_of(nodes: Records, window_bits: int, shortest: bool) -> Uint32s:
     """The codes of nodes, uint32 ``[n]``."""
     codes = np.empty(len(nodes), np.uint32)
     for index in range(len(nodes)):

@@ -20,9 +20,8 @@ The words, beside the slots of ``transitions``:
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxylm.compiled import Int64, Uint64
+from proxylm.compiled import Int64, Int64s, Uint8s, Uint16s, Uint32s, Uint64
 from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.contract import CodedSegments, Engine, symbols_of_windows
@@ -62,7 +61,7 @@ class AutomatonEngine(Engine):
         self.transitions = transitions_of(automaton)
         self._codes = self.transitions.by_base(automaton.codes)
 
-    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+    def _code(self, raw: Uint8s, lengths: Uint32s) -> CodedSegments:
         filled = lengths > 0
         edges = self.transitions.slots, self.transitions.first
         windows, windows_per_segment = code_windows(
@@ -75,12 +74,8 @@ class AutomatonEngine(Engine):
 
 @compiled
 def code_windows(
-    raw: NDArray[np.uint8],
-    lengths: NDArray[np.uint32],
-    slots: NDArray[np.uint32],
-    first: NDArray[np.uint32],
-    codes: NDArray[np.uint32],
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    raw: Uint8s, lengths: Uint32s, slots: Uint32s, first: Uint32s, codes: Uint32s
+) -> tuple[Uint32s, Uint32s]:
     """Walk through segments.
 
     Args:
@@ -122,12 +117,7 @@ def code_windows(
 
 @inlined
 def _mark_block(
-    raw: NDArray[np.uint8],
-    lengths: NDArray[np.uint32],
-    position: Int64,
-    segment: Int64,
-    marked: NDArray[np.uint16],
-    lanes: NDArray[np.int64],
+    raw: Uint8s, lengths: Uint32s, position: Int64, segment: Int64, marked: Uint16s, lanes: Int64s
 ) -> tuple[Int64, Int64]:
     """Copy the next segments, mark their starts, and choose where lanes begin.
 
@@ -155,12 +145,7 @@ def _mark_block(
 
 @compiled
 def _walk(
-    marked: NDArray[np.uint16],
-    lanes: NDArray[np.int64],
-    slots: NDArray[np.uint32],
-    first: NDArray[np.uint32],
-    records: NDArray[np.uint32],
-    counts: NDArray[np.int64],
+    marked: Uint16s, lanes: Int64s, slots: Uint32s, first: Uint32s, records: Uint32s, counts: Int64s
 ) -> None:
     """Walk each lane's bytes; records the base of every node that emits.
 
@@ -192,12 +177,7 @@ def _walk(
 
 @inlined
 def _follow(
-    byte: int,
-    base: Uint64,
-    at: Uint64,
-    slots: NDArray[np.uint32],
-    first: NDArray[np.uint32],
-    records: NDArray[np.uint32],
+    byte: int, base: Uint64, at: Uint64, slots: Uint32s, first: Uint32s, records: Uint32s
 ) -> tuple[Uint64, Uint64]:
     """One byte: the next base, and where the next record goes.
 

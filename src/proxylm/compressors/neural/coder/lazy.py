@@ -21,9 +21,19 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxylm.compiled import Int64, Record, Uint64
+from proxylm.compiled import (
+    Int32s,
+    Int64,
+    Int64s,
+    Record,
+    Records,
+    Uint8s,
+    Uint16s,
+    Uint32s,
+    Uint64,
+    Uint64s,
+)
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.coder.contract import CodedSegments, symbols_of_windows
 from proxylm.compressors.neural.coder.frequencies import TOTAL, ByteDistribution, Frequencies
@@ -38,7 +48,7 @@ from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, f
 from proxylm.symbols import BYTE_COUNT
 
 MEMORY_LIMIT_BYTES = 1 << 29
-"""Memory of the nodes of one engine."""
+"""Memory of the nodes of one engine; there is room for the strings of one segment in any case."""
 
 NODE_BYTES = 2 * BYTE_COUNT + 2 * 16
 """Of one node: its cumulative frequencies, and two entries of the table that finds it."""
@@ -89,14 +99,14 @@ class Trie:
         self.keys[:] = 0
         self.count = 1
 
-    def add(self, string: NDArray[np.uint8], rows: Frequencies) -> None:
+    def add(self, string: Uint8s, rows: Frequencies) -> None:
         """Make nodes of all prefixes of a string; ``rows`` are uint32 ``[len + 1, 256]``."""
         self.count = add_path(
             self.keys, self.children, self.cumulative, self.count, string, _cumulative(rows)
         )
 
 
-def _cumulative(rows: Frequencies) -> NDArray[np.uint16]:
+def _cumulative(rows: Frequencies) -> Uint16s:
     # The total of all lower bytes is below 2^16: the highest byte has a frequency, too.
     return (rows.cumsum(axis=1) - rows).astype(np.uint16)
 
@@ -107,30 +117,17 @@ class LazyEngine(LmEngine):
     Args:
         distribution: the byte LM.
         settings: of the coder.
-        memory_limit_bytes: of the trie.
-
-    Raises:
-        ValueError: the limit has no room for the strings of one segment.
     """
 
     name = "lazy"
 
-    def __init__(
-        self,
-        distribution: ByteDistribution,
-        settings: CoderSettings,
-        *,
-        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
-    ) -> None:
-        capacity = memory_limit_bytes // NODE_BYTES
-        if capacity < SMALLEST_CAPACITY:
-            smallest = SMALLEST_CAPACITY * NODE_BYTES
-            raise ValueError(f"memory_limit_bytes {memory_limit_bytes} is below {smallest}")
+    def __init__(self, distribution: ByteDistribution, settings: CoderSettings) -> None:
         super().__init__(distribution, settings)
+        capacity = max(SMALLEST_CAPACITY, MEMORY_LIMIT_BYTES // NODE_BYTES)
         self._trie = Trie(self._frequencies.rows_after([b""])[0], capacity)
         self._lock = Lock()
 
-    def _code(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+    def _code(self, raw: Uint8s, lengths: Uint32s) -> CodedSegments:
         raw = np.ascontiguousarray(raw)
         ends = np.cumsum(lengths, dtype=np.int64)
         parts = []
@@ -147,7 +144,7 @@ class LazyEngine(LmEngine):
             ),
         )
 
-    def _code_some(self, raw: NDArray[np.uint8], lengths: NDArray[np.uint32]) -> CodedSegments:
+    def _code_some(self, raw: Uint8s, lengths: Uint32s) -> CodedSegments:
         walks, written = _new_walks(lengths), np.zeros(len(raw), WRITTEN_DTYPE)
         self._walk(raw, walks, written)
         if isinstance(self._window, SegmentWindow):
@@ -160,9 +157,7 @@ class LazyEngine(LmEngine):
         codes = written["code"][written["starts_window"]]
         return symbols_of_windows(self.settings, codes, walks["num_windows"].astype(np.uint32))
 
-    def _walk(
-        self, raw: NDArray[np.uint8], walks: NDArray[np.void], written: NDArray[np.void]
-    ) -> None:
+    def _walk(self, raw: Uint8s, walks: Records, written: Records) -> None:
         """Walk all segments to their ends, asking the LM for what the trie has not met."""
         trie, settings = self._trie, self.settings
         active = np.flatnonzero(walks["position"] < walks["end"])
@@ -179,9 +174,7 @@ class LazyEngine(LmEngine):
             for string, rows in zip(strings, self._frequencies.rows(strings), strict=True):
                 trie.add(np.frombuffer(string, np.uint8), rows)
 
-    def _missing(
-        self, raw: NDArray[np.uint8], walks: NDArray[np.void], active: NDArray[np.int64]
-    ) -> list[bytes]:
+    def _missing(self, raw: Uint8s, walks: Records, active: Int64s) -> list[bytes]:
         """Strings to ask the LM for: a little ahead of where walks stopped, as many as fit."""
         strings: dict[bytes, bytes] = {}
         num_rows = 0
@@ -214,7 +207,7 @@ WALK_DTYPE = np.dtype(
 """Where the walk through one segment stands."""
 
 
-def _new_walks(lengths: NDArray[np.uint32]) -> NDArray[np.void]:
+def _new_walks(lengths: Uint32s) -> Records:
     walks = np.zeros(len(lengths), WALK_DTYPE)
     walks["end"] = np.cumsum(lengths, dtype=np.int64)
     walks["position"] = walks["window_start"] = walks["end"] - lengths
@@ -235,14 +228,14 @@ WRITTEN_DTYPE = np.dtype(
 
 @compiled
 def walk_on(
-    walks: NDArray[np.void],
-    active: NDArray[np.int64],
-    raw: NDArray[np.uint8],
+    walks: Records,
+    active: Int64s,
+    raw: Uint8s,
     trie: tuple[Any, ...],
     window_bits: int,
     shortest: bool,
-    written: NDArray[np.void],
-) -> NDArray[np.int64]:
+    written: Records,
+) -> Int64s:
     """Walk on until each segment ends or comes to a string that has no node.
 
     Args:
@@ -269,20 +262,27 @@ def walk_on(
 @inlined
 def _walk_one(
     walk: Record,
-    raw: NDArray[np.uint8],
+    raw: Uint8s,
     trie: tuple[Any, ...],
     window_bits: int,
     shortest: bool,
-    written: NDArray[np.void],
+    written: Records,
 ) -> bool:
     """Whether the walk came to its segment's end."""
     keys, children, cumulative = trie
     if walk.node == NO_NODE:
         # The string may have a node since the LM was asked.
-        walk.node = _follow(keys, children, raw[walk.window_start : walk.position])
+        walk.node = ROOT
+        for byte in raw[walk.window_start : walk.position]:
+            walk.node = _child(keys, children, walk.node, byte)
+            if walk.node == NO_NODE:
+                break
     while walk.node != NO_NODE:
         byte = raw[walk.position]
-        below, frequency = _frequency(cumulative[walk.node], byte)
+        row = cumulative[walk.node]
+        below = np.int64(row[byte])
+        upper = np.int64(row[byte + 1]) if byte + 1 < BYTE_COUNT else TOTAL
+        frequency = upper - below
         written[walk.position].cumulative = below
         written[walk.position].frequency = frequency
         low = walk.low + share(walk.width, WORD(below))
@@ -305,7 +305,7 @@ def _walk_one(
 
 
 @inlined
-def _end_window(walk: Record, window_bits: int, shortest: bool, written: NDArray[np.void]) -> None:
+def _end_window(walk: Record, window_bits: int, shortest: bool, written: Records) -> None:
     # By where windows start, their codes stand in order; an unfinished one has written nothing.
     code = code_of(walk.low, walk.width, window_bits, shortest)
     written[walk.window_start].code = code
@@ -321,21 +321,14 @@ def _start_window(walk: Record, position: int) -> None:
 
 
 @compiled
-def restart_windows(walks: NDArray[np.void], active: NDArray[np.int64]) -> None:
+def restart_windows(walks: Records, active: Int64s) -> None:
     """Send walks back to where their windows start."""
     for index in active:
         _start_window(walks[index], walks[index].window_start)
 
 
 @inlined
-def _frequency(cumulative: NDArray[np.uint16], byte: int) -> tuple[Int64, Int64]:
-    below = np.int64(cumulative[byte])
-    upper = np.int64(cumulative[byte + 1]) if byte + 1 < BYTE_COUNT else TOTAL
-    return below, upper - below
-
-
-@inlined
-def _place(keys: NDArray[np.uint64], key: Uint64) -> Uint64:
+def _place(keys: Uint64s, key: Uint64) -> Uint64:
     """Where a key stands, or would stand (multiplicative hashing, linear probing)."""
     mask = WORD(len(keys) - 1)
     place = (key * _HASH_FACTOR >> _HASH_SHIFT) & mask
@@ -350,32 +343,14 @@ def _key(node: int, byte: int) -> Uint64:
 
 
 @inlined
-def _child(keys: NDArray[np.uint64], children: NDArray[np.int32], node: Int64, byte: int) -> Int64:
+def _child(keys: Uint64s, children: Int32s, node: Int64, byte: int) -> Int64:
     place = _place(keys, _key(node, byte))
     return np.int64(children[place]) if keys[place] else NO_NODE
 
 
-@inlined
-def _follow(
-    keys: NDArray[np.uint64], children: NDArray[np.int32], string: NDArray[np.uint8]
-) -> int:
-    """The node of a string, or ``NO_NODE``."""
-    node: Int64 = ROOT
-    for byte in string:
-        node = _child(keys, children, node, byte)
-        if node == NO_NODE:
-            break
-    return node
-
-
 @compiled
 def add_path(
-    keys: NDArray[np.uint64],
-    children: NDArray[np.int32],
-    cumulative: NDArray[np.uint16],
-    count: int,
-    string: NDArray[np.uint8],
-    rows: NDArray[np.uint16],
+    keys: Uint64s, children: Int32s, cumulative: Uint16s, count: int, string: Uint8s, rows: Uint16s
 ) -> int:
     """Add the prefixes of a string that have no node yet; returns the new number of nodes."""
     node: Int64 = ROOT

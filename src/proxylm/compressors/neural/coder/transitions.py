@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.compiled import Int64, Uint64
+from proxylm.compiled import Int64, Int64s, Uint8s, Uint32s, Uint64, Uint64s
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled, inlined
 from proxylm.compressors.neural.flat_documents import starts_of
@@ -53,9 +53,9 @@ class Transitions:
         first: uint32 ``[512]``, the base of the root's child by byte, with or without the mark.
     """
 
-    slots: NDArray[np.uint32]
-    bases: NDArray[np.uint32]
-    first: NDArray[np.uint32]
+    slots: Uint32s
+    bases: Uint32s
+    first: Uint32s
 
     def by_base(self, values: NDArray[Value]) -> NDArray[Value]:
         """Values of nodes ``[n, ...]``, reordered so that a node's base finds its own."""
@@ -84,9 +84,7 @@ def transitions_of(automaton: Automaton) -> Transitions:
 
 
 @compiled
-def place_edges(
-    starts: NDArray[np.int64], labels: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint32], Int64]:
+def place_edges(starts: Int64s, labels: Uint8s) -> tuple[Uint32s, Int64]:
     """Give nodes bases such that no two edges share a slot.
 
     The search for room goes on where the last node with as many edges found its own: from the
@@ -133,7 +131,7 @@ def place_edges(
 
 
 @inlined
-def _bits_from(words: NDArray[np.uint64], place: Int64) -> Uint64:
+def _bits_from(words: Uint64s, place: Int64) -> Uint64:
     """64 bits of a bit set, the first one lowest."""
     word, shift = place // WORD_BITS, np.uint64(place % WORD_BITS)
     bits = words[word] >> shift
@@ -143,18 +141,13 @@ def _bits_from(words: NDArray[np.uint64], place: Int64) -> Uint64:
 
 
 @inlined
-def _take(words: NDArray[np.uint64], place: Int64) -> None:
+def _take(words: Uint64s, place: Int64) -> None:
     """Set a bit of a bit set."""
     words[place // WORD_BITS] |= _ONE << np.uint64(place % WORD_BITS)
 
 
 @inlined
-def _free_bases(
-    slot_taken: NDArray[np.uint64],
-    base_taken: NDArray[np.uint64],
-    base: Int64,
-    edges: NDArray[np.uint8],
-) -> Uint64:
+def _free_bases(slot_taken: Uint64s, base_taken: Uint64s, base: Int64, edges: Uint8s) -> Uint64:
     """Which of 64 bases are free and have all slots of the edges free."""
     taken = _bits_from(base_taken, base)
     for edge in edges:
@@ -165,9 +158,7 @@ def _free_bases(
 
 
 @inlined
-def _place_leaves(
-    starts: NDArray[np.int64], base_taken: NDArray[np.uint64], bases: NDArray[np.uint32]
-) -> None:
+def _place_leaves(starts: Int64s, base_taken: Uint64s, bases: Uint32s) -> None:
     """Nodes without edges take what bases are left, lowest first."""
     base = 0
     for node in range(len(bases)):

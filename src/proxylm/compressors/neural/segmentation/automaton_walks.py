@@ -21,11 +21,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxylm.compiled import Uint64
+from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64s
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
-from proxylm.compressors.neural.coder.compiled import compiled, inlined
+from proxylm.compressors.neural.coder.compiled import compiled
 from proxylm.compressors.neural.coder.contract import symbols_of_windows
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.coder.transitions import (
@@ -78,7 +77,7 @@ class AutomatonSegmenter(Segmenter):
 
 def measured_costs(
     automaton: Automaton, documents: FlatDocuments, thresholds: AutomatonThresholds
-) -> NDArray[np.int32]:
+) -> Int32s:
     """The cost of every byte in the walk that cuts at ``thresholds``: int32 ``[n]``."""
     edges = transitions_of(automaton)
     nodes = edges.by_base(np.arange(len(automaton)))
@@ -101,11 +100,11 @@ class CuttingTable(NamedTuple):
         codes: uint32, by where a node's edges start.
     """
 
-    slots: NDArray[np.uint64]
-    others: NDArray[np.uint16]
-    first: NDArray[np.uint64]
-    first_costs: NDArray[np.int64]
-    codes: NDArray[np.uint32]
+    slots: Uint64s
+    others: Uint16s
+    first: Uint64s
+    first_costs: Int64s
+    codes: Uint32s
 
 
 def cutting_table(automaton: Automaton, cost_limit: int, jump_limit: int) -> CuttingTable:
@@ -147,9 +146,7 @@ def cutting_table(automaton: Automaton, cost_limit: int, jump_limit: int) -> Cut
     )
 
 
-def _costs_at(
-    keys: NDArray[np.int64], row_keys: NDArray[np.int64], row_costs: NDArray[np.uint8]
-) -> NDArray[np.uint64]:
+def _costs_at(keys: Int64s, row_keys: Int64s, row_costs: Uint8s) -> Uint64s:
     """Costs of keys; what is in no row has frequency 1."""
     costs = np.full(len(keys), MAX_COST, np.uint64)
     places = np.minimum(np.searchsorted(row_keys, keys), len(row_keys) - 1)
@@ -158,9 +155,7 @@ def _costs_at(
     return costs
 
 
-def _others(
-    num_nodes: int, keys: NDArray[np.int64], costs: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+def _others(num_nodes: int, keys: Int64s, costs: Uint8s) -> tuple[Uint64s, Uint16s]:
     """Where each node's entries start, uint64 ``[n]``, and the entries."""
     nodes, row_bytes = np.divmod(keys, BYTE_COUNT)
     starts = np.searchsorted(nodes, np.arange(num_nodes + 1))
@@ -181,15 +176,15 @@ def _others(
 
 @compiled
 def walk_costs(
-    raw: NDArray[np.uint8],
-    document_ends: NDArray[np.int64],
-    slots: NDArray[np.uint32],
-    first: NDArray[np.uint32],
-    nodes: NDArray[np.int64],
+    raw: Uint8s,
+    document_ends: Int64s,
+    slots: Uint32s,
+    first: Uint32s,
+    nodes: Int64s,
     rows: tuple[Any, ...],
-    frequency_costs: NDArray[np.uint8],
+    frequency_costs: Uint8s,
     limits: tuple[int, int],
-) -> NDArray[np.int32]:
+) -> Int32s:
     """The cost of every byte in the walk that cuts at ``limits``: int32 ``[n]``.
 
     Args:
@@ -233,11 +228,8 @@ def walk_costs(
 
 @compiled
 def cut_and_code(
-    raw: NDArray[np.uint8],
-    document_ends: NDArray[np.int64],
-    table: tuple[Any, ...],
-    limits: tuple[int, int],
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
+    raw: Uint8s, document_ends: Int64s, table: tuple[Any, ...], limits: tuple[int, int]
+) -> tuple[Uint32s, Uint32s, Uint32s]:
     """Cut documents, none of them empty, and code their segments.
 
     Args:
@@ -249,81 +241,51 @@ def cut_and_code(
     Returns:
         Codes of windows, uint32 ``[w]``; lengths of segments and their windows, uint32 ``[s]``.
     """
+    slots, others, first, first_costs, codes = table
+    cost_limit, jump_limit = limits
     # A byte starts at most one window, and a window at most one segment.
-    codes, lengths = np.empty(len(raw), np.uint32), np.empty(len(raw), np.uint32)
+    found, lengths = np.empty(len(raw), np.uint32), np.empty(len(raw), np.uint32)
     window_ends = np.empty(len(raw), np.uint32)
+    # All indices are uint64: numba wraps a signed one around at 0, which costs a branch each.
     num_windows, num_segments, position = np.uint64(0), np.uint64(0), np.uint64(0)
     for document_end in document_ends:
         end = np.uint64(document_end)
-        num_windows, num_segments = _cut_document(
-            raw,
-            position,
-            end,
-            table,
-            limits,
-            codes,
-            lengths,
-            window_ends,
-            num_windows,
-            num_segments,
-        )
+        state, cost = first[raw[position]], first_costs[raw[position]]
+        start = position
+        for place in range(position + np.uint64(1), end):
+            byte = np.uint64(raw[place])
+            edge = state & _EDGES
+            slot = slots[edge + byte]
+            # Both criteria in one comparison: cost > t_cost, or cost - before > t_jump.
+            limit = min(cost_limit, cost + jump_limit)
+            is_cut = place - start == np.uint64(MAX_SEGMENT_BYTES)
+            if slot & _LABELS == byte:
+                cost = np.int64((slot >> _COST_SHIFT) & _COSTS)
+                if cost <= limit and not is_cut:
+                    # By far the most frequent case: the window goes on, nothing is written.
+                    state = slot >> _STATE_SHIFT
+                    continue
+                is_cut = True
+            else:
+                # The window is full; the segment ends only where the byte is a surprise as well.
+                other = np.int64(others[(state >> _OTHER_SHIFT) + byte])
+                cost = other & MAX_COST if other >> 8 == np.int64(byte) else MAX_COST
+                is_cut |= cost > limit
+            found[num_windows] = codes[edge]
+            num_windows += np.uint64(1)
+            if is_cut:
+                lengths[num_segments] = place - start
+                window_ends[num_segments] = num_windows
+                num_segments += np.uint64(1)
+                start = place
+            state = first[byte]
+        found[num_windows] = codes[state & _EDGES]
+        num_windows += np.uint64(1)
+        lengths[num_segments] = end - start
+        window_ends[num_segments] = num_windows
+        num_segments += np.uint64(1)
         position = end
     # From how many windows end with a segment to how many it has, backwards in place.
     for index in range(np.int64(num_segments) - 1, 0, -1):
         window_ends[index] -= window_ends[index - 1]
-    return codes[:num_windows], lengths[:num_segments], window_ends[:num_segments]
-
-
-@inlined
-def _cut_document(
-    raw: NDArray[np.uint8],
-    position: Uint64,
-    end: Uint64,
-    table: tuple[Any, ...],
-    limits: tuple[int, int],
-    windows: NDArray[np.uint32],
-    lengths: NDArray[np.uint32],
-    window_ends: NDArray[np.uint32],
-    num_windows: Uint64,
-    num_segments: Uint64,
-) -> tuple[Uint64, Uint64]:
-    """Walk through a document; returns the windows and segments written so far.
-
-    All indices are uint64: numba wraps a signed one around at 0, which costs a branch each.
-    """
-    slots, others, first, first_costs, codes = table
-    cost_limit, jump_limit = limits
-    state, cost = first[raw[position]], first_costs[raw[position]]
-    start = position
-    for place in range(position + np.uint64(1), end):
-        byte = np.uint64(raw[place])
-        edge = state & _EDGES
-        slot = slots[edge + byte]
-        # Both criteria in one comparison: cost > t_cost, or cost - before > t_jump.
-        limit = min(cost_limit, cost + jump_limit)
-        is_cut = place - start == np.uint64(MAX_SEGMENT_BYTES)
-        if slot & _LABELS == byte:
-            cost = np.int64((slot >> _COST_SHIFT) & _COSTS)
-            if cost <= limit and not is_cut:
-                # By far the most frequent case: the window goes on, nothing is written.
-                state = slot >> _STATE_SHIFT
-                continue
-            is_cut = True
-        else:
-            # The window is full; the segment ends only where the byte is a surprise as well.
-            other = np.int64(others[(state >> _OTHER_SHIFT) + byte])
-            cost = other & MAX_COST if other >> 8 == np.int64(byte) else MAX_COST
-            is_cut |= cost > limit
-        windows[num_windows] = codes[edge]
-        num_windows += np.uint64(1)
-        if is_cut:
-            lengths[num_segments] = place - start
-            window_ends[num_segments] = num_windows
-            num_segments += np.uint64(1)
-            start = place
-        state = first[byte]
-    windows[num_windows] = codes[state & _EDGES]
-    num_windows += np.uint64(1)
-    lengths[num_segments] = end - start
-    window_ends[num_segments] = num_windows
-    return num_windows, num_segments + np.uint64(1)
+    return found[:num_windows], lengths[:num_segments], window_ends[:num_segments]

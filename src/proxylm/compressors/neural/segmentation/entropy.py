@@ -120,19 +120,11 @@ class EntropySegmenter(Segmenter):
     Args:
         boundary_pass: gives the scores.
         thresholds: fitted once, on a sample.
-        tie_bits: how close to a threshold float64 decides.
     """
 
-    def __init__(
-        self,
-        boundary_pass: BoundaryPass,
-        thresholds: EntropyThresholds,
-        *,
-        tie_bits: float = TIE_BITS,
-    ) -> None:
+    def __init__(self, boundary_pass: BoundaryPass, thresholds: EntropyThresholds) -> None:
         self._pass = boundary_pass
         self._thresholds = thresholds
-        self._tie_bits = tie_bits
 
     def cut(self, documents: FlatDocuments) -> Cuts:
         """See the base class."""
@@ -145,7 +137,7 @@ class EntropySegmenter(Segmenter):
         scores = self._pass.scores(documents).astype(np.float64)
         above = _distance_above(scores, np.diff(scores, prepend=0.0), self._thresholds)
         above[documents.first_bytes] = -np.inf
-        ties = np.flatnonzero(np.abs(above) < self._tie_bits)
+        ties = np.flatnonzero(np.abs(above) < TIE_BITS)
         is_start = above > 0
         if len(ties):
             is_start[ties] = self._decide(ties, documents)

@@ -87,14 +87,10 @@ class AttentionHalf(torch.autograd.Function):
                 key, value, mu, phi, settings.plan.passes
             )
         heads = Heads(query, key, value, summary_key, summary_value)
-        attended = torch.empty_like(x)
-        kept = attend_runs(
-            heads,
-            settings.plan,
-            attended.unflatten(1, (settings.heads, -1)),
-            keep=settings.keep_for_backward,
-        )
-        if settings.keep_for_backward:
+        attended, keep = torch.empty_like(x), settings.keep_for_backward
+        by_head = attended.unflatten(1, (settings.heads, -1))
+        kept = attend_runs(heads, settings.plan, by_head, keep=keep)
+        if keep:
             ctx.save_for_backward(x, norm_weight, qkv_weight, out_weight, mu, phi)
             ctx.settings = settings
             # The norm's [R, 1]; before the output projection [R, width]; softmax weights, or none;
@@ -112,14 +108,8 @@ class AttentionHalf(torch.autograd.Function):
         grad_attended = torch.mm(grad, out_weight)
         grad_out_weight = torch.mm(grad.t(), attended)
         grad_qkv = x.new_empty(x.shape[0], qkv_weight.shape[0])
-        query, key, value = _split_heads(grad_qkv, settings)
-        grads = Heads(
-            query,
-            key,
-            value,
-            torch.zeros_like(heads.summary_key),
-            torch.zeros_like(heads.summary_value),
-        )
+        summaries = map(torch.zeros_like, (heads.summary_key, heads.summary_value))
+        grads = Heads(*_split_heads(grad_qkv, settings), *summaries)
         by_head = grad_attended.unflatten(1, (settings.heads, -1))
         attend_runs_backward(by_head, heads, settings.plan, kept, grads)
         grad_mu = grad_phi = None
