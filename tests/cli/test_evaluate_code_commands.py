@@ -330,7 +330,7 @@ def test_no_sandbox_is_said_before_the_model_is_loaded(
     def refuse(name: str | None = None) -> str:
         raise SandboxError("none works here; needed: bubblewrap")
 
-    monkeypatch.setattr(judging, "usable_tier", refuse)
+    monkeypatch.setattr("proxylm.sandbox.detection.usable_tier", refuse)
     monkeypatch.setattr("proxylm.generation.loading.load", None)
     command = ["evaluate", "humaneval", str(run), "--data", str(HUMANEVAL), "--execute"]
     assert run_command(command) == 1

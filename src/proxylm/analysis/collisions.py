@@ -13,9 +13,10 @@ whole clusters. The report says which share of all symbol sequences it stands fo
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import nlargest
 from statistics import fmean, pstdev
 from typing import Any
@@ -76,12 +77,7 @@ class Cluster:
         >>> Cluster(symbols=(7,), strings=(b"abc", b"abd", b"ab")).common_prefix
         2
         """
-        # What the first and the last in order share, all between them share.
-        first, last = min(self.strings), max(self.strings)
-        for length, (one, other) in enumerate(zip(first, last, strict=False)):
-            if one != other:
-                return length
-        return min(len(first), len(last))
+        return len(os.path.commonprefix(self.strings))  # noqa: RUF071 - of bytes, no paths
 
     @property
     def lcp_ratio(self) -> float:
@@ -119,7 +115,7 @@ class Spread:
     deviation: float
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Spread:
+    def of(cls, values: NDArray[np.number]) -> Spread:
         """Of at least one value."""
         return cls(mean=float(values.mean()), deviation=float(values.std()))
 
@@ -201,12 +197,13 @@ class CollisionReport:
 
 def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
     """Collisions of windows, by enumeration of all strings that fit in one."""
-    return CollisionReport(
+    return _report(
+        window_clusters(automaton),
+        shown,
         kind="windows",
         strings=len(automaton) - 1,
         codes=len(automaton.nodes_by_code),
         share_kept=1.0,
-        **_counted(window_clusters(automaton), shown),
     )
 
 
@@ -254,12 +251,13 @@ class SegmentCollisions:
 
     def report(self, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
         """The collisions so far."""
-        return CollisionReport(
+        return _report(
+            self.clusters(),
+            shown,
             kind="segments",
             strings=sum(map(len, self._counts.values())),
             codes=len(self._counts),
             share_kept=self._hash_limit / _ALL_HASHES,
-            **_counted(self.clusters(), shown),
         )
 
     def clusters(self) -> Iterator[Cluster]:
@@ -277,9 +275,7 @@ class SegmentCollisions:
                     yield string, symbols
 
     def _is_kept(self, symbols: bytes) -> bool:
-        return (
-            self._hash_limit == _ALL_HASHES or xxhash.xxh3_64_intdigest(symbols) < self._hash_limit
-        )
+        return xxhash.xxh3_64_intdigest(symbols) < self._hash_limit
 
     def _count(self, symbols: bytes, string: bytes) -> None:
         counts = self._counts.setdefault(symbols, {})
@@ -320,44 +316,30 @@ def _size(symbols: bytes, string: bytes) -> int:
     return BOOKKEEPING_BYTES + len(symbols) + len(string)
 
 
-@dataclass(slots=True)
-class _Foremost:
-    """The clusters with the largest keys among those that stream past, met first among equals."""
-
-    shown: int
-    key: Callable[[Cluster], Any]
-    kept: list[Cluster] = field(default_factory=list)
-
-    def add(self, cluster: Cluster) -> None:
-        self.kept.append(cluster)
-        if len(self.kept) > 100 * (self.shown + 1):
-            self.kept = list(self.chosen())
-
-    def chosen(self) -> tuple[Cluster, ...]:
-        return tuple(nlargest(self.shown, self.kept, key=self.key))
-
-
-def _counted(clusters: Iterable[Cluster], shown: int) -> dict[str, Any]:
-    """What a report says of its clusters, which stream past."""
-    foremost = {
-        "largest": _Foremost(shown, lambda one: len(one.strings)),
-        "lowest": _Foremost(shown, lambda one: (-one.lcp_ratio, len(one.strings))),
-        "highest": _Foremost(shown, lambda one: (one.lcp_ratio, len(one.strings))),
+def _report(clusters: Iterable[Cluster], shown: int, **sizes: Any) -> CollisionReport:
+    found = list(clusters)
+    figures = {
+        "variants": np.array([len(one.strings) for one in found]),
+        "lcp_ratio": np.array([one.lcp_ratio for one in found]),
+        "mean_length": np.array([one.mean_length for one in found]),
     }
-    rows = []
-    for cluster in clusters:
-        rows.append((len(cluster.strings), cluster.lcp_ratio, cluster.mean_length))
-        for kept in foremost.values():
-            kept.add(cluster)
-    variants, ratios, lengths = np.array(rows, dtype=np.float64).reshape(-1, 3).T
-    by_name = {"variants": variants, "lcp_ratio": ratios, "mean_length": lengths}
+    ratios = figures["lcp_ratio"]
     tenths = (ratios * HISTOGRAM_BINS).astype(np.int64)
-    return {
-        "clusters": len(rows),
-        "strings_in_clusters": int(variants.sum()),
-        "high_lcp_clusters": int((ratios >= HIGH_LCP_RATIO).sum()),
-        "lcp_histogram": tuple(np.bincount(tenths, minlength=HISTOGRAM_BINS).tolist()),
-        "variants_histogram": dict(sorted(Counter(size for size, _, _ in rows).items())),
-        "spreads": {name: Spread.of(one) for name, one in by_name.items()} if rows else {},
-        **{name: kept.chosen() for name, kept in foremost.items()},
-    }
+    return CollisionReport(
+        clusters=len(found),
+        strings_in_clusters=int(figures["variants"].sum()),
+        high_lcp_clusters=int((ratios >= HIGH_LCP_RATIO).sum()),
+        lcp_histogram=tuple(np.bincount(tenths, minlength=HISTOGRAM_BINS).tolist()),
+        variants_histogram=dict(sorted(Counter(figures["variants"].tolist()).items())),
+        spreads={name: Spread.of(one) for name, one in figures.items()} if found else {},
+        largest=_foremost(found, shown, lambda one: len(one.strings)),
+        lowest=_foremost(found, shown, lambda one: (-one.lcp_ratio, len(one.strings))),
+        highest=_foremost(found, shown, lambda one: (one.lcp_ratio, len(one.strings))),
+        **sizes,
+    )
+
+
+def _foremost(
+    clusters: Sequence[Cluster], shown: int, key: Callable[[Cluster], Any]
+) -> tuple[Cluster, ...]:
+    return tuple(nlargest(shown, clusters, key=key))

@@ -33,10 +33,6 @@ app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("all")(evaluate_all.evaluate_all)
 
-MaxRecordBytesOption = Annotated[
-    int | None, typer.Option(help="Longer records are left out and counted.", min=1)
-]
-
 
 @app.command()
 @options(reading=READING)
@@ -55,7 +51,9 @@ def bpb(
     text_field: Annotated[
         str, typer.Option(help="Field of a record that holds a document.")
     ] = "text",
-    max_document_bytes: MaxRecordBytesOption = None,
+    max_document_bytes: Annotated[
+        int | None, typer.Option(help="Longer records are left out and counted.", min=1)
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(help="Symbols per further window. (default: half the context)")
     ] = None,

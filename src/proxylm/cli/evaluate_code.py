@@ -19,11 +19,10 @@ from proxylm.cli.evaluation_options import (
     job_of,
     load_for,
     report_object,
-    shown_progress,
     writer_of,
 )
 from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.output import JsonOption, bars, emit, table
 from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
@@ -185,8 +184,8 @@ def _report(
     as_json: bool,
 ) -> None:
     """Evaluate, in a folder of that name, and print the report; ``forms`` is all that is read."""
-    with shown_progress() as progress:
-        report = evaluate(job_of(settings, writer, name, evaluation_folder(run), progress))
+    with bars() as show:
+        report = evaluate(job_of(settings, evaluation_folder(run), show, writer, name))
     about = about_programs(writer.model, run, settings, forms)
     headers, *rows = rows_of(report)
     emit(report_object(report, about), as_json=as_json, text=table(headers, rows))

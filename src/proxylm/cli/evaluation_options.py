@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxylm.cli.options import Flags, within
-from proxylm.cli.output import bars, note
+from proxylm.cli.output import note
 from proxylm.cli.reading import READING, read_by
 
 if TYPE_CHECKING:
     from proxylm.evaluation.answers.options import EvaluationSettings
-    from proxylm.evaluation.answers.run import Answering, AnswersProgress
+    from proxylm.evaluation.answers.run import Answering
+    from proxylm.evaluation.answers.samples import TellCount
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
@@ -59,11 +59,11 @@ def load_for(run: Path, settings: EvaluationSettings, device: str) -> ByteModel:
         SandboxError: execution is asked for and impossible here.
         CheckpointError: the model cannot be loaded.
     """
-    from proxylm.evaluation.answers.judging import require_sandbox
     from proxylm.generation.loading import load
+    from proxylm.sandbox.detection import usable_tier
 
     if settings.execute:
-        require_sandbox()
+        usable_tier()
     else:
         note("nothing is executed: pass@k and what follows from it need --execute")
     return load(run, device=device)
@@ -91,11 +91,7 @@ def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
 
 
 def job_of(
-    settings: EvaluationSettings,
-    writer: ProgramWriter,
-    name: str,
-    base: Path,
-    progress: AnswersProgress,
+    settings: EvaluationSettings, base: Path, progress: TellCount, writer: ProgramWriter, name: str
 ) -> Answering | None:
     """The generation that was asked for; None without one.
 
@@ -118,22 +114,6 @@ def job_of(
         workers=settings.workers,
         progress=progress,
     )
-
-
-@contextmanager
-def shown_progress() -> Iterator[AnswersProgress]:
-    """Bars with an estimate on a terminal's stderr; nothing elsewhere."""
-    from proxylm.evaluation.answers.run import AnswersProgress
-
-    class Shown(AnswersProgress):
-        def generated(self, done: int, total: int) -> None:
-            show("completions", done, total)
-
-        def judged(self, done: int, total: int) -> None:
-            show("programs run", done, total)
-
-    with bars() as show:
-        yield Shown()
 
 
 def about_model(model: ByteModel, run: Path) -> dict[str, Any]:

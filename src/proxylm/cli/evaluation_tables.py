@@ -42,9 +42,17 @@ def boundary_rows(report: BoundaryReport) -> Rows:
     for suffix, value in bits.by_suffix.items():
         score = passed.by_suffix[suffix] if passed else None
         rows.append([suffix, share(score), number(value)])
-    rows.append(["mean", share(passed.mean if passed else None), number(bits.mean)])
-    deviation = passed.standard_deviation if passed else None
-    return [*rows, ["standard deviation", share(deviation), number(bits.standard_deviation)]]
+    mean, deviation = _spreads(report)
+    return [*rows, ["mean", *mean], ["standard deviation", *deviation]]
+
+
+def _spreads(report: BoundaryReport) -> list[tuple[str, str]]:
+    """pass@1 in percent and bits per byte: their means, and their standard deviations."""
+    passed, bits = report.pass_at_1, report.solution_bits_per_byte
+    return [
+        (share(passed.mean if passed else None), number(bits.mean)),
+        (share(passed.standard_deviation if passed else None), number(bits.standard_deviation)),
+    ]
 
 
 def recode_rows(report: RecodeReport) -> Rows:
@@ -86,18 +94,25 @@ def _recode_row(name: str, seeds: str, scores: Robustness | None, bits: RobustBi
 
 def translation_rows(report: TranslationReport) -> Rows:
     """What came back, and what seeing it compressed is worth in bits."""
-    back, bits = report.recovery, report.likelihood
+    bits = report.likelihood
     return [
         [f"translation, {report.benchmark}", f"{report.compressor}, {report.compressed}"],
         ["problems", f"{report.problems}"],
         ["prompts beyond the context", f"{report.beyond_context}"],
-        ["pass@1 %", share(report.pass_at_1)],
-        ["exact match %", share(back.exact_match if back else None)],
-        ["edit similarity %", share(back.edit_similarity if back else None)],
+        *_came_back(report),
         ["problems that fit the context", f"{bits.problems}"],
         ["solution bits per byte, given the prompt", number(bits.bits_per_byte)],
         ["solution bits per byte, given it compressed", number(bits.translated_bits_per_byte)],
         ["translation gain %", share(bits.gain)],
+    ]
+
+
+def _came_back(report: TranslationReport) -> Rows:
+    back = report.recovery
+    return [
+        ["pass@1 %", share(report.pass_at_1)],
+        ["exact match %", share(back.exact_match if back else None)],
+        ["edit similarity %", share(back.edit_similarity if back else None)],
     ]
 
 
@@ -119,18 +134,17 @@ def _cells(report: object) -> list[list[str]]:
         passed = [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
         return _beside(passed or [["pass@1 %", MISSING]], [bits])
     if isinstance(report, BoundaryReport):
-        passes, bits_spread = report.pass_at_1, report.solution_bits_per_byte
-        mean = share(passes.mean if passes else None)
-        deviation = share(passes.standard_deviation if passes else None)
+        spreads = zip(("mean", "deviation"), _spreads(report), strict=True)
         return [
-            ["pass@1 %, mean", mean, "bits per byte, mean", number(bits_spread.mean)],
-            [
-                *("pass@1 %, deviation", deviation),
-                *("bits per byte, deviation", number(bits_spread.standard_deviation)),
-            ],
+            [f"pass@1 %, {name}", passed, f"bits per byte, {name}", bits]
+            for name, (passed, bits) in spreads
         ]
     if isinstance(report, RecodeReport):
-        return _recode_cells(report)
+        whole = report.overall
+        return [
+            *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
+            *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
+        ]
     if isinstance(report, HarnessReport):
         return [["average", number(report.average), "", ""]]
     assert isinstance(report, TranslationReport), type(report)
@@ -138,27 +152,15 @@ def _cells(report: object) -> list[list[str]]:
 
 
 def _translation_cells(report: TranslationReport) -> Rows:
-    back, gain = report.recovery, report.likelihood
+    gain = report.likelihood
     return _beside(
-        [
-            ["pass@1 %", share(report.pass_at_1)],
-            ["exact match %", share(back.exact_match if back else None)],
-            ["edit similarity %", share(back.edit_similarity if back else None)],
-        ],
+        _came_back(report),
         [
             ["bits per byte, given prompt", number(gain.bits_per_byte)],
             ["bits per byte, given it compressed", number(gain.translated_bits_per_byte)],
             ["gain %", share(gain.gain)],
         ],
     )
-
-
-def _recode_cells(report: RecodeReport) -> Rows:
-    whole = report.overall
-    return [
-        *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
-        *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
-    ]
 
 
 def _overall_cells(aggregation: str, scores: Robustness | None, bits: RobustBits) -> Rows:

@@ -35,16 +35,6 @@ if TYPE_CHECKING:
 
 DRAWING = ("temperature", "top_p", "seed", "stop")
 
-RegexOption = Annotated[
-    str | None, typer.Option(help="The output matches this regular expression.")
-]
-JsonSchemaOption = Annotated[
-    Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
-]
-GrammarOption = Annotated[
-    Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
-]
-
 
 @options(
     bounds=Flags(
@@ -62,9 +52,15 @@ def generate(
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
     ] = None,
-    regex: RegexOption = None,
-    json_schema: JsonSchemaOption = None,
-    grammar: GrammarOption = None,
+    regex: Annotated[
+        str | None, typer.Option(help="The output matches this regular expression.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
+    ] = None,
     drafter: DrafterOption = NO_DRAFTER,
     device: DeviceOption = "auto",
     json: JsonOption = False,

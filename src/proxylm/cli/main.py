@@ -57,11 +57,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote a single command to the root."""
-
-
 compressor.train.command("neural")(train_neural.train_neural)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,27 +15,14 @@ if TYPE_CHECKING:
     from proxylm.data.mixture import Mixture
 
 
-class Schedule(StrEnum):
-    """How the rate changes over the steps."""
-
-    WARMUP = "warmup"
-    CONSTANT = "constant"
-
-
-class PairPhase(StrEnum):
-    """When translation pairs are shown."""
-
-    NONE = "none"
-    WARMUP = "warmup"
-    ALWAYS = "always"
-
-
 def rates(
     rho: Annotated[float, typer.Option(help="The compressor's rate: bytes per symbol.")],
     rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of views shown compressed, r.")
     ] = 0.9,
-    schedule: Annotated[Schedule, typer.Option(help="How r is reached.")] = Schedule.WARMUP,
+    schedule: Annotated[
+        Literal["warmup", "constant"], typer.Option(help="How r is reached.")
+    ] = "warmup",
     start: Annotated[
         float, typer.Option(min=0, max=1, help="r at the first step of a warm-up.")
     ] = 0.4,
@@ -44,8 +30,9 @@ def rates(
         float, typer.Option(min=0, max=1, help="Share of the steps that is warm-up.")
     ] = 0.2,
     pairs: Annotated[
-        PairPhase, typer.Option(help="When translation pairs are shown.")
-    ] = PairPhase.WARMUP,
+        Literal["none", "warmup", "always"],
+        typer.Option(help="When translation pairs are shown."),
+    ] = "warmup",
     pieces: Annotated[
         tuple[int, int] | None,
         typer.Option(help="Mix inside documents: least and most symbols of a piece."),
@@ -70,14 +57,20 @@ def rates(
 
     Example: proxylm rates --rho 3.7 --rate 0.9 --mean-length 5000 --context 4096
     """
+    from proxylm.config import validate_config
+    from proxylm.data.mixture import Mixture
+
     _check_positive("--rho", rho)
-    granularity: dict[str, Any] = {"kind": "document", "pairing": _pairing(pairs, fraction)}
+    # Only the warm-up kind has a length of its own.
+    length = {"fraction": fraction} if pairs == "warmup" else {}
+    granularity: dict[str, Any] = {"kind": "document", "pairing": {"kind": pairs} | length}
     if pieces:
         granularity = {"kind": "piece", "min_symbols": pieces[0], "max_symbols": pieces[1]}
     changes = {"kind": "constant", "rate": rate}
-    if schedule is Schedule.WARMUP:
+    if schedule == "warmup":
         changes = {"kind": "warmup", "start": start, "end": rate, "fraction": fraction}
-    mixing = _mixing(rate=changes, granularity=granularity, sentinels=sentinels)
+    values = {"rate": changes, "granularity": granularity, "sentinels": sentinels}
+    mixing = validate_config(Mixture, values, origin="options")
     result: dict[str, Any] = {"rho": rho, "rate": rate, "steps": steps}
     result |= _formulas(rho, rate, start, mixing, steps)
     if mean_length is not None or context is not None:
@@ -91,19 +84,6 @@ def rates(
 def _check_positive(name: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
         raise UsageError(f"{name} must be a number greater than 0 (given: {value})")
-
-
-def _pairing(pairs: PairPhase, fraction: float) -> dict[str, Any]:
-    # Only the warm-up kind has a length of its own.
-    length = {"fraction": fraction} if pairs is PairPhase.WARMUP else {}
-    return {"kind": pairs.value} | length
-
-
-def _mixing(**values: Any) -> Mixture:
-    from proxylm.config import validate_config
-    from proxylm.data.mixture import Mixture
-
-    return validate_config(Mixture, values, origin="options")
 
 
 def _formulas(rho: float, rate: float, start: float, mixing: Mixture, steps: int) -> dict[str, Any]:

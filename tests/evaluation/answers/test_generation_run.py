@@ -238,7 +238,7 @@ def test_without_a_sandbox_nothing_is_generated(
     def refuse(name: str | None = None) -> str:
         raise SandboxError("none works here")
 
-    monkeypatch.setattr(judging, "usable_tier", refuse)
+    monkeypatch.setattr("proxylm.evaluation.answers.run.usable_tier", refuse)
     model = ReplayModel(benchmark.problems)
     with pytest.raises(SandboxError):
         run(model, benchmark, tmp_path / "out", execute=True)

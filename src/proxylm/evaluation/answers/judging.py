@@ -14,15 +14,6 @@ from proxylm.sandbox import Submission, check_many
 from proxylm.sandbox.detection import usable_tier
 
 
-def require_sandbox() -> None:
-    """Refuse, before anything is generated, where programs could not be judged afterwards.
-
-    Raises:
-        SandboxError: no isolation tier works on this machine; it says what to install.
-    """
-    usable_tier()
-
-
 def judge_samples(
     wanted: Sequence[Wanted],
     samples: Sequence[Sample],
@@ -64,7 +55,7 @@ def judge_samples(
             key=sample.key, fingerprint=name, status=verdict.status.value, reason=verdict.reason
         )
         folder.add_verdicts([known[name]])
-        progress(count, len(new))
+        progress("programs run", count, len(new))
     judged = [
         replace(known[name], key=sample.key) for name, sample in zip(names, samples, strict=True)
     ]

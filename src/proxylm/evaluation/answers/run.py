@@ -7,29 +7,20 @@ that a killed run continues. Programs are executed only when that is asked for.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxylm.evaluation.answers.folder import JudgedSample, Sample, opened_folder
-from proxylm.evaluation.answers.judging import judge_samples, require_sandbox
+from proxylm.evaluation.answers.judging import judge_samples
 from proxylm.evaluation.answers.options import SamplingPlan
-from proxylm.evaluation.answers.samples import Conditions, make_samples, wanted_samples
+from proxylm.evaluation.answers.samples import Conditions, TellCount, make_samples, wanted_samples
 from proxylm.evaluation.answers.writers import ProgramWriter
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.sandbox import Status
+from proxylm.sandbox.detection import usable_tier
 
 DEFAULT_KS = (1, 10)
-
-
-class AnswersProgress:
-    """Told how the work goes on; this one keeps silent."""
-
-    def generated(self, done: int, total: int) -> None:
-        """So many completions are there."""
-
-    def judged(self, done: int, total: int) -> None:
-        """So many programs have been run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +82,7 @@ class Answering:
     execute: bool
     ks: tuple[int, ...] = DEFAULT_KS
     workers: int | None = None
-    progress: AnswersProgress = field(default_factory=AnswersProgress)
+    progress: TellCount = lambda *_: None
 
     def run(self, writer: ProgramWriter, conditions: Conditions) -> Answers:
         """Complete every prompt and, if asked for, judge every completion.
@@ -105,14 +96,14 @@ class Answering:
             UsageError: the folder holds samples of another model or other settings.
         """
         if self.execute:
-            require_sandbox()
+            usable_tier()  # or an error before anything is generated
         wanted = wanted_samples(conditions, self.plan.samples)
         with opened_folder(self.folder, sample_settings(writer, self.plan)) as folder:
-            samples = make_samples(writer, wanted, self.plan, folder, self.progress.generated)
+            samples = make_samples(writer, wanted, self.plan, folder, self.progress)
             verdicts = None
             if self.execute:
                 verdicts = judge_samples(
-                    wanted, samples, folder, self.progress.judged, workers=self.workers
+                    wanted, samples, folder, self.progress, workers=self.workers
                 )
         ks = tuple(k for k in self.ks if k <= self.plan.samples)
         return Answers(samples=samples, verdicts=verdicts, ks=ks)

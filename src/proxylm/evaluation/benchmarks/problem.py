@@ -72,15 +72,13 @@ class Benchmark:
         return fingerprint_of(*parts, *self.stop)
 
     def select(self, *, limit: int | None = None, task_ids: Sequence[str] = ()) -> Benchmark:
-        """The benchmark cut down to single problems, or to its first ``limit``.
+        """The benchmark cut down to single problems, or to its first ``limit`` (at least 1).
 
         A task may be named whole (``HumanEval/7``) or by what follows its last slash (``7``).
 
         Raises:
-            UsageError: there is no such problem, or the limit is below 1.
+            UsageError: there is no such problem.
         """
-        if limit is not None and limit < 1:
-            raise UsageError(f"limit: must be at least 1, not {limit}")
         problems = self.problems
         if task_ids:
             problems = tuple(self._problem(task_id) for task_id in dict.fromkeys(task_ids))
