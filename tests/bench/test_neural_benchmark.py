@@ -9,10 +9,14 @@ import pytest
 import torch
 
 import small_neural
-from proxylm.bench import neural_cases
-from proxylm.bench.neural import NeuralBenchmarkSizes, run_neural_benchmark
-from proxylm.bench.neural_cases import TimedDistribution
-from proxylm.bench.neural_memory import MemoryCase, peak_prepare_bytes
+from proxylm.bench import neural
+from proxylm.bench.neural import (
+    MemoryCase,
+    NeuralBenchmarkSizes,
+    TimedDistribution,
+    peak_prepare_bytes,
+    run_neural_benchmark,
+)
 from proxylm.bench.plain_forward import end_to_end, fastest_plain_forward, in_full_rows
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import save_compressor
@@ -63,7 +67,7 @@ def test_every_case_is_measured_beside_its_yardstick(compressor, sources, monkey
         watched.append(arguments)
         return 1000 + 100 * (arguments[-1] > 1)
 
-    monkeypatch.setattr(neural_cases, "peak_prepare_bytes", peak)
+    monkeypatch.setattr(neural, "peak_prepare_bytes", peak)
     rows = run_neural_benchmark(compressor, corpus_path=str(sources), sizes=SIZES)
     assert [row.case for row in rows] == list(CASES)
     for row in rows:

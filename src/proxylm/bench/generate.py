@@ -61,16 +61,9 @@ def _row(case: str, model: ByteModel, rows: int, new_bytes: int, repeats: int) -
         made = model.generate_batch([PROMPT] * rows, max_new_bytes=new_bytes)
         assert all(len(data) == new_bytes for data in made)
 
-    seconds, bare_seconds = alternate(
-        decode, bare_products(model.module, rows, new_bytes), repeats=repeats
-    )
-    return BenchmarkRow(
-        case=case,
-        value=rows * new_bytes / seconds,
-        unit="bytes/s",
-        yardstick=rows * new_bytes / bare_seconds,
-        yardstick_is=f"every weight matrix times {rows} vector(s) per step, on one thread",
-    )
+    seconds = alternate(decode, bare_products(model.module, rows, new_bytes), repeats=repeats)
+    yardstick_is = f"every weight matrix times {rows} vector(s) per step, on one thread"
+    return BenchmarkRow.of_rates(case, rows * new_bytes, "bytes/s", seconds, yardstick_is)
 
 
 def bare_products(module: LanguageModel, rows: int, steps: int) -> Callable[[], None]:

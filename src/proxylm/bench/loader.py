@@ -76,15 +76,10 @@ def _loader_row(
             for array in arrays:
                 array.copy()
 
-    ours, yardstick = alternate(lambda: _read(drawn), copy, repeats=repeats)
+    seconds = alternate(lambda: _read(drawn), copy, repeats=repeats)
     symbols = steps * CONTEXTS_PER_STEP * CONTEXT
-    return BenchmarkRow(
-        case=case,
-        value=symbols / ours,
-        unit="symbols/s",
-        yardstick=symbols / yardstick,
-        yardstick_is="copy of the same output bytes in memory",
-    )
+    yardstick_is = "copy of the same output bytes in memory"
+    return BenchmarkRow.of_rates(case, symbols, "symbols/s", seconds, yardstick_is)
 
 
 def _read(drawn: Batches) -> None:

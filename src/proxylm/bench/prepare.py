@@ -68,19 +68,14 @@ def _measure(
     num_bytes = copies * sum(map(len, documents))
     with tempfile.TemporaryDirectory() as folder:
         corpus = write_copies(documents, copies, Path(folder))
-        ours, yardstick = alternate(
+        seconds = alternate(
             lambda: _prepare_once(corpus, compressor),
             lambda: _encode_with_library(library, texts, copies),
             repeats=repeats,
         )
     name, threads = compressor.describe()["library"], os.cpu_count()
-    return BenchmarkRow(
-        case=case,
-        value=num_bytes / ours,
-        unit="bytes/s",
-        yardstick=num_bytes / yardstick,
-        yardstick_is=f"encode_batch_fast of the same texts, {threads} threads (ours: {name})",
-    )
+    yardstick_is = f"encode_batch_fast of the same texts, {threads} threads (ours: {name})"
+    return BenchmarkRow.of_rates(case, num_bytes, "bytes/s", seconds, yardstick_is)
 
 
 def write_copies(

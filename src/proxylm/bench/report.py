@@ -27,6 +27,16 @@ class BenchmarkRow:
     yardstick_is: str
     lower_is_better: bool = False
 
+    @classmethod
+    def of_rates(
+        cls, case: str, amount: float, unit: str, seconds: Sequence[float], yardstick_is: str
+    ) -> BenchmarkRow:
+        """The same amount of work in the seconds of ours and in those of the yardstick."""
+        value, yardstick = (amount / one for one in seconds)
+        return cls(
+            case=case, value=value, unit=unit, yardstick=yardstick, yardstick_is=yardstick_is
+        )
+
     @property
     def ratio(self) -> float:
         """Ours over the yardstick, or the inverse where lower values are better."""

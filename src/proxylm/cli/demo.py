@@ -41,12 +41,13 @@ def demo(
 
     Example: proxylm demo --minutes 2
     """
-    from proxylm.demo.explanation import EXPLANATIONS
-    from proxylm.demo.run import Narrator, run_demo
+    from proxylm.demo.results import EXPLANATIONS
+    from proxylm.demo.run import run_demo
+    from proxylm.pipelines.neural_compressor import Reports
     from proxylm.training.progress import shown_on_stderr
 
-    narrator = Narrator(say=note, callbacks=[shown_on_stderr()], write=_write)
-    result = run_demo(out or _default_folder(settings), settings, narrator)
+    reports = Reports(say=note, callbacks=[shown_on_stderr()])
+    result = run_demo(out or _default_folder(settings), settings, reports, _write)
     explanation = EXPLANATIONS[result.compressor]
     text = f"\n{table(*result.table())}\n\n{explanation}\n\nCurves: {result.report}"
     emit(result.to_json(), as_json=json, text=text)

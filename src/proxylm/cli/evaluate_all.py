@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,20 +15,17 @@ from proxylm.cli.evaluation_options import (
     evaluation_folder,
     job_of,
     load_for,
-    shown_progress,
     task_names,
 )
 from proxylm.cli.options import options, with_values
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars, emit, note, table
 from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import ProxylmError
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.evaluation.answers.options import EvaluationSettings
-    from proxylm.evaluation.answers.run import Answering, AnswersProgress
-    from proxylm.evaluation.answers.writers import ProgramWriter
-    from proxylm.evaluation.everything import AnsweringFactory, Everything, SelectedData, Selection
+    from proxylm.evaluation.everything import Everything, SelectedData, Selection
     from proxylm.generation.byte_model import ByteModel
 
 
@@ -87,6 +85,7 @@ def evaluate_all(
         limit=settings.limit,
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
+        prompt_end=settings.reading.prompt_end,
     )
     wanted = settings.execute if generate is None else generate
     settings = with_values(settings, origin="evaluate all", generate=wanted)
@@ -121,12 +120,11 @@ def _evaluate(
     everything.about = _about(model, run, settings, data)
     folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
-    drawn = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
-    with shown_progress() as progress:
+    apart = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
+    with bars() as show:
         generation = Generation(
-            drawn=_jobs(drawn, folder, progress),
-            # As the single commands draw them, so that they find each other's samples.
-            greedy=_jobs(drawn.greedy, folder, progress),
+            greedy=partial(job_of, apart, settings.greedy, folder, show),
+            sampled=partial(job_of, apart, settings.sampled, folder, show),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
@@ -149,14 +147,14 @@ def _kept_in(folder: Path, about: dict[str, Any]) -> Callable[[Everything], None
 
     content = {key: value for key, value in about.items() if key != "run"}
     whole = folder / f"all-{fingerprint_of(content)[:8]}.json"
-    partial = whole.with_suffix(".partial.json")
+    unfinished = whole.with_suffix(".partial.json")
     folder.mkdir(parents=True, exist_ok=True)
     note(f"result: {whole}")
 
     def keep(so_far: Everything) -> None:
-        write_json(partial, so_far.to_json())
+        write_json(unfinished, so_far.to_json())
         if so_far.complete:
-            partial.replace(whole)
+            unfinished.replace(whole)
 
     return keep
 
@@ -189,13 +187,5 @@ def _about(
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,
         "tasks": list(selection.harness_tasks),
+        "prompt_end": selection.prompt_end,
     }
-
-
-def _jobs(
-    settings: EvaluationSettings, folder: Path, progress: AnswersProgress
-) -> AnsweringFactory:
-    def job_for(writer: ProgramWriter, name: str) -> Answering | None:
-        return job_of(settings, writer, name, folder, progress)
-
-    return job_for

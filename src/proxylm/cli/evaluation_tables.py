@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from proxylm.evaluation.code_generation import CodeReport
+from proxylm.evaluation.answers.run import Passes
+from proxylm.evaluation.code_generation import CodeReport, SampledPasses
 from proxylm.evaluation.everything import Everything, HeldOutReport
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import BoundaryReport
@@ -30,9 +31,33 @@ def share(value: float | None) -> str:
 def code_rows(report: CodeReport) -> Rows:
     """pass@k in percent, the likelihood form, and how the samples fared."""
     rows = [[report.benchmark, f"read as {report.read_as}"], ["problems", f"{report.problems}"]]
-    rows += [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
-    rows += [[f"samples {status}", f"{count}"] for status, count in (report.statuses or {}).items()]
+    rows += [*_passes(report), *_statuses(report)]
+    if report.sampled is not None:
+        rows += [*_sampled(report.sampled), *_statuses(report.sampled)]
     return [*rows, ["solution bits per byte", number(report.solution_bits_per_byte)]]
+
+
+def _passes(passes: Passes, drawn: str = "") -> Rows:
+    """pass@k by all tests and, of EvalPlus's forms, by the base tests, each named."""
+    if passes.base_pass_at is None:
+        return [[f"pass@{k} %{drawn}", share(value)] for k, value in (passes.pass_at or {}).items()]
+    return [
+        [f"pass@{k} %{drawn}, {tests}", share(values[k])]
+        for k in passes.base_pass_at
+        for tests, values in (("base", passes.base_pass_at), ("plus", passes.pass_at or {}))
+    ]
+
+
+def _sampled(passes: SampledPasses) -> Rows:
+    """As ``_passes``, with the draws in the names: a pass@1 of samples is not the greedy one."""
+    return _passes(passes, f" of {passes.samples} samples at {passes.temperature:g}")
+
+
+def _statuses(passes: Passes) -> Rows:
+    drawn = "samples" if isinstance(passes, SampledPasses) else "programs"
+    rows = [[f"{drawn} {name}", f"{count}"] for name, count in (passes.statuses or {}).items()]
+    base = (passes.base_statuses or {}).items()
+    return [*rows, *([f"{drawn} {name}, base tests", f"{count}"] for name, count in base)]
 
 
 def boundary_rows(report: BoundaryReport) -> Rows:
@@ -42,16 +67,26 @@ def boundary_rows(report: BoundaryReport) -> Rows:
     for suffix, value in bits.by_suffix.items():
         score = passed.by_suffix[suffix] if passed else None
         rows.append([suffix, share(score), number(value)])
-    rows.append(["mean", share(passed.mean if passed else None), number(bits.mean)])
-    deviation = passed.standard_deviation if passed else None
-    return [*rows, ["standard deviation", share(deviation), number(bits.standard_deviation)]]
+    mean, deviation = _spreads(report)
+    return [*rows, ["mean", *mean], ["standard deviation", *deviation]]
+
+
+def _spreads(report: BoundaryReport) -> list[tuple[str, str]]:
+    """pass@1 in percent and bits per byte: their means, and their standard deviations."""
+    passed, bits = report.pass_at_1, report.solution_bits_per_byte
+    return [
+        (share(passed.mean if passed else None), number(bits.mean)),
+        (share(passed.standard_deviation if passed else None), number(bits.standard_deviation)),
+    ]
 
 
 def recode_rows(report: RecodeReport) -> Rows:
     """One row per perturbation, two per family, two for the whole."""
+    drawn = f" of {report.samples} samples" if report.temperature else ""
+    measures = [f"{name}{drawn}" for name in ("pass@1 %", "RP@1 %", "RD@1 %", "RR@1 %")]
     rows = [
         [
-            *("form of the prompts", "seeds", "pass@1 %", "RP@1 %", "RD@1 %", "RR@1 %"),
+            *("form of the prompts", "seeds", *measures),
             *("bits per byte", "robust", "drop %", "flips %"),
         ]
     ]
@@ -86,18 +121,25 @@ def _recode_row(name: str, seeds: str, scores: Robustness | None, bits: RobustBi
 
 def translation_rows(report: TranslationReport) -> Rows:
     """What came back, and what seeing it compressed is worth in bits."""
-    back, bits = report.recovery, report.likelihood
+    bits = report.likelihood
     return [
         [f"translation, {report.benchmark}", f"{report.compressor}, {report.compressed}"],
         ["problems", f"{report.problems}"],
         ["prompts beyond the context", f"{report.beyond_context}"],
-        ["pass@1 %", share(report.pass_at_1)],
-        ["exact match %", share(back.exact_match if back else None)],
-        ["edit similarity %", share(back.edit_similarity if back else None)],
+        *_came_back(report),
         ["problems that fit the context", f"{bits.problems}"],
         ["solution bits per byte, given the prompt", number(bits.bits_per_byte)],
         ["solution bits per byte, given it compressed", number(bits.translated_bits_per_byte)],
         ["translation gain %", share(bits.gain)],
+    ]
+
+
+def _came_back(report: TranslationReport) -> Rows:
+    back = report.recovery
+    return [
+        ["pass@1 %", share(report.pass_at_1)],
+        ["exact match %", share(back.exact_match if back else None)],
+        ["edit similarity %", share(back.edit_similarity if back else None)],
     ]
 
 
@@ -116,21 +158,20 @@ def _cells(report: object) -> list[list[str]]:
         return [[measured, "", "bits per byte, held-out", number(report.bits_per_byte)]]
     if isinstance(report, CodeReport):
         bits = ["bits per byte, solution", number(report.solution_bits_per_byte)]
-        passed = [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
+        passed = [*_passes(report), *(_sampled(report.sampled) if report.sampled else [])]
         return _beside(passed or [["pass@1 %", MISSING]], [bits])
     if isinstance(report, BoundaryReport):
-        passes, bits_spread = report.pass_at_1, report.solution_bits_per_byte
-        mean = share(passes.mean if passes else None)
-        deviation = share(passes.standard_deviation if passes else None)
+        spreads = zip(("mean", "deviation"), _spreads(report), strict=True)
         return [
-            ["pass@1 %, mean", mean, "bits per byte, mean", number(bits_spread.mean)],
-            [
-                *("pass@1 %, deviation", deviation),
-                *("bits per byte, deviation", number(bits_spread.standard_deviation)),
-            ],
+            [f"pass@1 %, {name}", passed, f"bits per byte, {name}", bits]
+            for name, (passed, bits) in spreads
         ]
     if isinstance(report, RecodeReport):
-        return _recode_cells(report)
+        whole = report.overall
+        return [
+            *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
+            *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
+        ]
     if isinstance(report, HarnessReport):
         return [["average", number(report.average), "", ""]]
     assert isinstance(report, TranslationReport), type(report)
@@ -138,27 +179,15 @@ def _cells(report: object) -> list[list[str]]:
 
 
 def _translation_cells(report: TranslationReport) -> Rows:
-    back, gain = report.recovery, report.likelihood
+    gain = report.likelihood
     return _beside(
-        [
-            ["pass@1 %", share(report.pass_at_1)],
-            ["exact match %", share(back.exact_match if back else None)],
-            ["edit similarity %", share(back.edit_similarity if back else None)],
-        ],
+        _came_back(report),
         [
             ["bits per byte, given prompt", number(gain.bits_per_byte)],
             ["bits per byte, given it compressed", number(gain.translated_bits_per_byte)],
             ["gain %", share(gain.gain)],
         ],
     )
-
-
-def _recode_cells(report: RecodeReport) -> Rows:
-    whole = report.overall
-    return [
-        *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
-        *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
-    ]
 
 
 def _overall_cells(aggregation: str, scores: Robustness | None, bits: RobustBits) -> Rows:

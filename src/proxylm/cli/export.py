@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from proxylm.cli.output import JsonOption, emit, note
-
-
-class Target(StrEnum):
-    """Whom the folder is for."""
-
-    HF = "hf"
 
 
 def export(
@@ -22,7 +15,7 @@ def export(
         Path,
         typer.Argument(metavar="RUN", help="Run, checkpoint, published or exported folder."),
     ],
-    to: Annotated[Target, typer.Option(help="hf: Hugging Face transformers.")],
+    to: Annotated[Literal["hf"], typer.Option(help="hf: Hugging Face transformers.")],
     out: Annotated[Path, typer.Option(help="The folder to write; must not exist.")],
     drop_compressed: Annotated[
         bool,

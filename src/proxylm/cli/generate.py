@@ -17,7 +17,7 @@ from proxylm.cli.options import Flags, options, was_given, with_values
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
 from proxylm.cli.reading import (
     NO_DRAFTER,
-    READING,
+    PROMPTING,
     DeviceOption,
     DrafterOption,
     RunArgument,
@@ -35,23 +35,13 @@ if TYPE_CHECKING:
 
 DRAWING = ("temperature", "top_p", "seed", "stop")
 
-RegexOption = Annotated[
-    str | None, typer.Option(help="The output matches this regular expression.")
-]
-JsonSchemaOption = Annotated[
-    Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
-]
-GrammarOption = Annotated[
-    Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
-]
-
 
 @options(
     bounds=Flags(
         "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
     ),
     symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
-    reading=READING,
+    reading=PROMPTING,
 )
 def generate(
     model: RunArgument,
@@ -62,9 +52,15 @@ def generate(
     prompt_file: Annotated[
         Path | None, typer.Option(help="Read the prompt's bytes from this file.")
     ] = None,
-    regex: RegexOption = None,
-    json_schema: JsonSchemaOption = None,
-    grammar: GrammarOption = None,
+    regex: Annotated[
+        str | None, typer.Option(help="The output matches this regular expression.")
+    ] = None,
+    json_schema: Annotated[
+        Path | None, typer.Option(help="The output is JSON that the schema in this file accepts.")
+    ] = None,
+    grammar: Annotated[
+        Path | None, typer.Option(help="The output is a sentence of this file's Lark grammar.")
+    ] = None,
     drafter: DrafterOption = NO_DRAFTER,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -87,11 +83,13 @@ def generate(
     from proxylm.scoring.read_as import BYTES
     from proxylm.scoring.readings import CompressedReading
 
+    ends = {} if reading.prompt_end is None else {"prompt_end": reading.prompt_end}
     chosen = with_values(
         bounds,
         origin="generate",
         drafter=drafter_named(drafter),
         structured_output=_structured_output(regex, json_schema, grammar),
+        **ends,
     )
     if reading.read_as != BYTES:
         _check_tokens(chosen)
@@ -101,7 +99,8 @@ def generate(
     loaded = load(model, device=device)
     found = read_by(loaded, model, reading)
     if isinstance(found, CompressedReading):
-        drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
+        given_drawing = {name: getattr(chosen, name) for name in DRAWING}
+        drawn = symbols.model_copy(update=given_drawing | ends)
         deltas = TokenReading(loaded, found.compressor).deltas(given, drawn)
     else:
         if chosen.drafter and loaded.config.target_heads == 1:

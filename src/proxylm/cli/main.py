@@ -20,6 +20,7 @@ from proxylm.cli import (
     bench,
     compress,
     compressor,
+    configs,
     demo,
     evaluate,
     export,
@@ -31,6 +32,7 @@ from proxylm.cli import (
     report,
     sandbox,
     serve,
+    sweep,
     train,
     train_neural,
     views,
@@ -58,15 +60,11 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would promote a single command to the root."""
-
-
 compressor.train.command("neural")(train_neural.train_neural)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
+app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
@@ -75,6 +73,7 @@ app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)

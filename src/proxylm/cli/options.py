@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -53,8 +53,7 @@ class Flags:
     @property
     def config_class(self) -> type[Config]:
         """The class, imported now."""
-        module, _, name = self.config.partition(":")
-        found: type[Config] = getattr(import_module(module), name)
+        found: type[Config] = resolve_name(self.config)
         return found
 
     @cached_property

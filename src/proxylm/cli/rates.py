@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,27 +15,14 @@ if TYPE_CHECKING:
     from proxylm.data.mixture import Mixture
 
 
-class Schedule(StrEnum):
-    """How the rate changes over the steps."""
-
-    WARMUP = "warmup"
-    CONSTANT = "constant"
-
-
-class PairPhase(StrEnum):
-    """When translation pairs are shown."""
-
-    NONE = "none"
-    WARMUP = "warmup"
-    ALWAYS = "always"
-
-
 def rates(
     rho: Annotated[float, typer.Option(help="The compressor's rate: bytes per symbol.")],
     rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of views shown compressed, r.")
     ] = 0.9,
-    schedule: Annotated[Schedule, typer.Option(help="How r is reached.")] = Schedule.WARMUP,
+    schedule: Annotated[
+        Literal["warmup", "constant"], typer.Option(help="How r is reached.")
+    ] = "warmup",
     start: Annotated[
         float, typer.Option(min=0, max=1, help="r at the first step of a warm-up.")
     ] = 0.4,
@@ -44,8 +30,9 @@ def rates(
         float, typer.Option(min=0, max=1, help="Share of the steps that is warm-up.")
     ] = 0.2,
     pairs: Annotated[
-        PairPhase, typer.Option(help="When translation pairs are shown.")
-    ] = PairPhase.WARMUP,
+        Literal["none", "warmup", "always"],
+        typer.Option(help="When translation pairs are shown."),
+    ] = "warmup",
     pieces: Annotated[
         tuple[int, int] | None,
         typer.Option(help="Mix inside documents: least and most symbols of a piece."),
@@ -60,24 +47,35 @@ def rates(
             min=16, max=MAX_CONTEXT, help="Symbols per context, to predict a real loader."
         ),
     ] = None,
+    overflow: Annotated[
+        Literal["continue", "plain", "truncate"],
+        typer.Option(help="What happens to a document at a context's end."),
+    ] = "continue",
     sentinels: Annotated[bool, typer.Option(help="Whether sentinels surround the views.")] = True,
     json: JsonOption = False,
 ) -> None:
     """Samples per step against a raw-byte model that sees the same number of symbols per step.
 
     The formulas count content alone. With --mean-length and --context the special symbols, the
-    cuts and the padding of a real loader are counted too.
+    cuts and the padding of a real loader are counted too (with --overflow truncate for documents of
+    exponential lengths: what is dropped depends on all of them).
 
     Example: proxylm rates --rho 3.7 --rate 0.9 --mean-length 5000 --context 4096
     """
+    from proxylm.config import validate_config
+    from proxylm.data.mixture import Mixture
+
     _check_positive("--rho", rho)
-    granularity: dict[str, Any] = {"kind": "document", "pairing": _pairing(pairs, fraction)}
+    # Only the warm-up kind has a length of its own.
+    length = {"fraction": fraction} if pairs == "warmup" else {}
+    granularity: dict[str, Any] = {"kind": "document", "pairing": {"kind": pairs} | length}
     if pieces:
         granularity = {"kind": "piece", "min_symbols": pieces[0], "max_symbols": pieces[1]}
     changes = {"kind": "constant", "rate": rate}
-    if schedule is Schedule.WARMUP:
+    if schedule == "warmup":
         changes = {"kind": "warmup", "start": start, "end": rate, "fraction": fraction}
-    mixing = _mixing(rate=changes, granularity=granularity, sentinels=sentinels)
+    values = {"rate": changes, "granularity": granularity, "sentinels": sentinels}
+    mixing = validate_config(Mixture, values | {"overflow": overflow}, origin="options")
     result: dict[str, Any] = {"rho": rho, "rate": rate, "steps": steps}
     result |= _formulas(rho, rate, start, mixing, steps)
     if mean_length is not None or context is not None:
@@ -91,19 +89,6 @@ def rates(
 def _check_positive(name: str, value: float) -> None:
     if not (value > 0 and math.isfinite(value)):
         raise UsageError(f"{name} must be a number greater than 0 (given: {value})")
-
-
-def _pairing(pairs: PairPhase, fraction: float) -> dict[str, Any]:
-    # Only the warm-up kind has a length of its own.
-    length = {"fraction": fraction} if pairs is PairPhase.WARMUP else {}
-    return {"kind": pairs.value} | length
-
-
-def _mixing(**values: Any) -> Mixture:
-    from proxylm.config import validate_config
-    from proxylm.data.mixture import Mixture
-
-    return validate_config(Mixture, values, origin="options")
 
 
 def _formulas(rho: float, rate: float, start: float, mixing: Mixture, steps: int) -> dict[str, Any]:
@@ -137,7 +122,8 @@ def _prediction(
 
     data = DataSize(mean_bytes=mean_length, rho=rho)
     ours = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
-    bytes_only = Mixture.bytes_only().model_copy(update={"sentinels": mixing.sentinels})
+    kept = {"sentinels": mixing.sentinels, "overflow": mixing.overflow}
+    bytes_only = Mixture.bytes_only().model_copy(update=kept)
     raw = documents_per_context(data, bytes_only, context=context, total_steps=1).mean()
     return {
         "mean_length": mean_length,

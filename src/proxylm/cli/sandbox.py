@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-@app.callback()
-def _group() -> None:
-    """Without a callback, typer would promote the single command to the group."""
-
-
 @app.command()
 def check(
     tier: Annotated[

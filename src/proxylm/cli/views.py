@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,18 +22,8 @@ MAX_HEADS = 1024
 MAX_SEED = (1 << 63) - 1
 
 
-class MixtureName(StrEnum):
-    """The ready mixtures."""
-
-    PAPER = "paper"
-    PIECES = "pieces"
-    BYTES = "bytes"
-    COMPRESSED = "compressed"
-
-
-@app.callback()
-def _views() -> None:
-    """Without a callback, typer would promote the single command."""
+MixtureName = Literal["paper", "pieces", "bytes", "compressed"]
+"""The ready mixtures."""
 
 
 @app.command()
@@ -44,7 +33,7 @@ def show(
     view: Annotated[
         str | None, typer.Option(help="Compressed view; default: the only one.")
     ] = None,
-    mixture: Annotated[MixtureName, typer.Option(help="A ready mixture.")] = MixtureName.PAPER,
+    mixture: Annotated[MixtureName, typer.Option(help="A ready mixture.")] = "paper",
     config: Annotated[Path | None, typer.Option(help="A mixture of your own, as YAML.")] = None,
     step: Annotated[int, typer.Option(min=0, help="Training step.")] = 0,
     context_number: Annotated[int, typer.Option(min=0, help="Context of that step.")] = 0,
@@ -96,10 +85,10 @@ def _mixture(name: MixtureName, config: Path | None, overrides: list[str]) -> Mi
     from proxylm.data.mixture import READY_MIXTURES, Mixture
 
     if config is not None or overrides:
-        if name is not MixtureName.PAPER:
+        if name != "paper":
             raise UsageError("--mixture and settings of your own exclude each other")
         return load_config(Mixture, config, overrides)
-    return READY_MIXTURES[name.value]()
+    return READY_MIXTURES[name]()
 
 
 def _head(summary: dict[str, Any]) -> str:

@@ -5,8 +5,7 @@ The command's options come from here, so what trains them is imported when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -17,7 +16,7 @@ from proxylm.data.mixture import Mixture
 
 if TYPE_CHECKING:
     from proxylm.corpus.contract import Corpus
-    from proxylm.training.callbacks import AnyCallback
+    from proxylm.pipelines.neural_compressor import Reports
 
 PAPER_PROXY = "proxy"
 
@@ -27,15 +26,6 @@ BYTES_AND_PROXIES: dict[str, Mixture] = {
     "proxy-pieces": Mixture.pieces(),
 }
 """Raw bytes, the paper's schedule, and mixing inside documents."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Narrator:
-    """Where the demo tells what it does: a line per stage, the steps of a training, new text."""
-
-    say: Callable[[str], None]
-    callbacks: Sequence[AnyCallback] = ()
-    write: Callable[[str], None] = lambda _: None
 
 
 class BpeDemo(Config):
@@ -55,24 +45,21 @@ class BpeDemo(Config):
         **BYTES_AND_PROXIES,
     }
 
-    def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
+    def train(self, corpus: Corpus, folder: Path, minutes: float, reports: Reports) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         from proxylm.compressors.registry import save_compressor
         from proxylm.compressors.tokenizer.training import BpeTraining, train_on_corpus
-        from proxylm.corpus.left_out import LeftOut
         from proxylm.corpus.split import HELD_OUT_FRACTION
 
-        narrator.say(
-            f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}"
-        )
+        reports.say(f"training a BPE tokenizer with {self.vocabulary_size} tokens on {corpus.name}")
         # Preparing the views tells what is left out.
         trained = train_on_corpus(
             BpeTraining(vocabulary_size=self.vocabulary_size),
             corpus,
             held_out_fraction=HELD_OUT_FRACTION,
             sample_bytes=None,
-            left_out=LeftOut(),
-            say=narrator.say,
+            left_out=reports.left_out,
+            say=reports.say,
         )
         save_compressor(trained, folder)
 
@@ -93,7 +80,7 @@ class NeuralDemo(Config):
     MINUTES_OF_THE_WHOLE_LM: ClassVar[float] = 9.0
     """A shorter demo trains its byte LM for less, in proportion."""
 
-    def train(self, corpus: Corpus, folder: Path, minutes: float, narrator: Narrator) -> None:
+    def train(self, corpus: Corpus, folder: Path, minutes: float, reports: Reports) -> None:
         """Train on the corpus's training part and save as ``folder``."""
         from proxylm.compressors.neural.coder.settings import CoderSettings
         from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
@@ -101,7 +88,6 @@ class NeuralDemo(Config):
         from proxylm.pipelines.byte_lm_training import RECIPES
         from proxylm.pipelines.neural_compressor import (
             NeuralTraining,
-            Reports,
             new_lm,
             train_neural_compressor,
         )
@@ -116,7 +102,6 @@ class NeuralDemo(Config):
             ),
             device="cpu",
         )
-        reports = Reports(say=narrator.say, callbacks=narrator.callbacks)
         train_neural_compressor(corpus, folder, training=training, reports=reports)
 
 

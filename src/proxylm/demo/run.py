@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from proxylm.analysis.charts import require_charts
@@ -20,11 +21,12 @@ from proxylm.corpus.split import split_documents
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.summary import PrepareSummary
-from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor, Narrator
+from proxylm.demo.compressors import PAPER_PROXY, DemoCompressor
 from proxylm.demo.results import DemoResult, ModelRow, write_demo_page
 from proxylm.demo.settings import DESCRIPTIONS, DemoSettings
 from proxylm.files import read_json, require_utf8, write_json
 from proxylm.generation.loading import load
+from proxylm.pipelines.neural_compressor import Reports
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import place_for
 from proxylm.training.held_out import choose_held_out
@@ -35,8 +37,16 @@ COMPLETION_BYTES = 200
 ALL_BYTES = 1 << 40
 
 
-def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResult:
+def run_demo(
+    out: Path, settings: DemoSettings, reports: Reports, write: Callable[[str], None]
+) -> DemoResult:
     """Run every stage that is not done yet, in ``out``.
+
+    Args:
+        out: the demo's folder.
+        settings: how large it is.
+        reports: hears of its stages and trainings.
+        write: hears the completion, piece by piece.
 
     Raises:
         ProxylmError: ``out`` holds something else, or a demo with other settings; the corpus has
@@ -49,13 +59,16 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor
-    compressor = _compressor(corpus, out / "compressors" / chosen.kind, settings, narrator)
-    summary = _views(corpus, chosen, compressor, out / "store", narrator)
+    trained = out / "compressors" / chosen.kind
+    if not trained.exists():
+        chosen.train(corpus, trained, settings.minutes, reports)
+    compressor = load_compressor(trained)
+    summary = _views(corpus, chosen, compressor, out / "store", reports)
     rows = [
-        _row(name, settings.training(mixture, out / "store"), out, narrator)
+        _row(name, settings.training(mixture, out / "store"), out, reports)
         for name, mixture in chosen.mixtures.items()
     ]
-    prompt, completion = _complete(out, narrator)
+    prompt, completion = _complete(out, reports.say, write)
     rate = summary.views[chosen.kind].bytes_per_symbol
     assert rate is not None, "the models were trained on something"
     result = DemoResult(
@@ -82,32 +95,24 @@ def run_demo(out: Path, settings: DemoSettings, narrator: Narrator) -> DemoResul
     return result
 
 
-def _compressor(
-    corpus: Corpus, folder: Path, settings: DemoSettings, narrator: Narrator
-) -> Compressor:
-    if not folder.exists():
-        settings.compressor.train(corpus, folder, settings.minutes, narrator)
-    return load_compressor(folder)
-
-
 def _views(
-    corpus: Corpus, chosen: DemoCompressor, compressor: Compressor, store: Path, narrator: Narrator
+    corpus: Corpus, chosen: DemoCompressor, compressor: Compressor, store: Path, reports: Reports
 ) -> PrepareSummary:
-    narrator.say(f"preparing the views: every document as bytes and as {chosen.unit}s")
+    reports.say(f"preparing the views: every document as bytes and as {chosen.unit}s")
     summary = prepare_store(corpus, {chosen.kind: compressor}, store)
-    narrator.say(
+    reports.say(
         f"{summary.documents_written} documents, {summary.num_bytes / 1e6:.1f} MB, "
         f"{summary.views[chosen.kind].bytes_per_symbol:.2f} bytes per {chosen.unit}; "
         f"{summary.held_out_documents} documents are held out"
     )
     if summary.left_out:
-        narrator.say(f"documents left out: {summary.left_out}")
+        reports.say(f"documents left out: {summary.left_out}")
     return summary
 
 
-def _row(name: str, config: TrainingConfig, out: Path, narrator: Narrator) -> ModelRow:
-    narrator.say(f"training '{name}': {DESCRIPTIONS[name]}")
-    result = train(config, out / name, narrator.callbacks)
+def _row(name: str, config: TrainingConfig, out: Path, reports: Reports) -> ModelRow:
+    reports.say(f"training '{name}': {DESCRIPTIONS[name]}")
+    result = train(config, out / name, reports.callbacks)
     held_out = _held_out(name, config, result, out)
     return ModelRow(
         model=name,
@@ -141,15 +146,17 @@ def _held_out(
     return scores
 
 
-def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
+def _complete(
+    out: Path, say: Callable[[str], None], write: Callable[[str], None]
+) -> tuple[str, str]:
     """Let the paper's proxy model go on with the start of a held-out document, byte by byte."""
     store = ViewStore.open(out / "store")
     ordinal = int(store.ordinals(held_out=True)[0])
     document = store.raw(ordinal).tobytes()
     prompt = b"".join(document.splitlines(keepends=True)[:PROMPT_LINES])
-    narrator.say(f"completing {store.document_id(ordinal)} with '{PAPER_PROXY}', byte by byte:")
+    say(f"completing {store.document_id(ordinal)} with '{PAPER_PROXY}', byte by byte:")
     shown = prompt.decode(errors="replace")
-    narrator.write(shown)
+    write(shown)
     # Greedy decoding of a model this small repeats itself (blanks, mostly): draw instead.
     pieces = load(out / PAPER_PROXY).stream(
         prompt, max_new_bytes=COMPLETION_BYTES, temperature=0.7, top_p=0.95
@@ -158,7 +165,7 @@ def _complete(out: Path, narrator: Narrator) -> tuple[str, str]:
     completion = []
     for piece in pieces:
         completion.append(text.decode(piece))
-        narrator.write(completion[-1])
+        write(completion[-1])
     completion.append(text.decode(b"", final=True))
-    narrator.write(completion[-1] + "\n")
+    write(completion[-1] + "\n")
     return shown, "".join(completion)

@@ -92,7 +92,7 @@ class TranslationWriter(ProgramWriter):
 
     def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """See the base class; the budget is that of bytes."""
-        options, prefixes = draws.in_bytes, self.prefixes(problems)
+        options, prefixes = draws.in_bytes(), self.prefixes(problems)
         requests = [
             ByteRequest(prompt=problem.prompt, prefix=prefix, options=options, sample=sample)
             for problem, prefix, sample in zip(problems, prefixes, draws.samples, strict=True)
@@ -127,9 +127,9 @@ class TranslationGain:
 
     problems: int
     left_out: int
-    bits_per_byte: float | None
-    translated_bits_per_byte: float | None
-    gain: float | None
+    bits_per_byte: float | None = None
+    translated_bits_per_byte: float | None = None
+    gain: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,13 +233,7 @@ def translation_gain(writer: TranslationWriter, problems: Sequence[Problem]) -> 
     fits = [len(one.prefix) + len(one.content) - 1 <= model.config.context for one in sequences]
     chosen = [problem for problem, fit in zip(problems, fits, strict=True) if fit]
     if not chosen:
-        return TranslationGain(
-            problems=0,
-            left_out=len(problems),
-            bits_per_byte=None,
-            translated_bits_per_byte=None,
-            gain=None,
-        )
+        return TranslationGain(problems=0, left_out=len(problems))
     kept = [one for one, fit in zip(sequences, fits, strict=True) if fit]
     num_bytes = solution_bytes(chosen).sum()
     translated = sequence_bits(model.module, kept).sum() / num_bytes

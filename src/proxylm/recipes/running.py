@@ -101,8 +101,7 @@ def _with_defaults(description: Any, settings_class: type[Config]) -> Any:
 def _row(recipe: Table6, row: str, out: Path, say: Say) -> RowResult:
     path = out / ROWS_FOLDER / f"{row}.json"
     if path.is_file():
-        found: RowResult = read_json(path)
-        return found
+        return read_json(path)
     started = time.perf_counter()
     result = {"row": row, **recipe.run_row(row, out, say)}
     result["seconds"] = time.perf_counter() - started

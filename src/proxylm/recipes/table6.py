@@ -137,14 +137,11 @@ class Table6:
     name = "table6"
     title = "Table 6: segmentation, windows and packing of the neural compressor"
     settings_class = Table6Settings
+    rows = tuple(ROWS)
+    """The paper's, then the project's own, in the order in which they are computed."""
 
     def __init__(self, settings: Table6Settings) -> None:
         self.settings = settings
-
-    @property
-    def rows(self) -> Sequence[str]:
-        """The paper's, then the project's own, in the order in which they are computed."""
-        return list(ROWS)
 
     def run_row(self, row: str, out: Path, say: Say) -> RowResult:
         """Build the row's compressor and measure it on held-out documents.

@@ -164,13 +164,9 @@ def test_single_problems_and_limits() -> None:
     assert [p.task_id for p in chosen.problems] == ["HumanEval/53", "HumanEval/35"]
     with pytest.raises(UsageError, match=r"no problem .7. .it has HumanEval/35 … HumanEval/53"):
         benchmark.select(task_ids=["7"])
-    with pytest.raises(UsageError, match="limit: must be at least 1"):
-        benchmark.select(limit=0)
 
 
 def test_names_are_checked() -> None:
-    with pytest.raises(UsageError, match="no benchmark 'humanevil'; there are: humaneval, "):
-        load_benchmark("humanevil")
     with pytest.raises(UsageError, match=r"MBPP .* comes with no package: .*--data"):
         load_benchmark("mbpp")
     assert all(name == name.lower() for name in BENCHMARKS)

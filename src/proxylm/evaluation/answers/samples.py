@@ -22,8 +22,8 @@ BATCH_ROWS = 64
 """Completions asked for together, and the most that a kill loses."""
 
 Conditions = Mapping[str, Benchmark]
-TellCount = Callable[[int, int], None]
-"""Called with how many are done, and of how many."""
+TellCount = Callable[[str, int, int], None]
+"""Called with what is done, how many of them, and of how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def make_samples(
             ready = _complete(writer, batch, plan)
             folder.add_samples(ready)
         made += ready
-        progress(len(made), len(wanted))
+        progress("completions", len(made), len(wanted))
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proxylm.errors import DataNotAtHandError, UsageError
+from proxylm.errors import DataNotAtHandError
 from proxylm.evaluation.benchmarks import humaneval, mbpp, plus
 from proxylm.evaluation.benchmarks.problem import Benchmark
 
@@ -26,12 +26,9 @@ def load_benchmark(name: str, path: Path | None = None, *, option: str = "--data
         option: how the user gives that file, for the message.
 
     Raises:
-        UsageError: there is no such benchmark.
         DataNotAtHandError: it cannot be found without a file.
         DataError: its file cannot be read.
     """
-    if name not in BENCHMARKS:
-        raise UsageError(f"no benchmark '{name}'; there are: {', '.join(BENCHMARKS)}")
     try:
         return BENCHMARKS[name](path)
     except DataNotAtHandError as error:
