@@ -153,9 +153,9 @@ def test_an_imported_model_is_read_as_tokens_and_as_bytes(tmp_path: Path, capsys
     for read_as in ("tokens", "bytes"):
         command = ["evaluate", "bpb", str(tmp_path / "ours"), str(text), "--read-as", read_as]
         assert run([*command, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["bits_per_byte"] > 1
+        assert json.loads(capsys.readouterr().out)["total"]["bits_per_byte"] > 1
     command = ["generate", str(tmp_path / "ours"), "--prompt", "the", "--read-as", "tokens"]
-    assert run([*command, "--max-new-bytes", "4"]) == 0
+    assert run([*command, "--max-new-symbols", "4"]) == 0
     scored = proxylm.score(str(tmp_path / "ours"), [b"the other thing"], read_as="tokens")
     assert scored.num_symbols.tolist() == [11]
 

@@ -92,9 +92,7 @@ def read_folder(folder: Path) -> ForeignModel:
     config = family_config(values, origin=str(path))
     # Programs differ in whether a tied output layer is stored once more.
     follows = f"{_FOLLOWS}|lm_head.weight" if config.tied_embeddings else _FOLLOWS
-    tensors = TensorFiles(
-        tensor_files(folder), sizes_from=CONFIG_FILE, ignored=re.compile(follows)
-    )
+    tensors = TensorFiles(tensor_files(folder), sizes_from=CONFIG_FILE, ignored=re.compile(follows))
     tokenizer = load_compressor(folder)
     if not isinstance(tokenizer, TokenizerCompressor):
         raise DataError(f"{folder}: its compressor is a {tokenizer.kind}, not a tokenizer")

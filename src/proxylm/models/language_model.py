@@ -48,6 +48,8 @@ class Trunk(nn.Module):
 
 Ids = Int[Tensor, "batch position"]
 """Integers ``[B, N]``: symbols, or the segments that they are of."""
+
+
 class TiedOutput(nn.Module):
     """An output layer whose rows are the embedding's: no parameter of its own, none in files."""
 
