@@ -116,7 +116,7 @@ def test_slots_and_whole_stretches_mix(model: LanguageModel) -> None:
 
 def test_it_is_chosen_for_one_position_in_float32_on_a_cpu(model: LanguageModel) -> None:
     weight = model.lm_head.weight
-    assert step_for(CONFIG, weight) is step_block
-    assert step_for(CONFIG, weight.bfloat16()) is Block.step
+    assert step_for(model.config, weight) is step_block
+    assert step_for(model.config, weight.bfloat16()) is Block.step
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert step_for(CONFIG, weight) is Block.step
+        assert step_for(model.config, weight) is Block.step
