@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+import statistics
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -102,6 +103,36 @@ def test_the_report_of_windows_adds_up():
     assert sizes == sorted(map(len, (one.strings for one in clusters)))[:-4:-1]
 
 
+def test_figures_over_clusters_are_those_of_the_clusters():
+    automaton = chain_automaton(CoderSettings())
+    clusters = list(window_clusters(automaton))
+    report = window_collisions(automaton, shown=5)
+    sizes = [len(one.strings) for one in clusters]
+    assert report.variants_histogram == dict(sorted(Counter(sizes).items()))
+    figures = {
+        "variants": sizes,
+        "lcp_ratio": [one.lcp_ratio for one in clusters],
+        "mean_length": [one.mean_length for one in clusters],
+    }
+    for name, values in figures.items():
+        assert report.spreads[name].mean == pytest.approx(statistics.fmean(values))
+        assert report.spreads[name].deviation == pytest.approx(statistics.pstdev(values))
+    by_ratio = sorted(clusters, key=lambda one: (one.lcp_ratio, -len(one.strings)))
+    described = [(one.lcp_ratio, len(one.strings)) for one in by_ratio]
+    assert [(one.lcp_ratio, len(one.strings)) for one in report.lowest] == described[:5]
+    by_ratio.sort(key=lambda one: (-one.lcp_ratio, -len(one.strings)))
+    described = [(one.lcp_ratio, len(one.strings)) for one in by_ratio]
+    assert [(one.lcp_ratio, len(one.strings)) for one in report.highest] == described[:5]
+
+
+def test_a_cluster_s_lengths_have_a_deviation_and_long_strings_are_cut():
+    cluster = Cluster(symbols=(1,), strings=(b"ab", b"abcd\n\xff"))
+    assert cluster.length_deviation == pytest.approx(2.0)
+    assert cluster.as_json()["strings"] == ["b'ab'", r"b'abcd\n\xff'"]
+    (shown,) = Cluster(symbols=(1,), strings=(b" " * 500,)).shown_strings(3)
+    assert shown == repr(b" " * 80) + "…"
+
+
 def random_segments(count: int, seed: int = 0) -> list[tuple[bytes, list[int]]]:
     generator = np.random.default_rng(seed)
     return [
@@ -167,3 +198,4 @@ def test_an_empty_report_has_no_share():
     report = SegmentCollisions().report()
     assert report.high_lcp_share is None
     assert report.as_json()["clusters"] == 0
+    assert (report.variants_histogram, report.spreads, report.lowest) == ({}, {}, ())

@@ -54,6 +54,8 @@ def test_collisions_of_windows_and_segments(folder, capsys):
     assert result["segments"]["strings"] >= result["segments"]["codes"] > 0
     assert result["corpus"]["documents"] == len(DOCUMENTS) - 1  # the empty one is skipped
     for kind in ("windows", "segments"):
+        assert len(result[kind]["lowest_lcp"]) <= 2 and len(result[kind]["highest_lcp"]) <= 2
+        assert sum(result[kind]["variants_histogram"].values()) == result[kind]["clusters"]
         assert result[kind]["high_lcp"]["paper"]["strings"] == "segments"
 
 
@@ -77,6 +79,10 @@ def test_collisions_as_text_name_the_paper_s_share_and_its_strings(folder, capsy
     shown = capsys.readouterr().out
     assert "windows: " in shown and "segments: " in shown
     assert "(paper, segments: over 0.9)" in shown
+    assert "mean and standard deviation over these codes: variants " in shown
+    assert "codes by their number of variants: 2: " in shown
+    for title in ("most variants", "lowest LCP ratios", "highest LCP ratios"):
+        assert f"\n{title} " in shown
 
 
 def test_info_of_a_neural_compressor(folder, capsys):
@@ -118,3 +124,29 @@ def test_what_is_wrong_is_one_line(folder, capsys):
 def test_help_has_an_example(capsys):
     assert run(["analyze", "collisions", "--help"]) == 0
     assert "Example: proxylm analyze collisions" in " ".join(capsys.readouterr().out.split())
+
+
+def test_stability_of_several_compressors(folder, tmp_path, capsys):
+    names = ["gzip", "units:bits=4", str(folder / "neural")]
+    options = ("--corpus", folder / "corpus", "--samples", 40, "--picture", tmp_path / "a.svg")
+    result = run_json(capsys, "analyze", "stability", *names, *options)
+    assert [one["compressor"] for one in result["compressors"]] == names
+    assert result["settings"] == {"samples": 40, "deleted": 0.1, "slice_bytes": 1024, "seed": 0}
+    for one in result["compressors"]:
+        assert one["samples"] == sum(one["histogram"]) == 40
+        assert one["quantiles"]["0.05"] <= one["mean"] <= one["quantiles"]["0.95"]
+    picture = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    mean = result["compressors"][1]["mean"]
+    assert picture.startswith("<svg") and f"units:bits=4 ({mean:.2f})" in picture
+
+
+def test_stability_as_text_shows_progress_on_stderr(folder, capsys):
+    command = ["analyze", "stability", "gzip", "--corpus", str(folder / "corpus")]
+    assert run([*command, "--samples", "10"]) == 0
+    captured = capsys.readouterr()
+    heads, _, row = captured.out.splitlines()
+    assert heads.split()[:3] == ["distance", "mean", "std"]
+    assert row.split()[0] == "gzip" and row.split()[-2:] == ["10", "0"]
+    assert "stability: 10 of 10 samples" in captured.err
+    status, line = failure(capsys, *command, "--deleted", "1")
+    assert (status, "--deleted" in line) == (2, True)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from proxylm.cli.main import run
-from proxylm.cli.prepare import LineProgress, split_name
+from proxylm.cli.output import LineProgress
+from proxylm.cli.prepare import split_name
 from proxylm.compressors.registry import load_compressor, save_compressor
-from proxylm.data.store.prepare import PrepareProgress
 from proxylm.data.store.store import ViewStore
 
 PART_BYTES = 50_000
@@ -324,9 +324,9 @@ def test_an_existing_path_is_no_named_view(corpus, tmp_path, monkeypatch, capsys
 def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
     times = iter([100.0, 101.0, 104.0, 110.0, 110.1])
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    show = LineProgress()
+    show = LineProgress("MB", 1e6)
     for done in (20, 30, 40, 60, 100):
-        show(PrepareProgress(job="fill", done_bytes=done * 10**6, total_bytes=10**8))
+        show("fill", done * 10**6, 10**8)
     assert capfd.readouterr().err.splitlines() == [
         "fill: 20.0 of 100.0 MB",
         "fill: 40.0 of 100.0 MB, about 12 s left",

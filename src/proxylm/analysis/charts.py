@@ -19,12 +19,20 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a chart; ``colour`` numbers its run, so that a run looks the same everywhere."""
+    """One line of a chart.
+
+    Attributes:
+        label: what it shows.
+        x, y: of its points.
+        colour: numbers what it belongs to, so that a run looks the same everywhere.
+        value: stands in brackets behind the label; the last ``y`` unless given.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     colour: int
+    value: float | None = None
 
 
 def require_charts() -> None:
@@ -38,7 +46,7 @@ def require_charts() -> None:
 
 
 def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str) -> str:
-    """Draw curves into one SVG element; each line carries its label and its last value.
+    """Draw curves into one SVG element; each line carries its label and its value.
 
     Labels and titles may be any text: they are shown as they are, without mathematics.
 
@@ -67,7 +75,8 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: st
         for curve in curves:
             colour = COLOURS[curve.colour % len(COLOURS)]
             lines += axes.plot(curve.x, curve.y, color=colour, linewidth=1.6)
-            labels.append(printable(f"{curve.label} ({curve.y[-1]:.2f})"))
+            value = curve.y[-1] if curve.value is None else curve.value
+            labels.append(printable(f"{curve.label} ({value:.2f})"))
         axes.set(title=printable(title), xlabel=x_label, ylabel=y_label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

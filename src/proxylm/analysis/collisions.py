@@ -3,7 +3,8 @@
 Two kinds of strings are grouped. *Windows* come from the automaton, which holds every string that
 fits in one, so their clusters are complete. *Segments* are what the paper counts: strings met in
 a corpus whose whole symbol sequences are equal. How alike the variants of a cluster are is told by
-their LCP ratio: the length of the prefix common to all of them over their mean length.
+their LCP ratio: the length of the prefix common to all of them over their mean length. Standard
+deviations are those of a population: of a cluster's lengths, and of figures over all clusters.
 
 A corpus may hold any number of different segments. Within a limit on memory all of them are kept;
 beyond it only those whose symbols have a small hash, so that what is kept is a fair sample of
@@ -13,14 +14,16 @@ whole clusters. The report says which share of all symbol sequences it stands fo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
-from statistics import fmean
+from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.automaton import Automaton
@@ -42,6 +45,7 @@ _ALL_HASHES = 1 << 64
 
 SHOWN_CLUSTERS = 10
 SHOWN_STRINGS = 8
+SHOWN_BYTES = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,11 @@ class Cluster:
         return fmean(map(len, self.strings))
 
     @property
+    def length_deviation(self) -> float:
+        """Standard deviation of the variants' bytes."""
+        return pstdev(map(len, self.strings))
+
+    @property
     def common_prefix(self) -> int:
         """Bytes that all variants start with.
 
@@ -76,14 +85,43 @@ class Cluster:
         return self.common_prefix / self.mean_length
 
     def as_json(self) -> dict[str, Any]:
-        """Its figures and first strings, as Python byte literals."""
+        """Its figures and first strings, as Python byte literals, long ones cut."""
         return {
             "symbols": list(self.symbols),
             "variants": len(self.strings),
             "lcp_ratio": self.lcp_ratio,
             "mean_length": self.mean_length,
-            "strings": [repr(string) for string in self.strings[:SHOWN_STRINGS]],
+            "length_deviation": self.length_deviation,
+            "strings": self.shown_strings(SHOWN_STRINGS),
         }
+
+    def shown_strings(self, count: int) -> list[str]:
+        """The first variants as Python byte literals, cut after ``SHOWN_BYTES``.
+
+        >>> Cluster(symbols=(7,), strings=(b" " * 90, b"a\\n")).shown_strings(2)[1]
+        "b'a\\\\n'"
+        """
+        return [
+            repr(string[:SHOWN_BYTES]) + ("…" if len(string) > SHOWN_BYTES else "")
+            for string in self.strings[:count]
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean and standard deviation of a figure over clusters."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.number]) -> Spread:
+        """Of at least one value."""
+        return cls(mean=float(values.mean()), deviation=float(values.std()))
+
+    def as_json(self) -> dict[str, float]:
+        """Both, by their names."""
+        return {"mean": self.mean, "standard_deviation": self.deviation}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +137,12 @@ class CollisionReport:
         strings_in_clusters: strings that are not told from another one.
         high_lcp_clusters: clusters with an LCP ratio of ``HIGH_LCP_RATIO`` or more.
         lcp_histogram: clusters by LCP ratio, in tenths.
+        variants_histogram: clusters by their number of variants (Figure 6).
+        spreads: of ``variants``, ``lcp_ratio`` and ``mean_length`` over clusters (Table 12); empty
+            without clusters.
         largest: the clusters with the most variants.
+        lowest, highest: those with the lowest and the highest LCP ratios; of equal ones, those
+            with the most variants.
     """
 
     kind: str
@@ -110,7 +153,11 @@ class CollisionReport:
     strings_in_clusters: int
     high_lcp_clusters: int
     lcp_histogram: tuple[int, ...]
+    variants_histogram: dict[int, int]
+    spreads: dict[str, Spread]
     largest: tuple[Cluster, ...]
+    lowest: tuple[Cluster, ...]
+    highest: tuple[Cluster, ...]
 
     @property
     def high_lcp_share(self) -> float | None:
@@ -118,6 +165,17 @@ class CollisionReport:
         return self.high_lcp_clusters / self.clusters if self.clusters else None
 
     def as_json(self) -> dict[str, Any]:
+        """All figures, and single clusters."""
+        examples = {
+            "largest": self.largest,
+            "lowest_lcp": self.lowest,
+            "highest_lcp": self.highest,
+        }
+        return self.figures() | {
+            name: [cluster.as_json() for cluster in clusters] for name, clusters in examples.items()
+        }
+
+    def figures(self) -> dict[str, Any]:
         """All figures, beside the paper's."""
         return {
             "of": self.kind,
@@ -132,7 +190,8 @@ class CollisionReport:
                 "paper": PAPER,
             },
             "lcp_histogram": list(self.lcp_histogram),
-            "largest": [cluster.as_json() for cluster in self.largest],
+            "variants_histogram": {str(size): n for size, n in self.variants_histogram.items()},
+            "spreads": {name: spread.as_json() for name, spread in self.spreads.items()},
         }
 
 
@@ -258,26 +317,29 @@ def _size(symbols: bytes, string: bytes) -> int:
 
 
 def _report(clusters: Iterable[Cluster], shown: int, **sizes: Any) -> CollisionReport:
-    """The report of clusters, which stream past."""
-    histogram = [0] * HISTOGRAM_BINS
-    strings_in_clusters = high = 0
-
-    def counted() -> Iterator[Cluster]:
-        nonlocal strings_in_clusters, high
-        for cluster in clusters:
-            ratio = cluster.lcp_ratio
-            histogram[int(ratio * HISTOGRAM_BINS)] += 1
-            high += ratio >= HIGH_LCP_RATIO
-            strings_in_clusters += len(cluster.strings)
-            yield cluster
-
-    # Asked for nothing, it would not even look at them.
-    largest = nlargest(max(1, shown), counted(), key=lambda cluster: len(cluster.strings))
+    found = list(clusters)
+    figures = {
+        "variants": np.array([len(one.strings) for one in found]),
+        "lcp_ratio": np.array([one.lcp_ratio for one in found]),
+        "mean_length": np.array([one.mean_length for one in found]),
+    }
+    ratios = figures["lcp_ratio"]
+    tenths = (ratios * HISTOGRAM_BINS).astype(np.int64)
     return CollisionReport(
-        clusters=sum(histogram),
-        strings_in_clusters=strings_in_clusters,
-        high_lcp_clusters=high,
-        lcp_histogram=tuple(histogram),
-        largest=tuple(largest[:shown]),
+        clusters=len(found),
+        strings_in_clusters=int(figures["variants"].sum()),
+        high_lcp_clusters=int((ratios >= HIGH_LCP_RATIO).sum()),
+        lcp_histogram=tuple(np.bincount(tenths, minlength=HISTOGRAM_BINS).tolist()),
+        variants_histogram=dict(sorted(Counter(figures["variants"].tolist()).items())),
+        spreads={name: Spread.of(one) for name, one in figures.items()} if found else {},
+        largest=_foremost(found, shown, lambda one: len(one.strings)),
+        lowest=_foremost(found, shown, lambda one: (-one.lcp_ratio, len(one.strings))),
+        highest=_foremost(found, shown, lambda one: (one.lcp_ratio, len(one.strings))),
         **sizes,
     )
+
+
+def _foremost(
+    clusters: Sequence[Cluster], shown: int, key: Callable[[Cluster], Any]
+) -> tuple[Cluster, ...]:
+    return tuple(nlargest(shown, clusters, key=key))

@@ -13,12 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from proxylm.analysis.collisions import (
-    CollisionReport,
-    SegmentCollisions,
-    coded_segments,
-    window_collisions,
-)
+from proxylm.analysis.collisions import SegmentCollisions, coded_segments, window_collisions
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.compressor import NeuralCompressor
@@ -37,13 +32,8 @@ def automaton_facts(automaton: Automaton | None) -> dict[str, Any]:
     return {
         "nodes": len(automaton),
         "distinct_codes": len(automaton.nodes_by_code),
-        "collisions": _figures(window_collisions(automaton)),
+        "collisions": window_collisions(automaton).figures(),
     }
-
-
-def _figures(report: CollisionReport) -> dict[str, Any]:
-    """Without single clusters: ``proxylm analyze collisions`` lists those."""
-    return {key: value for key, value in report.as_json().items() if key != "largest"}
 
 
 class CorpusObserver:
@@ -76,7 +66,7 @@ class CorpusObserver:
             "segments": self._num_segments,
             "bytes_per_segment": self._num_bytes / max(1, self._num_segments),
             "bytes_per_symbol_histogram": {str(size): count for size, count in histogram},
-            "collisions": _figures(self.segments.report()),
+            "collisions": self.segments.report().figures(),
         }
 
     def _coded_units(self, raw: bytes, view: CompressedView) -> Iterator[tuple[int, int]]:

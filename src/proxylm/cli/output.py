@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,8 @@ from proxylm.printable import printable
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
+
+SECONDS_BETWEEN_LINES = 2.0
 
 
 _collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
@@ -128,6 +131,49 @@ def bars(*columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
             progress.update(tasks[name], completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def bars_or_lines(
+    lines: LineProgress, *columns: Any
+) -> Iterator[Callable[[str, int, int | None], None]]:
+    """``bars`` on a terminal, ``lines`` elsewhere."""
+    if not sys.stderr.isatty():
+        yield lines
+        return
+    with bars(*columns) as show:
+        yield show
+
+
+class LineProgress:
+    """Progress for logs: a line at the start, then at most one every few seconds.
+
+    Args:
+        unit: what is counted.
+        size: how much of what is done makes one of it.
+    """
+
+    def __init__(self, unit: str, size: float = 1) -> None:
+        self._unit, self._size = unit, size
+        self._first: dict[str, tuple[float, int]] = {}
+        self._last = float("-inf")
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        """Print a line if one is due."""
+        assert total is not None, "without a total there is no estimate"
+        now = time.monotonic()
+        started, at_first = self._first.setdefault(name, (now, done))
+        if now - self._last < SECONDS_BETWEEN_LINES and done < total:
+            return
+        self._last = now
+        left = ""
+        if at_first < done < total:
+            seconds = (now - started) * (total - done) / (done - at_first)
+            left = f", about {seconds:.0f} s left"
+        note(f"{name}: {self._shown(done)} of {self._shown(total)} {self._unit}{left}")
+
+    def _shown(self, amount: int) -> str:
+        return f"{amount:,}" if self._size == 1 else f"{amount / self._size:,.1f}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

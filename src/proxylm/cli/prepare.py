@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,14 @@ import typer
 
 from proxylm.cli.compressor import CORPUS, CORPUS_CLASS
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, bars, counts_text, emit, note, table
+from proxylm.cli.output import (
+    JsonOption,
+    LineProgress,
+    bars_or_lines,
+    counts_text,
+    emit,
+    table,
+)
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
-_SECONDS_BETWEEN_LINES = 2.0
 _FURTHER_FIELDS = ("id_field", "symbols_field", "symbol_count", "invalid_utf8", "part_bytes")
 
 
@@ -36,7 +40,7 @@ def prepare(
         list[str] | None,
         typer.Option(
             "--compressor",
-            help="A compressor's folder, a tokenizer.json or a name (gzip, units:bits=4); "
+            help="A compressor's folder, a tokenizer's file or a name (gzip, units:bits=4); "
             "NAME=… names its view. Repeatable.",
         ),
     ] = None,
@@ -113,34 +117,10 @@ def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
         TransferSpeedColumn,
     )
 
-    if not sys.stderr.isatty():
-        yield LineProgress()
-        return
     ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with bars(TextColumn("{task.description}"), BarColumn(), *ends) as show:
+    columns = (TextColumn("{task.description}"), BarColumn(), *ends)
+    with bars_or_lines(LineProgress("MB", 1e6), *columns) as show:
         yield lambda progress: show(progress.job, progress.done_bytes, progress.total_bytes)
-
-
-class LineProgress:
-    """Progress for logs: a line at the start, then at most one every few seconds."""
-
-    def __init__(self) -> None:
-        self._first: dict[str, tuple[float, int]] = {}
-        self._last = 0.0
-
-    def __call__(self, progress: PrepareProgress) -> None:
-        """Print a line if one is due."""
-        now = time.monotonic()
-        started, at_first = self._first.setdefault(progress.job, (now, progress.done_bytes))
-        if now - self._last < _SECONDS_BETWEEN_LINES and progress.done_bytes < progress.total_bytes:
-            return
-        self._last = now
-        done, total = progress.done_bytes, progress.total_bytes
-        left = ""
-        if at_first < done < total:
-            seconds = (now - started) * (total - done) / (done - at_first)
-            left = f", about {seconds:.0f} s left"
-        note(f"{progress.job}: {done / 1e6:.1f} of {total / 1e6:.1f} MB{left}")
 
 
 def _readable(summary: PrepareSummary) -> str:

@@ -325,9 +325,10 @@ class Mixture(Config):
         overflow: what happens to a document at a context's end. ``continue``: it goes on in the
             next context as a new segment, with ``<bos>`` and its sentinel again; ``plain``: it
             goes on with nothing in front, as in published code; ``truncate``: the rest is dropped.
-        shuffle_block_steps: contexts are shuffled within blocks of this many steps, so that a
-            long document does not fill a batch; the rate of a context is at most a block off. A
-            block never crosses the end of a warm-up.
+        shuffle_block_steps: contexts are put in order within blocks of this many steps, so that a
+            long document does not fill a batch: shuffled where the rate is the same throughout,
+            else laid so that each is packed at the rate of its step. A block never crosses the
+            end of a phase.
         cross_document_attention: whether attention reaches all of a context, whatever documents
             stand in it; positions then count through the context. Which targets are trained stays
             the same: what follows a document's end is never predicted from it.

@@ -235,15 +235,17 @@ class TrainingConfig(LoopConfig):
         """Names everything that is configured; kept in every checkpoint.
 
         An object of the user's own enters it by its fingerprint and by the numbers that it gives,
-        so that one that has changed is noticed even where its fingerprint has not.
+        so that one that has changed is noticed even where its fingerprint has not. So does a rate
+        that varies: earlier versions drew other data from the same settings.
 
         Raises:
             UsageError: such an object gives numbers that cannot be, or is not at hand.
         """
         values = self.resolved().model_dump(mode="json")
-        if not self.mixing.has_own_objects:
+        numbers = mixture_numbers(self.mixing, self.total_steps)
+        if not self.mixing.has_own_objects and not numbers.rate_varies.any():
             return fingerprint_of(values)
-        return fingerprint_of(values, mixture_numbers(self.mixing, self.total_steps).fingerprint)
+        return fingerprint_of(values, numbers.fingerprint)
 
 
 def _refuse_derived(values: dict[str, Any]) -> None:

@@ -265,7 +265,11 @@ def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
 def _require_same_origin(checkpoint: Checkpoint, here: Origin) -> None:
     there, run = checkpoint.manifest.origin, checkpoint.path.parents[1]
     for what, then, now in (
-        ("configuration", there.configuration_hash, here.configuration_hash),
+        (
+            "configuration (or what this version makes of it)",
+            there.configuration_hash,
+            here.configuration_hash,
+        ),
         ("compressor", there.compressor_fingerprint, here.compressor_fingerprint),
         ("data", there.data_fingerprint, here.data_fingerprint),
     ):
