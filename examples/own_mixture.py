@@ -13,7 +13,7 @@ class Wave:
 
 
 store = px.prepare([b"some text or other. " * 3] * 999, "units:bits=4")
-mixture = px.Mixture(rate=Wave(), shuffle_block_steps=1)
+mixture = px.Mixture(rate=Wave())
 batches = px.batches(store, mixture, context=256, contexts_per_step=16, steps=60)
 for step in (0, 16, 47):
     shown = batches.statistics(step)

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 import xxhash
 from torch import nn
 
+from proxylm.compressors.contract import Compressor
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion
@@ -20,7 +21,17 @@ from proxylm.generation.options import GenerationOptions
 from proxylm.models.cache import Cache
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.feed import Feed
-from proxylm.symbols import BOS, RAW_CLOSE, RAW_OFFSET, RAW_OPEN, vocabulary_size
+from proxylm.scoring.prompts import stripped
+from proxylm.symbols import (
+    BOS,
+    COMPRESSED_CLOSE,
+    COMPRESSED_OFFSET,
+    COMPRESSED_OPEN,
+    RAW_CLOSE,
+    RAW_OFFSET,
+    RAW_OPEN,
+    vocabulary_size,
+)
 
 SHARPNESS = 40.0
 COMPRESSED_SYMBOLS = 256
@@ -29,6 +40,24 @@ WRONG = b"    raise NotImplementedError\n"
 
 def raw_ids(data: bytes) -> list[int]:
     return [byte + RAW_OFFSET for byte in data]
+
+
+def token_scripts(
+    problems: Iterable[Problem],
+    compressor: Compressor,
+    answer: Callable[[Problem], bytes] = lambda problem: problem.solution,
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Scripts of a model that was trained on whole programs in a compressor's symbols.
+
+    A prompt's trailing white space belongs to what follows it, as where prompts are stripped.
+    """
+    for problem in problems:
+        read, end = stripped(problem.prompt)
+        prompt, text = (
+            [int(symbol) + COMPRESSED_OFFSET for symbol in symbols]
+            for symbols in compressor.compress([read, end + answer(problem)])
+        )
+        yield [BOS, COMPRESSED_OPEN, *prompt], [*text, COMPRESSED_CLOSE]
 
 
 def problems_of(conditions: Mapping[str, Benchmark]) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,16 @@ def make_store(
     seed: int = 0,
     name: str = "small",
     compressor: str = "f" * 32,
+    views: Sequence[str] = ("halves",),
 ) -> Path:
-    """A view store of short repetitive documents with one view called ``halves``."""
+    """A view store of short repetitive documents; every view of it is made by ``halves``."""
     generator = np.random.default_rng(seed)
-    rows = ShardRows(["halves"])
+    rows = ShardRows(views)
     for number in range(documents):
         words = generator.choice([b"def ", b"return ", b"x = ", b"y\n", b"    "], size=20)
         raw = b"".join(words.tolist())[: int(generator.integers(10, 100))]
         document = Document(id=str(number), raw=raw)
-        rows.add(document, number < held_out, {"halves": halves(raw)})
+        rows.add(document, number < held_out, dict.fromkeys(views, halves(raw)))
     view = ViewRecord(
         kind="test",
         compressor_fingerprint=compressor,
@@ -61,7 +63,7 @@ def make_store(
     write_store(
         folder,
         [rows],
-        {"halves": view},
+        dict.fromkeys(views, view),
         corpus=CorpusRecord(name=name, fingerprint=f"{name}-{seed}"),
         held_out_fraction=0.1,
     )

@@ -3,24 +3,28 @@
 Every configuration class of the project derives from ``Config`` and is validated where it is
 defined. ``load_config`` reads a YAML file, applies overrides and returns the validated value;
 any mistake is one line that names the key and, for an unknown one, the nearest known key. What
-YAML is here is said in ``yaml_text``, what an override is in ``overrides``.
+YAML is here is said in ``yaml_text``, how files build on each other in ``config_files``, what an
+override is in ``overrides``.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
 from pydantic_core import CoreSchema
 
+from proxylm.config_files import read_config_file
 from proxylm.errors import UsageError, shortened
 from proxylm.overrides import apply_override
 from proxylm.printable import printable
 from proxylm.strict_schema import UNKNOWN_KIND, strict_schema
-from proxylm.yaml_text import dump_yaml, read_yaml
+from proxylm.yaml_text import dump_yaml
 
 _HINTS = {
     "bool_type": "; write true or false",
@@ -29,10 +33,10 @@ _HINTS = {
 }
 
 
-class _SaysInOneLine(type(BaseModel)):
+class _SaysInOneLine(ModelMetaclass):
     """Calling the class says what is wrong as reading a file does; pydantic takes several lines."""
 
-    def __call__(cls, **values: Any) -> Any:
+    def __call__(cls, **values: Any) -> Any:  # noqa: N805
         try:
             return super().__call__(**values)
         except ValidationError as error:
@@ -68,17 +72,32 @@ class Config(BaseModel, metaclass=_SaysInOneLine):
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
+def added_field(default: Any) -> Any:
+    """A field that came later: at its default it is not written.
+
+    What was written before it has the same hash as today, and is compared as the same.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
+
+
 def load_config(
     config_class: type[ConfigType], path: Path | None = None, overrides: Sequence[str] = ()
 ) -> ConfigType:
-    """Read ``path`` (YAML, may be None), apply ``key.sub=value`` overrides, validate.
+    """Read a configuration, apply ``key.sub=value`` overrides, validate.
+
+    Args:
+        config_class: what it is of.
+        path: a YAML file, or the name of a shipped configuration (``proxylm.config_files`` says
+            how files build on others); None for the defaults.
+        overrides: values to replace.
 
     Raises:
         UsageError: the file cannot be read, or a key or value is wrong; the message names it.
     """
-    origin = str(path or "configuration")
-    values = read_yaml(path) if path else None
-    values = {} if values is None else _keys_and_values(values, origin)
+    values, origin = {}, "configuration"
+    if path is not None:
+        file = read_config_file(path)
+        values, origin = deepcopy(file.values), file.origin
     for override in overrides:
         apply_override(values, override)
     return validate_config(config_class, values, origin=origin)

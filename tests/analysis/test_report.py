@@ -14,7 +14,7 @@ from proxylm.printable import printable
 
 
 def record(step: int, **more) -> dict:
-    counted = {"symbols": 10 * step, "training_flops": 1e6 * step}
+    counted = {"symbols": 10 * step, "training_flops": 1e6 * step, "raw_bytes": 30 * step}
     return {"step": step, "loss": 5 / step} | counted | more
 
 
@@ -43,7 +43,7 @@ def test_report_holds_every_curve_and_escapes_text(run, tmp_path):
     write_report([RunHistory.read(run)], out, title="a <b> & c")
     page = out.read_text()
     assert "<title>a &lt;b&gt; &amp; c</title>" in page
-    assert page.count("<svg") == 3  # the loss, and one view over symbols and over FLOPs
+    assert page.count("<svg") == 4  # the loss, and one view over symbols, FLOPs and raw bytes
     assert "proxy (2.75)" in page
     assert not re.search(r'(src|href)="http', page), "the page must not need the network"
 
@@ -89,7 +89,7 @@ def test_any_name_of_a_run_or_view_is_shown_as_it_is(tmp_path):
         [one.text for one in ElementTree.fromstring(chart).iter() if one.text]
         for chart in re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     ]
-    for texts, last_value in zip(charts, ["2.50", "3.00", "3.00"], strict=True):
+    for texts, last_value in zip(charts, ["2.50", "3.00", "3.00", "3.00"], strict=True):
         assert {f"{printable(name)} ({last_value})" for name in ODD_NAMES} <= set(texts)
     assert r"Held-out bits per byte, read as _$\frac$\x1b" in charts[1]
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)

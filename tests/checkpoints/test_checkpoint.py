@@ -27,6 +27,7 @@ from proxylm.checkpoints.checkpoint import (
     prune,
     save_checkpoint,
     set_aside_after,
+    step_of,
 )
 from proxylm.config import Config
 from proxylm.errors import CheckpointError, DamagedFileError
@@ -178,6 +179,13 @@ def test_pruning_keeps_the_newest(tmp_path: Path) -> None:
     prune(tmp_path / "checkpoints", 2)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000004", "step-00000005"]
+
+
+def test_pruning_keeps_milestones(tmp_path: Path) -> None:
+    for step in range(1, 8):
+        save(tmp_path, step)
+        prune(tmp_path / "checkpoints", 2, keep_every_steps=3)
+    assert [step_of(path) for path in checkpoint_folders(tmp_path / "checkpoints")] == [7, 6, 3]
 
 
 def test_a_full_disk_leaves_the_previous_state(

@@ -121,10 +121,13 @@ def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
     for read_as in ("bytes", "tokens"):
         out = tmp_path / read_as
         report = evaluate("humaneval", *arguments, *limits, "--read-as", read_as, "--out", out)
-        assert set(report["pass_at"]) == {"1", "3"}
+        assert (report["samples"], set(report["pass_at"])) == (1, {"1"})
+        sampled = report["sampled"]
+        assert (sampled["samples"], set(sampled["pass_at"])) == (3, {"1", "3"})
         assert (report["problems"], report["read_as"]) == (1, read_as)
-        written = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
-        assert [line["sample"] for line in written] == [0, 1, 2]
+        for folder, numbers in ((out, [0]), (out / "sampled", [0, 1, 2])):
+            written = (folder / "samples.jsonl").read_text().splitlines()
+            assert [json.loads(line)["sample"] for line in written] == numbers
     # The compressor was found through the run's own store, and given it is the same.
     again = evaluate(
         "humaneval",
@@ -133,6 +136,32 @@ def test_samples_tokens_and_ks(evaluate: Command, tmp_path: Path) -> None:
         *("--read-as", "tokens", "--out", tmp_path / "tokens", "--compressor", UNITS),
     )
     assert again == report
+
+
+def test_prompts_end_as_they_are_asked_to(evaluate: Command, run: Path) -> None:
+    arguments = ["--data", HUMANEVAL, "--limit", 1, "--max-new-tokens", 4, "--max-new-bytes", 4]
+    by_default = {
+        read_as: evaluate("humaneval", *arguments, "--read-as", read_as)
+        for read_as in ("bytes", "tokens")
+    }
+    ends = {read_as: report["prompt_end"] for read_as, report in by_default.items()}
+    assert ends == {"bytes": "keep", "tokens": "strip"}
+    tokens = [*arguments, "--read-as", "tokens", "--prompt-end"]
+    assert evaluate("humaneval", *tokens, "strip") == by_default["tokens"]
+    kept = evaluate("humaneval", *tokens, "keep")
+    # The line feed that is given up counts with the solution.
+    assert kept["solution_bits_per_byte"] < by_default["tokens"]["solution_bits_per_byte"]
+    assert len(list((run / "evaluation").glob("humaneval-tokens-*"))) == 2
+    everything = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1)
+    assert everything["humaneval"]["tokens"]["prompt_end"] == "strip"
+    assert everything["prompt-boundary-humaneval"]["tokens"]["prompt_end"] == "keep"
+    boundary = evaluate("prompt-boundary", *arguments, "--no-generate", "--read-as", "tokens")
+    about = boundary.pop("about")
+    assert boundary == everything["prompt-boundary-humaneval"]["tokens"] and about
+    everything = evaluate("all", "--humaneval", HUMANEVAL, "--limit", 1, "--prompt-end", "heal")
+    assert "spell no bytes of their own" in everything["left_out"]["tokens"]
+    assert everything["humaneval"]["bytes"]["prompt_end"] == "keep"
+    assert everything["about"]["prompt_end"] == "heal"
 
 
 def test_likelihood_forms_alone(evaluate: Command, run: Path) -> None:
@@ -206,19 +235,18 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
         "compressor": load_compressor(UNITS).fingerprint,
         "data": result["about"]["data"],
         "generation": {
-            "samples": 2,
-            "temperature": 0.8,
-            "top_p": 0.9,
-            "seed": 3,
             "budget": {"max_bytes": 4, "max_symbols": 4},
+            "sampled": {"samples": 2, "temperature": 0.8, "top_p": 0.9, "seed": 3},
         },
         "sandbox": None,
         "limit": 1,
         "held_out_bytes": None,
         "seeds": 5,
         "tasks": [],
+        "prompt_end": None,
     }
-    assert result["humaneval"]["bytes"]["samples"] == 2
+    assert result["humaneval"]["bytes"]["samples"] == 1
+    assert result["humaneval"]["bytes"]["sampled"]["samples"] == 2
     assert result["translation"]["bytes"]["samples"] == 1
     assert result["translation"]["bytes"]["recovery"]["exact_match"] == 0.0
     # The single command finds the same samples and says the same of them.
@@ -293,10 +321,14 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
     ("arguments", "message"),
     [
         (["humaneval", "--execute", "--no-generate"], "--execute needs completions"),
-        (["humaneval", "--samples", "2"], "all the same"),
+        (["humaneval", "--temperature", "0.8"], "--temperature is of what --samples draws"),
+        (["humaneval", "--samples", "2", "--temperature", "0"], "--temperature: "),
         (["humaneval", "--k", "2"], "--k 2: must be between 1 and --samples 1"),
         (["humaneval", "--temperature", "-1"], "--temperature: "),
         (["humaneval", "--limit", "0"], "--limit: "),
+        (["humaneval", "--prompt-end", "cut"], "--prompt-end: "),
+        (["humaneval", "--read-as", "tokens", "--prompt-end", "heal"], "of their own"),
+        (["prompt-boundary", "--prompt-end", "strip"], "would take every suffix away"),
         (["humaneval", "--problem", "x"], "has no problem 'x'"),
         (["humaneval", "--read-as", "words"], "--read-as words: must be bytes or tokens"),
         (["humaneval", "--read-as", "tokens", "--compressor", "gzip"], "and this one is"),
@@ -306,7 +338,7 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
         (["all", "--seeds", "0"], "--seeds"),
         (["all", "--mbpp", "nofile.jsonl"], "'nofile.jsonl' does not exist"),
         (["all", "--recode", "nofolder"], "'nofolder' does not exist"),
-        (["all", "--samples", "2"], "all the same"),
+        (["all", "--samples", "-1"], "--samples: "),
         (["all", "--execute", "--no-generate"], "--execute needs completions"),
         (["all", "--compressor", "nothing"], "nothing"),
         (["all", "--compressor", "gzip"], "and this one is"),

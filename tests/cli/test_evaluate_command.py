@@ -132,6 +132,30 @@ def test_the_table_names_every_file(
     assert "left out: 1 empty" in output.err
 
 
+def test_the_total_comes_first_and_rows_go_into_a_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, rows = tmp_path / "docs.jsonl", tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"text": "number {n}"}}\n' for n in range(25)))
+    result = evaluate(capsys, run, path, "--rows", rows)
+    written = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert (len(written), result["document_count"], len(result["documents"])) == (25, 25, 20)
+    assert written[:20] == result["documents"]
+    assert sum(row["bits"] for row in written) == pytest.approx(result["total"]["bits"])
+    few = evaluate(capsys, run, path, "--limit-documents", 3, "--rows", rows)
+    assert (few["document_count"], few["about"]["limit_documents"]) == (3, 3)
+    assert few["total"]["raw_bytes"] == sum(row["raw_bytes"] for row in written[:3])
+    assert len(rows.read_text().splitlines()) == 3
+    assert run_command(["evaluate", "bpb", str(run), str(path), "--shown", "2"]) == 0
+    output = capsys.readouterr()
+    _, _, total, *documents = output.out.splitlines()
+    assert total.startswith("total ") and len(documents) == 2
+    assert "the first 2 of 25 documents are shown; --rows FILE keeps all" in output.err
+    command = ["evaluate", "bpb", str(run), str(path), "--rows", str(tmp_path / "no" / "rows")]
+    assert run_command(command) == 1
+    assert str(tmp_path / "no" / "rows") in capsys.readouterr().err
+
+
 def test_json_lines_score_their_documents_not_the_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,11 +14,14 @@ import pytest
 
 import proxylm
 from proxylm.cli.main import run as run_command
-from proxylm.compressors.registry import load_compressor
+from proxylm.compressors.registry import load_compressor, save_compressor
+from proxylm.compressors.tokenizer import TokenizerCompressor
+from proxylm.compressors.tokenizer.training import BpeTraining
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.printable import printable
+from proxylm.scoring.read_as import PromptEnd
 from proxylm.symbols import vocabulary_size
 from small_models import save_small_run
 
@@ -228,3 +231,32 @@ def test_a_tokenizer_proxy_is_read_as_tokens(
     assert base64.b64decode(printed["bytes_base64"]) == expected.data
     assert expected.data, "eight half bytes spell four bytes at most, and some here"
     assert run_command([*command, "--drafter", "tree"]) == 2
+
+
+def test_a_prompts_end_is_kept_stripped_or_healed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, place = tmp_path / "proxy", str(tmp_path / "bpe")
+    compressor = TokenizerCompressor(BpeTraining(vocabulary_size=260).train(["ab\n  ab\n  ba"]))
+    save_compressor(compressor, Path(place))
+    save_small_run(folder, seed=4, vocabulary_size=vocabulary_size(compressor.symbol_count))
+    command = ["generate", str(folder), "--prompt", "ab\n", "--json"]
+    tokens = ["--read-as", "tokens", "--compressor", place, "--max-new-symbols", "8"]
+
+    def generated(*arguments: str) -> bytes:
+        assert run_command([*command, *arguments]) == 0
+        return base64.b64decode(json.loads(capsys.readouterr().out)["bytes_base64"])
+
+    reading = TokenReading(proxylm.load(folder), compressor)
+    for end in PromptEnd:
+        options = SymbolOptions(max_new_symbols=8, prompt_end=end)
+        [expected] = reading.complete([b"ab\n"], options, samples=[0])
+        assert generated(*tokens, "--prompt-end", end) == expected.data
+        bare = proxylm.load(folder).generate(b"ab\n", max_new_bytes=8, prompt_end=end)
+        assert generated("--max-new-bytes", "8", "--prompt-end", end) == bare
+    assert generated(*tokens) == generated(*tokens, "--prompt-end", "strip")
+    assert generated("--max-new-bytes", "8") == generated(
+        "--max-new-bytes", "8", "--prompt-end", "keep"
+    )
+    assert run_command([*command, "--regex", "a*", "--prompt-end", "strip"]) == 2
+    assert "a stripped prompt takes no structured output" in capsys.readouterr().err

@@ -43,6 +43,15 @@ def test_a_loader_is_predicted_from_mean_length_and_context(capsys):
     assert pieces["documents_per_context"] != loader["documents_per_context"]
 
 
+def test_a_loader_that_truncates_is_predicted(capsys):
+    options = ["--rho", "3.7", "--mean-length", "5000", "--context", "4096", "--steps", "1000"]
+    whole = rates(capsys, *options)["loader"]
+    cut = rates(capsys, *options, "--overflow", "truncate")["loader"]
+    assert cut["documents_per_context"] > whole["documents_per_context"]
+    # A byte loader drops more of its documents, so less is gained by showing them compressed.
+    assert 1 < cut["relative_to_raw_bytes"] < whole["relative_to_raw_bytes"]
+
+
 def test_the_readable_form(capsys):
     assert run(["rates", "--rho", "3.7", "--mean-length", "900", "--context", "512"]) == 0
     text = capsys.readouterr().out

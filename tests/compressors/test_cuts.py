@@ -31,6 +31,7 @@ from proxylm.compressors.tokenizer.libraries import (
     LibraryChoice,
     NotProvedError,
 )
+from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 
 PATTERNS = [WORD_PATTERN, LINE_PATTERN, BYTE_LEVEL_PATTERN, QWEN]
 LONG_PROBE = PROBE + "".join(TEXTS) + "漢字 かな🤗 𠀀𠀁 𝟎𝟏 x\u1c90y\n" * 20
@@ -126,7 +127,7 @@ def test_symbols_in_stretches_and_groups_are_those_of_the_whole(
     documents = [*ODD_DOCUMENTS, LONG_PROBE.encode(), b"a b\n<x> \xff" * 90, b"aa bb\n" * 50]
     whole._cuts = None
     if library:
-        plain = HuggingFaceLibrary(whole._specification)
+        plain = HuggingFaceLibrary(TokenizerSpecification.parse(whole._file, "in a test"))
         parted._choice = LibraryChoice(plain, plain.vocabulary, "in a test")
     expected = whole.encode(documents)
     stretches = parted._cuts.stretches
@@ -143,7 +144,7 @@ def test_tokens_that_depend_on_their_neighbours_and_other_pipelines_are_not_cut(
         special = added("<a>", 400, special=True, **{flag: True})
         assert with_tokens(trained["bpe"], special)._cuts is not None
     uncut = with_tokens(trained["bpe"], normalizer={"type": "NFC"})
-    assert safe_cuts(uncut._specification) is None
+    assert safe_cuts(TokenizerSpecification.parse(uncut._file, "in a test")) is None
     assert uncut.memory_for(1 << 20) > 3 * trained["bpe"].memory_for(1 << 20)
 
 
@@ -151,7 +152,7 @@ def test_tokens_that_depend_on_their_neighbours_and_other_pipelines_are_not_cut(
 def test_long_words_of_new_characters_are_merged_as_in_the_library(trained, name, monkeypatch):
     monkeypatch.setattr(libraries, "LONG_TEXT", 10)
     fast = TokenizerCompressor(trained[name]._file)._choice.library
-    library = HuggingFaceLibrary(trained[name]._specification)
+    library = HuggingFaceLibrary(TokenizerSpecification.parse(trained[name]._file, "in a test"))
     for text in ["𠀀𠀁" * 50, LONG_PROBE, "𝟎" * 40 + "def area", " 🤗\n" * 30]:
         assert fast.encode([text])[0].tolist() == library.encode([text])[0].tolist()
         assert fast._encode_words(text).tolist() == library.encode([text])[0].tolist()

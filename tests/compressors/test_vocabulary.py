@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.libraries import HuggingFaceLibrary, TiktokenLibrary
+from proxylm.compressors.tokenizer.specification import TokenizerSpecification
 from proxylm.errors import DamagedFileError
 
 SIZE = 400
@@ -80,7 +81,7 @@ def test_a_special_token_hides_what_begins_in_it_from_both_libraries(trained, sp
     compressor = with_tokens(
         trained["bpe"], added(special, SIZE, special=True), added(plain, SIZE + 1)
     )
-    library = HuggingFaceLibrary(compressor._specification)
+    library = HuggingFaceLibrary(TokenizerSpecification.parse(compressor._file, "in a test"))
     compressor._cuts.stretches = partial(compressor._cuts.stretches, size=1)
     for document in (text, f"{text} 😀"):
         expected = library.encode([document])[0].tolist()

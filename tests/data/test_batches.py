@@ -24,6 +24,7 @@ from proxylm.data.mixture import (
 )
 from proxylm.data.sources import Source, SourceConfig
 from proxylm.errors import DataError, ProxylmError, UsageError
+from proxylm.symbols import BOS, COMPRESSED_OFFSET, EOS, PAD, RAW_OFFSET
 
 SIZES: dict[str, Any] = {"context": 64, "contexts_per_step": 8, "steps": 12}
 
@@ -281,6 +282,37 @@ def test_a_cut_end_is_not_closed_and_the_rest_opens_again():
     assert second.inputs[0, :3].tolist() == [1, 12, 64 + 62]
     assert second.position_ids[0, :3].tolist() == [0, 1, 2]
     assert second.targets[0, 1, 0] == 64 + 62
+
+
+@pytest.mark.parametrize("mixing", [Mixture(), pairs(), pieces()])
+def test_attention_across_documents_changes_segments_and_positions_alone(mixing: Mixture):
+    store = memory_store(random_documents(60, mean_bytes=60), shard_sizes=[60])
+    across = mixing.model_copy(update={"cross_document_attention": True})
+    alone = unchecked_batches([store], mixing, heads=2, **SIZES)
+    joined = unchecked_batches([store], across, heads=2, **SIZES)
+    padded = 0
+    for step in range(12):
+        theirs, ours = alone.batch(step), joined.batch(step)
+        assert (ours.inputs == theirs.inputs).all()
+        assert (ours.targets == theirs.targets).all()
+        for inputs, segments, positions in zip(
+            ours.inputs, ours.segment_ids, ours.position_ids, strict=True
+        ):
+            size = int((inputs != PAD).sum())
+            padded += size < len(inputs)
+            assert (segments[:size] == 0).all() and (segments[size:] == 1).all()
+            assert positions[:size].tolist() == list(range(size))
+            assert positions[size:].tolist() == list(range(len(inputs) - size))
+    assert padded
+    assert alone.fingerprint != joined.fingerprint
+
+
+def test_bytes_alone_can_go_without_sentinels():
+    store = memory_store(random_documents(60, mean_bytes=60), shard_sizes=[60])
+    drawn = unchecked_batches([store], Mixture.bytes_only(sentinels=False), **SIZES)
+    inputs = np.concatenate([batch.inputs for batch in drawn])
+    assert set(inputs[inputs < RAW_OFFSET].tolist()) == {PAD, BOS, EOS}
+    assert inputs.max() < COMPRESSED_OFFSET
 
 
 def test_targets_of_several_heads_stop_at_the_segments_end():

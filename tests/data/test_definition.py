@@ -167,3 +167,18 @@ def test_larger_runs_equal_their_definition(overflow: Any, kind: str) -> None:
     documents = random_documents(60, mean_bytes=150, seed=4)
     sizes = {"context": 96, "contexts_per_step": 4, "steps": 24, "heads": 2, "seed": 1}
     check_equal([(documents, [20, 0, 40])], mixing, sizes)
+
+
+@pytest.mark.parametrize("block_steps", [7, 12, 100])
+@pytest.mark.parametrize("when_exhausted", ["repeat", "stop"])
+def test_a_rate_that_rises_throughout_equals_its_definition(
+    block_steps: int, when_exhausted: Any
+) -> None:
+    mixing = Mixture(
+        rate=WarmUpRate(start=0.2, end=0.8, fraction=1.0),
+        shuffle_block_steps=block_steps,
+        when_exhausted=when_exhausted,
+    )
+    documents = random_documents(60, mean_bytes=150, seed=4)
+    sizes = {"context": 96, "contexts_per_step": 3, "steps": 40, "heads": 1, "seed": 2}
+    check_equal([(documents, None)], mixing, sizes)

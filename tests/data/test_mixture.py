@@ -15,6 +15,7 @@ from proxylm.data.mixture import (
     Mixture,
     NoPairs,
     PieceGranularity,
+    PointsRate,
     WarmUpPairs,
     WarmUpRate,
 )
@@ -39,6 +40,58 @@ def test_a_warm_up_of_no_steps_or_all_steps(fraction: float):
     rates = WarmUpRate(fraction=fraction).rates(10)
     assert len(rates) == 10
     assert rates[0] == (0.4 if fraction else 0.9)
+
+
+def test_a_warm_up_in_steps_is_as_long_in_every_run():
+    mixing = Mixture(
+        rate=WarmUpRate(steps=10_000),
+        granularity=DocumentGranularity(pairing=WarmUpPairs(steps=10_000)),
+    )
+    for total in (50_000, 80_000):
+        numbers = mixture_numbers(mixing, total)
+        assert numbers.steps_with_pairs == 10_000
+        assert numbers.phase_ends == [10_000]
+        assert np.array_equal(numbers.rates[:10_001], WarmUpRate().rates(50_000)[:10_001])
+    # A run that is shorter than its warm-up is the beginning of a longer one.
+    short = mixture_numbers(mixing, 5_000)
+    assert short.steps_with_pairs == 5_000
+    assert short.phase_ends == [5_000]
+    assert short.rates[-1] == pytest.approx(0.65, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", [WarmUpRate, WarmUpPairs])
+def test_a_length_is_a_fraction_or_steps_and_not_both(kind: type[WarmUpRate | WarmUpPairs]):
+    with pytest.raises(UsageError, match="either fraction or steps"):
+        kind(steps=3, fraction=0.5)
+    with pytest.raises(UsageError, match="either fraction or steps"):
+        kind(fraction=None)
+    assert "steps" not in kind().model_dump()  # written as before there were steps
+    given = kind(steps=3)
+    assert kind.model_validate(given.model_dump()) == given
+
+
+def test_points_are_joined_by_lines_and_jump_where_two_share_a_place():
+    late = PointsRate(points=((0, 0.4), (0.2, 0.9), (0.8, 0.9), (0.8, 0.0), (1.0, 0.0)))
+    rates = late.rates(100)
+    assert np.array_equal(rates[:80], WarmUpRate().rates(100)[:80])
+    assert (rates[80:] == 0).all()
+    assert late.phase_ends(100) == [20, 80]
+
+
+def test_points_in_steps_leave_the_last_rate_to_the_end():
+    rate = PointsRate(unit="steps", points=((0, 0.0), (4, 1.0), (6, 0.5)))
+    assert rate.rates(8).tolist() == [0, 0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.5]
+    assert rate.phase_ends(8) == [4, 6]
+    assert rate.rates(3).tolist() == [0, 0.25, 0.5]
+    assert rate.phase_ends(3) == []
+
+
+def test_points_are_read_from_yaml(tmp_path: Path):
+    path = tmp_path / "mixing.yaml"
+    path.write_text("rate: {kind: points, points: [[0, 1], [0.8, 1], [0.8, 0]]}\n")
+    mixing = load_config(Mixture, path)
+    assert mixing.rate.rates(5).tolist() == [1, 1, 1, 1, 0]
+    assert validate_config(Mixture, yaml.safe_load(dump_config(mixing))) == mixing
 
 
 def test_ready_mixtures_are_what_their_names_say():
@@ -79,8 +132,14 @@ def test_pair_orders(order, probability: float):
         ({"rate": {"kind": "constant", "rate": 1.5}}, "configuration: rate.rate: "),
         ({"rate": {"kind": "constant", "rate": float("nan")}}, "finite number"),
         ({"rate": {"kind": "constant", "rate": -0.1}}, "greater than or equal to 0"),
-        ({"rate": {"kind": "cosine"}}, "constant, warmup"),
-        ({"rate": 0.5}, "constant, warmup"),
+        ({"rate": {"kind": "cosine"}}, "constant, warmup, points"),
+        ({"rate": 0.5}, "constant, warmup, points"),
+        ({"rate": {"kind": "points", "points": []}}, "rate.points"),
+        ({"rate": {"kind": "points", "points": [[0.1, 1]]}}, "begin with one at 0"),
+        ({"rate": {"kind": "points", "points": [[0, 1], [0.5, 1.5]]}}, "less than or equal to 1"),
+        ({"rate": {"kind": "points", "points": [[0, 1], [0.5, 1], [0.4, 1]]}}, "0.4 stands after"),
+        ({"rate": {"kind": "points", "points": [[0, 1], [100, 0]]}}, "write unit: steps"),
+        ({"rate": {"kind": "points", "points": [[0, 1], [1.5, 0]], "unit": "steps"}}, "whole"),
         ({"granularity": {"kind": "piece", "min_symbols": 9, "max_symbols": 8}}, "max_symbols (8)"),
         ({"granularity": {"kind": "piece", "min_symbols": 0}}, "min_symbols"),
         ({"granularity": {"pairing": {"kind": "never"}}}, "none, warmup, always"),

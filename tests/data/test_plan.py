@@ -22,7 +22,7 @@ from proxylm.data.mixture import (
     WarmUpRate,
 )
 from proxylm.data.mixture_numbers import mixture_numbers
-from proxylm.data.packing.plan import BLOCKS_KEPT, block_edges, make_draws
+from proxylm.data.packing.plan import BLOCKS_KEPT, make_draws
 from proxylm.data.packing.spans import COMPRESSED, RAW, STARTS_DOCUMENT
 from proxylm.errors import DataError
 
@@ -38,6 +38,10 @@ MIXTURES = {
     ),
     "truncate": Mixture(overflow="truncate", sentinels=False, shuffle_block_steps=100),
     "stop": Mixture(when_exhausted="stop", shuffle_block_steps=5),
+    "rising throughout": Mixture(rate=WarmUpRate(fraction=1.0)),
+    "rising until it stops": Mixture(
+        rate=WarmUpRate(fraction=1.0), when_exhausted="stop", shuffle_block_steps=6
+    ),
 }
 
 
@@ -53,7 +57,7 @@ def small_batches(mixing: Mixture, **changes: Any) -> Batches:
 
 
 def edges_of(steps: int, mixture: Mixture) -> np.ndarray:
-    return block_edges(mixture_numbers(mixture, steps), mixture.shuffle_block_steps)
+    return mixture_numbers(mixture, steps).edges
 
 
 def arrays(batch: Batch) -> list[list[Any]]:
@@ -103,9 +107,10 @@ def test_blocks_do_not_cross_the_end_of_a_warm_up():
     assert edges_of(3, Mixture.bytes_only()).tolist() == [0, 3]
 
 
-def test_contexts_are_permuted_inside_their_block_and_nowhere_else():
-    drawn = small_batches(MIXTURES["paper"])
-    edges = edges_of(20, MIXTURES["paper"])
+@pytest.mark.parametrize("name", ["paper", "rising throughout"])
+def test_contexts_are_put_in_order_inside_their_block_and_nowhere_else(name: str):
+    drawn = small_batches(MIXTURES[name])
+    edges = edges_of(20, MIXTURES[name])
     for first, end in pairwise(edges):
         block = drawn.plan.block_of(int(first))
         assert sorted(block.order.tolist()) == list(range((end - first) * 6))

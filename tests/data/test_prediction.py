@@ -12,7 +12,6 @@ from proxylm.data.lengths import lengths_store
 from proxylm.data.mixture import AlwaysPairs, ConstantRate, DocumentGranularity, Mixture
 from proxylm.data.packing.spans import STARTS_DOCUMENT
 from proxylm.data.prediction import DataSize, documents_per_context
-from proxylm.errors import UsageError
 
 DOCUMENTS = 200_000
 RHO = 3.7
@@ -88,11 +87,26 @@ def test_without_overhead_the_prediction_is_appendix_a():
     assert mixed[0] / raw[0] == pytest.approx(2.913, abs=1e-3)
 
 
-def test_truncation_is_not_predicted():
-    with pytest.raises(UsageError, match="truncate"):
-        documents_per_context(
-            DataSize(mean_bytes=100, rho=2),
-            Mixture(overflow="truncate"),
-            context=64,
-            total_steps=1,
-        )
+@pytest.mark.parametrize(
+    ("name", "mean", "context"), [("bytes", 700, 512), ("paper", 700, 512), ("mixed", 300, 2048)]
+)
+def test_truncation_is_predicted_for_documents_of_exponential_lengths(
+    name: str, mean: int, context: int
+):
+    mixing = MIXTURES[name].model_copy(update={"overflow": "truncate"})
+    num_bytes = lengths(mean, "exponential")
+    data = DataSize(mean_bytes=float(num_bytes.mean()), rho=RHO)
+    predicted = documents_per_context(data, mixing, context=context, total_steps=50)
+    assert predicted.shape == (50,)
+    assert predicted.mean() == pytest.approx(planned(mixing, num_bytes, context, 50), rel=0.01)
+    # What is dropped leaves room for others.
+    continued = documents_per_context(data, MIXTURES[name], context=context, total_steps=50)
+    assert predicted.mean() > continued.mean()
+
+
+def test_of_bytes_that_are_truncated_a_context_begins_as_renewal_theory_says():
+    # One at its start, and one more wherever a document has ended before: a Poisson process.
+    data = DataSize(mean_bytes=500, rho=1)
+    mixing = Mixture.bytes_only(sentinels=False).model_copy(update={"overflow": "truncate"})
+    begun = documents_per_context(data, mixing, context=2048, total_steps=1)
+    assert begun[0] == pytest.approx(1 + (2048 - 5) / 502, rel=0.01)

@@ -68,7 +68,7 @@ def test_the_only_view_is_taken_where_one_is_needed():
 )
 def test_what_is_no_source_is_refused_in_one_line(source: Any, message: str):
     with pytest.raises(UsageError, match=message) as caught:
-        open_sources(source, shows_compressed=False)
+        open_sources(source, needs_compressed=False)
     assert "\n" not in str(caught.value)
 
 

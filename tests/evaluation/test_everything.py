@@ -34,7 +34,7 @@ from small_models import small_model
 from units_store import DOCUMENTS, write_units_store
 
 NOTHING = Selection(benchmarks={})
-NO_JOBS = Generation(drawn=lambda *_: None, greedy=lambda *_: None)
+NO_JOBS = Generation(greedy=lambda *_: None, sampled=lambda *_: None)
 
 
 def left_out(
@@ -64,7 +64,10 @@ def test_an_oracle_in_everything(tmp_path: Path) -> None:
 
     selection = Selection(benchmarks={"humaneval": HUMANEVAL}, recode=RECODE, seeds=1, limit=1)
     everything = Everything()
-    data, generation = read_selection(selection), Generation(drawn=job, greedy=job)
+    data, generation = (
+        read_selection(selection),
+        Generation(greedy=job, sampled=lambda writer, name: None),
+    )
     evaluate_everything(everything, ReplayModel(known), None, None, data, generation)
     result = everything.to_json()
     assert result["humaneval"]["bytes"]["pass_at"] == {"1": 1.0}

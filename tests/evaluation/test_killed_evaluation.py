@@ -48,7 +48,7 @@ def finish(run: Path, out: Path) -> dict[str, Any]:
 
 def kept(out: Path, name: str) -> list[dict[str, Any]]:
     """Whole lines of a file; a kill can leave the beginning of one."""
-    file = out / name
+    file = out / "sampled" / name
     lines = file.read_text().split("\n")[:-1] if file.exists() else []
     return [json.loads(line) for line in lines]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark_data import HUMANEVAL
-from oracle_models import ReplayModel, ScriptedModule, raw_ids
+from oracle_models import ReplayModel, ScriptedModule, raw_ids, token_scripts
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.coder.automaton_build import build_automaton
 from proxylm.compressors.neural.coder.settings import CoderSettings
@@ -35,6 +35,7 @@ from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Finish, complete
 from proxylm.generation.options import generation_options
 from proxylm.generation.request import ByteRequest
+from proxylm.scoring.prompts import stripped
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -85,11 +86,7 @@ def job(folder: Path, budget: Budget | None = None) -> Answering:
 
 def tokens_writer() -> TokensWriter:
     """Its model continues every prompt with the tokens of the solution."""
-    scripts = []
-    for problem in BENCHMARK.problems:
-        prompt, solution = tokenizer().compress([problem.prompt, problem.solution])
-        opening = [BOS, COMPRESSED_OPEN, *compressed(prompt)]
-        scripts.append((opening, [*compressed(solution), COMPRESSED_CLOSE]))
+    scripts = token_scripts(BENCHMARK.problems, tokenizer())
     module = ScriptedModule(scripts, compressed_symbols=tokenizer().symbol_count)
     return TokensWriter(ReplayModel((), module=module), tokenizer())
 
@@ -107,8 +104,11 @@ def test_tokens_of_a_tokenizer_are_spelled(tmp_path: Path) -> None:
 def test_the_budget_of_tokens_is_counted_in_tokens(tmp_path: Path) -> None:
     budget = Budget(max_symbols=3, max_bytes=1)
     results = job(tmp_path, budget).run(tokens_writer(), {PLAIN: BENCHMARK})
-    solutions = tokenizer().compress([one.solution for one in BENCHMARK.problems])
-    beginnings = tokenizer().decompress([symbols[:3] for symbols in solutions])
+    ends = [stripped(one.prompt)[1] for one in BENCHMARK.problems]
+    whole = [end + one.solution for end, one in zip(ends, BENCHMARK.problems, strict=True)]
+    symbols = tokenizer().compress(whole)
+    written = tokenizer().decompress([one[:3] for one in symbols])  # with the prompts' ends
+    beginnings = [text.removeprefix(end) for end, text in zip(ends, written, strict=True)]
     assert [one.completion for one in results.samples] == beginnings
     assert any(len(text) > 3 for text in beginnings), "some token has several bytes"
 

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from benchmark_data import DATA, HUMANEVAL, MBPP_FAILURES, RECODE, full_data, need_sandbox
-from oracle_models import WRONG, ReplayModel, ScriptedModule, problems_of, raw_ids
+from oracle_models import (
+    WRONG,
+    ReplayModel,
+    ScriptedModule,
+    problems_of,
+    raw_ids,
+    token_scripts,
+)
 from proxylm.compressors.registry import load_compressor
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.run import Answering
@@ -30,10 +37,6 @@ from proxylm.evaluation.translation import (
     evaluate_translation,
 )
 from proxylm.symbols import (
-    BOS,
-    COMPRESSED_CLOSE,
-    COMPRESSED_OFFSET,
-    COMPRESSED_OPEN,
     RAW_CLOSE,
 )
 
@@ -77,16 +80,10 @@ def test_code_generation(name: str, job: Job) -> None:
 def test_code_generation_in_tokens(job: Job) -> None:
     benchmark, compressor = few("humaneval"), load_compressor(UNITS)
 
-    def scripts(answer: Callable[[Any], bytes]) -> Any:
-        for problem in benchmark.problems:
-            prompt, text = compressor.compress([problem.prompt, answer(problem)])
-            yield (
-                [BOS, COMPRESSED_OPEN, *(prompt.astype(int) + COMPRESSED_OFFSET)],
-                [*(text.astype(int) + COMPRESSED_OFFSET), COMPRESSED_CLOSE],
-            )
-
     for answer, expected in ((lambda problem: problem.solution, 1.0), (wrong, 0.0)):
-        model = ReplayModel((), module=ScriptedModule(scripts(answer)))
+        model = ReplayModel(
+            (), module=ScriptedModule(token_scripts(benchmark.problems, compressor, answer))
+        )
         report = evaluate_code(TokensWriter(model, compressor), benchmark, job(f"{expected}"))
         assert report.pass_at == {"1": expected}
         assert report.read_as == "tokens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,15 @@ from proxylm.errors import DataError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.scoring.documents import (
     DocumentScore,
+    ReadDocument,
     find_files,
+    first_documents,
     read_files,
     read_from_store,
     read_store,
     score_documents,
     stored_view,
     total_score,
-    until_bytes,
 )
 from proxylm.scoring.readings import CompressedReading, RawReading, require_compressor
 from proxylm.scoring.score import score
@@ -164,7 +166,22 @@ def test_a_lossy_stored_view_is_refused(store: ViewStore) -> None:
 def test_a_limit_takes_whole_documents_and_at_least_one(store: ViewStore) -> None:
     documents = list(read_store(store, range(3), RawReading()))
     for limit, count in [(1, 1), (4, 1), (5, 2), (10_000, 3), (None, 3)]:
-        assert len(list(until_bytes(documents, limit))) == count
+        assert len(list(first_documents(documents, limit_bytes=limit))) == count
+    for limit, count in [(1, 1), (3, 3), (4, 3)]:
+        assert len(list(first_documents(documents, limit_documents=limit))) == count
+    assert len(list(first_documents(documents, limit_documents=2, limit_bytes=1))) == 1
+
+
+def test_documents_beyond_a_limit_are_not_read(store: ViewStore) -> None:
+    read = []
+
+    def documents() -> Iterator[ReadDocument]:
+        for document in read_store(store, range(3), RawReading()):
+            read.append(document.name)
+            yield document
+
+    assert len(list(first_documents(documents(), limit_documents=2))) == 2
+    assert len(read) == 2
 
 
 def test_another_compressor_is_refused_and_both_are_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -12,17 +13,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import proxylm
 from proxylm.checkpoints import checkpoint as checkpoint_module
-from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
-from proxylm.config import load_config
+from proxylm.checkpoints.checkpoint import (
+    CheckpointManifest,
+    StoredFile,
+    checkpoint_folders,
+    open_checkpoint,
+)
+from proxylm.config import load_config, validate_config
+from proxylm.data.mixture_numbers import MixtureNumbers
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError
+from proxylm.files import sha256_of, write_json
 from proxylm.scoring.score import score
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import BOS, RAW_OFFSET, vocabulary_size
 from proxylm.threads import torch_threads
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
@@ -106,6 +116,77 @@ def test_metrics_have_one_line_per_step(config: TrainingConfig, whole: Path) -> 
     parameters = config.model_for(SYMBOL_COUNT).matrix_parameter_count
     assert flops[0] > 6 * parameters * 256
     assert flops[-1] == pytest.approx(6 * flops[0], rel=0.05)
+
+
+def test_a_late_raw_stage_carries_learning_rate_and_optimizer_through(
+    store: Path, tmp_path: Path
+) -> None:
+    changes = {
+        "mixing": {
+            "rate": {"kind": "points", "points": [[0, 1], [0.5, 1], [0.5, 0]]},
+            "granularity": {"pairing": {"kind": "none"}},
+            "shuffle_block_steps": 1,
+        },
+        "learning_rate": {
+            "kind": "constant_then_cosine",
+            "peak": 1e-2,
+            "warmup_steps": 1,
+            "fraction": 0.5,
+        },
+        "checkpoints": {"every_steps": 1, "keep_last": 99},
+        "held_out": None,
+    }
+    config = tiny_config(store, steps=STEPS, **changes)
+    train(config, tmp_path / "whole")
+    records = read_metrics(tmp_path / "whole" / "metrics.jsonl")
+    assert [record["rate_asked"] for record in records] == [1, 1, 1, 0, 0, 0]
+    # A document that is open where the stage begins is shown to its end as it was begun.
+    assert [record["raw_symbols"] > 0 for record in records] == [False] * 3 + [True] * 3
+    assert sum(record["compressed_symbols"] for record in records[4:]) == 0
+    rates = [record["learning_rate"] for record in records]
+    assert rates[:3] == [1e-2] * 3
+    assert rates[5] == pytest.approx(1e-3)
+    for last in (2, 3, 4):  # before, at, and after the first step of the stage
+        stopped = tmp_path / f"stopped-{last}"
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            train(config, stopped, callbacks=[stop_after(last)])
+        train(config, stopped)
+        require_same_bits(stopped, tmp_path / "whole")
+
+
+def test_bytes_shown_as_bytes_are_counted_also_in_runs_of_before(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    records = read_metrics(whole / "metrics.jsonl")
+    counted = [record["raw_format_bytes"] for record in records]
+    assert counted == np.cumsum([record["raw_symbols"] for record in records]).tolist()
+    older = tmp_path / "older"
+    shutil.copytree(whole, older)
+    for folder in checkpoint_folders(older / "checkpoints"):
+        if folder.name > "step-00000003":
+            shutil.rmtree(folder)
+            continue
+        without_the_count(folder)
+    train(config, older)
+    require_same_bits(older, whole)
+
+
+def without_the_count(folder: Path) -> None:
+    """The checkpoint as it was written before these bytes were counted."""
+    state = json.loads((folder / "state.json").read_text())
+    del state["raw_format_bytes"]
+    write_json(folder / "state.json", state)
+    manifest = open_manifest(folder)
+    stored = StoredFile(
+        num_bytes=(folder / "state.json").stat().st_size, sha256=sha256_of(folder / "state.json")
+    )
+    changed = manifest.model_copy(update={"files": manifest.files | {"state.json": stored}})
+    signed = changed.model_copy(update={"checksum": changed.expected_checksum()})
+    write_json(folder / "manifest.json", signed.model_dump(mode="json"))
+
+
+def open_manifest(folder: Path) -> CheckpointManifest:
+    return validate_config(CheckpointManifest, json.loads((folder / "manifest.json").read_text()))
 
 
 def test_the_result_is_the_last_line(config: TrainingConfig, whole: Path) -> None:
@@ -421,6 +502,60 @@ def test_a_start_from_weights_extends_the_vocabulary(store: Path, tmp_path: Path
     train(back, tmp_path / "back")
     kept = open_checkpoint(checkpoint_folders(tmp_path / "back" / "checkpoints")[0]).model()
     assert kept.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
+
+
+BYTES_OF_A_VIEW: dict[str, Any] = {
+    "mixing": {
+        "rate": {"kind": "constant", "rate": 0},
+        "granularity": {"kind": "document", "pairing": {"kind": "none"}},
+    },
+    "checkpoints": {"every_steps": 1, "keep_last": 99},
+}
+
+
+def test_attention_across_documents_is_paid_for(
+    config: TrainingConfig, whole: Path, tmp_path: Path
+) -> None:
+    mixing = config.mixing.model_copy(update={"cross_document_attention": True})
+    result = train(config.model_copy(update={"mixing": mixing}), tmp_path / "run")
+    last = read_metrics(whole / "metrics.jsonl")[-1]
+    assert result.symbols == last["symbols"]
+    assert result.training_flops > last["training_flops"]
+    assert result.loss != last["loss"]
+
+
+def test_a_byte_model_without_sentinels_is_read_without_them(store: Path, tmp_path: Path) -> None:
+    mixing = BYTES_OF_A_VIEW["mixing"] | {"sentinels": False}
+    train(tiny_config(store, steps=2, mixing=mixing), tmp_path / "run")
+    model = proxylm.load(tmp_path / "run")
+    assert not model.config.sentinels
+    ids = torch.tensor([[BOS, *(RAW_OFFSET + byte for byte in b"def x")]])
+    logits = model.module.logits(ids)[0, :-1, 0].log_softmax(-1)
+    bits = -logits.gather(1, ids[0, 1:, None]).sum() / math.log(2)
+    assert model.bits_per_byte([b"def x"])[0] * 5 == pytest.approx(float(bits), rel=1e-5)
+
+
+def test_a_view_that_is_never_shown_has_no_symbols_in_the_model(
+    store: Path, tmp_path: Path
+) -> None:
+    result = train(tiny_config(store, steps=2, **BYTES_OF_A_VIEW), tmp_path / "run")
+    assert result.model.config.vocabulary_size == vocabulary_size(0)
+
+
+def test_a_byte_run_that_has_symbols_of_a_view_goes_on_with_them(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of before: the vocabulary held the view's symbols, shown or not."""
+    config = tiny_config(store, steps=STEPS, **BYTES_OF_A_VIEW)
+    with monkeypatch.context() as before:
+        before.setattr(MixtureNumbers, "shows_compressed", True)
+        train(config, tmp_path / "whole")
+        with pytest.raises(RuntimeError, match="stopped by the test"):
+            train(config, tmp_path / "stopped", callbacks=[stop_after(3)])
+    train(config, tmp_path / "stopped")
+    require_same_bits(tmp_path / "stopped", tmp_path / "whole")
+    model = open_checkpoint(checkpoint_folders(tmp_path / "stopped" / "checkpoints")[0]).model()
+    assert model.config.vocabulary_size == vocabulary_size(SYMBOL_COUNT)
 
 
 def test_a_start_from_other_sizes_shows_both_and_binds_nobody(

@@ -9,7 +9,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from proxylm.errors import UsageError
-from proxylm.training.schedule import ConstantRate, CosineRate, LearningRate
+from proxylm.training.schedule import (
+    ConstantRate,
+    ConstantThenCosineRate,
+    CosineRate,
+    LearningRate,
+)
 
 
 def test_warm_up_is_linear_and_reaches_the_peak() -> None:
@@ -38,6 +43,23 @@ def test_cosine_agrees_with_the_formula_written_out() -> None:
 def test_constant_stays_at_the_peak() -> None:
     schedule = ConstantRate(peak=3e-4, warmup_steps=2)
     assert [schedule.rate(step, 5) for step in range(5)] == [1.5e-4, 3e-4, 3e-4, 3e-4, 3e-4]
+
+
+def test_a_cosine_of_its_own_ends_a_run_at_the_peak() -> None:
+    schedule = ConstantThenCosineRate(peak=2.0, warmup_steps=2, fraction=0.6)
+    rates = [schedule.rate(step, 10) for step in range(10)]
+    assert rates[:6] == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    stage = CosineRate(peak=2.0, warmup_steps=0)
+    assert rates[6:] == [stage.rate(step, 4) for step in range(4)]
+    assert rates[-1] == pytest.approx(0.2)
+
+
+def test_the_part_at_the_peak_is_given_in_steps_too() -> None:
+    in_steps = ConstantThenCosineRate(peak=1.0, warmup_steps=0, steps=6)
+    share = ConstantThenCosineRate(peak=1.0, warmup_steps=0, fraction=0.6)
+    assert [in_steps.rate(k, 10) for k in range(10)] == [share.rate(k, 10) for k in range(10)]
+    with pytest.raises(UsageError, match=r"learning_rate.steps 6 exceed the run's 5 steps"):
+        in_steps.require_fits(5)
 
 
 def test_a_run_that_is_all_warm_up_has_rates() -> None:

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from proxylm.config import dump_config, load_config, validate_config
+from proxylm.config import load_config, validate_config
+from proxylm.config_files import SHIPPED
 from proxylm.data.mixture import WarmUpPairs
 from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.errors import UsageError
 from proxylm.training.config import TrainingConfig
 from proxylm.training.schedule import ConstantRate
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 SMALL: dict[str, Any] = {
     "data": [{"store": "views", "view": "bpe"}],
@@ -30,19 +29,11 @@ def small(**changes: Any) -> TrainingConfig:
     return validate_config(TrainingConfig, SMALL | changes)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
-def test_examples_are_valid_and_survive_being_saved(path: Path, tmp_path: Path) -> None:
-    config = load_config(TrainingConfig, path)
-    resolved = config.resolved()
-    (tmp_path / "config.yaml").write_text(dump_config(resolved))
-    again = load_config(TrainingConfig, tmp_path / "config.yaml")
-    assert again == resolved
-    assert again.hash() == config.hash()
-    assert again.model_for(7) == config.model_for(7)
+PYTHON_SUBSET = Path("paper/table1/1.5b-proxy-tokenizer")
 
 
 def test_the_python_subset_is_the_papers() -> None:
-    config = load_config(TrainingConfig, CONFIGS / "python-subset-1.5b.yaml")
+    config = load_config(TrainingConfig, PYTHON_SUBSET)
     model = config.model_for(96_640)
     assert (model.layers, model.width, model.ffn, model.heads) == (20, 2048, 8192, 16)
     assert (config.context, model.vocabulary_size) == (16_384, 96_960)
@@ -55,11 +46,34 @@ def test_the_python_subset_is_the_papers() -> None:
     mixed = config.mixing.rate.rates(50_000)
     assert mixed[[0, 5_000, 10_000, 49_999]] == pytest.approx([0.4, 0.65, 0.9, 0.9])
     assert config.mixing.granularity.kind == "document"
-    assert config.mixing.granularity.pairing == WarmUpPairs(order="random", fraction=0.2)
+    assert config.mixing.granularity.pairing == WarmUpPairs(order="random", steps=10_000)
+
+
+BYTES_ALONE = [
+    "mixing.rate={kind: constant, rate: 0}",
+    "mixing.granularity={kind: document, pairing: {kind: none}}",
+]
+
+
+@pytest.mark.parametrize("name", ["tiny", str(PYTHON_SUBSET), "paper/table2/7b-proxy-neural"])
+def test_bytes_alone_have_no_compressed_symbols(name: str) -> None:
+    path = Path(name)
+    mixed = load_config(TrainingConfig, path)
+    assert mixed.model_for(2048).compressed_symbol_count == 2048
+    byte_model = load_config(TrainingConfig, path, BYTES_ALONE)
+    assert byte_model.data[0].view is not None
+    assert byte_model.model_for(2048).vocabulary_size == 320
+
+
+def test_the_documented_byte_baseline_is_a_byte_model() -> None:
+    mixed = load_config(TrainingConfig, Path("tiny"))
+    byte_model = load_config(TrainingConfig, Path("tiny"), BYTES_ALONE)
+    assert mixed.model_for(2048).parameter_count == 1_362_048
+    assert byte_model.model_for(2048).parameter_count == 837_760
 
 
 def test_the_full_corpus_is_the_papers() -> None:
-    config = load_config(TrainingConfig, CONFIGS / "full-corpus-7b.yaml")
+    config = load_config(TrainingConfig, Path("paper/table2/7b-proxy-tokenizer"))
     assert (config.total_steps, config.symbols_per_step) == (80_000, 4 * 2**20)
     assert config.learning_rate == ConstantRate(peak=5e-4, warmup_steps=2000)
     assert config.model_for(96_640).target_heads == 8
@@ -67,7 +81,7 @@ def test_the_full_corpus_is_the_papers() -> None:
 
 def test_overrides_reach_lists_and_replace_whole_choices() -> None:
     overrides = ["data.0.view=gzip", "learning_rate={kind: constant, peak: 1e-4}"]
-    config = load_config(TrainingConfig, CONFIGS / "python-subset-1.5b.yaml", overrides)
+    config = load_config(TrainingConfig, PYTHON_SUBSET, overrides)
     assert config.data[0].view == "gzip"
     assert config.learning_rate == ConstantRate(peak=1e-4)
 
@@ -75,7 +89,7 @@ def test_overrides_reach_lists_and_replace_whole_choices() -> None:
 @pytest.mark.parametrize("override", ["seed", "=1", "data.7.view=x", "data.x=1", "seed=[1"])
 def test_overrides_that_cannot_be_read_are_one_line(override: str) -> None:
     with pytest.raises(UsageError) as caught:
-        load_config(TrainingConfig, CONFIGS / "tiny.yaml", [override])
+        load_config(TrainingConfig, Path("tiny"), [override])
     assert "\n" not in str(caught.value)
 
 
@@ -86,11 +100,11 @@ def test_a_kind_that_is_left_out_is_named_with_the_kinds_there_are() -> None:
             small(**change)
 
 
-@pytest.mark.parametrize("name", ["tiny.yaml", "python-subset-1.5b.yaml"])
-def test_documented_overrides_give_the_byte_baseline(name: str) -> None:
-    overrides = re.findall(r"(?<=[ ])mixing\S+=\S+", (CONFIGS / name).read_text())
+def test_documented_overrides_give_the_byte_baseline() -> None:
+    text = (SHIPPED / "tiny.yaml").read_text()
+    overrides = re.findall(r"(?<=[ ])mixing\S+=\S+", text)
     assert len(overrides) == 4
-    config = load_config(TrainingConfig, CONFIGS / name, overrides)
+    config = load_config(TrainingConfig, Path("tiny"), overrides)
     assert config.mixing.rate.rates(5).tolist() == [0.0] * 5
     assert mixture_numbers(config.mixing, 100).steps_with_pairs == 0
 

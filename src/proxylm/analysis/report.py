@@ -20,7 +20,7 @@ from proxylm.training.metrics import METRICS_FILE, read_metrics
 SMOOTHED_SHARE = 0.02
 """The loss curves show the mean over this share of a run's steps."""
 
-AXES = {"symbols": "symbols", "training_flops": "training FLOPs"}
+AXES = {"symbols": "symbols", "training_flops": "training FLOPs", "raw_bytes": "raw bytes"}
 """What held-out documents' curves are drawn over: fields of a record, with their labels."""
 
 STYLE = """

@@ -67,7 +67,9 @@ class TrainingState(Config):
     Attributes:
         step: updates made.
         symbols: input positions trained on.
-        raw_bytes: raw bytes of the documents' stretches shown so far.
+        raw_bytes: raw bytes of the documents' stretches shown so far, in whatever view.
+        raw_format_bytes: those of them that were shown as bytes; None in states of before it was
+            counted.
         documents: documents started.
         training_flops: floating-point operations of forward and backward passes.
         seconds: wall time spent in training steps, over all starts of the run.
@@ -81,6 +83,7 @@ class TrainingState(Config):
     step: NonNegativeInt = 0
     symbols: NonNegativeInt = 0
     raw_bytes: NonNegativeInt = 0
+    raw_format_bytes: NonNegativeInt | None = None
     documents: NonNegativeInt = 0
     training_flops: NonNegativeFloat = 0.0
     seconds: NonNegativeFloat = 0.0
@@ -169,6 +172,24 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint's folder.
+
+    >>> step_of(Path("run/checkpoints/step-00000100"))
+    100
+    """
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def read_state(checkpoint: Path) -> TrainingState:
+    """What the run had used up there; its other files are not looked at.
+
+    Raises:
+        DamagedFileError: it cannot be read.
+    """
+    return _read_stored(TrainingState, checkpoint / STATE)
+
+
 def save_checkpoint(
     folder: Path,
     *,
@@ -247,7 +268,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         path.name != checkpoint_name(manifest.step) and NAME_PATTERN.fullmatch(path.name)
     ):
         raise DamagedFileError(f"{path}: holds step {manifest.step}, not what its name says")
-    return Checkpoint(path=path, manifest=manifest, state=_read_stored(TrainingState, path / STATE))
+    return Checkpoint(path=path, manifest=manifest, state=read_state(path))
 
 
 def open_saved_model(path: Path) -> SavedModel:
@@ -295,9 +316,11 @@ def newest_valid(run: Path) -> Checkpoint | None:
     )
 
 
-def prune(folder: Path, keep_last: int) -> None:
-    """Remove all but the newest ``keep_last`` checkpoints."""
+def prune(folder: Path, keep_last: int, keep_every_steps: int | None = None) -> None:
+    """Remove all but the newest ``keep_last`` checkpoints, and those at every so many steps."""
     for path in checkpoint_folders(folder)[keep_last:]:
+        if keep_every_steps and step_of(path) % keep_every_steps == 0:
+            continue
         # Renamed first: what a kill leaves of it cannot pass for a checkpoint.
         doomed = path.with_name(TEMPORARY_PREFIX + path.name)
         path.rename(doomed)

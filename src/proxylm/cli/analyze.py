@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxylm.cli import analyze_gzip
 from proxylm.cli.compressor import (
     CORPUS,
     DEFAULT_HELD_OUT,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SHOWN_SIZES = 10
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+app.command("gzip-continuation")(analyze_gzip.gzip_continuation)
 
 
 @app.command()

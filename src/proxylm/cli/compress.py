@@ -20,7 +20,7 @@ def compress(
     compressor: Annotated[
         str,
         typer.Option(
-            "--compressor", help="A folder, a tokenizer.json or a name (gzip, units:bits=4)."
+            "--compressor", help="A folder, a tokenizer's file or a name (gzip, units:bits=4)."
         ),
     ],
     engine: Annotated[

@@ -97,7 +97,7 @@ def train_tokenizer(
     corpus=CORPUS,
 )
 def train_token_bytes(
-    tokenizer: Annotated[str, typer.Option(help="A tokenizer's folder or tokenizer.json.")],
+    tokenizer: Annotated[str, typer.Option(help="A tokenizer's folder or file.")],
     out: OutOption,
     settings: TokenBytesSettings,
     corpus: CorpusConfig | None = None,
@@ -139,7 +139,7 @@ def train_token_bytes(
 @options(corpus=CORPUS)
 def info(
     compressor: Annotated[
-        str, typer.Argument(help="A folder, a tokenizer.json or a name (gzip, units:bits=4).")
+        str, typer.Argument(help="A folder, a tokenizer's file or a name (gzip, units:bits=4).")
     ],
     corpus: CorpusConfig | None = None,
     held_out: HeldOutOption = DEFAULT_HELD_OUT,

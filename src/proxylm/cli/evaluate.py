@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json as json_module
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli import evaluate_all, evaluate_code, evaluate_harness
+from proxylm.cli import (
+    evaluate_all,
+    evaluate_checkpoints,
+    evaluate_code,
+    evaluate_harness,
+    evaluate_olmes,
+)
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
-from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, bars, emit, table
+from proxylm.cli.options import Flags, options
+from proxylm.cli.output import JsonOption, bars, emit, note, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import DataError, ProxylmError, UsageError
 
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from proxylm.scoring.documents import DocumentScore, ReadDocument
     from proxylm.scoring.read_as import ReadAs
     from proxylm.scoring.readings import Ids
+    from proxylm.scoring.settings import DocumentScoring
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -31,14 +40,25 @@ app.command("recode")(evaluate_code.recode)
 app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
 app.command("lm-eval")(evaluate_harness.lm_eval)
+app.command("olmes")(evaluate_olmes.olmes)
 app.command("all")(evaluate_all.evaluate_all)
+# What follows the evaluation's name is for the evaluation.
+_OWN_FIRST = {"allow_interspersed_args": False, "allow_extra_args": True}
+app.command("checkpoints", context_settings=_OWN_FIRST)(evaluate_checkpoints.evaluate_checkpoints)
 
 
 @app.command()
-@options(reading=READING)
+@options(
+    reading=READING,
+    scoring=Flags(
+        "proxylm.scoring.settings:DocumentScoring",
+        ("stride", "context", "limit_documents", "limit_bytes", "rows", "shown"),
+    ),
+)
 def bpb(
     model: RunArgument,
     reading: ReadAs,
+    scoring: DocumentScoring,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILES]...", help="Files and folders to score.")
     ] = None,
@@ -54,15 +74,6 @@ def bpb(
     max_document_bytes: Annotated[
         int | None, typer.Option(help="Longer records are left out and counted.", min=1)
     ] = None,
-    stride: Annotated[
-        int | None, typer.Option(help="Symbols per further window. (default: half the context)")
-    ] = None,
-    context: Annotated[
-        int | None, typer.Option(help="Symbols per window. (default: as in training)")
-    ] = None,
-    limit_bytes: Annotated[
-        int | None, typer.Option(min=1, help="Stop with the document that reaches this many bytes.")
-    ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -70,12 +81,13 @@ def bpb(
 
     Each file is one document (of JSON lines, Parquet and Arrow: each record), read alone from its
     start; one longer than the context is read in windows. The total is all bits over all raw bytes.
+    It comes first, and below it the first documents; --rows FILE has all of them.
 
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.loading import load
-    from proxylm.scoring.documents import find_files, read_files, score_documents, until_bytes
+    from proxylm.scoring.documents import find_files, first_documents, read_files, score_documents
 
     _check_arguments(paths, store, held_out)
     left_out = LeftOut()
@@ -94,36 +106,55 @@ def bpb(
             max_document_bytes=max_document_bytes,
         )
         prefix = found.prefix
-    wanted = until_bytes(documents, limit_bytes)
+    limits = scoring.model_dump(include={"limit_documents", "limit_bytes"})
+    wanted = first_documents(documents, **limits)
+    context, stride = scoring.context, scoring.stride
     scores = score_documents(loaded.module, wanted, prefix, context=context, stride=stride)
-    rows, failure = _scored(scores)
+    rows, failure = _scored(scores, scoring.rows)
     note_left_out(left_out)
     about = {
         **about_model(loaded, model),
         "store": None if store is None else str(store),
         "held_out": held_out,
-        "limit_bytes": limit_bytes,
+        **limits,
         **_windows(loaded, len(prefix), context, stride),
     }
     if rows or failure is None:
-        _report(rows, reading.read_as, left_out, about, complete=failure is None, as_json=json)
+        result = _result(rows, left_out) | {"read_as": reading.read_as, "about": about}
+        _report(result | {"complete": failure is None}, scoring, as_json=json)
     if failure is not None:
         raise failure
 
 
 def _scored(
-    scores: Iterable[DocumentScore],
+    scores: Iterable[DocumentScore], file: Path | None
 ) -> tuple[list[DocumentScore], ProxylmError | None]:
-    """The scores; where a later document cannot be had, those before it, and why."""
+    """The scores, written into the file as they come.
+
+    Where a later document cannot be had, those before it, and why.
+    """
     rows: list[DocumentScore] = []
     try:
-        with bars() as show:
+        with bars() as show, _rows_file(file) as write:
             for score in scores:
                 rows.append(score)
+                write(score)
                 show("documents scored", len(rows), None)
     except DataError as error:
         return rows, error
     return rows, None
+
+
+@contextmanager
+def _rows_file(path: Path | None) -> Iterator[Callable[[DocumentScore], None]]:
+    """A function that writes a document's row; it does nothing without a file."""
+    from proxylm.files import named_write
+
+    if path is None:
+        yield lambda score: None
+        return
+    with named_write(path), path.open("w", encoding="utf-8") as stream:
+        yield lambda score: print(json_module.dumps(_score_object(score)), file=stream)
 
 
 def _windows(
@@ -159,33 +190,30 @@ def _from_store(
     return read_from_store(store, ordinals, model, stored_view(store, model, reading.read_as))
 
 
-def _report(
-    scores: list[DocumentScore],
-    read_as: str,
-    left_out: LeftOut,
-    about: dict[str, Any],
-    *,
-    complete: bool,
-    as_json: bool,
-) -> None:
+def _result(scores: list[DocumentScore], left_out: LeftOut) -> dict[str, Any]:
     from proxylm.scoring.documents import total_score
 
-    *documents, total = map(_score_object, [*scores, total_score(scores, left_out)])
-    result = {
-        "about": about,
-        "read_as": read_as,
-        "documents": documents,
-        "total": total,
+    return {
+        "total": _score_object(total_score(scores, left_out)),
+        "document_count": len(scores),
+        "documents": list(map(_score_object, scores)),
         "left_out": left_out.to_json(),
-        "complete": complete,
     }
+
+
+def _report(result: dict[str, Any], scoring: DocumentScoring, *, as_json: bool) -> None:
+    """Print the total, and the first documents below it."""
+    shown, count = result["documents"][: scoring.shown], result["document_count"]
     headers = ["document", "raw bytes", "symbols", "bits", "bits per byte"]
     forms = ["", "", "", ".1f", ".4f"]
     rows = [
         [format(value, form) for value, form in zip(one.values(), forms, strict=True)]
-        for one in (*documents, total)
+        for one in (result["total"], *shown)
     ]
-    emit(result, as_json=as_json, text=table(headers, rows))
+    if len(shown) < count:
+        where = f"all are in {scoring.rows}" if scoring.rows else "--rows FILE keeps all"
+        note(f"the first {len(shown)} of {count} documents are shown; {where}")
+    emit(result | {"documents": shown}, as_json=as_json, text=table(headers, rows))
 
 
 def _score_object(score: DocumentScore) -> dict[str, Any]:

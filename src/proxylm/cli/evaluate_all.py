@@ -85,6 +85,7 @@ def evaluate_all(
         limit=settings.limit,
         held_out_bytes=held_out_bytes,
         harness_tasks=tuple(task_names(tasks)),
+        prompt_end=settings.reading.prompt_end,
     )
     wanted = settings.execute if generate is None else generate
     settings = with_values(settings, origin="evaluate all", generate=wanted)
@@ -119,12 +120,11 @@ def _evaluate(
     everything.about = _about(model, run, settings, data)
     folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
-    drawn = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
+    apart = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
     with bars() as show:
         generation = Generation(
-            drawn=partial(job_of, drawn, folder, show),
-            # As the single commands draw them, so that they find each other's samples.
-            greedy=partial(job_of, drawn.greedy, folder, show),
+            greedy=partial(job_of, apart, settings.greedy, folder, show),
+            sampled=partial(job_of, apart, settings.sampled, folder, show),
         )
         evaluate_everything(everything, model, run_data(run), chosen, data, generation)
     rows = everything_rows(everything)
@@ -187,4 +187,5 @@ def _about(
         "held_out_bytes": selection.held_out_bytes,
         "seeds": selection.seeds,
         "tasks": list(selection.harness_tasks),
+        "prompt_end": selection.prompt_end,
     }

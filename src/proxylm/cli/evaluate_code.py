@@ -27,8 +27,7 @@ from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.options import EvaluationSettings
-    from proxylm.evaluation.answers.run import Answering
+    from proxylm.evaluation.answers.options import EvaluationSettings, SamplingPlan
     from proxylm.evaluation.answers.writers import ProgramWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
 
@@ -42,7 +41,9 @@ def humaneval(
 ) -> None:
     """HumanEval or HumanEval+: pass@k, and bits per byte of the canonical solutions.
 
-    Generated programs are run only with --execute. A run that was stopped goes on.
+    pass@1 is greedy; --samples 20 draws samples beside, for pass@10. HumanEval+ has two verdicts of
+    the same completions: of EvalPlus's base tests, and of all. Programs are run only with
+    --execute. A run that was stopped goes on.
 
     Example: proxylm evaluate humaneval runs/demo/proxy --limit 20 --execute
     """
@@ -58,7 +59,9 @@ def mbpp(
 ) -> None:
     """MBPP or MBPP+: pass@k, and bits per byte of the canonical solutions.
 
-    MBPP is read from --data, as it was released or in HumanEval's form.
+    MBPP is read from --data, as it was released or in HumanEval's form. pass@1 is greedy;
+    --samples 20 draws samples beside, for pass@10. MBPP+ has two verdicts of the same completions:
+    of EvalPlus's base tests, and of all.
 
     Example: proxylm evaluate mbpp runs/demo/proxy --plus --data MbppPlus.jsonl.gz --execute
     """
@@ -85,7 +88,8 @@ def prompt_boundary(
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     name, forms = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
     evaluate = partial(evaluate_boundary, writer, benchmark)
-    _report(name, run, settings, writer, forms, evaluate, boundary_rows, as_json=json)
+    plans = [settings.greedy]
+    _report(name, run, settings, writer, forms, evaluate, boundary_rows, plans, as_json=json)
 
 
 @options(settings=RECODE)
@@ -118,7 +122,8 @@ def recode(
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     forms = {"recode": list(recode_conditions(families).values())}
     evaluate = partial(evaluate_recode, writer, families)
-    _report("recode", run, settings, writer, forms, evaluate, recode_rows, as_json=json)
+    plans = [settings.sampled or settings.greedy]
+    _report("recode", run, settings, writer, forms, evaluate, recode_rows, plans, as_json=json)
 
 
 @options(settings=TRANSLATION)
@@ -149,7 +154,8 @@ def translation(
     writer = TranslationWriter(model, compressor, jointly=not separately)
     name, forms = f"translation-{benchmark.name}", {benchmark.name: [benchmark]}
     evaluate = partial(evaluate_translation, writer, benchmark)
-    _report(name, run, settings, writer, forms, evaluate, translation_rows, as_json=json)
+    plans = [settings.greedy]
+    _report(name, run, settings, writer, forms, evaluate, translation_rows, plans, as_json=json)
 
 
 def _code(
@@ -162,7 +168,8 @@ def _code(
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     forms = {benchmark.name: [benchmark]}
     evaluate = partial(evaluate_code, writer, benchmark)
-    _report(benchmark.name, run, settings, writer, forms, evaluate, code_rows, as_json=as_json)
+    plans, name = [settings.greedy, settings.sampled], benchmark.name
+    _report(name, run, settings, writer, forms, evaluate, code_rows, plans, as_json=as_json)
 
 
 def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
@@ -178,14 +185,19 @@ def _report(
     settings: EvaluationSettings,
     writer: ProgramWriter,
     forms: Mapping[str, Sequence[Benchmark]],
-    evaluate: Callable[[Answering | None], Any],
+    evaluate: Callable[..., Any],
     rows_of: Callable[[Any], list[list[str]]],
+    plans: Sequence[SamplingPlan | None],
     *,
     as_json: bool,
 ) -> None:
-    """Evaluate, in a folder of that name, and print the report; ``forms`` is all that is read."""
+    """Evaluate by what each plan draws, in folders of that name, and print the report.
+
+    ``forms`` is all that is read.
+    """
+    base = evaluation_folder(run)
     with bars() as show:
-        report = evaluate(job_of(settings, evaluation_folder(run), show, writer, name))
+        report = evaluate(*[job_of(settings, one, base, show, writer, name) for one in plans])
     about = about_programs(writer.model, run, settings, forms)
     headers, *rows = rows_of(report)
     emit(report_object(report, about), as_json=as_json, text=table(headers, rows))

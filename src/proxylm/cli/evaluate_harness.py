@@ -10,7 +10,7 @@ import typer
 from proxylm.cli.evaluation_options import about_model, report_object, task_names, writer_of
 from proxylm.cli.options import options
 from proxylm.cli.output import JsonOption, emit, table
-from proxylm.cli.reading import READING, DeviceOption, RunArgument
+from proxylm.cli.reading import PROMPTING, DeviceOption, RunArgument
 from proxylm.errors import DataError, UsageError, needing_extra
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxylm.scoring.read_as import ReadAs
 
 
-@options(reading=READING)
+@options(reading=PROMPTING)
 def lm_eval(
     run: RunArgument,
     reading: ReadAs,
@@ -42,7 +42,8 @@ def lm_eval(
 ) -> None:
     """Tasks of lm-evaluation-harness, with its own prompts and metrics.
 
-    It fetches a task's data itself, unless the task names local files.
+    It fetches a task's data itself, unless the task names local files. Its forms of the paper's
+    nine tasks are its own; evaluate olmes has those of OLMES.
 
     Example: proxylm evaluate lm-eval runs/demo/proxy --tasks arc_easy,piqa --limit 100
     """

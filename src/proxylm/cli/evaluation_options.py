@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from proxylm.cli.options import Flags, within
 from proxylm.cli.output import note
-from proxylm.cli.reading import READING, read_by
+from proxylm.cli.reading import PROMPTING, read_by
 
 if TYPE_CHECKING:
-    from proxylm.evaluation.answers.options import EvaluationSettings
+    from proxylm.evaluation.answers.options import EvaluationSettings, SamplingPlan
     from proxylm.evaluation.answers.run import Answering
     from proxylm.evaluation.answers.samples import TellCount
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
@@ -21,21 +21,26 @@ if TYPE_CHECKING:
     from proxylm.scoring.read_as import ReadAs
 
 EVALUATION_FOLDER = "evaluation"
+SAMPLED_FOLDER = "sampled"
 
 _SETTINGS = "proxylm.evaluation.answers.options:EvaluationSettings"
-_READING = within("reading", READING.names)
+_READING = within("reading", PROMPTING.names)
 _PROBLEMS = ("plus", "data", "limit", "problem=problems")
-_MAX_NEW = ("max_new_bytes=plan.budget.max_bytes", "max_new_tokens=plan.budget.max_symbols")
-_DRAWING = within("plan", ("samples", "temperature", "top_p", "seed"))
+_MAX_NEW = ("max_new_bytes=budget.max_bytes", "max_new_tokens=budget.max_symbols")
+_DRAWING = within("sampling", ("samples", "temperature", "top_p", "seed"))
 _WAYS = ("execute", "generate", "workers", "out")
 
 CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
-BOUNDARY = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW))
+BOUNDARY = Flags(
+    _SETTINGS,
+    (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW),
+    defaults={"reading.prompt_end": "keep"},
+)
 RECODE = Flags(_SETTINGS, (*_PROBLEMS[2:], *_READING, *_WAYS, *_MAX_NEW, *_DRAWING))
 TRANSLATION = Flags(_SETTINGS, (*_PROBLEMS, _READING[1], *_WAYS, _MAX_NEW[0]))
 ALL = Flags(
     _SETTINGS,
-    ("limit", _READING[1], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
+    ("limit", *_READING[1:], "execute", "workers", "out", *_MAX_NEW, *_DRAWING),
 )
 
 
@@ -80,37 +85,45 @@ def evaluation_folder(run: Path) -> Path:
 
 
 def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
-    """The model read as ``--read-as`` and ``--compressor`` say; see ``read_by``."""
+    """The model read as ``--read-as``, ``--compressor`` and ``--prompt-end`` say (``read_by``)."""
     from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
     from proxylm.scoring.readings import CompressedReading
 
     found = read_by(model, run, reading)
     if isinstance(found, CompressedReading):
-        return TokensWriter(model, found.compressor)
-    return BytesWriter(model)
+        return TokensWriter(model, found.compressor, reading.prompt_end)
+    return BytesWriter(model, reading.prompt_end)
 
 
 def job_of(
-    settings: EvaluationSettings, base: Path, progress: TellCount, writer: ProgramWriter, name: str
+    settings: EvaluationSettings,
+    plan: SamplingPlan | None,
+    base: Path,
+    progress: TellCount,
+    writer: ProgramWriter,
+    name: str,
 ) -> Answering | None:
-    """The generation that was asked for; None without one.
+    """One generation that was asked for; None without one.
 
     Without --out its folder, in ``base``, is named after what the samples depend on, so that a
-    model that was trained further, or other draws, never meet old samples.
+    model that was trained further, or other draws, never meet old samples. With it, samples have a
+    folder inside that of the greedy completions.
     """
     from proxylm.evaluation.answers.run import DEFAULT_KS, Answering, sample_settings
     from proxylm.fingerprint import fingerprint_of
 
-    if not settings.generate:
+    if not settings.generate or plan is None:
         return None
-    drawn = fingerprint_of(sample_settings(writer, settings.plan))
-    folder = settings.out or base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    drawn = fingerprint_of(sample_settings(writer, plan))
+    folder = base / f"{name}-{writer.read_as}-{drawn[:8]}"
+    if settings.out is not None:
+        folder = settings.out / SAMPLED_FOLDER if plan.temperature else settings.out
     note(f"samples{' and verdicts' if settings.execute else ''}: {folder}")
     return Answering(
-        plan=settings.plan,
+        plan=plan,
         folder=folder,
         execute=settings.execute,
-        ks=settings.ks or DEFAULT_KS,
+        ks=settings.ks or DEFAULT_KS if plan.temperature else (1,),
         workers=settings.workers,
         progress=progress,
     )
@@ -146,9 +159,15 @@ def about_programs(
     return {
         **about_model(model, run),
         "data": {name: data_identity(forms) for name, forms in data.items()},
-        "generation": settings.plan.model_dump(mode="json") if settings.generate else None,
+        "generation": _generation(settings) if settings.generate else None,
         "sandbox": usable_tier() if settings.execute else None,
     }
+
+
+def _generation(settings: EvaluationSettings) -> dict[str, Any]:
+    """How completions are made, without what has no effect."""
+    sampling = settings.sampling.model_dump(mode="json") if settings.sampled else None
+    return {"budget": settings.budget.model_dump(mode="json"), "sampled": sampling}
 
 
 def report_object(report: Any, about: dict[str, Any]) -> dict[str, Any]:

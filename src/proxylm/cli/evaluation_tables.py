@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from proxylm.evaluation.code_generation import CodeReport
+from proxylm.evaluation.answers.run import Passes
+from proxylm.evaluation.code_generation import CodeReport, SampledPasses
 from proxylm.evaluation.everything import Everything, HeldOutReport
 from proxylm.evaluation.harness_report import HarnessReport
 from proxylm.evaluation.prompt_boundary import BoundaryReport
@@ -30,9 +31,33 @@ def share(value: float | None) -> str:
 def code_rows(report: CodeReport) -> Rows:
     """pass@k in percent, the likelihood form, and how the samples fared."""
     rows = [[report.benchmark, f"read as {report.read_as}"], ["problems", f"{report.problems}"]]
-    rows += [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
-    rows += [[f"samples {status}", f"{count}"] for status, count in (report.statuses or {}).items()]
+    rows += [*_passes(report), *_statuses(report)]
+    if report.sampled is not None:
+        rows += [*_sampled(report.sampled), *_statuses(report.sampled)]
     return [*rows, ["solution bits per byte", number(report.solution_bits_per_byte)]]
+
+
+def _passes(passes: Passes, drawn: str = "") -> Rows:
+    """pass@k by all tests and, of EvalPlus's forms, by the base tests, each named."""
+    if passes.base_pass_at is None:
+        return [[f"pass@{k} %{drawn}", share(value)] for k, value in (passes.pass_at or {}).items()]
+    return [
+        [f"pass@{k} %{drawn}, {tests}", share(values[k])]
+        for k in passes.base_pass_at
+        for tests, values in (("base", passes.base_pass_at), ("plus", passes.pass_at or {}))
+    ]
+
+
+def _sampled(passes: SampledPasses) -> Rows:
+    """As ``_passes``, with the draws in the names: a pass@1 of samples is not the greedy one."""
+    return _passes(passes, f" of {passes.samples} samples at {passes.temperature:g}")
+
+
+def _statuses(passes: Passes) -> Rows:
+    drawn = "samples" if isinstance(passes, SampledPasses) else "programs"
+    rows = [[f"{drawn} {name}", f"{count}"] for name, count in (passes.statuses or {}).items()]
+    base = (passes.base_statuses or {}).items()
+    return [*rows, *([f"{drawn} {name}, base tests", f"{count}"] for name, count in base)]
 
 
 def boundary_rows(report: BoundaryReport) -> Rows:
@@ -57,9 +82,11 @@ def _spreads(report: BoundaryReport) -> list[tuple[str, str]]:
 
 def recode_rows(report: RecodeReport) -> Rows:
     """One row per perturbation, two per family, two for the whole."""
+    drawn = f" of {report.samples} samples" if report.temperature else ""
+    measures = [f"{name}{drawn}" for name in ("pass@1 %", "RP@1 %", "RD@1 %", "RR@1 %")]
     rows = [
         [
-            *("form of the prompts", "seeds", "pass@1 %", "RP@1 %", "RD@1 %", "RR@1 %"),
+            *("form of the prompts", "seeds", *measures),
             *("bits per byte", "robust", "drop %", "flips %"),
         ]
     ]
@@ -131,7 +158,7 @@ def _cells(report: object) -> list[list[str]]:
         return [[measured, "", "bits per byte, held-out", number(report.bits_per_byte)]]
     if isinstance(report, CodeReport):
         bits = ["bits per byte, solution", number(report.solution_bits_per_byte)]
-        passed = [[f"pass@{k} %", share(value)] for k, value in (report.pass_at or {}).items()]
+        passed = [*_passes(report), *(_sampled(report.sampled) if report.sampled else [])]
         return _beside(passed or [["pass@1 %", MISSING]], [bits])
     if isinstance(report, BoundaryReport):
         spreads = zip(("mean", "deviation"), _spreads(report), strict=True)

@@ -17,7 +17,7 @@ from proxylm.cli.options import Flags, options, was_given, with_values
 from proxylm.cli.output import JsonOption, emit, note, stdout_errors
 from proxylm.cli.reading import (
     NO_DRAFTER,
-    READING,
+    PROMPTING,
     DeviceOption,
     DrafterOption,
     RunArgument,
@@ -41,7 +41,7 @@ DRAWING = ("temperature", "top_p", "seed", "stop")
         "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
     ),
     symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
-    reading=READING,
+    reading=PROMPTING,
 )
 def generate(
     model: RunArgument,
@@ -83,11 +83,13 @@ def generate(
     from proxylm.scoring.read_as import BYTES
     from proxylm.scoring.readings import CompressedReading
 
+    ends = {} if reading.prompt_end is None else {"prompt_end": reading.prompt_end}
     chosen = with_values(
         bounds,
         origin="generate",
         drafter=drafter_named(drafter),
         structured_output=_structured_output(regex, json_schema, grammar),
+        **ends,
     )
     if reading.read_as != BYTES:
         _check_tokens(chosen)
@@ -97,7 +99,8 @@ def generate(
     loaded = load(model, device=device)
     found = read_by(loaded, model, reading)
     if isinstance(found, CompressedReading):
-        drawn = symbols.model_copy(update={name: getattr(chosen, name) for name in DRAWING})
+        given_drawing = {name: getattr(chosen, name) for name in DRAWING}
+        drawn = symbols.model_copy(update=given_drawing | ends)
         deltas = TokenReading(loaded, found.compressor).deltas(given, drawn)
     else:
         if chosen.drafter and loaded.config.target_heads == 1:

@@ -20,6 +20,7 @@ from proxylm.cli import (
     bench,
     compress,
     compressor,
+    configs,
     demo,
     evaluate,
     export,
@@ -30,6 +31,7 @@ from proxylm.cli import (
     report,
     sandbox,
     serve,
+    sweep,
     train,
     train_neural,
     views,
@@ -61,6 +63,7 @@ compressor.train.command("neural")(train_neural.train_neural)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(bench.app, name="bench")
 app.add_typer(compressor.app, name="compressor")
+app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")
@@ -68,6 +71,7 @@ app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)
 app.command("export")(export.export)

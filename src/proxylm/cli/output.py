@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,9 @@ JsonOption = Annotated[
 ]
 
 SECONDS_BETWEEN_LINES = 2.0
+
+
+_collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
 
 
 class ReaderLeftError(Exception):
@@ -81,10 +85,24 @@ def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
     Raises:
         ReaderLeftError, ProxylmError: as ``stdout_errors``.
     """
+    if (collected := _collected.get()) is not None:
+        collected.append(result)
+        return
     shown = json.dumps(result, allow_nan=False) if as_json else printable(text.rstrip("\n"), "\n")
     with stdout_errors():
         sys.stdout.write(shown + "\n")
         sys.stdout.flush()
+
+
+@contextmanager
+def collected_results() -> Iterator[list[dict[str, Any]]]:
+    """Within, what commands would print as their results is put into the list instead."""
+    results: list[dict[str, Any]] = []
+    token = _collected.set(results)
+    try:
+        yield results
+    finally:
+        _collected.reset(token)
 
 
 def note(message: str) -> None:

@@ -40,7 +40,7 @@ def prepare(
         list[str] | None,
         typer.Option(
             "--compressor",
-            help="A compressor's folder, a tokenizer.json or a name (gzip, units:bits=4); "
+            help="A compressor's folder, a tokenizer's file or a name (gzip, units:bits=4); "
             "NAME=… names its view. Repeatable.",
         ),
     ] = None,

@@ -47,13 +47,18 @@ def rates(
             min=16, max=MAX_CONTEXT, help="Symbols per context, to predict a real loader."
         ),
     ] = None,
+    overflow: Annotated[
+        Literal["continue", "plain", "truncate"],
+        typer.Option(help="What happens to a document at a context's end."),
+    ] = "continue",
     sentinels: Annotated[bool, typer.Option(help="Whether sentinels surround the views.")] = True,
     json: JsonOption = False,
 ) -> None:
     """Samples per step against a raw-byte model that sees the same number of symbols per step.
 
     The formulas count content alone. With --mean-length and --context the special symbols, the
-    cuts and the padding of a real loader are counted too.
+    cuts and the padding of a real loader are counted too (with --overflow truncate for documents of
+    exponential lengths: what is dropped depends on all of them).
 
     Example: proxylm rates --rho 3.7 --rate 0.9 --mean-length 5000 --context 4096
     """
@@ -70,7 +75,7 @@ def rates(
     if schedule == "warmup":
         changes = {"kind": "warmup", "start": start, "end": rate, "fraction": fraction}
     values = {"rate": changes, "granularity": granularity, "sentinels": sentinels}
-    mixing = validate_config(Mixture, values, origin="options")
+    mixing = validate_config(Mixture, values | {"overflow": overflow}, origin="options")
     result: dict[str, Any] = {"rho": rho, "rate": rate, "steps": steps}
     result |= _formulas(rho, rate, start, mixing, steps)
     if mean_length is not None or context is not None:
@@ -117,7 +122,8 @@ def _prediction(
 
     data = DataSize(mean_bytes=mean_length, rho=rho)
     ours = documents_per_context(data, mixing, context=context, total_steps=steps).mean()
-    bytes_only = Mixture.bytes_only().model_copy(update={"sentinels": mixing.sentinels})
+    kept = {"sentinels": mixing.sentinels, "overflow": mixing.overflow}
+    bytes_only = Mixture.bytes_only().model_copy(update=kept)
     raw = documents_per_context(data, bytes_only, context=context, total_steps=1).mean()
     return {
         "mean_length": mean_length,

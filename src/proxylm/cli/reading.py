@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from proxylm.scoring.read_as import ReadAs
     from proxylm.scoring.readings import Reading
 
-READING = Flags("proxylm.scoring.read_as:ReadAs", ("read_as", "compressor"))
+_READ_AS = "proxylm.scoring.read_as:ReadAs"
+READING = Flags(_READ_AS, ("read_as", "compressor"))
+PROMPTING = Flags(_READ_AS, (*READING.names, "prompt_end"))
 NO_DRAFTER = "none"
 
 RunArgument = Annotated[

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.")],
+    config: Annotated[Path, typer.Argument(help="YAML file, or a name of 'configs list'.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")],
     overrides: OverridesArgument = None,
     json: JsonOption = False,
 ) -> None:
     """Train a model; the same command goes on where a stopped run was.
 
-    Example: proxylm train configs/tiny.yaml seed=1 --out runs/tiny
+    Example: proxylm train tiny seed=1 --out runs/tiny
     """
     from proxylm.config import load_config
     from proxylm.training.config import TrainingConfig

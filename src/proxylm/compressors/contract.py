@@ -159,6 +159,14 @@ class Compressor(ABC):
         except ValueError as error:
             raise DataError(f"{self.kind}: {name}: {error}") from None
 
+    @property
+    def spellings(self) -> Sequence[bytes] | None:
+        """The bytes of each symbol wherever it stands (empty: none), if each has some of its own.
+
+        ``divide`` then tells every symbol apart. None where symbols have no bytes of their own.
+        """
+        return None
+
     def memory_for(self, num_bytes: int) -> int:
         """Bytes of memory that encoding one document of ``num_bytes`` takes, at most.
 

@@ -19,7 +19,6 @@ from proxylm.yaml_text import parse_value
 
 ENTRY_POINT_GROUP = "proxylm.compressors"
 DESCRIPTION_FILE = "compressor.json"
-TOKENIZER_FILE = "tokenizer.json"
 FORMAT_VERSION = 1
 _BETWEEN_SETTINGS = re.compile(r",(?=\w+=|$)")
 """Commas that a further ``key=`` follows, or nothing; others belong to a value (a path, a list)."""
@@ -81,18 +80,20 @@ def compressor_class(kind: str, origin: Path | None = None) -> type[Compressor]:
 
 
 def load_compressor(path_or_name: str | Path) -> Compressor:
-    """Load a saved compressor, a ``tokenizer.json``, or one that needs no files.
+    """Load a saved compressor, a tokenizer as it is published, or one that needs no files.
 
     >>> compressor = load_compressor("units:bits=4")
     >>> compressor.symbol_count, compressor.compress([b"ab"])
     (16, [array([6, 1, 6, 2], dtype=uint32)])
 
     Args:
-        path_or_name: a folder with ``compressor.json`` or ``tokenizer.json``, a tokenizer file,
-            or a name with settings such as ``gzip`` or ``units:bits=4``.
+        path_or_name: a folder with ``compressor.json`` or a tokenizer file (``tokenizer.json``,
+            ``tokenizer.model``, ``tokenizer.tiktoken``), such a file under any name, or a name
+            with settings such as ``gzip``, ``units:bits=4`` or
+            ``tokenizer:file=cl100k_base.tiktoken,pattern=cl100k_base``.
 
     Raises:
-        UsageError: there is no such folder or name, or a setting is wrong.
+        UsageError: there is no such folder or name, a setting is wrong, or a pattern is missing.
         DamagedFileError: a saved compressor is not what it was when it was saved.
     """
     path = Path(path_or_name)
@@ -100,13 +101,16 @@ def load_compressor(path_or_name: str | Path) -> Compressor:
         return _from_name(str(path_or_name))
     if (path / DESCRIPTION_FILE).is_file():
         return _load_folder(path)
-    if (path / TOKENIZER_FILE).is_file():
-        return compressor_class("tokenizer").from_folder(path, {})
-    if path.is_file():
-        from proxylm.compressors.tokenizer import TokenizerCompressor
+    from proxylm.compressors.tokenizer import TokenizerCompressor
+    from proxylm.compressors.tokenizer.opening import TOKENIZER_FILES
 
+    if path.is_file():
         return TokenizerCompressor.from_file(path)
-    raise UsageError(f"{path}: has neither {DESCRIPTION_FILE} nor {TOKENIZER_FILE}")
+    if any((path / name).is_file() for name in TOKENIZER_FILES):
+        return TokenizerCompressor.from_folder(path, {})
+    raise UsageError(
+        f"{path}: has neither {DESCRIPTION_FILE} nor one of {', '.join(TOKENIZER_FILES)}"
+    )
 
 
 def _load_folder(folder: Path) -> Compressor:

@@ -21,7 +21,8 @@ class Batch:
         targets: int32 ``[B, N, H]``; head ``k`` at position ``i`` wants the symbol at
             ``i + 1 + k``, or ``IGNORED_TARGET`` where that trains nothing.
         segment_ids: int32 ``[B, N]``, numbers the attention segments inside a context from 0,
-            non-decreasing; attention never crosses a change.
+            non-decreasing; attention never crosses a change. A document is one, or the stretch
+            of it that stands in the context; with ``cross_document_attention`` all of them are.
         position_ids: int32 ``[B, N]``, restarts at 0 with each attention segment.
         contexts: int64 ``[B]``, the contexts' numbers in the order of training.
         batches: the ``Batches`` it was drawn from, which ``show`` asks; it stays behind where a

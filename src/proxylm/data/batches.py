@@ -25,7 +25,7 @@ from proxylm.data.sources import OpenSource, SourceLike, SourceView, data_finger
 from proxylm.data.statistics import StepStatistics, step_statistics
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
-from proxylm.symbols import vocabulary_size
+from proxylm.symbols import PAD, vocabulary_size
 
 
 class Batches:
@@ -93,7 +93,10 @@ class Batches:
 
     @property
     def symbol_count(self) -> int:
-        """K of the sources' one compressor; 0 where no view is shown."""
+        """K of the sources' one compressor; 0 where the mixture shows no compressed view."""
+        numbers = mixture_numbers(self.mixture, self._total_steps)
+        if not numbers.shows_compressed:
+            return 0
         return next((view.symbol_count for view in self._views()), 0)
 
     @property
@@ -103,7 +106,7 @@ class Batches:
 
     @property
     def compressor_fingerprint(self) -> str | None:
-        """Of the sources' one compressor; None where no view is shown."""
+        """Of the sources' one compressor; None where no view is named."""
         return next((view.compressor_fingerprint for view in self._views()), None)
 
     @property
@@ -170,6 +173,8 @@ class Batches:
             batch.segment_ids,
             batch.position_ids,
         )
+        if self.mixture.cross_document_attention:
+            _join_segments(batch)
         return batch
 
     def statistics(self, step: int) -> StepStatistics:
@@ -190,6 +195,14 @@ class Batches:
             contexts=np.empty(count, np.int64),
             batches=self,
         )
+
+
+def _join_segments(batch: Batch) -> None:
+    """Make one attention segment of all documents of a context; padding, at its end, is another."""
+    batch.segment_ids[:] = batch.inputs == PAD
+    size = (~batch.segment_ids.astype(bool)).sum(axis=1, keepdims=True)
+    place = np.arange(batch.inputs.shape[1])
+    batch.position_ids[:] = np.where(place < size, place, place - size)
 
 
 def batches(
@@ -239,7 +252,7 @@ def batches(
         if not least <= value < 1 << 63:
             raise UsageError(f"{name} {value}: must be from {least} to 2^63 - 1")
     numbers = mixture_numbers(mixture, steps)
-    opened = open_sources(sources, shows_compressed=numbers.shows_compressed)
+    opened = open_sources(sources, needs_compressed=numbers.needs_compressed)
     check_one_compressor(opened)
     check_columns(opened)
     check_pair_cuts(opened, numbers)

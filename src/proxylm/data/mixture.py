@@ -5,37 +5,28 @@ a protocol: from Python any object that satisfies it will do (``data.open_choice
 comes to in a run of so many steps is computed in one place, ``data.mixture_numbers``.
 
     mixing:
-      rate: {kind: warmup, start: 0.4, end: 0.9, fraction: 0.2}
+      rate: {kind: warmup, start: 0.4, end: 0.9, fraction: 0.2}  # or steps: 10000
       granularity: {kind: document, pairing: {kind: warmup, order: random}, pair_overflow: split}
       overflow: continue
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
-from proxylm.config import Config, plain_config
+from proxylm.config import Config, added_field, plain_config
 from proxylm.data.open_choice import OpenChoice
 from proxylm.fingerprint import fingerprint_of
+from proxylm.run_part import FirstPart, Fraction, steps_in
 
 PAPER_WARM_UP_FRACTION = 0.2
 """The first 10 000 of 50 000 steps (method, section 4)."""
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def warm_up_steps(fraction: float, total_steps: int) -> int:
-    """Number of steps in the first ``fraction`` of a run.
-
-    >>> warm_up_steps(0.2, 50_000)
-    10000
-    """
-    return round(fraction * total_steps)
 
 
 class RateSchedule(Protocol):
@@ -117,27 +108,85 @@ class ConstantRate(_Kind):
         return np.full(total_steps, self.rate)
 
 
-class WarmUpRate(_Kind):
-    """Linear from ``start`` to ``end`` over the first ``fraction`` of the steps, then ``end``."""
+class WarmUpRate(FirstPart, _Kind):
+    """Linear from ``start`` to ``end`` over the first part of the steps, then ``end``."""
 
     kind: Literal["warmup"] = "warmup"
     start: Fraction = 0.4
     end: Fraction = 0.9
-    fraction: Fraction = PAPER_WARM_UP_FRACTION
+    fraction: Fraction | None = PAPER_WARM_UP_FRACTION
 
     def rates(self, total_steps: int) -> Float64[np.ndarray, " total_steps"]:
         """The rate of every step: float64 ``[total_steps]``."""
-        rising = warm_up_steps(self.fraction, total_steps)
-        rates = np.full(total_steps, self.end)
-        rates[:rising] = self.start + (self.end - self.start) * np.arange(rising) / rising
-        return rates
+        return _linear([(0, self.start), (self.steps_of(total_steps), self.end)], total_steps)
 
     def phase_ends(self, total_steps: int) -> list[int]:
         """Steps where the schedule changes its nature: the end of the warm-up."""
-        return [warm_up_steps(self.fraction, total_steps)]
+        return [min(self.steps_of(total_steps), total_steps)]
 
 
-RateChoice = Annotated[RateSchedule, OpenChoice((ConstantRate, WarmUpRate), default="warmup")]
+class PointsRate(_Kind):
+    """Piecewise linear through points; two points at one place are a jump.
+
+    Tokens alone, then bytes alone in the last fifth (a late raw stage):
+
+    >>> PointsRate(points=((0, 1), (0.8, 1), (0.8, 0), (1, 0))).rates(5)
+    array([1., 1., 1., 1., 0.])
+
+    Attributes:
+        points: (place, rate), the first at 0, none before the one that precedes it. After the last
+            point its rate stays.
+        unit: what places count: ``fraction`` of the run's steps, or ``steps``, in which case a
+            shorter run is the beginning of a longer one.
+    """
+
+    kind: Literal["points"] = "points"
+    points: tuple[tuple[NonNegativeFloat, Fraction], ...] = Field(min_length=1)
+    unit: Literal["fraction", "steps"] = "fraction"
+
+    @model_validator(mode="after")
+    def _places_in_order(self) -> Self:
+        places = [place for place, _ in self.points]
+        if places[0] != 0:
+            raise ValueError(f"points: the first stands at {places[0]:g}; begin with one at 0")
+        for before, place in pairwise(places):
+            if place < before:
+                raise ValueError(f"points: {place:g} stands after {before:g}; give them in order")
+        if self.unit == "steps" and not all(place.is_integer() for place in places):
+            raise ValueError("points: steps are whole numbers; write shares as unit: fraction")
+        if self.unit == "fraction" and places[-1] > 1:
+            raise ValueError(f"points: {places[-1]:g} of a run; for steps, write unit: steps")
+        return self
+
+    def rates(self, total_steps: int) -> Float64[np.ndarray, " total_steps"]:
+        """The rate of every step: float64 ``[total_steps]``."""
+        return _linear(self._by_step(total_steps), total_steps)
+
+    def phase_ends(self, total_steps: int) -> list[int]:
+        """Steps where the schedule changes its nature: at every point inside the run, in order."""
+        steps = {step for step, _ in self._by_step(total_steps)}
+        return sorted(step for step in steps if 0 < step < total_steps)
+
+    def _by_step(self, total_steps: int) -> list[tuple[int, float]]:
+        if self.unit == "steps":
+            return [(int(place), rate) for place, rate in self.points]
+        return [(steps_in(place, total_steps), rate) for place, rate in self.points]
+
+
+def _linear(
+    points: Sequence[tuple[int, float]], total_steps: int
+) -> Float64[np.ndarray, " total_steps"]:
+    """Rates of all steps: linear between points (step, rate), the last one's from there on."""
+    rates = np.full(total_steps, points[-1][1], np.float64)
+    for (first, start), (end, rate) in pairwise(points):
+        steps = np.arange(first, min(end, total_steps))
+        rates[first:end] = start + (rate - start) * (steps - first) / (end - first)
+    return rates
+
+
+RateChoice = Annotated[
+    RateSchedule, OpenChoice((ConstantRate, WarmUpRate, PointsRate), default="warmup")
+]
 """One of our schedules, or any other object that is a ``RateSchedule``."""
 
 PairOrder = Literal["rc", "cr", "random"]
@@ -157,16 +206,16 @@ class NoPairs(_Kind):
         return 0
 
 
-class WarmUpPairs(_Kind):
-    """Translation pairs during the first ``fraction`` of the steps only (the paper's default)."""
+class WarmUpPairs(FirstPart, _Kind):
+    """Translation pairs during the first part of the steps only (the paper's default)."""
 
     kind: Literal["warmup"] = "warmup"
     order: PairOrder = "random"
-    fraction: Fraction = PAPER_WARM_UP_FRACTION
+    fraction: Fraction | None = PAPER_WARM_UP_FRACTION
 
     def steps_with_pairs(self, total_steps: int) -> int:
         """Number of steps, from the first, that may hold translation pairs."""
-        return warm_up_steps(self.fraction, total_steps)
+        return min(self.steps_of(total_steps), total_steps)
 
     @property
     def compressed_first_probability(self) -> float:
@@ -276,9 +325,13 @@ class Mixture(Config):
         overflow: what happens to a document at a context's end. ``continue``: it goes on in the
             next context as a new segment, with ``<bos>`` and its sentinel again; ``plain``: it
             goes on with nothing in front, as in published code; ``truncate``: the rest is dropped.
-        shuffle_block_steps: contexts are shuffled within blocks of this many steps, so that a
-            long document does not fill a batch; the rate of a context is at most a block off. A
-            block never crosses the end of a warm-up.
+        shuffle_block_steps: contexts are put in order within blocks of this many steps, so that a
+            long document does not fill a batch: shuffled where the rate is the same throughout,
+            else laid so that each is packed at the rate of its step. A block never crosses the
+            end of a phase.
+        cross_document_attention: whether attention reaches all of a context, whatever documents
+            stand in it; positions then count through the context. Which targets are trained stays
+            the same: what follows a document's end is never predicted from it.
         weight_of: whether sources' weights are shares of the documents or of the raw bytes.
         when_exhausted: ``repeat`` starts a source's next epoch, in a new order; ``stop`` ends the
             training data when the first source has no further document.
@@ -292,6 +345,7 @@ class Mixture(Config):
     sentinels: bool = True
     overflow: Literal["continue", "plain", "truncate"] = "continue"
     shuffle_block_steps: int = Field(default=256, ge=1, le=1 << 20)
+    cross_document_attention: bool = added_field(False)
     weight_of: Literal["documents", "bytes"] = "documents"
     when_exhausted: Literal["repeat", "stop"] = "repeat"
 
@@ -316,9 +370,13 @@ class Mixture(Config):
         return cls()
 
     @classmethod
-    def bytes_only(cls) -> Self:
-        """Raw bytes alone: the byte model, and the byte half of every comparison."""
-        return cls(rate=ConstantRate(rate=0.0), granularity=DocumentGranularity(pairing=NoPairs()))
+    def bytes_only(cls, *, sentinels: bool = True) -> Self:
+        """Raw bytes alone: the byte model, and the byte half of every comparison.
+
+        Sentinels have nothing to tell it; without them it is a byte model like any other.
+        """
+        granularity = DocumentGranularity(pairing=NoPairs())
+        return cls(rate=ConstantRate(rate=0.0), granularity=granularity, sentinels=sentinels)
 
     @classmethod
     def compressed_only(cls) -> Self:

@@ -106,11 +106,11 @@ class ShownContext:
     def lines(self) -> list[str]:
         """The context as text: each attention segment, and below it its spans."""
         lines: list[str] = []
-        segment_id = -1
+        shown = None
         for span in self.spans:
-            if span.segment_id != segment_id:
-                segment_id = span.segment_id
-                lines += ["", f"segment {segment_id}: {span.document or 'padding'}"]
+            if shown != (span.segment_id, span.document):
+                shown = span.segment_id, span.document
+                lines += ["", f"segment {span.segment_id}: {span.document or 'padding'}"]
             lines += [f"  {span.facts}", f"    {span.content}"]
         return lines
 
@@ -208,11 +208,11 @@ def _context(
     decoders: Sequence[Compressor | None],
 ) -> ShownContext:
     ends = [*spans["offset"][1:].tolist(), batch.inputs.shape[1]]
+    of_row = (batch.inputs, batch.targets, batch.segment_ids, batch.position_ids)
     shown = [
         _shown(
             span,
-            batch.inputs[row, span["offset"] : end],
-            batch.targets[row, span["offset"] : end],
+            [values[row, span["offset"] : end] for values in of_row],
             sources[span["source"]],
             decoders[span["source"]],
         )
@@ -223,11 +223,11 @@ def _context(
 
 def _shown(
     span: np.void,
-    inputs: NDArray[np.int32],
-    targets: NDArray[np.int32],
+    arrays: Sequence[NDArray[np.int32]],
     source: OpenSource,
     decoder: Compressor | None,
 ) -> ShownSpan:
+    inputs, targets, segment_ids, position_ids = arrays
     marks, form, offset = int(span["marks"]), int(span["format"]), int(span["offset"])
     is_padding = form == PADDING
     before = [] if is_padding else _present(marks, {HAS_BOS: BOS, HAS_OPEN: Format(form).open})
@@ -237,8 +237,8 @@ def _shown(
     return ShownSpan(
         offset=offset,
         end=offset + len(inputs),
-        segment_id=int(span["segment"]),
-        first_position=int(span["position"]),
+        segment_id=int(segment_ids[0]),
+        first_position=int(position_ids[0]),
         source=int(span["source"]),
         document="" if is_padding else source.store.document_id(int(span["ordinal"])),
         format=FORMAT_NAMES[form],

@@ -4,6 +4,9 @@ The model knows two numbers of the data, the mean length and the compressor's ra
 that a document finds any room in its context equally often. A document then takes its own length,
 its special symbols, and what each context's end costs it: ``<bos>`` and a sentinel again, or, for
 pairs that are split, a whole new part and the padding before it.
+
+Where documents are truncated, how many fit depends on all lengths: they are taken as exponential
+around their mean, and the plan of contexts of such documents is counted.
 """
 
 from __future__ import annotations
@@ -14,11 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
+from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
-from proxylm.data.packing.spans import MINIMUM_CONTENT
+from proxylm.data.packing.plan import Plan
+from proxylm.data.packing.spans import MINIMUM_CONTENT, STARTS_DOCUMENT
+from proxylm.data.packing.tables import source_tables
 from proxylm.data.rates import view_shares
-from proxylm.errors import UsageError
+
+COUNTED_DOCUMENTS = 50_000
+COUNTED_CONTEXTS = 20_000
+"""What is drawn from and counted where documents are truncated: half a percent of noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +49,10 @@ def documents_per_context(
     """Documents begun per context, at every step: float64 ``[total_steps]``.
 
     Raises:
-        UsageError: the mixture truncates documents; what is dropped depends on all lengths, not
-            on their mean. Or an object of it gives numbers that cannot be.
+        UsageError: an object of the mixture gives numbers that cannot be.
     """
     if mixture.truncates:
-        raise UsageError("overflow truncate: what is dropped does not follow from a mean length")
+        return _counted(data, mixture, context, total_steps)
     numbers = mixture_numbers(mixture, total_steps)
     if numbers.piece_symbols is not None:
         sizes = _size_in_pieces(data, mixture, numbers.rates, numbers.piece_symbols, context)
@@ -54,6 +62,34 @@ def documents_per_context(
     compressed = _size_of_view(data.mean_symbols, mixture, context)
     pair = _size_of_pair(data, mixture, numbers, context)
     return context / (shares.raw * raw + shares.compressed * compressed + shares.pair * pair)
+
+
+def _counted(
+    data: DataSize, mixture: Mixture, context: int, total_steps: int
+) -> NDArray[np.float64]:
+    """The same out of a plan, over documents of exponential lengths of that mean."""
+    shares = (np.arange(COUNTED_DOCUMENTS) + 0.5) / COUNTED_DOCUMENTS
+    lengths = np.maximum(1, np.round(-data.mean_bytes * np.log1p(-shares))).astype(np.int64)
+    contexts_per_step = -(-COUNTED_CONTEXTS // total_steps)
+    store = lengths_store(lengths, rho=data.rho)
+    plan = Plan(
+        source_tables([(store, store.view(LENGTHS_VIEW))]),
+        mixture,
+        [1.0],
+        context=context,
+        contexts_per_step=contexts_per_step,
+        total_steps=total_steps,
+        seed=0,
+    )
+    begun = np.zeros(total_steps)
+    step = 0
+    while step < total_steps:
+        block = plan.block_of(step)
+        starts = block.spans[block.spans["marks"] & STARTS_DOCUMENT != 0]
+        at = (starts["context"] // contexts_per_step).astype(np.int64)
+        begun += np.bincount(at, minlength=total_steps)
+        step += block.num_steps
+    return begun / contexts_per_step
 
 
 def _size_of_view(length: float, mixture: Mixture, context: int) -> float:

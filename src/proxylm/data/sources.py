@@ -190,13 +190,13 @@ def check_sources(sources: Sequence[Source | SourceConfig]) -> None:
 
 
 def open_sources(
-    sources: SourceLike | Sequence[SourceLike], *, shows_compressed: bool
+    sources: SourceLike | Sequence[SourceLike], *, needs_compressed: bool
 ) -> list[OpenSource]:
     """Open what a caller gave as one source or a list of them.
 
     Args:
         sources: as in ``batches``.
-        shows_compressed: whether the mixture needs compressed views.
+        needs_compressed: whether the mixture needs compressed views.
 
     Raises:
         UsageError: no source, an impossible weight, or a view that has to be named.
@@ -205,21 +205,21 @@ def open_sources(
     given: Sequence[Any] = sources if isinstance(sources, list | tuple) else [sources]
     named = [one if isinstance(one, Source | SourceConfig) else Source(one) for one in given]
     check_sources(named)
-    return [_opened(source, shows_compressed) for source in named]
+    return [_opened(source, needs_compressed) for source in named]
 
 
-def _opened(source: Source | SourceConfig, shows_compressed: bool) -> OpenSource:
+def _opened(source: Source | SourceConfig, needs_compressed: bool) -> OpenSource:
     name, store = _opened_store(source.store)
     view = source.view
     if view is not None:
         store.view(view)  # an unknown name is refused here
-    elif shows_compressed and isinstance(source, SourceConfig):
+    elif needs_compressed and isinstance(source, SourceConfig):
         # A configuration says what it shows: another view in the store must not change its run.
         raise UsageError(
             f"data: {name}: no view is named, but mixing.rate shows compressed "
             "views; set 'view', or mixing.rate to constant 0 for bytes only"
         )
-    elif shows_compressed:
+    elif needs_compressed:
         view = _only_view(name, store)
     return OpenSource(name=name, store=store, view_name=view, weight=source.weight)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxylm.data.packing.plan import Plan, ShuffleBlock
+from proxylm.data.packing.plan import Plan, PlannedBlock
 from proxylm.data.packing.spans import (
     COMPRESSED,
     HAS_BOS,
@@ -28,7 +28,8 @@ class StepStatistics:
     """Counts over all contexts of one step.
 
     Attributes:
-        rate_asked: the schedule's rate at this step.
+        rate_asked: mean of the rates that the step's contexts were packed at: the schedule's rate
+            at this step, but where ``when_exhausted: stop`` ends the data while the rate varies.
         rate_shown: views shown compressed / all views that begin in this step (a view: of a
             document, or of a piece); NaN where none begins.
         views: views that begin in this step.
@@ -61,16 +62,19 @@ class StepStatistics:
         return values
 
 
-def step_statistics(plan: Plan, block: ShuffleBlock, step: int) -> StepStatistics:
+def step_statistics(plan: Plan, block: PlannedBlock, step: int) -> StepStatistics:
     """Count one step of a planned block."""
-    spans = np.concatenate([block.spans_of(context) for context in block.contexts_of(step)])
+    contexts = block.contexts_of(step)
+    spans = np.concatenate([block.spans_of(context) for context in contexts])
     marks, length = spans["marks"], spans["length"]
     views = _per_format(spans, spans["views"])
     symbols = _per_format(spans, length)
     specials = sum(int((marks & bit != 0).sum()) for bit in (HAS_BOS, HAS_OPEN, HAS_CLOSE, HAS_EOS))
+    rate = plan.rates[step]
     num_views = views[RAW] + views[COMPRESSED]
     return StepStatistics(
-        rate_asked=float(plan.rates[step]),
+        # A mean of differences: that of equal rates is exact.
+        rate_asked=float(rate + (block.rates[contexts] - rate).mean()),
         rate_shown=views[COMPRESSED] / num_views if num_views else float("nan"),
         views=num_views,
         pairs=_count(marks, STARTS_PAIR),
@@ -93,7 +97,7 @@ def _count(marks: NDArray[np.uint8], bit: int) -> int:
     return int((marks & bit != 0).sum())
 
 
-def _epochs(plan: Plan, block: ShuffleBlock, step: int) -> list[float]:
+def _epochs(plan: Plan, block: PlannedBlock, step: int) -> list[float]:
     packed = (step + 1) * plan.contexts_per_step - block.first_context
     spans = block.spans[: block.first_span[packed]]
     epochs = []

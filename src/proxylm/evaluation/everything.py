@@ -44,12 +44,12 @@ from proxylm.evaluation.translation import (
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.scoring.documents import (
+    first_documents,
     read_from_store,
     score_documents,
     total_score,
-    until_bytes,
 )
-from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.read_as import BYTES, TOKENS, PromptEnd
 
 if TYPE_CHECKING:
     from proxylm.evaluation.lm_harness import HarnessTasks
@@ -72,6 +72,8 @@ class Selection:
         limit: only the first so many problems of each.
         held_out_bytes: whole held-out documents until so many bytes; None takes all.
         harness_tasks: tasks of lm-evaluation-harness.
+        prompt_end: what is read of prompts' ends; None: as the reading has it. Prompt boundary,
+            which is about them, strips none.
     """
 
     benchmarks: dict[str, Path | None]
@@ -80,6 +82,7 @@ class Selection:
     limit: int | None = None
     held_out_bytes: int | None = None
     harness_tasks: tuple[str, ...] = ()
+    prompt_end: PromptEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +109,12 @@ class Generation:
     """How programs are generated.
 
     Attributes:
-        drawn: of the evaluations whose completions may be drawn.
-        greedy: of those that are greedy by definition: prompt boundary, translation.
+        greedy: of all evaluations.
+        sampled: of the code benchmarks beside, for pass@10.
     """
 
-    drawn: AnsweringFactory
     greedy: AnsweringFactory
+    sampled: AnsweringFactory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,7 +256,7 @@ def evaluate_everything(
     """
     everything.left_out |= data.left_out
     _held_out(everything, model, run, data.selection.held_out_bytes)
-    for writer in _writers(everything, model, compressor):
+    for writer in _writers(everything, model, compressor, data.selection.prompt_end):
         _evaluate(everything, writer, data, generation)
     _translation(everything, model, compressor, data.benchmarks, generation)
     everything.complete = True
@@ -278,7 +281,8 @@ def _held_out(
         if not ordinals:
             raise DataNotAtHandError(f"{store.folder}: holds no document out")
         prefix, documents = read_from_store(store, ordinals, model, view)
-        scores = list(score_documents(model.module, until_bytes(documents, limit), prefix))
+        wanted = first_documents(documents, limit_bytes=limit)
+        scores = list(score_documents(model.module, wanted, prefix))
         total = total_score(scores)
         return HeldOutReport(
             documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
@@ -290,15 +294,18 @@ def _held_out(
 
 
 def _writers(
-    everything: Everything, model: ByteModel, compressor: Compressor | None
+    everything: Everything,
+    model: ByteModel,
+    compressor: Compressor | None,
+    prompt_end: PromptEnd | None,
 ) -> Iterator[PromptWriter]:
-    yield BytesWriter(model)
+    yield BytesWriter(model, prompt_end)
     if compressor is None:
         if TOKENS not in everything.failed:
             everything.left_out[TOKENS] = _no_compressor(model)
         return
     try:
-        writer = TokensWriter(model, compressor)
+        writer = TokensWriter(model, compressor, prompt_end)
     except UsageError as error:
         everything.left_out[TOKENS] = str(error)
         return
@@ -317,19 +324,28 @@ def _evaluate(
     """Every evaluation of one reading."""
 
     def add(
-        name: str, evaluate: Callable[..., Any], prompts: object, answering: AnsweringFactory
+        name: str,
+        evaluate: Callable[..., Any],
+        prompts: object,
+        *answering: AnsweringFactory,
+        asked: PromptWriter = writer,
     ) -> None:
-        everything.add(
-            name, writer.read_as, lambda: evaluate(writer, prompts, answering(writer, name))
-        )
+        def report() -> Any:
+            return evaluate(asked, prompts, *[one(asked, name) for one in answering])
+
+        everything.add(name, asked.read_as, report)
+
+    # The suffixes are what prompt boundary is about.
+    is_stripped = writer.prompt_end is PromptEnd.STRIP
+    with_suffixes = writer.ending(PromptEnd.KEEP) if is_stripped else writer
 
     for benchmark in data.benchmarks:
-        add(benchmark.name, evaluate_code, benchmark, generation.drawn)
+        add(benchmark.name, evaluate_code, benchmark, generation.greedy, generation.sampled)
         if benchmark.name in BOUNDARY_BENCHMARKS:
             name = f"prompt-boundary-{benchmark.name}"
-            add(name, evaluate_boundary, benchmark, generation.greedy)
+            add(name, evaluate_boundary, benchmark, generation.greedy, asked=with_suffixes)
     if data.recode is not None:
-        add("recode", evaluate_recode, data.recode, generation.drawn)
+        add("recode", evaluate_recode, data.recode, generation.greedy)
     if data.harness is not None:
         measure = partial(_harness, everything, writer, data.harness, data.selection.limit)
         everything.add("lm-eval", writer.read_as, measure)

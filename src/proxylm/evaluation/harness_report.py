@@ -11,6 +11,7 @@ class HarnessReport:
 
     Attributes:
         read_as: ``bytes`` or ``tokens``.
+        prompt_end: what is read of a prompt's end.
         tasks: by task its metrics (``acc``, ``acc_norm``, …), ``documents``, and ``num_fewshot``,
             the examples in each prompt.
         average: mean of the tasks' main metrics (``acc_norm`` where there is one, else ``acc``);
@@ -19,6 +20,7 @@ class HarnessReport:
     """
 
     read_as: str
+    prompt_end: str
     tasks: dict[str, dict[str, float]]
     average: float | None
     failed: dict[str, str]

@@ -3,6 +3,8 @@
 Small models pass no test, but they do give a right program more or less probability. The unit is
 bits per byte of the canonical solution given the prompt: the bits of its symbols after those of
 the prompt (``<bos> <raw> prompt``, or the compressor's symbols of both), over its raw bytes.
+What is not read of a prompt's end (``scoring.prompts``) counts with the solution, as under the
+suffixes of ``prompt_boundary``.
 Prompts that do not fit the context are read through strided windows, as in ``evaluate bpb``.
 
 Docs: ``docs/evaluation.md`` has the names and formulas of all forms.
@@ -21,6 +23,8 @@ from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
+from proxylm.scoring.prompts import open_prompt
+from proxylm.scoring.read_as import PromptEnd
 from proxylm.scoring.readings import Reading
 
 Bits = NDArray[np.float64]
@@ -28,10 +32,11 @@ Bits = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A model together with the form in which it reads text."""
+    """A model together with the form in which it reads text, and what of a prompt's end."""
 
     model: LanguageModel
     reading: Reading
+    prompt_end: PromptEnd = PromptEnd.KEEP
 
     def bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
         """Bits of each continuation given its prompt, float64 ``[n]``.
@@ -45,18 +50,17 @@ class Scorer:
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]
     ) -> list[ScoredSequence]:
         """Each continuation after its prompt, as the model reads them."""
-        before, after = (
-            [self.reading.read(text).ids for text in as_documents(texts)]
-            for texts in (prompts, continuations)
+        pairs = zip(as_documents(prompts), as_documents(continuations), strict=True)
+        return [self._sequence(prompt, continuation) for prompt, continuation in pairs]
+
+    def _sequence(self, prompt: bytes, continuation: bytes) -> ScoredSequence:
+        opened = open_prompt(self.reading, prompt, self.prompt_end)
+        after = self.reading.read(opened.end + continuation).ids
+        return ScoredSequence(
+            prefix=self.reading.prefix,
+            content=np.concatenate([opened.ids, after]),
+            first_scored=len(opened.ids),
         )
-        return [
-            ScoredSequence(
-                prefix=self.reading.prefix,
-                content=np.concatenate([prompt, text]),
-                first_scored=len(prompt),
-            )
-            for prompt, text in zip(before, after, strict=True)
-        ]
 
     def solution_bits(self, problems: Sequence[Problem]) -> Bits:
         """Bits of each problem's canonical solution given its prompt."""

@@ -30,7 +30,6 @@ from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import Draws, PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
-from proxylm.evaluation.likelihood import Scorer
 from proxylm.scoring.passes import bits_and_greediness
 
 OLMES_TASKS = (
@@ -62,7 +61,7 @@ class HarnessModel(LM):
     def __init__(self, writer: PromptWriter) -> None:
         super().__init__()
         self._writer = writer
-        self._scorer = Scorer(writer.model.module, writer.reading)
+        self._scorer = writer.scorer
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Natural log of each continuation's probability, and whether greedy writes it."""
@@ -184,6 +183,7 @@ def evaluate_with_harness(
         raise DataError(next(iter(failed.values())))
     return HarnessReport(
         read_as=writer.read_as,
+        prompt_end=writer.prompt_end,
         tasks=found,
         average=None if failed else average_of(found),
         failed=failed,

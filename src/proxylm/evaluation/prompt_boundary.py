@@ -11,11 +11,13 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from proxylm.errors import UsageError
 from proxylm.evaluation.answers.run import Answering
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
-from proxylm.evaluation.likelihood import Scorer, solution_bytes
+from proxylm.evaluation.likelihood import solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
+from proxylm.scoring.read_as import PromptEnd
 
 SUFFIXES = (
     b"",
@@ -50,7 +52,7 @@ class BoundaryReport:
     """What an evaluation found.
 
     Attributes:
-        benchmark, read_as, problems: as in ``CodeReport``.
+        benchmark, read_as, prompt_end, problems: as in ``CodeReport``.
         pass_at_1: under each suffix; None where nothing was executed.
         solution_bits_per_byte: of what each suffix leaves of the canonical solutions, over the
             solutions' own bytes, so that the denominator is the same under every suffix.
@@ -58,6 +60,7 @@ class BoundaryReport:
 
     benchmark: str
     read_as: str
+    prompt_end: str
     problems: int
     pass_at_1: Spread | None
     solution_bits_per_byte: Spread
@@ -72,7 +75,12 @@ def evaluate_boundary(
         writer: the model, read as bytes or as tokens.
         benchmark: the problems.
         answering: how to generate and judge; None measures likelihoods alone.
+
+    Raises:
+        UsageError: prompts are stripped, so that every suffix would be read as none.
     """
+    if writer.prompt_end is PromptEnd.STRIP:
+        raise UsageError("--prompt-end strip would take every suffix away: choose keep or heal")
     conditions = boundary_conditions(benchmark)
     passed = None
     if answering is not None:
@@ -81,7 +89,7 @@ def evaluate_boundary(
             passed = spread(
                 {name: pass_at_k(list(results.correct(name).values()), 1) for name in conditions}
             )
-    scorer = Scorer(writer.model.module, writer.reading)
+    scorer = writer.scorer
     num_bytes = solution_bytes(benchmark.problems).sum()
     bits = {
         name: float(scorer.solution_bits(condition.problems).sum() / num_bytes)
@@ -90,6 +98,7 @@ def evaluate_boundary(
     return BoundaryReport(
         benchmark=benchmark.name,
         read_as=writer.read_as,
+        prompt_end=writer.prompt_end,
         problems=len(benchmark.problems),
         pass_at_1=passed,
         solution_bits_per_byte=spread(bits),

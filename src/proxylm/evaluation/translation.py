@@ -92,7 +92,7 @@ class TranslationWriter(ProgramWriter):
 
     def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """See the base class; the budget is that of bytes."""
-        options, prefixes = draws.in_bytes, self.prefixes(problems)
+        options, prefixes = draws.in_bytes(), self.prefixes(problems)
         requests = [
             ByteRequest(prompt=problem.prompt, prefix=prefix, options=options, sample=sample)
             for problem, prefix, sample in zip(problems, prefixes, draws.samples, strict=True)

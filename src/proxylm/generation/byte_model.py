@@ -23,6 +23,8 @@ from proxylm.generation.request import ByteRequest
 from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.prompts import stripped
+from proxylm.scoring.read_as import PromptEnd
 from proxylm.scoring.score import score
 
 IntegerArray = Tensor | NDArray[np.integer]
@@ -199,9 +201,11 @@ class ByteModel:
 def _requests(
     prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
 ) -> list[ByteRequest]:
+    strips = options.prompt_end is PromptEnd.STRIP
+    opened = [stripped(prompt) if strips else (prompt, b"") for prompt in prompts]
     return [
-        ByteRequest(prompt=prompt, options=options, sample=sample)
-        for prompt, sample in zip(prompts, samples, strict=True)
+        ByteRequest(prompt=read, end=end, options=options, sample=sample)
+        for (read, end), sample in zip(opened, samples, strict=True)
     ]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from proxylm.config import Config, validate_config
 from proxylm.errors import UsageError
@@ -14,6 +14,7 @@ from proxylm.generation.structured_output.contract import AllOf, StructuredOutpu
 from proxylm.generation.structured_output.guidance import StructuredOutput
 from proxylm.generation.structured_output.utf8 import Utf8State
 from proxylm.inputs import as_documents
+from proxylm.scoring.read_as import BYTES, DEFAULT_ENDS, TOKENS, PromptEnd
 
 DEFAULT_MAX_NEW_BYTES = 256
 
@@ -62,12 +63,24 @@ class GenerationOptions(DrawingOptions):
             (unless a stop string ends it inside a character).
         structured_output: a regular expression, JSON schema or grammar that the output satisfies;
             where the limit comes first, it is the beginning of what would.
+        prompt_end: ``keep``: the prompt is read as it is given; ``strip``: without its trailing
+            white space, which the model may write again (``scoring.prompts``); ``heal``: as
+            ``keep``, for there is no byte that begins with another.
     """
 
     max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
     drafter: Drafter | None = None
     utf8: Literal["any", "strict"] = "any"
     structured_output: StructuredOutput | None = None
+    prompt_end: PromptEnd = DEFAULT_ENDS[BYTES]
+
+    @model_validator(mode="after")
+    def _satisfies_from_the_prompt_on(self) -> Self:
+        if self.prompt_end is PromptEnd.STRIP and self.is_structured:
+            raise ValueError(
+                "a stripped prompt takes no structured output, which begins where the prompt ends"
+            )
+        return self
 
     @property
     def max_new(self) -> int:
@@ -94,9 +107,12 @@ class SymbolOptions(DrawingOptions):
 
     Attributes:
         max_new_symbols: most symbols generated after the prompt, where tokens are read.
+        prompt_end: what is read of the prompt's end: ``strip``, ``keep`` or ``heal``
+            (``scoring.prompts``). What is written again counts as generated.
     """
 
     max_new_symbols: int = Field(default=64, ge=0)
+    prompt_end: PromptEnd = DEFAULT_ENDS[TOKENS]
 
     @property
     def max_new(self) -> int:

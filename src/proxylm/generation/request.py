@@ -6,7 +6,7 @@ Stop strings, streams and results are about bytes, whatever the symbols are.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from proxylm.errors import DataError
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
 from proxylm.generation.output_format import OutputFormat
+from proxylm.generation.prompt_ends import AfterPrompt, Healing, Spellings
 from proxylm.generation.structured_output.contract import StructuredOutputState
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format, opening
 
@@ -84,6 +85,8 @@ class ByteRequest(DecodingRequest):
     Attributes:
         prompt: raw bytes.
         options, sample, logprobs: see ``DecodingRequest``.
+        end: what the prompt goes on with and the model does not read; no output. Such a request
+            has no log-probabilities.
         score_prompt: the prompt's bytes come first, with their log-probabilities.
         prefix: ids that the prompt follows in place of ``<bos> <raw>``: those of a translation
             prompt (``<bos> <compressed> z </compressed> <raw>``).
@@ -91,6 +94,7 @@ class ByteRequest(DecodingRequest):
 
     prompt: bytes
     options: GenerationOptions
+    end: bytes = b""
     score_prompt: bool = False
     prefix: Int64[np.ndarray, " prefix"] | None = None
 
@@ -106,7 +110,7 @@ class ByteRequest(DecodingRequest):
 
     def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
-        return lambda value: bytes([value])
+        return AfterPrompt(lambda value: bytes([value]), self.end)
 
     def structured(self) -> StructuredOutputState | None:
         """See the base class."""
@@ -131,11 +135,17 @@ class SymbolRequest(DecodingRequest):
         prompt: the compressor's symbols.
         compressor: the reversible one that the model was trained with.
         options, sample: see ``DecodingRequest``.
+        end: what the prompt goes on with and its symbols do not cover; no output.
+        dropped: symbols of the prompt that are not read; the first new ones must spell their bytes.
+        spellings: the compressor's, by which they do; None where nothing is dropped.
     """
 
     prompt: UInt32[np.ndarray, " symbols"]
     compressor: Compressor
     options: SymbolOptions
+    end: bytes = b""
+    dropped: Sequence[int] = ()
+    spellings: Spellings | None = None
 
     def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
         """See the base class."""
@@ -148,7 +158,13 @@ class SymbolRequest(DecodingRequest):
 
     def speller(self) -> Callable[[int], bytes]:
         """See the base class."""
-        return CompressedSpeller(self.compressor, self.prompt).spell
+        return AfterPrompt(CompressedSpeller(self.compressor, self.prompt).spell, self.end)
+
+    def structured(self) -> StructuredOutputState | None:
+        """See the base class."""
+        if self.spellings is None:
+            return None
+        return Healing(self.spellings, self.spellings.spell(self.dropped))
 
 
 class CompressedSpeller:

@@ -1,8 +1,8 @@
 """Initial weights, from a seed and each parameter's name.
 
-Weights are truncated normal with sigma 0.02 (cut at 3 sigma), embeddings sigma 1.0, ``mu`` and
-``phi`` sigma ``D^-1/2`` (cut at 2 sigma); norms start at the identity. A parameter's values depend
-on the seed and its name alone, not on the order or number of other parameters.
+All are truncated normal (appendix C.1): weights with sigma 0.02 and embeddings with sigma 1.0, cut
+at 3 sigma, ``mu`` and ``phi`` with sigma ``D^-1/2``, cut at 2; norms start at the identity. A
+parameter's values depend on the seed and its name alone, not on the order or number of others.
 """
 
 from __future__ import annotations
@@ -34,18 +34,16 @@ def fill_weight(weight: Tensor, name: str, seed: int, *, purpose: str = "initial
     generator = torch.Generator(device="cpu").manual_seed(key >> 1)
     sigma, cut = _distribution(name, weight.shape[-1])
     drawn = torch.empty(weight.shape, dtype=torch.float32)
-    if cut is None:
-        drawn.normal_(0.0, sigma, generator=generator)
-    else:
-        limit = cut * sigma
-        nn.init.trunc_normal_(drawn, 0.0, sigma, -limit, limit, generator=generator)
+    limit = cut * sigma
+    nn.init.trunc_normal_(drawn, 0.0, sigma, -limit, limit, generator=generator)
     with torch.no_grad():
         weight.copy_(drawn)
 
 
-def _distribution(name: str, last_dimension: int) -> tuple[float, float | None]:
+def _distribution(name: str, last_dimension: int) -> tuple[float, float]:
+    """Sigma, and at how many sigmas it is cut."""
     if name.endswith("embed_tokens.weight"):
-        return EMBEDDING_SIGMA, None
+        return EMBEDDING_SIGMA, 3.0
     if name.rpartition(".")[2].startswith("adaptive_"):
         return last_dimension**-0.5, 2.0
     return WEIGHT_SIGMA, 3.0

@@ -52,7 +52,7 @@ class LmRecipe(Config):
         warmup = min(self.learning_rate.warmup_steps, steps // 4)
         return TrainingConfig(
             data=(SourceConfig(store=str(store)),),
-            mixing=Mixture.bytes_only().model_copy(update={"sentinels": False}),
+            mixing=Mixture.bytes_only(sentinels=False),
             model=self.model,
             length=SymbolCount(symbols=self.symbols),
             symbols_per_step=self.symbols_per_step,

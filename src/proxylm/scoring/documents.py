@@ -308,13 +308,18 @@ def read_store(
         yield read_document(store.document_id(ordinal), store.raw(ordinal).tobytes(), reading)
 
 
-def until_bytes(documents: Iterable[ReadDocument], limit: int | None) -> Iterator[ReadDocument]:
-    """Whole documents until ``limit`` raw bytes are reached (at least one); None is no limit."""
+def first_documents(
+    documents: Iterable[ReadDocument],
+    *,
+    limit_documents: int | None = None,
+    limit_bytes: int | None = None,
+) -> Iterator[ReadDocument]:
+    """Whole documents until there are so many, or so many raw bytes are reached (at least one)."""
     seen = 0
-    for document in documents:
+    for count, document in enumerate(documents, start=1):
         yield document
         seen += document.num_bytes
-        if limit is not None and seen >= limit:
+        if count == limit_documents or (limit_bytes is not None and seen >= limit_bytes):
             return
 
 

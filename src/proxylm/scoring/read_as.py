@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from proxylm.config import Config
 
 BYTES, TOKENS = "bytes", "tokens"
+
+
+class PromptEnd(StrEnum):
+    """What a model reads of a prompt's end (``scoring.prompts``); the rest it writes again."""
+
+    STRIP = "strip"  # all but the trailing white space
+    KEEP = "keep"  # the prompt as it is given
+    HEAL = "heal"  # all but the last token, whose bytes the first new tokens must spell
+
+
+DEFAULT_ENDS = {BYTES: PromptEnd.KEEP, TOKENS: PromptEnd.STRIP}
+"""By how the model is read. A tokenizer merges a prompt's trailing white space with what follows,
+so that tokens of a prompt that keeps it are tokens that training never showed (paper, D.11)."""
 
 
 class ReadAs(Config):
@@ -15,7 +30,11 @@ class ReadAs(Config):
             view of its training data.
         compressor: the model's compressor, where its symbols are read. (default: its training
             data's)
+        prompt_end: how a prompt ends: without its trailing white space, as it is, or without its
+            last token; what is not read is written again. (default: strip for tokens, keep for
+            bytes)
     """
 
     read_as: str = BYTES
     compressor: str | None = None
+    prompt_end: PromptEnd | None = None

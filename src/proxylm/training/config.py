@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from proxylm.config import Config, validate_config
+from proxylm.config import Config, added_field, validate_config
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.sources import SourceConfig, check_sources
@@ -84,10 +84,18 @@ RunLength = Annotated[StepCount | SymbolCount, Field(discriminator="kind")]
 
 
 class CheckpointConfig(Config):
-    """How often the state is saved, and how many checkpoints stay; the last step always is."""
+    """How often the state is saved, and which checkpoints stay; the last step is always saved.
+
+    Attributes:
+        every_steps: updates between checkpoints.
+        keep_last: the newest ones that stay.
+        keep_every_steps: updates between milestones, which are saved too, and stay for good; None
+            for none.
+    """
 
     every_steps: PositiveInt = 1000
     keep_last: PositiveInt = 3
+    keep_every_steps: PositiveInt | None = added_field(None)
 
 
 class HeldOutConfig(Config):
@@ -153,8 +161,9 @@ class TrainingConfig(LoopConfig):
     Attributes:
         data: view stores and the views shown from them; at least one.
         mixing: how raw and compressed views are mixed and packed.
-        model: the model's sizes; vocabulary and sentinels follow from data and mixing; the
-            context is the model's.
+        model: the model's sizes; vocabulary and sentinels follow from data and mixing (a mixing
+            that never shows compressed views has none of their symbols); the context is the
+            model's.
         length: updates, or symbols, in the run.
         symbols_per_step: symbols in one update, the global batch; a multiple of the model's
             context.
@@ -189,9 +198,18 @@ class TrainingConfig(LoopConfig):
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:
-        """The model for data whose compressor has that many symbols (0: bytes alone)."""
+        """The model for data whose compressor has that many symbols (0: bytes alone).
+
+        What the mixing can never show is not in its vocabulary.
+        """
+        if compressed_symbol_count and not self._shows_compressed:
+            compressed_symbol_count = 0
         vocabulary = vocabulary_size(compressed_symbol_count)
         return self.model.build({"vocabulary_size": vocabulary, "sentinels": self.mixing.sentinels})
+
+    @property
+    def _shows_compressed(self) -> bool:
+        return mixture_numbers(self.mixing, self.total_steps).shows_compressed
 
     @property
     def context(self) -> int:
@@ -217,15 +235,17 @@ class TrainingConfig(LoopConfig):
         """Names everything that is configured; kept in every checkpoint.
 
         An object of the user's own enters it by its fingerprint and by the numbers that it gives,
-        so that one that has changed is noticed even where its fingerprint has not.
+        so that one that has changed is noticed even where its fingerprint has not. So does a rate
+        that varies: earlier versions drew other data from the same settings.
 
         Raises:
             UsageError: such an object gives numbers that cannot be, or is not at hand.
         """
         values = self.resolved().model_dump(mode="json")
-        if not self.mixing.has_own_objects:
+        numbers = mixture_numbers(self.mixing, self.total_steps)
+        if not self.mixing.has_own_objects and not numbers.rate_varies.any():
             return fingerprint_of(values)
-        return fingerprint_of(values, mixture_numbers(self.mixing, self.total_steps).fingerprint)
+        return fingerprint_of(values, numbers.fingerprint)
 
 
 def _refuse_derived(values: dict[str, Any]) -> None:

@@ -37,21 +37,26 @@ class Place:
         return nullcontext()
 
     def require_memory(self, model: ModelConfig) -> None:
-        """Refuse a model that cannot be trained in this machine's main memory.
+        """Refuse a model that cannot be trained in the memory that there is.
 
         Raises:
             UsageError: what it needs at least and what there is.
         """
-        # On a GPU only the weights are made here; on a CPU gradients and two moments join them.
-        copies = 1 if self.device.type == "cuda" else 4
-        needed = copies * FLOAT32_BYTES * model.parameter_count
+        needed = FLOAT32_BYTES * model.parameter_count
+        # A model is made in main memory; where it is trained, gradients and two moments join it.
+        in_main_memory = needed if self.device.type == "cuda" else 4 * needed
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > available:
-            raise UsageError(
-                f"model: {model.parameter_count:,} parameters need at least "
-                f"{needed / 1e9:.1f} GB of memory to train on {self.device.type}, and this machine "
-                f"has {available / 1e9:.1f} GB; choose a smaller model"
-            )
+        places = [("this machine has", in_main_memory, available)]
+        if self.device.type == "cuda":
+            on_gpu = torch.cuda.get_device_properties(self.device).total_memory
+            places.append(("the GPU has", 4 * needed, on_gpu))
+        for who_has, bytes_needed, bytes_there in places:
+            if bytes_needed > bytes_there:
+                raise UsageError(
+                    f"model: {model.parameter_count:,} parameters need at least "
+                    f"{bytes_needed / 1e9:.1f} GB of memory to train on {self.device.type}, and "
+                    f"{who_has} {bytes_there / 1e9:.1f} GB; choose a smaller model"
+                )
 
 
 def place_for(config: TrainingConfig) -> Place:

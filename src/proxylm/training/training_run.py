@@ -138,6 +138,8 @@ class TrainingRun:
                 "step": step + 1,
                 "symbols": self.state.symbols + update.symbols,
                 "raw_bytes": self.state.raw_bytes + shown.pop("raw_bytes", 0),
+                "raw_format_bytes": (self.state.raw_format_bytes or 0)
+                + shown.get("raw_symbols", 0),
                 "documents": self.state.documents + shown.pop("documents_started", 0),
                 "training_flops": self.state.training_flops + update.flops,
                 "seconds": self.state.seconds + seconds,
@@ -173,8 +175,10 @@ class TrainingRun:
     @property
     def save_is_due(self) -> bool:
         """Whether a checkpoint belongs here: regularly, and after the last step of this start."""
-        due = self._is_stopped or self.is_due(self.inputs.settings.checkpoints.every_steps)
-        return due and self.step > self.saved_step
+        saving = self.inputs.settings.checkpoints
+        is_milestone = saving.keep_every_steps and self.step % saving.keep_every_steps == 0
+        due = self._is_stopped or is_milestone or self.is_due(saving.every_steps)
+        return bool(due) and self.step > self.saved_step
 
     @property
     def _is_stopped(self) -> bool:
@@ -182,7 +186,7 @@ class TrainingRun:
 
 
 class Checkpoints(Callback):
-    """Saves the run where that is due, and keeps the newest few checkpoints.
+    """Saves the run where that is due, and keeps the newest few checkpoints and the milestones.
 
     Args:
         log: is on the disk before a checkpoint vouches for the steps so far.
@@ -192,7 +196,7 @@ class Checkpoints(Callback):
         self._log = log
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
-        """Write a checkpoint of the present step and remove the oldest beyond those kept."""
+        """Write a checkpoint of the present step and remove those that are not kept."""
         if run.folder is None or not run.save_is_due:
             return
         self._log.sync()
@@ -206,7 +210,8 @@ class Checkpoints(Callback):
             origin=run.inputs.origin,
         )
         run.saved_step = run.step
-        prune(folder, run.inputs.settings.checkpoints.keep_last)
+        saving = run.inputs.settings.checkpoints
+        prune(folder, saving.keep_last, saving.keep_every_steps)
 
 
 def start_or_resume(folder: Path | None, inputs: Inputs) -> TrainingRun:
@@ -218,7 +223,7 @@ def start_or_resume(folder: Path | None, inputs: Inputs) -> TrainingRun:
     checkpoint = None if folder is None else newest_valid(folder)
     model = inputs.new_model() if checkpoint is None else _resumed_model(inputs, checkpoint)
     trainer = _trainer(model, inputs)
-    state = TrainingState(threads=_threads_of_a_new_run())
+    state = TrainingState(threads=_threads_of_a_new_run(), raw_format_bytes=0)
     if checkpoint is not None:
         restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
         state = checkpoint.state
@@ -230,6 +235,9 @@ def start_or_resume(folder: Path | None, inputs: Inputs) -> TrainingRun:
         state=state.model_copy(update={"torch_version": torch.__version__}),
         saved_step=state.step,
     )
+    if state.raw_format_bytes is None:
+        counted = sum(record.get("raw_symbols", 0) for record in run.history())
+        run.state = run.state.model_copy(update={"raw_format_bytes": counted})
     if run.step and not run.finished:
         _say_which_threads(run)
     return run
@@ -257,7 +265,11 @@ def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
 def _require_same_origin(checkpoint: Checkpoint, here: Origin) -> None:
     there, run = checkpoint.manifest.origin, checkpoint.path.parents[1]
     for what, then, now in (
-        ("configuration", there.configuration_hash, here.configuration_hash),
+        (
+            "configuration (or what this version makes of it)",
+            there.configuration_hash,
+            here.configuration_hash,
+        ),
         ("compressor", there.compressor_fingerprint, here.compressor_fingerprint),
         ("data", there.data_fingerprint, here.data_fingerprint),
     ):

@@ -57,7 +57,7 @@ def test_samples_and_verdicts_are_json_lines(benchmark: Benchmark, tmp_path: Pat
     verdicts = lines(tmp_path / "out" / "verdicts.jsonl")
     assert [line["status"] for line in verdicts] == ["passed"] * 3
     assert results.correct("plain") == {p.task_id: [True] for p in benchmark.problems}
-    assert results.statuses() == {"passed": 3}
+    assert results.passes("plain").statuses == {"passed": 3}
 
 
 def test_a_second_run_does_nothing_again(
@@ -161,7 +161,7 @@ def test_invalid_utf8_is_kept_and_judged_invalid(benchmark: Benchmark, tmp_path:
     # Dropping the bad byte would leave a right program.
     model = ReplayModel(one.problems, lambda p: p.solution.replace(b"return", b"re\xffturn"))
     results = run(model, one, tmp_path, execute=True)
-    assert results.statuses() == {"invalid": 1}
+    assert results.passes("plain").statuses == {"invalid": 1}
     [line] = lines(tmp_path / "samples.jsonl")
     assert "completion" not in line and "completion_base64" in line
     assert run(model, one, tmp_path).samples == results.samples
@@ -205,7 +205,7 @@ def test_a_verdict_is_known_only_under_the_same_limits_and_judge(
         judged.clear()
         problems = tuple(replace(problem, **changes) for problem in benchmark.problems)
         changed = replace(benchmark, problems=problems)
-        return run(ReplayModel(problems), changed, tmp_path, execute=True).statuses()
+        return run(ReplayModel(problems), changed, tmp_path, execute=True).passes("plain").statuses
 
     assert statuses(timeout_s=0.5) == {"timed_out": 3}
     assert statuses(timeout_s=20.0) == {"passed": 3}
@@ -351,5 +351,5 @@ def test_sample_numbers_tell_samples_apart(benchmark: Benchmark) -> None:
 
 
 def test_several_greedy_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(UsageError, match="all the same"):
         SamplingPlan(samples=2)

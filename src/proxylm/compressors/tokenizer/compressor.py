@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
-from proxylm.compressors.tokenizer.cuts import safe_cuts
-from proxylm.compressors.tokenizer.libraries import (
-    LIBRARY_MEMORY_PER_BYTE,
-    LONG_TEXT,
-    HuggingFaceLibrary,
-    choose_library,
+from proxylm.compressors.tokenizer.libraries import LONG_TEXT
+from proxylm.compressors.tokenizer.opening import (
+    TOKENIZER_FILE,
+    TOKENIZER_FILES,
+    open_tokenizer,
+    says_its_pattern,
 )
-from proxylm.compressors.tokenizer.specification import TokenizerSpecification
+from proxylm.compressors.tokenizer.patterns import PATTERN_FILE, pattern_beside
+from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.symbols import BYTE_COUNT
 
-TOKENIZER_FILE = "tokenizer.json"
 INVALID_BYTES = re.compile("[\udc80-\udcff]+")
 """How Python decodes bytes that are not UTF-8 under ``surrogateescape``."""
 
@@ -43,27 +43,48 @@ NO_BYTE_TOKENS = "no_byte_tokens"
 """Reason: the document is not UTF-8 and the tokenizer has no token for such a byte."""
 
 
+class TokenizerFile(Config):
+    """A tokenizer file, where its folder does not say everything.
+
+    Attributes:
+        file: a ``tokenizer.json``, a sentencepiece model, or tiktoken's ranks.
+        pattern: what cuts texts into words, by name or as a regular expression; for ranks, and
+            for a model that has texts cut before it.
+    """
+
+    file: Path
+    pattern: str | None = None
+
+
 class TokenizerCompressor(Compressor):
-    """Token ids of a Hugging Face ``tokenizer.json`` as symbols.
+    """Token ids as symbols: of a Hugging Face ``tokenizer.json``, a sentencepiece model, or ranks.
 
     Special tokens are never added, and text that spells one stays text.
 
     Args:
         file: the file's bytes; they are kept and saved exactly.
         origin: where they come from, for messages.
+        pattern: what cuts texts into words, by name or written out, where the file does not say.
+
+    Attributes:
+        token_bytes: the bytes of every symbol; empty for one that no text has.
 
     Raises:
         DamagedFileError: the file is not a tokenizer.
+        UsageError: a pattern is missing or wrong, or the library for the file is not installed.
     """
 
     kind = "tokenizer"
     reversible = True
 
-    def __init__(self, file: bytes, origin: str = TOKENIZER_FILE) -> None:
+    def __init__(
+        self, file: bytes, origin: str = TOKENIZER_FILE, pattern: str | None = None
+    ) -> None:
         self._file = file
-        self._specification = TokenizerSpecification.parse(file, origin)
-        self._choice = choose_library(self._specification)
-        self._cuts = safe_cuts(self._specification)
+        opened = open_tokenizer(file, origin, pattern)
+        self._file_name, self._pattern = opened.file_name, opened.pattern
+        self._memory_per_byte = opened.memory_per_byte
+        self._choice, self._cuts = opened.choice, opened.cuts
         self.token_bytes: list[bytes] = self._choice.vocabulary.token_bytes
         self.symbol_count = len(self.token_bytes)
         self._spellings = np.array(self.token_bytes, dtype=object)
@@ -71,52 +92,81 @@ class TokenizerCompressor(Compressor):
         self._prefix = self._find_prefix()
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read a ``tokenizer.json`` under any name.
+    def from_file(cls, path: Path, pattern: str | None = None) -> Self:
+        """Read a tokenizer file under any name.
+
+        Args:
+            path: the file.
+            pattern: as above; default what the folder says (``pattern.txt``, or the class in a
+                ``tokenizer_config.json``).
 
         Raises:
             DamagedFileError: there is no such file, or it is no tokenizer.
+            UsageError: a pattern is missing or wrong, or its library is not installed.
         """
         try:
-            return cls(path.read_bytes(), str(path))
+            file = path.read_bytes()
         except FileNotFoundError:
             raise DamagedFileError(f"{path}: no such file") from None
+        if pattern is None and not says_its_pattern(file):
+            pattern = pattern_beside(path)
+        return cls(file, str(path), pattern)
 
     @classmethod
     def from_folder(cls, folder: Path, settings: dict[str, Any]) -> Self:
-        """Read ``tokenizer.json`` in a folder; there are no settings."""
-        return cls.from_file(folder / TOKENIZER_FILE)
+        """Read the tokenizer file in a folder; there are no settings."""
+        names = (name for name in TOKENIZER_FILES if (folder / name).is_file())
+        return cls.from_file(folder / next(names, TOKENIZER_FILE))
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """``file`` and, where it does not say how it cuts texts, ``pattern``."""
+        if "file" not in settings:
+            return super().from_settings(settings)
+        given = validate_config(TokenizerFile, settings, origin=cls.kind)
+        return cls.from_file(given.file, given.pattern)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # Libraries do not pickle; a worker builds its own from the file, once.
-        return _rebuilt, (type(self), self._file)
+        return _rebuilt, (type(self), self._file, self._pattern)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """None: the file says everything."""
+        """None: the files say everything."""
         return {}
 
     def content_fingerprint(self) -> str:
-        """Hash of the tokenizer file."""
-        return xxhash.xxh3_128_hexdigest(self._file)
+        """Hash of the tokenizer file, and of the pattern if there is one."""
+        contents = [self._file] if self._pattern is None else [self._file, self._pattern.encode()]
+        return "".join(map(xxhash.xxh3_128_hexdigest, contents))
 
     def save_files(self, folder: Path) -> None:
-        """Write the tokenizer file as it was read."""
-        (folder / TOKENIZER_FILE).write_bytes(self._file)
+        """Write the tokenizer file as it was read, and its pattern if there is one."""
+        (folder / self._file_name).write_bytes(self._file)
+        if self._pattern is not None:
+            (folder / PATTERN_FILE).write_bytes(f"{self._pattern}\n".encode())
 
     def describe(self) -> dict[str, Any]:
-        """Adds the library that runs, why the faster one does not, and ids unlike the file's."""
+        """Adds the library that runs, why the faster one does not, and ids unlike the file's.
+
+        And the pattern, and what of a text the tokens do not spell, where there are any.
+        """
         return super().describe() | {
             "library": self._choice.library.name,
             "library_reason": self._choice.reason,
             "renumbered_tokens": self._choice.vocabulary.renumbered,
+            "pattern": self._pattern or "",
+            "not_exact_where": self._choice.losses,
         }
+
+    @property
+    def spellings(self) -> Sequence[bytes]:
+        """The bytes of each token."""
+        return self.token_bytes
 
     def memory_for(self, num_bytes: int) -> int:
         """As all, unless the library has to take a whole text, or a word as long, at once."""
-        if self._cuts is None or isinstance(self._choice.library, HuggingFaceLibrary):
-            return LIBRARY_MEMORY_PER_BYTE * num_bytes
-        return super().memory_for(num_bytes)
+        return self._memory_per_byte * num_bytes
 
     def encode(self, documents: Sequence[bytes]) -> list[CompressedView | CannotCompress]:
         """Token ids of each document, with anchors at token ends."""
@@ -161,7 +211,8 @@ class TokenizerCompressor(Compressor):
         if symbols.size and symbols.max() == _NO_TOKEN:
             return CannotCompress(reason=NO_BYTE_TOKENS, detail="it is not valid UTF-8")
         if not self._spells(symbols, raw):
-            return CannotCompress(reason=NOT_EXACT, detail="its tokens spell other bytes")
+            losses = f" ({self._choice.losses})" if self._choice.losses else ""
+            return CannotCompress(reason=NOT_EXACT, detail=f"its tokens spell other bytes{losses}")
         return CompressedView(
             symbols=symbols, anchors=anchors_of_tokens(self.num_bytes_of(symbols), 1)
         )
@@ -224,8 +275,10 @@ class TokenizerCompressor(Compressor):
 
 
 @lru_cache(maxsize=2)
-def _rebuilt(compressor_class: type[TokenizerCompressor], file: bytes) -> TokenizerCompressor:
-    return compressor_class(file)
+def _rebuilt(
+    compressor_class: type[TokenizerCompressor], file: bytes, pattern: str | None
+) -> TokenizerCompressor:
+    return compressor_class(file, pattern=pattern)
 
 
 _NOTHING = np.empty(0, dtype=np.uint32)

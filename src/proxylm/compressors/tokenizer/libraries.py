@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tiktoken
@@ -92,6 +92,15 @@ NEIGHBOUR_FLAGS = ("single_word", "lstrip", "rstrip")
 
 class NotProvedError(Exception):
     """Something might give other ids than the library; the message says why."""
+
+
+class TokenLibrary(Protocol):
+    """What finds the tokens of texts."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
+        """Ids of each text, uint32 ``[t]``."""
 
 
 class HuggingFaceLibrary:
@@ -207,11 +216,19 @@ def _newer_characters() -> re.Pattern[str]:
 
 @dataclass(frozen=True, slots=True)
 class LibraryChoice:
-    """The library that runs, its tokens, and why not the faster one (empty if it is)."""
+    """The library that runs, and its tokens.
 
-    library: HuggingFaceLibrary | TiktokenLibrary
+    Attributes:
+        library: finds the tokens.
+        vocabulary: the tokens by id.
+        reason: why not the faster one; empty if it is, or if there is only one.
+        losses: what of a text its tokens do not spell, if that is known, for messages.
+    """
+
+    library: TokenLibrary
     vocabulary: Vocabulary
     reason: str = ""
+    losses: str = ""
 
 
 def choose_library(specification: TokenizerSpecification) -> LibraryChoice:

@@ -14,6 +14,7 @@ KERNEL_FILES = (
     "pointers.py",
     "tables.py",
     "spans.py",
+    "lanes.py",
     "kernel.py",
     "materialize.py",
 )

@@ -2,7 +2,7 @@
 
 This is the definition of packing (method, section 4): the draws, which view of a document is
 shown, how contexts are filled, cut and shuffled, and which targets train. It shares no code with
-the kernels, not even the counters, and knows neither blocks nor spans; it packs a whole run at
+the kernels, not even the counters, and knows no spans; it packs a whole run at
 once and takes a thousand times as long. ``tests/data`` holds that every batch of ``data.batches``
 is what stands here.
 """
@@ -25,6 +25,8 @@ SOURCE, DOCUMENT_ORDER, DOCUMENT_VIEW, PAIR_ORDER, PIECE_LENGTH, PIECE_FORMAT, C
 """What a draw decides."""
 MINIMUM_CONTENT = 4
 """A document is not begun where fewer of its symbols would fit."""
+LANE_STRIDE = 8
+"""Steps from one context of a lane to the next."""
 
 Part = tuple[int, int, int, int]
 """The same text in both views: first and end byte, first and end symbol."""
@@ -155,16 +157,25 @@ class PlainBatches:
     total_steps: int
     heads: int
     seed: int
-    contexts: list[list[Cell]] = field(init=False, default_factory=lambda: [[]])
-    counts: dict[int, Counts] = field(init=False, default_factory=dict)
+    contexts: list[list[Cell]] = field(init=False)
+    counts: dict[int, Counts] = field(init=False)
 
     def __post_init__(self) -> None:
         self._numbers: MixtureNumbers = mixture_numbers(self.mixture, self.total_steps)
-        self._stretches = 0
         self._training = [
             [PlainDocument.of(store, view, int(n)) for n in (~store.held_out).nonzero()[0]]
             for store, view in self.sources
         ]
+        self._in_lanes = self._blocks_of_varying_rate()
+        self._pack()
+        # Lanes that the data does not fill would leave each of their steps incomplete: the block
+        # in which it ends is shuffled, which changes the rates and so where it ends.
+        while self.steps < self.total_steps and self._block(self.steps) in self._in_lanes:
+            self._in_lanes.remove(self._block(self.steps))
+            self._pack()
+
+    def _pack(self) -> None:
+        self.contexts, self.counts, self._stretches = [[]], {}, 0
         taken = [0] * len(self.sources)
         while len(self.contexts) <= self.total_steps * self.contexts_per_step:
             needed = 1 + self.mixture.sentinels + MINIMUM_CONTENT
@@ -197,11 +208,11 @@ class PlainBatches:
         raise AssertionError("a draw is below 1")
 
     def _lay_document(self, identity: tuple[int, int, int], document: PlainDocument) -> None:
-        """Show a document raw, compressed or as a pair, at the rate of the step it begins in.
+        """Show a document raw, compressed or as a pair, at the rate of the context it begins in.
 
         Calibrated so that a share ``rate`` of all views shown is compressed.
         """
-        step = min((len(self.contexts) - 1) // self.contexts_per_step, self.total_steps - 1)
+        step = self._step_of(len(self.contexts) - 1)
         rate = float(self._numbers.rates[step])
         if self._numbers.piece_symbols is not None:
             self._lay_pieces(identity, document, rate, *self._numbers.piece_symbols)
@@ -373,19 +384,58 @@ class PlainBatches:
         return min(len(self.contexts) // self.contexts_per_step, self.total_steps)
 
     def training_order(self, step: int) -> list[int]:
-        """Packing numbers of a step's contexts: shuffled in blocks that cross no phase's end."""
+        """Packing numbers of a step's contexts.
+
+        Blocks whose rate does not vary are shuffled; lanes are followed in the others.
+        """
+        first, end = self._block(step)
+        start, count = first * self.contexts_per_step, min(end, self.steps) - first
+        count *= self.contexts_per_step
+        if (first, end) in self._in_lanes:
+            return [
+                number for number in range(start, start + count) if self._step_of(number) == step
+            ]
+        key = draw(self.seed, CONTEXT_ORDER, 0, first)
+        base = (step - first) * self.contexts_per_step
+        return [
+            start + permuted(base + place, count, key) for place in range(self.contexts_per_step)
+        ]
+
+    def _step_of(self, number: int) -> int:
+        """The step at whose rate documents are drawn that begin in a context."""
+        packed = min(number // self.contexts_per_step, self.total_steps - 1)
+        first, end = self._block(packed)
+        if (first, end) not in self._in_lanes:
+            return packed
+        steps = self._lane_steps(end - first)
+        # The context behind the run's last one is none of any step: what begins there is not seen.
+        return first + steps[min(number - first * self.contexts_per_step, len(steps) - 1)]
+
+    def _lane_steps(self, num_steps: int) -> list[int]:
+        """Steps of a block's contexts, from its first: up one lane, down the next."""
+        row: list[int] = []
+        for lane in range(LANE_STRIDE):
+            steps = range(lane, num_steps, LANE_STRIDE)
+            row += reversed(steps) if lane % 2 else steps
+        back = list(reversed(row))
+        return [
+            step for slot in range(self.contexts_per_step) for step in (back if slot % 2 else row)
+        ]
+
+    def _block(self, step: int) -> tuple[int, int]:
+        """First step and end of a step's block: at most so many steps, across no phase's end."""
         phases = {0, self.total_steps, self._numbers.steps_with_pairs, *self._numbers.phase_ends}
         start = max(phase for phase in phases if phase <= step)
         end = min(phase for phase in phases if phase > step)
         size = self.mixture.shuffle_block_steps
         first = start + (step - start) // size * size
-        count = (min(first + size, end, self.steps) - first) * self.contexts_per_step
-        key = draw(self.seed, CONTEXT_ORDER, 0, first)
-        base = (step - first) * self.contexts_per_step
-        return [
-            first * self.contexts_per_step + permuted(base + place, count, key)
-            for place in range(self.contexts_per_step)
-        ]
+        return first, min(first + size, end)
+
+    def _blocks_of_varying_rate(self) -> set[tuple[int, int]]:
+        blocks = {self._block(step) for step in range(self.total_steps)}
+        return {
+            (first, end) for first, end in blocks if len(set(self._numbers.rates[first:end])) > 1
+        }
 
     def targets(self, cells: list[Cell]) -> list[list[int]]:
         """Targets of one context: ``[N][H]``."""

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from proxylm.compiled import Int64, Uint64
 from proxylm.data.packing.compiled import compiled, inlined
 from proxylm.data.packing.counter import Purpose, absorb, permuted, uniform
+from proxylm.data.packing.lanes import step_of
 from proxylm.data.packing.pointers import borrowed
 from proxylm.data.packing.spans import (
     COMPRESSED,
@@ -163,11 +164,9 @@ def draw_for(draws: Draws, purpose: int, document: DrawnDocument) -> Uint64:
 def lay_document(
     rules: Rules, draws: Draws, tables: Tables, page: Page, document: DrawnDocument
 ) -> None:
-    """Choose the view, or views, of a document at the rate of the cursor's step, and lay it."""
-    last_step = len(draws.compressed_below) - 1
-    # The document that crosses the run's end begins behind it, where no rate is given.
-    step = min(page.cursor[CONTEXT] // rules.contexts_per_step, last_step)
-    below = draws.compressed_below[step]
+    """Choose the view, or views, of a document at the rate of its context's step, and lay it."""
+    step = step_of(draws, rules.contexts_per_step, page.cursor[CONTEXT])
+    below = float(draws.compressed_below[step])
     if rules.piece_max > 0:
         lengths, formats = (
             draw_for(draws, _PIECE_LENGTH, document),

@@ -1,9 +1,10 @@
 """The plan: which part of which document stands where in which context, from lengths alone.
 
 Three numberings meet here. *Packing order* numbers contexts as the kernel fills them; a step is
-``contexts_per_step`` of them, and a document's draws use the rate of the step where it begins.
-*Shuffle blocks* of steps are planned one at a time (memory is bounded by a block). Inside a block
-the contexts are permuted, which gives the *order of training*.
+``contexts_per_step`` of them. *Blocks* of steps are planned one at a time (memory is bounded by a
+block). Inside a block the contexts are put into the *order of training*: shuffled where the rate
+is one and the same, laid in lanes (``packing.lanes``) where it varies. A document's draws use the
+rate of the step that shows the context where it begins.
 
 Everything is a pure function of (configuration, step). Any step is reached by replaying lengths
 from the nearest earlier block whose starting state is known.
@@ -11,7 +12,6 @@ from the nearest earlier block whose starting state is known.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
 from proxylm.data.packing.counter import WORD, Purpose, absorb, permutation, purpose_key
 from proxylm.data.packing.kernel import pack
+from proxylm.data.packing.lanes import lane_order
 from proxylm.data.packing.spans import (
     CONTEXT,
     SEGMENT,
@@ -44,7 +45,7 @@ BLOCKS_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShuffleBlock:
+class PlannedBlock:
     """The plan of one block of steps.
 
     Attributes:
@@ -54,6 +55,7 @@ class ShuffleBlock:
         first_span: int64 ``[contexts + 1]``, where each context's spans start.
         order: int64 ``[contexts]``; place ``p`` in the order of training holds context
             ``first_context + order[p]`` of the packing order.
+        rates: float64 ``[contexts]``, in packing order: what each context was packed at.
         taken_before: int64 ``[sources]``, documents each source had given before this block.
     """
 
@@ -63,6 +65,7 @@ class ShuffleBlock:
     spans: NDArray[np.void]
     first_span: NDArray[np.int64]
     order: NDArray[np.int64]
+    rates: NDArray[np.float64]
     taken_before: NDArray[np.int64]
 
     def contexts_of(self, step: int) -> NDArray[np.int64]:
@@ -106,7 +109,7 @@ class Plan:
         numbers = mixture_numbers(mixture, total_steps)
         self.rates = numbers.rates
         self._stops = mixture.stops
-        self._edges = block_edges(numbers, mixture.shuffle_block_steps)
+        self._edges = numbers.edges
         self._order_key = WORD(purpose_key(WORD(seed), int(Purpose.CONTEXT_ORDER), 0))
         probabilities = source_probabilities(tables, weights, mixture)
         self._rules = make_rules(mixture, numbers, context, contexts_per_step)
@@ -123,13 +126,19 @@ class Plan:
         """Steps there is data for: all, or with ``when_exhausted: stop`` the complete ones."""
         if not self._stops:
             return self.total_steps
-        cursor = self._start.copy()
-        is_exhausted = self._forward(cursor, self._first_context(len(self._edges) - 1))
-        if not is_exhausted:
-            return self.total_steps
-        return int(cursor[CONTEXT]) // self.contexts_per_step
+        with self._lock:
+            while True:
+                cursor = self._start.copy()
+                if not self._forward(cursor, self._first_context(len(self._edges) - 1)):
+                    return self.total_steps
+                steps = int(cursor[CONTEXT]) // self.contexts_per_step
+                if steps == self.total_steps or not self._draws.block_steps[steps]:
+                    return steps
+                # Lanes that the data does not fill would leave each of their steps incomplete.
+                block = self._block_at(steps)
+                self._draws.block_steps[self._edges[block] : self._edges[block + 1]] = 0
 
-    def block_of(self, step: int) -> ShuffleBlock:
+    def block_of(self, step: int) -> PlannedBlock:
         """The planned block that holds a step.
 
         Raises:
@@ -143,13 +152,16 @@ class Plan:
             )
         # One thread may prepare batches while another asks for statistics.
         with self._lock:
-            return self._block(int(np.searchsorted(self._edges, step, side="right")) - 1)
+            return self._block(self._block_at(step))
 
     def forget(self) -> None:
         """Drop planned blocks and known states; what is asked for next is planned anew."""
         with self._lock:
             self._block.cache_clear()
             del self._states[1:]
+
+    def _block_at(self, step: int) -> int:
+        return int(np.searchsorted(self._edges, step, side="right")) - 1
 
     def _first_context(self, block: int) -> int:
         return int(self._edges[block]) * self.contexts_per_step
@@ -161,9 +173,9 @@ class Plan:
             self._states.append(state)
         return self._states[block].copy()
 
-    def _plan_block(self, block: int) -> ShuffleBlock:
-        first_context = self._first_context(block)
-        num_steps = min(int(self._edges[block + 1]), self.steps) - int(self._edges[block])
+    def _plan_block(self, block: int) -> PlannedBlock:
+        first_context, first_step = self._first_context(block), int(self._edges[block])
+        num_steps = min(int(self._edges[block + 1]), self.steps) - first_step
         num_contexts = num_steps * self.contexts_per_step
         cursor = self._state_before(block)
         taken_before = cursor[TAKEN:].copy()
@@ -172,16 +184,30 @@ class Plan:
             cursor[SPAN_COUNT] = 0
             self._states.append(cursor)
         contexts = np.arange(first_context, first_context + num_contexts + 1)
-        key = WORD(absorb(self._order_key, WORD(self._edges[block])))
-        return ShuffleBlock(
-            first_step=int(self._edges[block]),
+        order, rates = self._ordered(first_step, num_steps)
+        return PlannedBlock(
+            first_step=first_step,
             num_steps=num_steps,
             first_context=first_context,
             spans=spans,
             first_span=np.searchsorted(spans["context"], contexts),
-            order=permutation(num_contexts, key),
+            order=order,
+            rates=rates,
             taken_before=taken_before,
         )
+
+    def _ordered(
+        self, first_step: int, num_steps: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The order of training of a block's contexts, and the rates that they are packed at."""
+        rates = self.rates[first_step : first_step + num_steps].repeat(self.contexts_per_step)
+        if not self._draws.block_steps[first_step]:
+            key = WORD(absorb(self._order_key, WORD(first_step)))
+            return permutation(len(rates), key), rates
+        order = lane_order(num_steps, self.contexts_per_step)
+        packed_at = np.empty_like(rates)
+        packed_at[order] = rates
+        return order, packed_at
 
     def _forward(self, cursor: NDArray[np.int64], end: int) -> bool:
         """Move the cursor to a context without planning; True if the data ended before it."""
@@ -203,23 +229,6 @@ class Plan:
     def _lay(self, page: Page) -> bool:
         ahead = Ahead.empty(len(self.tables.tables.sources))
         return pack(self._rules, self._draws, self.tables.tables, ahead, page)
-
-
-def block_edges(numbers: MixtureNumbers, shuffle_block_steps: int) -> NDArray[np.int64]:
-    """First steps of the blocks, and the run's number of steps at the end.
-
-    A block never crosses the end of a warm-up: shuffling must not carry pairs, or the rising
-    rate, into the part of the run that has neither.
-
-    >>> block_edges(mixture_numbers(Mixture(), 1000), 150)
-    array([   0,  150,  200,  350,  500,  650,  800,  950, 1000])
-    """
-    total_steps = len(numbers.rates)
-    starts = sorted({0, total_steps, numbers.steps_with_pairs, *numbers.phase_ends})
-    blocks = [
-        np.arange(first, end, shuffle_block_steps) for first, end in itertools.pairwise(starts)
-    ]
-    return np.concatenate([*blocks, [total_steps]]).astype(np.int64)
 
 
 def source_probabilities(
@@ -256,11 +265,14 @@ def make_rules(
 def make_draws(numbers: MixtureNumbers, probabilities: NDArray[np.float64], seed: int) -> Draws:
     """Where draws start, and the thresholds that the schedule gives at every step."""
     shares = view_shares(numbers.rates, numbers.has_pairs)
+    block_steps = np.diff(numbers.edges)
     return Draws(
         keys=_purpose_keys(seed, len(probabilities)),
         source_below=_thresholds(probabilities),
         compressed_below=shares.compressed,
         pair_below=shares.compressed + shares.pair,
+        block_first=numbers.edges[:-1].repeat(block_steps),
+        block_steps=np.where(numbers.rate_varies, block_steps, 0).repeat(block_steps),
     )
 
 

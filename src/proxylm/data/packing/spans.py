@@ -99,12 +99,16 @@ class Draws(NamedTuple):
         source_below: float64 ``[sources]``, cumulative probabilities of the sources.
         compressed_below: float64 ``[steps]``; a draw below it shows the compressed view.
         pair_below: float64 ``[steps]``; a draw from there to here shows a pair.
+        block_first: int64 ``[steps]``, first step of each step's block.
+        block_steps: int64 ``[steps]``, steps of that block if it is laid in lanes, else 0.
     """
 
     keys: NDArray[np.uint64]
     source_below: NDArray[np.float64]
     compressed_below: NDArray[np.float64]
     pair_below: NDArray[np.float64]
+    block_first: NDArray[np.int64]
+    block_steps: NDArray[np.int64]
 
 
 class Ahead(NamedTuple):

@@ -10,7 +10,7 @@ from proxylm import __version__
 from proxylm.evaluation.answers.folder import EvaluationFolder, JudgedSample, Sample
 from proxylm.evaluation.answers.samples import TellCount, Wanted
 from proxylm.fingerprint import fingerprint_of
-from proxylm.sandbox import Submission, check_many
+from proxylm.sandbox import Status, Submission, check_many
 from proxylm.sandbox.detection import usable_tier
 
 
@@ -62,6 +62,45 @@ def judge_samples(
     recorded = folder.verdicts()
     folder.add_verdicts(one for one in judged if recorded.get(one.key) != one)
     return judged
+
+
+def judge_base_tests(
+    wanted: Sequence[Wanted],
+    samples: Sequence[Sample],
+    verdicts: Sequence[JudgedSample],
+    folder: EvaluationFolder,
+    progress: TellCount,
+    *,
+    workers: int | None = None,
+) -> list[JudgedSample] | None:
+    """As ``judge_samples`` by the base tests alone; None if a problem has none.
+
+    What passes the whole test passes this part of it, and is not run again. Verdicts are kept under
+    the condition ``NAME/base``.
+
+    Args:
+        wanted, samples, folder, progress, workers: as there.
+        verdicts: by the whole tests.
+
+    Raises:
+        SandboxError: no isolation tier works on this machine.
+    """
+    if any(one.problem.base_test is None for one in wanted):
+        return None
+    keys = [replace(one.key, condition=f"{one.key.condition}/base") for one in wanted]
+    failed = [n for n, judged in enumerate(verdicts) if judged.status != Status.PASSED.value]
+    problems = [replace(wanted[n].problem, test=wanted[n].problem.base_test or "") for n in failed]
+    judged = judge_samples(
+        [replace(wanted[n], problem=one) for n, one in zip(failed, problems, strict=True)],
+        [replace(samples[n], key=keys[n]) for n in failed],
+        folder,
+        progress,
+        workers=workers,
+    )
+    again = dict(zip(failed, judged, strict=True))
+    return [
+        replace(again.get(n, verdict), key=samples[n].key) for n, verdict in enumerate(verdicts)
+    ]
 
 
 def _fingerprint(submission: Submission, tier: str) -> str:

@@ -50,6 +50,30 @@ class SamplingPlan(Config):
         return self
 
 
+class Sampling(Config):
+    """Completions drawn beside the greedy one, for pass@k with k above 1 (paper, 3.1).
+
+    Attributes:
+        samples: completions drawn per prompt beside the greedy one, for pass@10.
+        temperature: of the drawn ones.
+        top_p: they are drawn from the most probable this much.
+        seed: the same seed gives the same ones.
+    """
+
+    samples: int = Field(default=0, ge=0)
+    temperature: float = Field(default=0.2, gt=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
+
+    @model_validator(mode="after")
+    def _drawing_is_of_something(self) -> Self:
+        idle = self.model_fields_set - {"samples"}
+        if idle and not self.samples:
+            name = min(idle).replace("_", "-")
+            raise ValueError(f"--{name} is of what --samples draws beside the greedy completion")
+        return self
+
+
 class EvaluationSettings(Config):
     """What an evaluation of generated programs is asked to do.
 
@@ -61,8 +85,10 @@ class EvaluationSettings(Config):
         reading: how the model is read.
         execute: run the generated programs, in the sandbox, for pass@k.
         generate: without: likelihood forms alone, nothing is generated.
-        plan: how completions are drawn.
-        ks: the k of pass@k, repeatedly. (default: 1 and 10, as far as there are samples)
+        budget: most output of each completion.
+        sampling: the completions beside the greedy one.
+        ks: the k of pass@k, repeatedly; pass@1 is that of the greedy completions, and named so
+            where it is of the samples. (default: 1 and 10, as far as there are samples)
         workers: programs run at the same time. (default: the cores)
         out: folder of everything written; goes on there. (default: in RUN)
     """
@@ -74,7 +100,8 @@ class EvaluationSettings(Config):
     reading: ReadAs = ReadAs()
     execute: bool = False
     generate: bool = True
-    plan: SamplingPlan = SamplingPlan()
+    budget: Budget = Budget()
+    sampling: Sampling = Sampling()
     ks: tuple[int, ...] = ()
     workers: PositiveInt | None = None
     out: Path | None = None
@@ -82,14 +109,21 @@ class EvaluationSettings(Config):
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         for k in self.ks:
-            if not 1 <= k <= self.plan.samples:
-                raise ValueError(f"--k {k}: must be between 1 and --samples {self.plan.samples}")
+            most = max(1, self.sampling.samples)
+            if not 1 <= k <= most:
+                raise ValueError(f"--k {k}: must be between 1 and --samples {most}")
         if self.execute and not self.generate:
             raise ValueError("--execute needs completions: leave --no-generate out")
         return self
 
     @property
-    def greedy(self) -> Self:
-        """The same with one completion per prompt, the most probable."""
-        plan = self.plan.model_copy(update={"samples": 1, "temperature": 0.0})
-        return self.model_copy(update={"plan": plan})
+    def greedy(self) -> SamplingPlan:
+        """One completion per prompt, the most probable: what pass@1 is of."""
+        return SamplingPlan(budget=self.budget)
+
+    @property
+    def sampled(self) -> SamplingPlan | None:
+        """The samples beside it; None where none are asked for."""
+        if not self.sampling.samples:
+            return None
+        return SamplingPlan(**self.sampling.model_dump(), budget=self.budget)

@@ -7,20 +7,41 @@ that a killed run continues. Programs are executed only when that is asked for.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxylm.evaluation.answers.folder import JudgedSample, Sample, opened_folder
-from proxylm.evaluation.answers.judging import judge_samples
+from proxylm.evaluation.answers.judging import judge_base_tests, judge_samples
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.samples import Conditions, TellCount, make_samples, wanted_samples
 from proxylm.evaluation.answers.writers import ProgramWriter
 from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.sandbox import Status
 from proxylm.sandbox.detection import usable_tier
+from proxylm.scoring.read_as import PromptEnd
 
 DEFAULT_KS = (1, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """How programs fared in their tests.
+
+    Attributes:
+        samples: completions per problem; 0 where nothing was generated.
+        pass_at: pass@k by k, by all tests; None where nothing was executed.
+        statuses: how many samples passed, failed, timed out, crashed or were invalid.
+        base_pass_at, base_statuses: the same by the benchmark's base tests alone (of the forms of
+            EvalPlus); None where there are none, or nothing was executed.
+    """
+
+    samples: int = 0
+    pass_at: dict[str, float] | None = None
+    statuses: dict[str, int] | None = None
+    base_pass_at: dict[str, float] | None = None
+    base_statuses: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +51,13 @@ class Answers:
     Attributes:
         samples: in the order of conditions, problems and samples.
         verdicts: of the same samples; None where nothing was executed.
+        base_verdicts: by the base tests alone; None where there are none.
         ks: the k of pass@k that the number of samples allows.
     """
 
     samples: list[Sample]
     verdicts: list[JudgedSample] | None
+    base_verdicts: list[JudgedSample] | None
     ks: tuple[int, ...]
 
     def correct(self, condition: str) -> dict[str, list[bool]]:
@@ -43,25 +66,25 @@ class Answers:
         Only where programs were executed.
         """
         assert self.verdicts is not None, "nothing was executed"
-        results: dict[str, list[bool]] = {}
-        for judged in self.verdicts:
-            if judged.key.condition == condition:
-                passed = judged.status == Status.PASSED.value
-                results.setdefault(judged.key.task_id, []).append(passed)
-        return results
+        return _correct(self.verdicts, condition)
 
-    def pass_at(self, condition: str) -> dict[str, float] | None:
-        """pass@k of one condition, by k; None where nothing was executed."""
-        if self.verdicts is None:
+    def passes(self, condition: str) -> Passes:
+        """How the samples fared by all tests, and by the base tests."""
+        return Passes(
+            samples=len({sample.key.sample for sample in self.samples}),
+            pass_at=self._pass_at(self.verdicts, condition),
+            statuses=_statuses(self.verdicts, condition),
+            base_pass_at=self._pass_at(self.base_verdicts, condition),
+            base_statuses=_statuses(self.base_verdicts, condition),
+        )
+
+    def _pass_at(
+        self, verdicts: list[JudgedSample] | None, condition: str
+    ) -> dict[str, float] | None:
+        if verdicts is None:
             return None
-        correct = list(self.correct(condition).values())
+        correct = list(_correct(verdicts, condition).values())
         return {str(k): pass_at_k(correct, k) for k in self.ks}
-
-    def statuses(self) -> dict[str, int] | None:
-        """How many samples fared how, over all conditions; None where nothing was executed."""
-        if self.verdicts is None:
-            return None
-        return dict(Counter(judged.status for judged in self.verdicts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,28 +123,45 @@ class Answering:
         wanted = wanted_samples(conditions, self.plan.samples)
         with opened_folder(self.folder, sample_settings(writer, self.plan)) as folder:
             samples = make_samples(writer, wanted, self.plan, folder, self.progress)
-            verdicts = None
+            verdicts = base = None
             if self.execute:
-                verdicts = judge_samples(
-                    wanted, samples, folder, self.progress, workers=self.workers
-                )
+                judging = (folder, self.progress)
+                verdicts = judge_samples(wanted, samples, *judging, workers=self.workers)
+                base = judge_base_tests(wanted, samples, verdicts, *judging, workers=self.workers)
         ks = tuple(k for k in self.ks if k <= self.plan.samples)
-        return Answers(samples=samples, verdicts=verdicts, ks=ks)
+        return Answers(samples=samples, verdicts=verdicts, base_verdicts=base, ks=ks)
+
+
+def _correct(verdicts: Sequence[JudgedSample], condition: str) -> dict[str, list[bool]]:
+    results: dict[str, list[bool]] = {}
+    for judged in verdicts:
+        if judged.key.condition == condition:
+            passed = judged.status == Status.PASSED.value
+            results.setdefault(judged.key.task_id, []).append(passed)
+    return results
+
+
+def _statuses(verdicts: Sequence[JudgedSample] | None, condition: str) -> dict[str, int] | None:
+    if verdicts is None:
+        return None
+    return dict(Counter(one.status for one in verdicts if one.key.condition == condition))
 
 
 def sample_settings(writer: ProgramWriter, plan: SamplingPlan) -> dict[str, Any]:
     """What every sample depends on beside its problem: plain values, kept with the samples.
 
     Device and type of numbers are among them, because rounding decides between near choices; what
-    has no effect, such as a greedy decoder's seed, is not.
+    has no effect, such as a greedy decoder's seed or a prompt's end that is kept, is not.
     """
     weight = writer.model.module.lm_head.weight
+    gives_up = writer.prompt_end is not PromptEnd.KEEP
     drawing = {"temperature", "top_p", "seed"} if plan.temperature else {"temperature"}
     return {
         "model": writer.identity,
         "device": weight.device.type,
         "dtype": str(weight.dtype).removeprefix("torch."),
         "read_as": writer.read_as,
+        **({"prompt_end": writer.prompt_end.value} if gives_up else {}),
         **plan.model_dump(mode="json", include=drawing),
         "budget": writer.budget_of(plan),
     }

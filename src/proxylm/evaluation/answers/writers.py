@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 import xxhash
@@ -18,12 +19,13 @@ import xxhash
 from proxylm.compressors.contract import Compressor
 from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.evaluation.likelihood import Scorer
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions, SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.read_as import BYTES, DEFAULT_ENDS, TOKENS, PromptEnd
 from proxylm.scoring.readings import RawReading, Reading
 
 
@@ -41,15 +43,15 @@ class Draws:
     stop: tuple[bytes, ...]
     samples: Sequence[int]
 
-    @property
-    def in_bytes(self) -> GenerationOptions:
+    def in_bytes(self, prompt_end: PromptEnd = PromptEnd.KEEP) -> GenerationOptions:
         """The options of a generation of bytes."""
-        return GenerationOptions(max_new_bytes=self.plan.budget.max_bytes, **self._drawing())
+        most = self.plan.budget.max_bytes
+        return GenerationOptions(max_new_bytes=most, prompt_end=prompt_end, **self._drawing())
 
-    @property
-    def in_symbols(self) -> SymbolOptions:
+    def in_symbols(self, prompt_end: PromptEnd) -> SymbolOptions:
         """The options of a generation of a compressor's symbols."""
-        return SymbolOptions(max_new_symbols=self.plan.budget.max_symbols, **self._drawing())
+        most = self.plan.budget.max_symbols
+        return SymbolOptions(max_new_symbols=most, prompt_end=prompt_end, **self._drawing())
 
     def _drawing(self) -> dict[str, Any]:
         return self.plan.model_dump(include={"temperature", "top_p", "seed"}) | {"stop": self.stop}
@@ -61,10 +63,12 @@ class ProgramWriter(ABC):
     Attributes:
         read_as: how the model is read, for reports.
         model: the model.
+        prompt_end: what is read of a prompt's end.
     """
 
     read_as: str
     model: ByteModel
+    prompt_end: PromptEnd = PromptEnd.KEEP
 
     @property
     @abstractmethod
@@ -94,6 +98,17 @@ class PromptWriter(ProgramWriter):
 
     reading: Reading
 
+    @property
+    def scorer(self) -> Scorer:
+        """Scores solutions in the same form, their prompts read up to the same end."""
+        return Scorer(self.model.module, self.reading, self.prompt_end)
+
+    def ending(self, prompt_end: PromptEnd) -> Self:
+        """The same with prompts read up to another end."""
+        other = copy(self)
+        other.prompt_end = prompt_end
+        return other
+
     def answer(self, problems: Sequence[Problem], draws: Draws) -> list[Completion]:
         """See the base class."""
         return self.complete([problem.prompt for problem in problems], draws)
@@ -104,11 +119,20 @@ class PromptWriter(ProgramWriter):
 
 
 class BytesWriter(PromptWriter):
-    """The model as it is meant: raw bytes in, raw bytes out."""
+    """The model as it is meant: raw bytes in, raw bytes out.
+
+    Args:
+        model: the model.
+        prompt_end: what is read of a prompt's end; None: all of it. Bytes are not healed: the
+            byte that would be dropped is the one that would be written.
+    """
 
     read_as = BYTES
 
-    def __init__(self, model: ByteModel) -> None:
+    def __init__(self, model: ByteModel, prompt_end: PromptEnd | None = None) -> None:
+        self.prompt_end = prompt_end or DEFAULT_ENDS[BYTES]
+        if self.prompt_end is PromptEnd.HEAL:
+            self.prompt_end = PromptEnd.KEEP
         self.model = model
         self.reading = RawReading(sentinels=model.config.sentinels)
 
@@ -119,20 +143,31 @@ class BytesWriter(PromptWriter):
 
     def complete(self, prompts: Sequence[bytes], draws: Draws) -> list[Completion]:
         """See the base class."""
-        return self.model.complete(prompts, draws.in_bytes, samples=draws.samples)
+        options = draws.in_bytes(self.prompt_end)
+        return self.model.complete(prompts, options, samples=draws.samples)
 
 
 class TokensWriter(PromptWriter):
     """The model read as its compressor's symbols: ``<bos> <compressed> C(prompt)`` goes on.
 
+    Args:
+        model: the model.
+        compressor: that of its training.
+        prompt_end: what is read of a prompt's end; None: all but trailing white space.
+
     Raises:
-        UsageError: the compressor is lossy, or not the one that the model was trained with.
+        UsageError: the compressor is lossy, not the one that the model was trained with, or one
+            that heals no prompts.
     """
 
     read_as = TOKENS
 
-    def __init__(self, model: ByteModel, compressor: Compressor) -> None:
+    def __init__(
+        self, model: ByteModel, compressor: Compressor, prompt_end: PromptEnd | None = None
+    ) -> None:
+        self.prompt_end = prompt_end or DEFAULT_ENDS[TOKENS]
         self._tokens = TokenReading(model, compressor)
+        self._tokens.require_end(self.prompt_end)
         self.reading = self._tokens.scoring
         self.model = model
         self.compressor = compressor
@@ -148,7 +183,8 @@ class TokensWriter(PromptWriter):
 
     def complete(self, prompts: Sequence[bytes], draws: Draws) -> list[Completion]:
         """See the base class."""
-        return self._tokens.complete(prompts, draws.in_symbols, draws.samples)
+        options = draws.in_symbols(self.prompt_end)
+        return self._tokens.complete(prompts, options, draws.samples)
 
 
 def weights_fingerprint(model: LanguageModel) -> str:

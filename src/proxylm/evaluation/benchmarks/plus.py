@@ -2,7 +2,8 @@
 
 A problem's test holds the inputs and the canonical program. In the trusted process it calls the
 candidate and the reference on equal copies of each input and compares the outputs
-(``plus_comparison``); a candidate must agree on the benchmark's base inputs and on EvalPlus's.
+(``plus_comparison``); a candidate must agree on the benchmark's base inputs and on EvalPlus's. The
+base inputs alone are a test of their own: the paper's HumanEval and MBPP (Tables 1, 10 and 11).
 Five calls of one problem of MBPP+ cannot be judged so (``UNJUDGED_CALLS``).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -102,28 +103,32 @@ def _problem(record: Record, *, restore: bool) -> Problem:
     prompt, solution = record.text("prompt"), record.text("canonical_solution")
     reference = record.python(prompt + solution, "'prompt' with 'canonical_solution'")
     entry_point = record.entry_point(reference)
-    test = _TEST.format(
-        module=plus_comparison.__name__,
-        entry_point=entry_point,
-        reference=reference,
-        calls=_judged_calls(record, restore=restore),
-        atol=_tolerance(record),
-    )
+
+    def test_of(*keys: str) -> str:
+        return _TEST.format(
+            module=plus_comparison.__name__,
+            entry_point=entry_point,
+            reference=reference,
+            calls=_judged_calls(record, keys, restore=restore),
+            atol=_tolerance(record),
+        )
+
     return Problem(
         task_id=task_id,
         prompt=prompt.encode(),
         solution=solution.encode(),
         entry_point=entry_point,
-        test=test,
+        test=test_of("base_input", "plus_input"),
+        base_test=test_of("base_input"),
         timeout_s=SLOW_TASKS_TIMEOUT_S.get(task_id, TIMEOUT_S),
         max_result_bytes=MAX_RESULT_BYTES,
     )
 
 
-def _judged_calls(record: Record, *, restore: bool) -> list[Arguments]:
+def _judged_calls(record: Record, keys: Sequence[str], *, restore: bool) -> list[Arguments]:
     """The calls that are judged, their arguments' types restored where JSON has lost them."""
     task_id = record.text("task_id")
-    calls = [call for key in ("base_input", "plus_input") for call in _calls(record, key)]
+    calls = [call for key in keys for call in _calls(record, key)]
     unjudged = UNJUDGED_CALLS.get(task_id, lambda call: False)
     try:
         judged = [call for call in calls if not unjudged(call)]

@@ -21,6 +21,7 @@ class Problem:
         solution: the canonical continuation of the prompt.
         entry_point: the function under test.
         test: trusted source of the test.
+        base_test: that of EvalPlus's base inputs alone, where ``test`` has more.
         timeout_s: wall-clock seconds for the program and its test.
         max_result_bytes: what one result of the function may take on its way to the test.
     """
@@ -32,6 +33,7 @@ class Problem:
     test: str
     timeout_s: float
     max_result_bytes: int = DEFAULT_RESULT_BYTES
+    base_test: str | None = None
 
     def submission(self, completion: bytes) -> Submission:
         """The program that a completion makes of the prompt, to be judged.
@@ -69,7 +71,7 @@ class Benchmark:
     def fingerprint(self) -> str:
         """Names the problems whole: what a model is asked, and how its answers are judged."""
         parts = [part for problem in self.problems for part in astuple(problem)]
-        return fingerprint_of(*parts, *self.stop)
+        return fingerprint_of(*[part for part in parts if part is not None], *self.stop)
 
     def select(self, *, limit: int | None = None, task_ids: Sequence[str] = ()) -> Benchmark:
         """The benchmark cut down to single problems, or to its first ``limit`` (at least 1).

@@ -9,7 +9,6 @@ from functools import partial
 from proxylm.evaluation.answers.run import Answering, Answers
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
-from proxylm.evaluation.likelihood import Scorer
 from proxylm.evaluation.recode.folder import FamilyData
 from proxylm.evaluation.recode.likelihood import RobustBits, measure_family
 from proxylm.evaluation.recode.statistics import (
@@ -51,11 +50,21 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecodeReport:
-    """What an evaluation found; ``families`` by their titles."""
+    """What an evaluation found.
+
+    Attributes:
+        read_as, prompt_end, problems: as in ``CodeReport``.
+        samples: completions per prompt; 0 where nothing was generated.
+        temperature: they were drawn at; 0 is greedy.
+        families: by their titles.
+        overall: the mean over them.
+    """
 
     read_as: str
+    prompt_end: str
     problems: int
     samples: int
+    temperature: float
     families: dict[str, FamilyReport]
     overall: Overall
 
@@ -72,7 +81,7 @@ def evaluate_recode(
     """
     results = answering.run(writer, recode_conditions(data)) if answering else None
     executed = results if answering and answering.execute else None
-    scorer = Scorer(writer.model.module, writer.reading)
+    scorer = writer.scorer
     families = {
         one.family.title: FamilyReport(
             seeds={name: len(seeds) for name, seeds in one.perturbations.items()},
@@ -83,8 +92,10 @@ def evaluate_recode(
     }
     return RecodeReport(
         read_as=writer.read_as,
+        prompt_end=writer.prompt_end,
         problems=len(data[0].nominal.problems),
         samples=answering.plan.samples if answering else 0,
+        temperature=answering.plan.temperature if answering else 0.0,
         families=families,
         overall=_overall(list(families.values())),
     )

@@ -18,15 +18,15 @@ from proxylm.symbols import BYTE_COUNT
 
 
 @dataclass(frozen=True, slots=True)
-class AllowedBytes:
+class Allowed:
     """What may follow.
 
     Attributes:
-        values: by byte value.
+        values: by byte value; by symbol, where a compressor's are written.
         may_end: whether the text is complete as it stands.
     """
 
-    values: Bool[np.ndarray, "byte=256"]
+    values: Bool[np.ndarray, " value"]
     may_end: bool
 
     @property
@@ -39,7 +39,7 @@ class StructuredOutputState(ABC):
     """One text on its way through what it must satisfy."""
 
     @abstractmethod
-    def allowed(self, bytes_left: int) -> AllowedBytes:
+    def allowed(self, bytes_left: int) -> Allowed:
         """What may follow, where at most ``bytes_left`` (at least 1) further bytes will come."""
 
     @abstractmethod
@@ -53,13 +53,13 @@ class AllOf(StructuredOutputState):
     def __init__(self, states: Sequence[StructuredOutputState]) -> None:
         self._states = states
 
-    def allowed(self, bytes_left: int) -> AllowedBytes:
+    def allowed(self, bytes_left: int) -> Allowed:
         """What every one of them allows."""
         values, may_end = np.ones(BYTE_COUNT, dtype=bool), True
         for state in self._states:
             own = state.allowed(bytes_left)
             values, may_end = values & own.values, may_end and own.may_end
-        return AllowedBytes(values, may_end)
+        return Allowed(values, may_end)
 
     def advance(self, value: int) -> None:
         """See the base class."""

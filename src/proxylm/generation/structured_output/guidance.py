@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from proxylm.config import Config
 from proxylm.errors import UsageError, needing_extra, one_line
-from proxylm.generation.structured_output.contract import AllowedBytes, StructuredOutputState
+from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
 from proxylm.symbols import BYTE_COUNT
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ class GuidanceState(StructuredOutputState):
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
 
-    def allowed(self, bytes_left: int) -> AllowedBytes:
+    def allowed(self, bytes_left: int) -> Allowed:
         """See the base class; the engine does not know the limit and may be cut off by it."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         self._require_no_error()
         values = np.unpackbits(packed, count=BYTE_COUNT, bitorder="little").astype(bool)
-        return AllowedBytes(values, may_end=self._matcher.is_accepting())
+        return Allowed(values, may_end=self._matcher.is_accepting())
 
     def advance(self, value: int) -> None:
         """See the base class."""

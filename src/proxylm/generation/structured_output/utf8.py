@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from proxylm.generation.structured_output.contract import AllowedBytes, StructuredOutputState
+from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
 from proxylm.symbols import BYTE_COUNT
 
 
@@ -51,7 +51,7 @@ class Utf8State(StructuredOutputState):
         for value in _open_character(before):
             self.advance(value)
 
-    def allowed(self, bytes_left: int) -> AllowedBytes:
+    def allowed(self, bytes_left: int) -> Allowed:
         """See the base class."""
         values = np.zeros(BYTE_COUNT, dtype=bool)
         if self._missing:
@@ -59,7 +59,7 @@ class Utf8State(StructuredOutputState):
         else:
             for lead in _LEADS:
                 values[lead.first : lead.last + 1] = lead.continuations < bytes_left
-        return AllowedBytes(values, may_end=not self._missing)
+        return Allowed(values, may_end=not self._missing)
 
     def advance(self, value: int) -> None:
         """See the base class."""

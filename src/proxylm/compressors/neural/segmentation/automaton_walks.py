@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64s
+from proxylm.compiled import Int32s, Int64s, Uint8s, Uint16s, Uint32s, Uint64, Uint64s
 from proxylm.compressors.neural.coder.automaton import ROOT, Automaton
 from proxylm.compressors.neural.coder.compiled import compiled
 from proxylm.compressors.neural.coder.contract import symbols_of_windows
@@ -251,7 +251,7 @@ def cut_and_code(
     for document_end in document_ends:
         end = np.uint64(document_end)
         state, cost = first[raw[position]], first_costs[raw[position]]
-        start = position
+        start: Uint64 = position
         for place in range(position + np.uint64(1), end):
             byte = np.uint64(raw[place])
             edge = state & _EDGES
