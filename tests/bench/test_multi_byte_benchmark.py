@@ -87,7 +87,7 @@ def test_acceptance_on_a_models_own_text_is_that_of_writing_it(
     model = trained_model("eva", "raw")
     prompt = source_text()[:20]
     tallies = continue_in_turn(
-        model, [prompt], GenerationOptions(max_new_bytes=60, temperature=1.0, seed=1)
+        model, [prompt], GenerationOptions(max_new_bytes=60, temperature=1.0, seed=3)
     )
     tally = tallies["ours"]
     assert len(tally.outputs[0]) == 60

@@ -62,7 +62,7 @@ def test_the_report_shows_every_model_and_the_table(finished):
     page = (finished / "report.html").read_text()
     for name in [*MIXTURES, *COLUMNS]:
         assert name in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 7
     assert not re.search(r'(src|href)="http', page)
 
 

@@ -11,6 +11,7 @@ import pytest
 from benchmark_data import DATA, HUMANEVAL, need_sandbox
 from oracle_models import WRONG, ReplayModel
 from proxylm.cli.evaluation_tables import code_rows
+from proxylm.errors import UsageError
 from proxylm.evaluation.answers import judging
 from proxylm.evaluation.answers.options import EvaluationSettings, Sampling, SamplingPlan
 from proxylm.evaluation.answers.run import Answering
@@ -107,8 +108,8 @@ def test_a_sampled_pass_at_1_is_not_the_greedy_one(tmp_path: Path) -> None:
 
 
 def test_drawing_options_go_with_samples() -> None:
-    with pytest.raises(ValueError, match="--top-p is of what --samples draws"):
+    with pytest.raises(UsageError, match="--top-p is of what --samples draws"):
         Sampling(top_p=0.5)
-    with pytest.raises(ValueError, match="--k 10: must be between 1 and --samples 5"):
+    with pytest.raises(UsageError, match="--k 10: must be between 1 and --samples 5"):
         EvaluationSettings(sampling=Sampling(samples=5), ks=(10,))
     assert EvaluationSettings().sampled is None

@@ -121,7 +121,7 @@ def test_greedy_bytes_are_those_of_one_byte_per_pass(attention: str, heads: str)
 @pytest.mark.parametrize(("attention", "heads"), MODELS)
 def test_samples_are_those_of_one_byte_per_pass(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(40, seed=1)
-    options: dict[str, Any] = {"max_new_bytes": 30, "temperature": 0.8, "top_p": 0.95, "seed": 7}
+    options: dict[str, Any] = {"max_new_bytes": 30, "temperature": 0.8, "top_p": 0.95, "seed": 11}
     expected, passes = decoded(model, prompts, None, **options)
     assert {finish for _, finish in expected} >= {Finish.LIMIT, Finish.END}
     for drafter in DRAFTERS:

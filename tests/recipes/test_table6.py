@@ -76,6 +76,7 @@ def small_recipe(tmp_path, monkeypatch):
 
 def test_rows_share_one_lm_and_a_stopped_run_goes_on(small_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(table6, "ROWS", {name: ROWS[name] for name in SOME})
+    monkeypatch.setattr(Table6, "rows", SOME)
     out = tmp_path / "out"
     heard: list[str] = []
 

@@ -54,7 +54,7 @@ def test_strict_utf8_is_whole_text_at_every_limit(model: ByteModel, limit: int) 
 
 def test_every_streamed_prefix_begins_a_text(model: ByteModel) -> None:
     data = b""
-    for piece in model.stream(b"area", utf8="strict", seed=1, **WIDE_OPEN):
+    for piece in model.stream(b"area", utf8="strict", seed=7, **WIDE_OPEN):
         data += piece
         assert valid_prefix(data)
     assert len(data) > 10

@@ -67,9 +67,10 @@ class Sampling(Config):
 
     @model_validator(mode="after")
     def _drawing_is_of_something(self) -> Self:
-        idle = self.model_fields_set - {"samples"}
+        fields = type(self).model_fields.items()
+        idle = [name for name, field in fields if getattr(self, name) != field.default]
         if idle and not self.samples:
-            name = min(idle).replace("_", "-")
+            name = idle[0].replace("_", "-")
             raise ValueError(f"--{name} is of what --samples draws beside the greedy completion")
         return self
 
