@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from proxylm.config import Config
+from proxylm.config import Config, added_field
 from proxylm.errors import UsageError
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
 
@@ -49,9 +49,9 @@ class CausalAttention(Config):
 
     kind: Literal["causal"] = "causal"
     kv_heads: PositiveInt
-    head_width: PositiveInt | None = None
-    biases: bool = False
-    query_key_norm: Literal["none", "head", "all"] = "none"
+    head_width: PositiveInt | None = added_field(None)
+    biases: bool = added_field(False)
+    query_key_norm: Literal["none", "head", "all"] = added_field("none")
 
 
 Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind")]
@@ -126,10 +126,10 @@ class ModelConfig(Config):
     attention: Attention
     context: PositiveInt = 4096
     rope_theta: PositiveFloat = 100_000.0
-    rope_scaling: RopeScaling | None = None
-    norms: Literal["before", "after"] = "before"
+    rope_scaling: RopeScaling | None = added_field(None)
+    norms: Literal["before", "after"] = added_field("before")
     norm_epsilon: PositiveFloat = 1e-5
-    tied_embeddings: bool = False
+    tied_embeddings: bool = added_field(False)
     prediction_heads: PositiveInt = 1
     raw_prediction_heads: int = Field(default=0, ge=0)
     softmax: Literal["full", "by_format"] = "full"

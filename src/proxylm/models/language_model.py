@@ -58,7 +58,7 @@ class TiedOutput(nn.Module):
         self._embedding = (embedding,)  # in a tuple it is no second parameter
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         """``[V, width]``."""
         return self._embedding[0].weight
 
