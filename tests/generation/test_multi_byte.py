@@ -145,7 +145,7 @@ def test_the_plain_modules_that_a_gpu_runs_give_the_same(
 ) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(16, seed=8)
     expected, _ = decoded(model, prompts, None, max_new_bytes=30)
-    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda _: Block.step)
+    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: Block.step)
     found, _ = decoded(model, prompts, drafter, max_new_bytes=30)
     assert near_ties(model, prompts, found, expected) <= 1
 

@@ -72,7 +72,7 @@ def test_rows_and_trees_by_hand_equal_the_modules(
     ids = some_ids(rows=3).flatten()
     states = []
     for step in (step_block, Block.step):
-        monkeypatch.setattr("proxylm.models.language_model.step_for", lambda _, step=step: step)
+        monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_, step=step: step)
         cache, fed = model.new_cache(3), []
         for counts, trees in [
             ([20, 3, 0], {}),

@@ -34,16 +34,19 @@ class SelfAttention(nn.Module):
         self.k_proj = nn.Linear(config.width, kv_width, bias=biases)
         self.v_proj = nn.Linear(config.width, kv_width, bias=biases)
         self.o_proj = nn.Linear(config.query_width, config.width, bias=False)
+        self.norms_heads = self.norms_projections = False
         if isinstance(attention, EvaAttention):
             shape = (1, config.heads, 1, 1, config.head_width)
             self.adaptive_mu_k = nn.Parameter(torch.empty(shape))
             self.adaptive_phi = nn.Parameter(torch.empty(shape))
             return
-        self.query_key_norm = attention.query_key_norm
-        if self.query_key_norm != "none":
-            per_head = self.query_key_norm == "head"
-            self.q_norm = RMSNorm(config, config.head_width if per_head else config.query_width)
-            self.k_norm = RMSNorm(config, config.head_width if per_head else kv_width)
+        self.norms_heads = attention.norms_heads
+        self.norms_projections = attention.norms_projections
+        if self.norms_heads or self.norms_projections:
+            self.q_norm = RMSNorm(
+                config, config.head_width if self.norms_heads else config.query_width
+            )
+            self.k_norm = RMSNorm(config, config.head_width if self.norms_heads else kv_width)
 
     def summary_vectors(self) -> tuple[Tensor | None, Tensor | None]:
         """``mu`` and ``phi`` ``[H, D]``, or None where the architecture has none."""
@@ -55,10 +58,10 @@ class SelfAttention(nn.Module):
         """Rotated queries and keys, and values: ``[..., heads, D]`` each, of ``[..., width]``."""
         split = (*x.shape[:-1], -1, self.head_width)
         query, key = self.q_proj(x), self.k_proj(x)
-        if not self.is_eva and self.query_key_norm == "all":
+        if self.norms_projections:
             query, key = self.q_norm(query).to(x.dtype), self.k_norm(key).to(x.dtype)
         query, key = query.view(split), key.view(split)
-        if not self.is_eva and self.query_key_norm == "head":
+        if self.norms_heads:
             query, key = self.q_norm(query).to(x.dtype), self.k_norm(key).to(x.dtype)
         return rotate(query, rotation), rotate(key, rotation), self.v_proj(x).view(split)
 
@@ -96,7 +99,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norms_after = config.norms == "after"
+        self.norms_after = config.norms_after
         if not self.norms_after:
             self.input_layernorm = RMSNorm(config)
         self.self_attn = SelfAttention(config)

@@ -53,6 +53,16 @@ class CausalAttention(Config):
     biases: bool = added_field(False)
     query_key_norm: Literal["none", "head", "all"] = added_field("none")
 
+    @property
+    def norms_heads(self) -> bool:
+        """Whether each head's queries and keys are normalized."""
+        return self.query_key_norm == "head"
+
+    @property
+    def norms_projections(self) -> bool:
+        """Whether all queries, and all keys, of a position are normalized together."""
+        return self.query_key_norm == "all"
+
 
 Attention = Annotated[EvaAttention | CausalAttention, Field(discriminator="kind")]
 
@@ -146,7 +156,7 @@ class ModelConfig(Config):
             raise ValueError(f"attention.head_width {self.head_width} must be even")
         if self.tied_embeddings and self.prediction_heads > 1:
             raise ValueError("tied_embeddings leave room for one prediction head")
-        if self.norms == "after" and isinstance(self.attention, EvaAttention):
+        if self.norms_after and isinstance(self.attention, EvaAttention):
             raise ValueError("norms after attention are for causal attention")
         if isinstance(self.attention, CausalAttention) and self.heads % self.attention.kv_heads:
             raise ValueError(
@@ -220,8 +230,13 @@ class ModelConfig(Config):
         """Whether blocks are EvaByte's or plain Llama's, for which there are kernels of ours."""
         if isinstance(self.attention, EvaAttention):
             return True
-        has_more = self.attention.biases or self.attention.query_key_norm != "none"
-        return not has_more and self.query_width == self.width and self.norms == "before"
+        norms = self.attention.norms_heads or self.attention.norms_projections or self.norms_after
+        return not (norms or self.attention.biases) and self.query_width == self.width
+
+    @property
+    def norms_after(self) -> bool:
+        """Whether norms stand behind attention and feed-forward."""
+        return self.norms == "after"
 
     @property
     def kv_heads(self) -> int:
@@ -256,5 +271,6 @@ class ModelConfig(Config):
             return 2 * self.width
         projected = self.query_width + self.kv_heads * self.head_width
         biases = projected + self.kv_heads * self.head_width if self.attention.biases else 0
-        norms = {"none": 0, "head": 2 * self.head_width, "all": projected}
-        return biases + norms[self.attention.query_key_norm]
+        if self.attention.norms_heads:
+            return biases + 2 * self.head_width
+        return biases + (projected if self.attention.norms_projections else 0)
