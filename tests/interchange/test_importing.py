@@ -147,7 +147,7 @@ def test_rows_of_bytes_begin_as_was_chosen(tmp_path: Path, rows: ByteRows) -> No
 def test_an_imported_model_is_read_as_tokens_and_as_bytes(tmp_path: Path, capsys: Any) -> None:
     written(tmp_path / "theirs", "llama")
     assert run(["import", "hf", str(tmp_path / "theirs"), "--out", str(tmp_path / "ours")]) == 0
-    assert "270" not in capsys.readouterr().err
+    assert "2 layers of width 32, 260 tokens" in capsys.readouterr().out
     text = tmp_path / "text.txt"
     text.write_bytes(b"the other thing")
     for read_as in ("tokens", "bytes"):
@@ -196,3 +196,13 @@ def test_places_that_cannot_be_are_one_line(tmp_path: Path, capsys: Any) -> None
     ):
         assert run(["import", "hf", str(tmp_path / source), "--out", str(tmp_path / "o")]) != 0
         assert shown in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "llama"])
+def test_what_an_export_would_change_is_refused(tmp_path: Path, capsys: Any, kind: str) -> None:
+    written(tmp_path / "theirs", kind)
+    import_model(tmp_path / "theirs", tmp_path / "ours")
+    command = ["export", str(tmp_path / "ours"), "--to", "hf", "--out", str(tmp_path / "exported")]
+    assert run(command) == 2
+    assert "imported model cannot be exported" in capsys.readouterr().err
+    assert not (tmp_path / "exported").exists()

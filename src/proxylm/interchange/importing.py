@@ -1,7 +1,7 @@
 """``proxylm import``: a pretrained model of another program, with its tokenizer, as one of ours.
 
 Symbols are its tokens, read and written as the compressed view; the raw bytes are new, and the
-model knows nothing of them until it is trained on (``docs/byteify.md``).
+model knows nothing of them until it is trained on them (``docs/byteify.md``).
 """
 
 from __future__ import annotations

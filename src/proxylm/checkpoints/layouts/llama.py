@@ -52,8 +52,15 @@ class LlamaLayout(Layout):
         """See the base class.
 
         Raises:
-            UsageError: the model has a softmax of its own for every format.
+            UsageError: the model has a softmax of its own for every format, or is an imported one
+                with more than plain Llama's block.
         """
+        if not config.is_plain or config.rope_scaling or config.tied_embeddings:
+            raise UsageError(
+                f"{self.class_name} as it is written here has no biases, no norms of queries and "
+                "keys, no stretched positions and no tied embeddings: this imported model cannot be "
+                "exported"
+            )
         if config.normalizes_by_format and config.vocabulary_size > COMPRESSED_OFFSET:
             raise UsageError(
                 f"{self.class_name} has one softmax over the whole vocabulary and cannot express "
