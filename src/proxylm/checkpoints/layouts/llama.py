@@ -58,8 +58,8 @@ class LlamaLayout(Layout):
         if not config.is_plain or config.rope_scaling or config.tied_embeddings:
             raise UsageError(
                 f"{self.class_name} as it is written here has no biases, no norms of queries and "
-                "keys, no stretched positions and no tied embeddings: this imported model cannot be "
-                "exported"
+                "keys, no stretched positions and no tied embeddings: this imported model cannot "
+                "be exported"
             )
         if config.normalizes_by_format and config.vocabulary_size > COMPRESSED_OFFSET:
             raise UsageError(
