@@ -157,9 +157,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove what killed writers left behind in ``folder``; call it only under its lock."""
+def remove_temporaries(folder: Path, name: str = "") -> None:
+    """Remove what killed writers left behind in ``folder``; call it only under its lock.
+
+    Args:
+        folder: where they wrote.
+        name: only what has this in its name, whose lock it is then.
+    """
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if name not in path.name:
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

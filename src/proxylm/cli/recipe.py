@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.errors import UsageError
+
+if TYPE_CHECKING:
+    from proxylm.recipes.artifacts import Artifact
+    from proxylm.recipes.plan import Plan
+    from proxylm.recipes.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name of 'proxylm recipe list'.")
+]
+ScaleOption = Annotated[
+    str,
+    typer.Option(
+        help="micro (wiring only), tiny (about ten minutes a run), paper (printed, never run), "
+        "or a file."
+    ),
+]
+PoolOption = Annotated[
+    Path, typer.Option(help="Folder of everything that is made, shared by all recipes.")
+]
+SeedsOption = Annotated[int, typer.Option(min=1, help="Runs of each configuration.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of HumanEvalPlus.jsonl.gz, MbppPlus.jsonl.gz and the like."),
+]
+DEFAULT_POOL = Path("runs/recipes")
 
 
 @app.command("list")
@@ -19,26 +45,152 @@ def list_recipes(json: JsonOption = False) -> None:
 
     Example: proxylm recipe list
     """
-    from proxylm.recipes.running import RECIPES
+    from proxylm.recipes.recipe import read_recipe, recipe_names
 
-    result = {"recipes": [{"name": name, "title": one.title} for name, one in RECIPES.items()]}
-    rows = [[name, recipe.title] for name, recipe in RECIPES.items()]
-    emit(result, as_json=json, text=table(["name", "title"], rows))
+    found = {name: read_recipe(name) for name in recipe_names()}
+    listed = [
+        {"name": name, "title": one.title, "also": list(one.also)} for name, one in found.items()
+    ]
+    rows = [[name, one.title, ", ".join(one.also)] for name, one in found.items()]
+    emit({"recipes": listed}, as_json=json, text=table(["name", "title", "also"], rows))
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    overrides: OverridesArgument = None,
+    scale: ScaleOption = "tiny",
+    pool: PoolOption = DEFAULT_POOL,
+    seeds: SeedsOption = 1,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What a recipe needs, what of it is there, and what it took; KEY=VALUE changes the scale.
+
+    Example: proxylm recipe show table13 --scale tiny
+    """
+    from proxylm.recipes.recipe import read_recipe
+    from proxylm.recipes.scale import PAPER
+
+    recipe = read_recipe(name)
+    if scale == PAPER:
+        _show_paper(recipe, as_json=json)
+        return
+    plan = _plan(recipe, scale, seeds, data, overrides)
+    rows = [_state(one, pool.resolve()) for one in plan.artifacts()]
+    made = sum(row["is_there"] for row in rows)
+    hours = sum(row["core_hours"] or 0 for row in rows)
+    text = table(
+        ["kind", "name", "key", "there", "core hours"],
+        [[*map(_shown, row.values())] for row in rows],
+    )
+    summary = f"{made} of {len(rows)} artifacts are there; they took {hours:.2f} core hours"
+    emit({**_about(recipe), "artifacts": rows}, as_json=json, text=f"{text}\n{summary}")
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A name of 'proxylm recipe list'.")],
-    out: Annotated[Path, typer.Option("--out", help="A folder; a run that stopped goes on.")],
+    name: NameArgument,
     overrides: OverridesArgument = None,
+    scale: ScaleOption = "tiny",
+    pool: PoolOption = DEFAULT_POOL,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the table. (default: in the pool)")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How much is made at a time.")] = 1,
+    seeds: SeedsOption = 1,
+    data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compute a recipe's rows and write the table; the same command goes on where it stopped.
+    """Make what is missing and write table.json, table.md and a picture.
 
-    Example: proxylm recipe run table6 --out runs/table6 symbols=655360
+    The same command goes on where it was stopped; what another recipe has made is not made again.
+    Each run computes with one thread: --jobs takes more cores. KEY=VALUE changes the scale.
+
+    Example: proxylm recipe run table13 --scale micro --data benchmarks --out tables/13
     """
-    from proxylm.recipes.running import named_recipe, run_recipe
+    from proxylm.recipes.engine import make_all
+    from proxylm.recipes.recipe import read_recipe
+    from proxylm.recipes.scale import PAPER
+    from proxylm.recipes.table import write_results
 
-    chosen = named_recipe(recipe, overrides or [])
-    result = run_recipe(chosen, out, note)
-    emit(result, as_json=json, text=table(*chosen.table(result["rows"])))
+    recipe = read_recipe(name)
+    if scale == PAPER:
+        _show_paper(recipe, as_json=json)
+        return
+    plan, pool = _plan(recipe, scale, seeds, data, overrides), pool.resolve()
+    make_all(plan.artifacts(), pool, jobs=jobs, say=note)
+    folder = out or pool / "tables" / f"{name}-{Path(scale).stem}"
+    found = write_results(plan, pool, folder)
+    note(f"table and picture: {folder}")
+    emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))
+
+
+def _plan(
+    recipe: Recipe, scale: str, seeds: int, data: Path | None, overrides: list[str] | None
+) -> Plan:
+    from proxylm.recipes.measures import EvaluationData
+    from proxylm.recipes.plan import plan_of
+    from proxylm.recipes.scale import read_scale
+
+    if data is not None and not data.is_dir():
+        raise UsageError(f"--data {data}: no such folder")
+    found = read_scale(scale, tuple(overrides or ()))
+    return plan_of(recipe, found, seeds=seeds, data=EvaluationData(folder=data))
+
+
+def _show_paper(recipe: Recipe, *, as_json: bool) -> None:
+    """The recipe's runs as they are shipped: the paper's scale is printed and not run."""
+    from proxylm.recipes.scale import shipped_config
+
+    rows = []
+    for row, name in recipe.runs.items():
+        config = shipped_config(name)
+        symbols = config.total_steps * config.symbols_per_step
+        shown = {"row": row, "configuration": name, "symbols": symbols}
+        rows.append(shown | {"parameters": config.model_for(0).parameter_count})
+    headers = ["row", "configuration", "symbols", "parameters (bytes alone)"]
+    text = table(headers, [[*map(_shown, row.values())] for row in rows])
+    more = "proxylm configs show CONFIGURATION prints one whole"
+    emit({**_about(recipe), "runs": rows}, as_json=as_json, text=f"{text}\n{more}")
+
+
+def _about(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(include={"title", "also", "section", "statement", "note"})
+
+
+def _state(artifact: Artifact, pool: Path) -> dict[str, Any]:
+    from proxylm.recipes.artifacts import SHOWN_KEY
+
+    record = artifact.record(pool) or {}
+    seconds = record.get("seconds", record.get("seconds_to_make"))
+    return {
+        "kind": artifact.kind,
+        "name": artifact.name,
+        "key": artifact.key[:SHOWN_KEY],
+        "is_there": artifact.is_settled(pool),
+        "core_hours": None if seconds is None else seconds / 3600,
+    }
+
+
+def _text(plan: Plan, pool: Path, found: dict[str, Any]) -> str:
+    from proxylm.recipes.table import Results, reasons_of, text_rows
+
+    results = Results(plan, pool)
+    headers, rows = text_rows(results)
+    shown = [table(headers, rows)] if rows else []
+    return "\n\n".join([found["title"], *shown, *found["notes"], *reasons_of(results)])
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4f}"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)

@@ -1,0 +1,162 @@
+"""Making a plan's artifacts: in order, several at a time, and each by one process only.
+
+What is finished has a record and is only read. Whatever stops an engine, another one goes on with
+what it left: a run from its last checkpoint, everything else from its start. Two engines on one
+pool share the work: an artifact belongs to who holds its lock, which the system frees when that
+process ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+from proxylm.errors import ProxylmError
+from proxylm.files import remove_temporaries, require_utf8, write_json
+from proxylm.pool import WORKER_NUMBER
+from proxylm.recipes.artifacts import Artifact, Say
+from proxylm.threads import torch_threads
+
+SECONDS_BETWEEN_LOOKS = 1.0
+
+Settle = Callable[[Artifact, Path], "Future[bool]"]
+"""Begins ``settle`` of an artifact, here or in another process."""
+
+
+def make_all(
+    artifacts: Sequence[Artifact], pool: Path, *, jobs: int = 1, say: Say = lambda _: None
+) -> None:
+    """Make what is not there yet.
+
+    Each is computed with one thread, so that it does not depend on how many are made at a time.
+
+    Args:
+        artifacts: what others need before them.
+        pool: the folder that holds all of them.
+        jobs: how many at a time.
+        say: hears what is begun.
+
+    Raises:
+        ProxylmError: something cannot be made; what else was under way is finished first.
+    """
+    require_utf8(pool)
+    left = {one.key: one for one in artifacts if not one.is_settled(pool)}
+    say(f"{len(artifacts) - len(left)} of {len(artifacts)} artifacts are there already")
+    running: dict[Future[bool], Artifact] = {}
+    with _workers(jobs) as begin:
+        while left:
+            busy = {one.key for one in running.values()}
+            ready = [
+                one
+                for key, one in left.items()
+                if key not in busy and not any(need.key in left for need in one.needs)
+            ]
+            for one in ready[: jobs - len(running)]:
+                say(f"{one.kind}: {one.name}")
+                running[begin(one, pool)] = one
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if not any([_was_ours(future, running, left) for future in done]):
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def settle(artifact: Artifact, pool: Path, say: Say = lambda _: None) -> bool:
+    """Make an artifact unless it is there; False where another process is making it."""
+    artifact.folder(pool).parent.mkdir(parents=True, exist_ok=True)
+    with _locked(artifact.lock_file(pool)) as is_ours:
+        if not is_ours:
+            return False
+        if not artifact.is_settled(pool):
+            started = time.perf_counter()
+            folder = artifact.folder(pool)
+            remove_temporaries(folder.parent, folder.name)
+            with torch_threads(1):
+                record = artifact.make(pool, say)
+            about = {"name": artifact.name, "key": artifact.key, "needs": _needs(artifact)}
+            seconds = {"seconds_to_make": time.perf_counter() - started}
+            write_json(artifact.record_file(pool), about | seconds | record)
+        return True
+
+
+def maker_of(artifact: Artifact, pool: Path) -> str:
+    """Host and number of the process that makes an artifact, or made it last; empty of nobody."""
+    path = artifact.lock_file(pool)
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _needs(artifact: Artifact) -> dict[str, Any]:
+    return {one.name: one.key for one in artifact.needs}
+
+
+def _was_ours(
+    future: Future[bool], running: dict[Future[bool], Artifact], left: dict[str, Artifact]
+) -> bool:
+    """Whether an artifact that was begun is made now; else another process is at it."""
+    artifact = running.pop(future)
+    try:
+        made = future.result()
+    except ProxylmError as error:
+        raise ProxylmError(f"{artifact.kind}: {artifact.name}: {error}") from error
+    del left[artifact.key]
+    if not made:
+        left[artifact.key] = artifact  # after all others
+    return made
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file, which says who does; False where another process holds it."""
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        lock.truncate(0)
+        lock.write(f"{socket.gethostname()} {os.getpid()}\n")
+        lock.flush()
+        yield True
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[Settle]:
+    if jobs == 1:
+        yield _settled_here
+        return
+    context = multiprocessing.get_context("spawn")
+    numbers = context.SimpleQueue()
+    for number in range(jobs):
+        numbers.put(number)
+    with ProcessPoolExecutor(jobs, context, _begin_worker, (numbers,)) as executor:
+        yield lambda artifact, pool: executor.submit(settle, artifact, pool)
+
+
+def _settled_here(artifact: Artifact, pool: Path) -> Future[bool]:
+    future: Future[bool] = Future()
+    try:
+        future.set_result(settle(artifact, pool))
+    except ProxylmError as error:
+        future.set_exception(error)
+    return future
+
+
+def _begin_worker(numbers: SimpleQueue[int]) -> None:
+    """Take a number, by which GPUs are shared out, and end with the process that began this one."""
+    os.environ[WORKER_NUMBER] = str(numbers.get())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a worker"
+    parent.join()
+    os._exit(1)
