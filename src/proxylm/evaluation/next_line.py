@@ -91,8 +91,9 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
         writer: the model, read as bytes or as tokens.
         lines: of ``next_lines``, at least one.
     """
-    # A prompt's end that was not read is written again and counts, so there is room for it.
-    longest = max(len(one.line) for one in lines) + len(LINE_END)
+    # White space that was not read at a prompt's end is written again, so there is room for it.
+    ends = [len(one.prompt) - len(one.prompt.rstrip()) for one in lines]
+    longest = max(ends) + max(len(one.line) for one in lines) + len(LINE_END)
     budget = Budget(max_bytes=longest, max_symbols=longest)
     right = 0
     for start in range(0, len(lines), BATCH_LINES):

@@ -65,7 +65,8 @@ def make_all(
                 say(f"{one.kind}: {one.name}")
                 running[begin(one, pool)] = one
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            if not any([_was_ours(future, running, left) for future in done]):
+            made = [_was_ours(future, running, left) for future in done]
+            if not any(made):
                 time.sleep(SECONDS_BETWEEN_LOOKS)
 
 

@@ -7,6 +7,7 @@ stand in the table, and what the paper's own were.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -136,13 +137,16 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         UsageError: there is none of that name.
     """
-    if (FILES / f"{name}.yaml").is_file():
-        return load_config(Recipe, FILES / f"{name}.yaml")
-    for other in recipe_names():
-        recipe = load_config(Recipe, FILES / f"{other}.yaml")
-        if name in recipe.also:
+    for other in [name] if name in recipe_names() else recipe_names():
+        recipe = _read(other)
+        if name in (other, *recipe.also):
             return recipe
     raise UsageError(f"no recipe '{name}'; there are: {', '.join(recipe_names())}")
+
+
+@cache
+def _read(name: str) -> Recipe:
+    return load_config(Recipe, FILES / f"{name}.yaml")
 
 
 def _in_order(name: str) -> tuple[int, int, str]:
