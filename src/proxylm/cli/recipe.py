@@ -160,14 +160,12 @@ def _about(recipe: Recipe) -> dict[str, Any]:
 
 
 def _state(artifact: Artifact, pool: Path) -> dict[str, Any]:
-    from proxylm.recipes.artifacts import SHOWN_KEY
-
     record = artifact.record(pool) or {}
     seconds = record.get("seconds", record.get("seconds_to_make"))
     return {
         "kind": artifact.kind,
         "name": artifact.name,
-        "key": artifact.key[:SHOWN_KEY],
+        "key": artifact.shown_key,
         "is_there": artifact.is_settled(pool),
         "core_hours": None if seconds is None else seconds / 3600,
     }

@@ -53,7 +53,7 @@ from proxylm.training.run import train
 REASON = "reason"
 """Key of a record or a result that says why there is nothing."""
 
-SHOWN_KEY = 12
+SHOWN_KEY = 16
 
 Record = dict[str, Any]
 """What is kept of an artifact: plain values, ``reason`` alone where it could not be made."""
@@ -96,9 +96,14 @@ class Artifact(ABC):
         """Names its content."""
         return fingerprint_of(self.kind, self.identity(), *[one.key for one in self.needs])
 
+    @property
+    def shown_key(self) -> str:
+        """The key's beginning, for people and for folders."""
+        return self.key[:SHOWN_KEY]
+
     def folder(self, pool: Path) -> Path:
-        """Where it stands."""
-        return pool / self.kind / f"{self.name.replace('/', '-')}-{self.key[:SHOWN_KEY]}"
+        """Where it stands: by its content, whatever a recipe calls it."""
+        return pool / self.kind / self.shown_key
 
     def record_file(self, pool: Path) -> Path:
         """Where its record stands."""

@@ -1,0 +1,164 @@
+"""The engine: needs first, everything once, killed and gone on with, several at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from proxylm.errors import ProxylmError, UsageError
+from proxylm.recipes.artifacts import Artifact
+from proxylm.recipes.engine import maker_of, make_all, settle
+
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class Summed(Artifact):
+    """One more than what it is made from; its making is logged."""
+
+    parts: tuple[Summed, ...] = ()
+    seconds: float = 0.0
+
+    kind: ClassVar[str] = "sums"
+
+    @property
+    def needs(self) -> tuple[Artifact, ...]:
+        return self.parts
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def make(self, pool: Path, say: Any) -> dict[str, Any]:
+        with (pool / LOG).open("a") as log:
+            print(self.name, os.getpid(), time.monotonic(), file=log)
+        time.sleep(self.seconds)
+        if self.name == "impossible":
+            raise UsageError("it cannot be made")
+        return {"value": 1 + sum(part.record(pool)["value"] for part in self.parts)}
+
+
+def graph(seconds: float = 0.0) -> list[Artifact]:
+    """Two ends on two middles on one beginning, needs first."""
+    base = Summed("base", seconds=seconds)
+    middles = [Summed(name, (base,), seconds) for name in ("left", "right")]
+    ends = [Summed(name, tuple(middles), seconds) for name in ("one", "two")]
+    return [base, *middles, *ends]
+
+
+def log_of(pool: Path) -> list[list[str]]:
+    path = pool / LOG
+    return [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def values_of(pool: Path) -> dict[str, int]:
+    return {one.name: one.record(pool)["value"] for one in graph()}
+
+
+EXPECTED = {"base": 1, "left": 2, "right": 2, "one": 5, "two": 5}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+
+
+def test_everything_is_made_once_and_needs_first(tmp_path: Path) -> None:
+    heard: list[str] = []
+    make_all(graph(), tmp_path, say=heard.append)
+    assert [line[0] for line in log_of(tmp_path)] == list(EXPECTED)
+    assert values_of(tmp_path) == EXPECTED
+    make_all(graph(), tmp_path, say=heard.append)
+    assert len(log_of(tmp_path)) == 5
+    assert heard[-1] == "5 of 5 artifacts are there already"
+    record = graph()[1].record(tmp_path)
+    assert record is not None and record["needs"] == {"base": graph()[0].key}
+
+
+def test_keys_follow_what_something_is_made_from() -> None:
+    assert Summed("a", (Summed("b"),)).key == Summed("a", (Summed("b"),)).key
+    assert Summed("a", (Summed("b"),)).key != Summed("a", (Summed("c"),)).key
+    deep = Summed("a", (Summed("b", (Summed("c"),)),))
+    assert deep.key != Summed("a", (Summed("b", (Summed("d"),)),)).key
+
+
+def test_what_cannot_be_made_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    wanted = [*graph(), Summed("impossible")]
+    with pytest.raises(ProxylmError, match="sums: impossible: it cannot be made"):
+        make_all(wanted, tmp_path)
+    assert values_of(tmp_path) == EXPECTED
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_killed_and_started_again_it_ends_with_the_same(tmp_path: Path, after: int) -> None:
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=make_all, args=(graph(seconds=0.2), tmp_path))
+    child.start()
+    assert child.pid is not None
+    until(lambda: len(log_of(tmp_path)) == after)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    killed = log_of(tmp_path)[-1][0]
+    assert len(list((tmp_path / "sums").glob("[!.]*.json"))) == after - 1
+    make_all(graph(), tmp_path)
+    assert values_of(tmp_path) == EXPECTED
+    names = [line[0] for line in log_of(tmp_path)]
+    assert sorted(names) == sorted([*EXPECTED, killed])
+
+
+def test_two_engines_share_the_work_and_make_nothing_twice(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=make_all, args=(graph(seconds=0.3), tmp_path))
+    child.start()
+    until(lambda: bool(log_of(tmp_path)))
+    base = graph()[0]
+    assert settle(base, tmp_path) is False
+    assert maker_of(base, tmp_path).endswith(f" {child.pid}")
+    make_all(graph(), tmp_path)
+    child.join()
+    assert child.exitcode == 0
+    assert sorted(line[0] for line in log_of(tmp_path)) == sorted(EXPECTED)
+    assert values_of(tmp_path) == EXPECTED
+
+
+@dataclass(frozen=True)
+class Meeting(Summed):
+    """Is made when another one is being made at the same time."""
+
+    def make(self, pool: Path, say: Any) -> dict[str, Any]:
+        made = super().make(pool, say)
+        until(lambda: len(log_of(pool)) == 2)
+        return made
+
+
+@pytest.mark.long
+def test_several_are_made_at_a_time_in_other_processes(tmp_path: Path) -> None:
+    wanted = [Meeting("left"), Meeting("right"), Summed("impossible")]
+    with pytest.raises(ProxylmError, match="impossible"):
+        make_all(wanted, tmp_path, jobs=2)
+    make_all(wanted[:2], tmp_path)
+    processes = {name: process for name, process, _ in log_of(tmp_path)}
+    assert processes["left"] != processes["right"]
+    assert str(os.getpid()) not in processes.values()
+
+
+def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    [base, *_] = graph()
+    folder = base.folder(tmp_path)
+    folder.parent.mkdir(parents=True)
+    left, others = (folder.with_name(f".partial-0-{name}") for name in (folder.name, "another"))
+    left.mkdir()
+    others.write_text("is being written")
+    settle(base, tmp_path)
+    assert not left.exists() and others.exists()
+    assert json.loads(base.record_file(tmp_path).read_text())["value"] == 1
