@@ -16,6 +16,7 @@ from benchmark_data import DATA, HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.cli.main import run as run_command
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.preparing import prepare
 from proxylm.data.sources import data_fingerprint
 from proxylm.evaluation.answers import judging
 from proxylm.evaluation.answers.writers import weights_fingerprint
@@ -387,3 +388,36 @@ def test_translation_needs_a_compressor(run: Path, capsys: pytest.CaptureFixture
     command = ["evaluate", "translation", str(run), "--data", str(HUMANEVAL)]
     assert run_command(command) == 2
     assert "give --compressor" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("oracle")
+def test_an_oracle_chooses_the_right_solutions(
+    evaluate: Command, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluate("mutated", "--data", HUMANEVAL, "--mutations", 2)
+    assert (report["accuracy"], report["problems"], report["mutations"]) == (1.0, 3, 6)
+    assert report["about"]["mutations"] == 2
+    assert run_command(["evaluate", "mutated", str(run), "--data", str(HUMANEVAL)]) == 0
+    assert "right by bits %" in capsys.readouterr().out
+    assert run_command(["evaluate", "mutated", str(run), "--benchmark", "mbpp"]) == 2
+    assert "mbpp" in capsys.readouterr().err
+
+
+def test_lines_of_held_out_documents_are_asked_for_in_both_readings(
+    evaluate: Command, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = [b"import os\nvalue = %d\nother = value\n" % number for number in range(20)]
+    prepare(documents, UNITS, tmp_path / "lines", held_out_fraction=0.5)
+    lines = ("--store", tmp_path / "lines", "--lines", 4, "--max-bytes", 20)
+    reports = [evaluate("next-line", *lines, "--read-as", name) for name in ("bytes", "tokens")]
+    assert [report["read_as"] for report in reports] == ["bytes", "tokens"]
+    assert [report["lines"] for report in reports] == [4, 4]
+    assert 0 <= reports[0]["exact_match"] <= 1
+    assert run_command(["evaluate", "next-line", str(run), *map(str, lines)]) == 0
+    assert "exact match %" in capsys.readouterr().out
+    # The training's own held-out document has a single line.
+    assert run_command(["evaluate", "next-line", str(run)]) == 1
+    assert "no line has 8 to 80 bytes" in capsys.readouterr().err
+    (run / "config.yaml").unlink()
+    assert run_command(["evaluate", "next-line", str(run)]) == 2
+    assert "give --store" in capsys.readouterr().err

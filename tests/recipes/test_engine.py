@@ -16,7 +16,7 @@ import pytest
 
 from proxylm.errors import ProxylmError, UsageError
 from proxylm.recipes.artifacts import Artifact
-from proxylm.recipes.engine import maker_of, make_all, settle
+from proxylm.recipes.engine import make_all, maker_of, settle
 
 LOG = "log.txt"
 

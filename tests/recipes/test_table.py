@@ -146,8 +146,9 @@ def test_recipes_share_runs_and_other_settings_do_not() -> None:
     wanted = plan_of(read_recipe("table5"), MICRO).artifacts()
     assert len({one.key for one in wanted}) == len(wanted)
     # Two views of one content are one folder, whatever they are called.
-    views = compressor_for("tokenizer", "stores/python", MICRO), compressor_for(
-        "two-bytes", "stores/python", MICRO
+    views = (
+        compressor_for("tokenizer", "stores/python", MICRO),
+        compressor_for("two-bytes", "stores/python", MICRO),
     )
     assert views[0].folder(Path("pool")) == views[1].folder(Path("pool"))
 

@@ -16,6 +16,7 @@ from proxylm.cli import (
     evaluate_code,
     evaluate_harness,
     evaluate_olmes,
+    evaluate_tasks,
 )
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
@@ -39,6 +40,8 @@ app.command("mbpp")(evaluate_code.mbpp)
 app.command("recode")(evaluate_code.recode)
 app.command("prompt-boundary")(evaluate_code.prompt_boundary)
 app.command("translation")(evaluate_code.translation)
+app.command("mutated")(evaluate_tasks.mutated)
+app.command("next-line")(evaluate_tasks.next_line)
 app.command("lm-eval")(evaluate_harness.lm_eval)
 app.command("olmes")(evaluate_olmes.olmes)
 app.command("all")(evaluate_all.evaluate_all)

@@ -31,6 +31,7 @@ _DRAWING = within("sampling", ("samples", "temperature", "top_p", "seed"))
 _WAYS = ("execute", "generate", "workers", "out")
 
 CODE = Flags(_SETTINGS, (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW, *_DRAWING, "k=ks"))
+BENCHMARK = Flags(_SETTINGS, (*_PROBLEMS, *_READING))
 BOUNDARY = Flags(
     _SETTINGS,
     (*_PROBLEMS, *_READING, *_WAYS, *_MAX_NEW),

@@ -8,6 +8,8 @@ from proxylm.evaluation.answers.run import Passes
 from proxylm.evaluation.code_generation import CodeReport, SampledPasses
 from proxylm.evaluation.everything import Everything, HeldOutReport
 from proxylm.evaluation.harness_report import HarnessReport
+from proxylm.evaluation.mutated import MutatedReport
+from proxylm.evaluation.next_line import NextLineReport
 from proxylm.evaluation.prompt_boundary import BoundaryReport
 from proxylm.evaluation.recode.evaluation import RecodeReport
 from proxylm.evaluation.recode.likelihood import RobustBits
@@ -35,6 +37,31 @@ def code_rows(report: CodeReport) -> Rows:
     if report.sampled is not None:
         rows += [*_sampled(report.sampled), *_statuses(report.sampled)]
     return [*rows, ["solution bits per byte", number(report.solution_bits_per_byte)]]
+
+
+def mutated_rows(report: MutatedReport) -> Rows:
+    """How often the right solution costs less, in percent, with its standard error."""
+    rows = [[report.benchmark, f"read as {report.read_as}"], ["problems", f"{report.problems}"]]
+    if report.left_out:
+        rows.append(["problems without mutations", f"{report.left_out}"])
+    by_bits = report.accuracy, report.standard_error
+    by_byte = report.accuracy_per_byte, report.standard_error_per_byte
+    return [
+        *rows,
+        ["mutations", f"{report.mutations}"],
+        ["right by bits %", " ± ".join(map(share, by_bits))],
+        ["right by bits per byte %", " ± ".join(map(share, by_byte))],
+    ]
+
+
+def next_line_rows(report: NextLineReport) -> Rows:
+    """How many lines came back, in percent, with the standard error."""
+    found = " ± ".join(map(share, (report.exact_match, report.standard_error)))
+    return [
+        ["next line", f"read as {report.read_as}"],
+        ["lines", f"{report.lines}"],
+        ["exact match %", found],
+    ]
 
 
 def _passes(passes: Passes, drawn: str = "") -> Rows:

@@ -183,6 +183,27 @@ class HeldOutReport:
     bits_per_byte: float
 
 
+def held_out_report(
+    store: ViewStore, model: ByteModel, view: str | None, *, limit_bytes: int | None = None
+) -> HeldOutReport:
+    """Bits per byte of a store's held-out documents, as bytes or by one of its views.
+
+    Raises:
+        DataNotAtHandError: the store holds no document out.
+        UsageError: bits per byte is not defined for the view, or the model does not know it.
+    """
+    ordinals = store.ordinals(held_out=True).tolist()
+    if not ordinals:
+        raise DataNotAtHandError(f"{store.folder}: holds no document out")
+    prefix, documents = read_from_store(store, ordinals, model, view)
+    wanted = first_documents(documents, limit_bytes=limit_bytes)
+    scores = list(score_documents(model.module, wanted, prefix))
+    total = total_score(scores)
+    return HeldOutReport(
+        documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
+    )
+
+
 def read_selection(selection: Selection) -> SelectedData:
     """Read everything that a selection names, before any model is loaded.
 
@@ -276,17 +297,7 @@ def _held_out(
         return ViewStore.open(data.store, verify=True)
 
     def measure(view: str | None) -> HeldOutReport:
-        store = opened()
-        ordinals = store.ordinals(held_out=True).tolist()
-        if not ordinals:
-            raise DataNotAtHandError(f"{store.folder}: holds no document out")
-        prefix, documents = read_from_store(store, ordinals, model, view)
-        wanted = first_documents(documents, limit_bytes=limit)
-        scores = list(score_documents(model.module, wanted, prefix))
-        total = total_score(scores)
-        return HeldOutReport(
-            documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
-        )
+        return held_out_report(opened(), model, view, limit_bytes=limit)
 
     everything.add(HELD_OUT, BYTES, partial(measure, None))
     if data.view is not None:

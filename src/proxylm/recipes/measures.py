@@ -36,6 +36,7 @@ from proxylm.evaluation.answers.writers import BytesWriter, PromptWriter, Tokens
 from proxylm.evaluation.benchmarks.catalog import load_benchmark
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.code_generation import evaluate_code
+from proxylm.evaluation.everything import HeldOutReport, held_out_report
 from proxylm.evaluation.mutated import evaluate_mutated
 from proxylm.evaluation.next_line import evaluate_next_line, next_lines
 from proxylm.evaluation.olmes.data import OlmesSettings, read_tasks
@@ -50,11 +51,6 @@ from proxylm.generation.loading import load
 from proxylm.models.config import KNOWS_BYTES_ALONE
 from proxylm.recipes.artifacts import REASON, Run, TrainedCompressor
 from proxylm.recipes.scale import Measuring
-from proxylm.scoring.documents import (
-    read_from_store,
-    score_documents,
-    total_score,
-)
 from proxylm.scoring.read_as import BYTES, TOKENS, PromptEnd
 
 Result = dict[str, Any]
@@ -182,16 +178,10 @@ class MeasuredRun:
             return BytesWriter(self.model, prompt_end)
         return TokensWriter(self.model, self.compressor, prompt_end)
 
-    def held_out(self) -> list[int]:
-        """Ordinals of the held-out documents that are measured."""
-        chosen: list[int] = []
-        left = self.measuring.held_out_bytes
+    def held_out(self) -> Iterator[bytes]:
+        """Held-out documents."""
         for ordinal in self.store.ordinals(held_out=True).tolist():
-            if left <= 0:
-                break
-            chosen.append(ordinal)
-            left -= int(self.store.raw_lengths[ordinal])
-        return chosen
+            yield self.store.raw(ordinal).tobytes()
 
     def benchmark(self, names: tuple[str, ...]) -> Benchmark:
         """The problems of one benchmark, or of several together.
@@ -289,23 +279,10 @@ class HeldOut(Measure):
         def read(read_as: str) -> HeldOutReport:
             subject.require_shown(read_as)
             view = None if read_as == BYTES else subject.run.store.view
-            prefix, documents = read_from_store(
-                subject.store, subject.held_out(), subject.model, view
-            )
-            scores = list(score_documents(subject.model.module, documents, prefix))
-            total = total_score(scores)
-            return HeldOutReport(len(scores), total.num_bytes, total.bits_per_byte)
+            most = subject.measuring.held_out_bytes
+            return held_out_report(subject.store, subject.model, view, limit_bytes=most)
 
         return by_reading(read)
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutReport:
-    """Bits per byte, and of how much."""
-
-    documents: int
-    raw_bytes: int
-    bits_per_byte: float
 
 
 class _OfProblems(Measure):
@@ -361,9 +338,7 @@ class NextLine(Measure):
 
     def measure(self, subject: MeasuredRun) -> Result:
         """See the base class."""
-        store = subject.store
-        documents = [store.raw(ordinal).tobytes() for ordinal in subject.held_out()]
-        lines = next_lines(documents, subject.measuring.next_line)
+        lines = next_lines(subject.held_out(), subject.measuring.next_line)
         return by_reading(lambda read_as: evaluate_next_line(subject.writer(read_as), lines))
 
 
