@@ -252,12 +252,9 @@ def engine_rows(
     segments = _Segments.cut(bench.entropy, documents)
     few = segments.first(slow_bytes)
     others = [_other_form_row(bench, name, few) for name in OTHER_FORMS]
-    return [_automaton_row(bench, segments), *others, _lm_share_row(bench, few)]
-
-
-def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     ours = partial(bench.automaton.code, segments.raw, segments.lengths)
-    return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+    automaton = _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+    return [automaton, *others, _lm_share_row(bench, few)]
 
 
 def _beside_a_copy(

@@ -51,11 +51,6 @@ class BenchmarkRow:
         return row | {"ratio": self.ratio}
 
 
-def benchmark_report(benchmark: str, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
-    """The object that ``proxylm bench NAME --json`` prints."""
-    return {"benchmark": benchmark, "rows": [row.to_json() for row in rows]}
-
-
 def alternate(
     *actions: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from functools import partial
 
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.sandbox import Submission
@@ -42,10 +43,9 @@ def run_sandbox_benchmark(*, repeats: int = REPEATS) -> list[BenchmarkRow]:
 
 
 def _measure(tier: str, repeats: int) -> list[BenchmarkRow]:
+    plain = partial(subprocess.run, [INTERPRETER, "-S", "-c", PROGRAM + TEST], check=True)
     with JudgeProcess(tier) as judge:
-        ours, yardstick = alternate(
-            lambda: _judge(judge, PROGRAM, 60.0), _run_plain, repeats=repeats
-        )
+        ours, yardstick = alternate(lambda: _judge(judge, PROGRAM, 60.0), plain, repeats=repeats)
         endless = [_judge(judge, ENDLESS, LIMIT_S) - LIMIT_S for _ in range(max(1, repeats // 5))]
     return [
         BenchmarkRow(
@@ -74,7 +74,3 @@ def _judge(judge: JudgeProcess, program: str, timeout_s: float) -> float:
     )
     assert verdict.passed == (program == PROGRAM), verdict
     return time.perf_counter() - start
-
-
-def _run_plain() -> None:
-    subprocess.run([INTERPRETER, "-S", "-c", PROGRAM + TEST], check=True)

@@ -17,7 +17,14 @@ from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_busy import run_busy_benchmark
-from proxylm.bench.train_step import Step, document_layout, few_steps, model_step, symbols
+from proxylm.bench.train_step import (
+    Step,
+    document_layout,
+    few_steps,
+    forward_and_backward,
+    model_step,
+    symbols,
+)
 from proxylm.device import resolve_device
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
@@ -107,13 +114,9 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     peak_flops = _PRODUCTS_PER_TIMING * 2 * scale.matrix_size**3 / seconds["product"]
     rows = []
     for case, config in configs.items():
-        speed = BenchmarkRow(
-            case=f"train/{case}/{context}",
-            value=context / seconds[case],
-            unit="symbols/s",
-            yardstick=context / seconds["plain"],
-            yardstick_is="plain causal transformer of the same sizes",
-        )
+        both = seconds[case], seconds["plain"]
+        plain = "plain causal transformer of the same sizes"
+        speed = BenchmarkRow.of_rates(f"train/{case}/{context}", context, "symbols/s", both, plain)
         used = BenchmarkRow(
             case=f"train/{case}/{context}/flops",
             value=training_flops(config, document_layout(context)) / seconds[case],
@@ -147,14 +150,8 @@ def _plain_step(scale: Scale, context: int) -> Step:
         ffn=sizes.ffn,
     ).to(device)
     ids = symbols(context).to(device)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with scale.place.precision():
-            loss = model(ids, ids.roll(-1, dims=1))
-        loss.backward()
-
-    return step
+    targets = ids.roll(-1, dims=1)
+    return forward_and_backward(model, lambda: model(ids, targets), scale.place)
 
 
 def _matrix_product_step(scale: Scale) -> Step:
