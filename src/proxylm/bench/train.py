@@ -95,13 +95,10 @@ def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list
 
 
 def _peak_memory(scale: Scale) -> BenchmarkRow:
+    case, limit_is = "train/eva/8192/peak-memory", "stated limit for the whole process"
+    peak = peak_memory_of(few_steps, scale.config("eva", 8192), scale.place)
     return BenchmarkRow(
-        case="train/eva/8192/peak-memory",
-        value=peak_memory_of(few_steps, scale.config("eva", 8192), scale.place),
-        unit="bytes",
-        yardstick=PEAK_MEMORY_LIMIT_BYTES,
-        yardstick_is="stated limit for the whole process",
-        lower_is_better=True,
+        case, peak, "bytes", PEAK_MEMORY_LIMIT_BYTES, limit_is, lower_is_better=True
     )
 
 
@@ -116,14 +113,11 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     for case, config in configs.items():
         both = seconds[case], seconds["plain"]
         plain = "plain causal transformer of the same sizes"
-        speed = BenchmarkRow.of_rates(f"train/{case}/{context}", context, "symbols/s", both, plain)
-        used = BenchmarkRow(
-            case=f"train/{case}/{context}/flops",
-            value=training_flops(config, document_layout(context)) / seconds[case],
-            unit="FLOP/s",
-            yardstick=peak_flops,
-            yardstick_is=f"product of two {scale.matrix_size} x {scale.matrix_size} matrices",
-        )
+        name = f"train/{case}/{context}"
+        speed = BenchmarkRow.of_rates(name, context, "symbols/s", both, plain)
+        flops = training_flops(config, document_layout(context)) / seconds[case]
+        product = f"product of two {scale.matrix_size} x {scale.matrix_size} matrices"
+        used = BenchmarkRow(f"{name}/flops", flops, "FLOP/s", peak_flops, product)
         rows += [speed, used]
     return rows
 
