@@ -1,8 +1,8 @@
-"""Items of a stream put together, for few calls to what takes several and little memory."""
+"""Items put together, for few calls to what takes several at a time, and little memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -33,3 +33,18 @@ def in_groups(
         raise
     if group:
         yield group
+
+
+def longest_first(lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Numbers of rows, as many together as fit when all are padded to the longest of them.
+
+    With the longest first the padding is small, and memory trouble shows at once.
+
+    >>> list(longest_first([2, 5, 3], 6))
+    [[1], [2, 0]]
+    """
+    rest = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while rest:
+        count = max(1, limit // lengths[rest[0]])
+        yield rest[:count]
+        rest = rest[count:]

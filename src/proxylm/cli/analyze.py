@@ -106,7 +106,7 @@ def _text(report: CollisionReport) -> str:
 def _spread_lines(report: CollisionReport) -> list[str]:
     names = {"variants": "variants", "lcp_ratio": "LCP ratio", "mean_length": "mean length"}
     spreads = [
-        f"{names[name]} {spread.mean:.2f} ± {spread.deviation:.2f}"
+        f"{names[name]} {spread.mean:.2f} ± {spread.standard_deviation:.2f}"
         for name, spread in report.spreads.items()
     ]
     shown = list(report.variants_histogram.items())[:SHOWN_SIZES]
