@@ -158,9 +158,9 @@ def _named_values(report: object) -> tuple[Rows, Rows]:
         return passed, [[f"bits per byte, {name}", bits] for name, (_, bits) in spreads]
     if isinstance(report, RecodeReport):
         whole = report.overall
-        scores, bits = _overall("mean", whole.robustness_mean, whole.likelihood_mean)
+        mean = _overall("mean", whole.robustness_mean, whole.likelihood_mean)
         worst = _overall("worst case", whole.robustness_worst, whole.likelihood_worst)
-        return scores + worst[0], bits + worst[1]
+        return mean[0] + worst[0], mean[1] + worst[1]
     if isinstance(report, HarnessReport):
         return [["average", number(report.average)]], []
     assert isinstance(report, TranslationReport), type(report)
