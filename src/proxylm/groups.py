@@ -29,7 +29,8 @@ def in_groups(
             group.append(item)
             size += own_size
     except Exception:
-        yield group
+        if group:
+            yield group
         raise
     if group:
         yield group
