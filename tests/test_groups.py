@@ -27,7 +27,7 @@ def test_what_came_before_an_error_comes_first(before: int, expected: list[list[
     groups = []
     with pytest.raises(OSError, match="gone"):
         for group in in_groups(failing(), lambda _: 1, 10):
-            groups.append(group)  # noqa: PERF402, what came before the error is kept
+            groups.append(group)
     assert groups == expected
 
 
