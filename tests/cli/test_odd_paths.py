@@ -61,7 +61,8 @@ REFUSED = {
     "views show": f"views show store-{ODD}",
     "demo --out": f"demo --minutes 0.001 --corpus texts --out {ODD}",
     "demo --corpus": f"demo --minutes 0.001 --corpus texts-{ODD} --out new",
-    "recipe run": f"recipe run table6 --out {ODD}",
+    "recipe run --out": f"recipe run table4 --scale micro --pool pool --out {ODD}",
+    "recipe run --pool": f"recipe run table4 --scale micro --pool {ODD}",
 }
 
 

@@ -115,7 +115,7 @@ def test_lengths_contexts_and_heads_keep_their_ratios() -> None:
 def test_a_recipe_is_checked_when_it_is_read() -> None:
     values = {"title": "A table", "measures": {"used": {"kind": "training"}}}
     wrong = {"columns": {"x": {"value": "unknown.steps"}}}
-    with pytest.raises(UsageError, match="unknown.steps begins with no measure"):
+    with pytest.raises(UsageError, match=r"unknown\.steps begins with no measure"):
         validate_config(Recipe, values | wrong)
     with pytest.raises(UsageError, match="there is no row 'a'"):
         validate_config(Recipe, values | {"paper": {"a": {"pass@1": 1.0}}})

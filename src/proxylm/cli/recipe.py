@@ -10,6 +10,7 @@ import typer
 from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
+from proxylm.files import require_utf8
 
 if TYPE_CHECKING:
     from proxylm.recipes.artifacts import Artifact
@@ -118,6 +119,8 @@ def run(
     if scale == PAPER:
         _show_paper(recipe, as_json=json)
         return
+    for path in filter(None, (pool, out)):
+        require_utf8(path)  # before the work, not after it
     plan, pool = _plan(recipe, scale, seeds, data, overrides), pool.resolve()
     make_all(plan.artifacts(), pool, jobs=jobs, say=note)
     folder = out or pool / "tables" / f"{name}-{Path(scale).stem}"

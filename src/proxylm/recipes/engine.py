@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.errors import ProxylmError
-from proxylm.files import remove_temporaries, require_utf8, write_json
+from proxylm.files import remove_temporaries, write_json
 from proxylm.pool import WORKER_NUMBER
 from proxylm.recipes.artifacts import Artifact, Say
 from proxylm.threads import torch_threads
@@ -49,7 +49,6 @@ def make_all(
     Raises:
         ProxylmError: something cannot be made; what else was under way is finished first.
     """
-    require_utf8(pool)
     left = {one.key: one for one in artifacts if not one.is_settled(pool)}
     say(f"{len(artifacts) - len(left)} of {len(artifacts)} artifacts are there already")
     running: dict[Future[bool], Artifact] = {}
