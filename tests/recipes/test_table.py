@@ -89,7 +89,7 @@ def test_numbers_stand_beside_the_papers_and_dashes_have_reasons(tmp_path: Path)
     assert "| gzip | – | – | – | 2.0 | – |" in page
     assert "Take care." in page and MICRO.notes[0] in page
     assert "– half of bytes: not measured yet" in page
-    assert "– never of gzip: no nodes at this scale" in page
+    assert "– never: not measured at this scale" in page
     assert json.loads((tmp_path / "out" / "table.json").read_text()) == table
     assert table["rows"][0]["cells"]["bits"] == {"value": 2.5, "values": [2.5]}
     assert table["rows"][2]["cells"]["bits"]["value"] is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +101,11 @@ def run(
         Path | None, typer.Option(help="Folder of the table. (default: in the pool)")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How much is made at a time.")] = 1,
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="Submit a Slurm job for each thing to make; options of sbatch."),
+    ] = None,
+    only: Annotated[str | None, typer.Option(hidden=True)] = None,
     seeds: SeedsOption = 1,
     data: DataOption = None,
     json: JsonOption = False,
@@ -113,6 +120,7 @@ def run(
     from proxylm.recipes.engine import make_all
     from proxylm.recipes.recipe import read_recipe
     from proxylm.recipes.scale import PAPER
+    from proxylm.recipes.slurm import submit
     from proxylm.recipes.table import write_results
 
     recipe = read_recipe(name)
@@ -122,11 +130,37 @@ def run(
     for path in filter(None, (pool, out)):
         require_utf8(path)  # before the work, not after it
     plan, pool = _plan(recipe, scale, seeds, data, overrides), pool.resolve()
-    make_all(plan.artifacts(), pool, jobs=jobs, say=note)
-    folder = out or pool / "tables" / f"{name}-{Path(scale).stem}"
+    wanted = plan.artifacts()
+    folder = (out or pool / "tables" / f"{name}-{Path(scale).stem}").resolve()
+    if slurm is not None:
+        again = _command(name, scale, pool, folder, seeds, data, overrides)
+        submitted = submit(wanted, pool, again, shlex.split(slurm), note)
+        text = f"{len(submitted)} jobs; the last one writes {folder}"
+        emit({"jobs": submitted, "out": str(folder)}, as_json=json, text=text)
+        return
+    if only is not None:
+        make_all([one for one in wanted if one.key == only], pool, say=note)
+        return
+    make_all(wanted, pool, jobs=jobs, say=note)
     found = write_results(plan, pool, folder)
     note(f"table and picture: {folder}")
     emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))
+
+
+def _command(
+    name: str,
+    scale: str,
+    pool: Path,
+    out: Path,
+    seeds: int,
+    data: Path | None,
+    overrides: list[str] | None,
+) -> list[str]:
+    """This call again, from wherever it is made."""
+    given = ["--scale", str(Path(scale).resolve()) if Path(scale).is_file() else scale]
+    given += ["--pool", str(pool), "--out", str(out), "--seeds", str(seeds)]
+    given += [] if data is None else ["--data", str(data.resolve())]
+    return [sys.executable, "-m", "proxylm", "recipe", "run", name, *(overrides or []), *given]
 
 
 def _plan(

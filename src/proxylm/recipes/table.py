@@ -160,13 +160,17 @@ def markdown_page(results: Results, table: dict[str, Any]) -> str:
 
 
 def reasons_of(results: Results) -> list[str]:
-    """Why numbers are not there: a line for each reason, with the columns that it is about."""
-    found: dict[str, dict[str, None]] = {}
+    """Why numbers are not there: a line for each reason, with the cells that it is about."""
+    found: dict[str, list[str]] = {}
     for name, column in results.plan.recipe.columns.items():
-        for row, cell in results.column(column).items():
-            if cell.reason:
-                found.setdefault(cell.reason, {})[f"{name} of {row}"] = None
-    return [f"{_some(list(places))}: {reason}" for reason, places in found.items()]
+        cells = results.column(column)
+        lacking = {row: cell.reason for row, cell in cells.items() if cell.reason}
+        is_whole = not any(cell.values for cell in cells.values())
+        for reason in dict.fromkeys(lacking.values()):
+            rows = [row for row, why in lacking.items() if why == reason]
+            places = [name] if is_whole else [f"{name} of {row}" for row in rows]
+            found.setdefault(reason, []).extend(places)
+    return [f"{_some(places)}: {reason}" for reason, places in found.items()]
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -245,7 +249,7 @@ def _looked_up(value: Any, names: Sequence[str]) -> tuple[Any, str]:
             name = BYTES if is_bytes else TOKENS
         value = value.get(name) if isinstance(value, dict) else None
         if value is None:
-            return None, f"no {'.'.join(names[1:])} at this scale"
+            return None, "not measured at this scale"
     if isinstance(value, dict) and REASON in value:
         return None, value[REASON]
     return value, ""
