@@ -16,7 +16,7 @@ import pytest
 
 from proxylm.errors import ProxylmError, UsageError
 from proxylm.recipes.artifacts import Artifact
-from proxylm.recipes.engine import make_all, maker_of, settle
+from proxylm.recipes.engine import make_all, settle
 
 LOG = "log.txt"
 
@@ -123,7 +123,7 @@ def test_two_engines_share_the_work_and_make_nothing_twice(tmp_path: Path) -> No
     until(lambda: bool(log_of(tmp_path)))
     base = graph()[0]
     assert settle(base, tmp_path) is False
-    assert maker_of(base, tmp_path).endswith(f" {child.pid}")
+    assert base.lock_file(tmp_path).read_text().endswith(f" {child.pid}\n")
     make_all(graph(), tmp_path)
     child.join()
     assert child.exitcode == 0

@@ -87,12 +87,12 @@ def test_every_run_of_the_paper_is_built_small(scale: Any) -> None:
 def test_parts_of_a_run_keep_their_share() -> None:
     tiny = SCALES["tiny"]
     small = scaled(shipped_config("paper/table1/7b-proxy-tokenizer"), tiny)
-    assert small.total_steps == 500
-    assert small.learning_rate.warmup_steps == 5  # of 500 among 50 000
-    rates = small.mixing.rate.rates(500)
-    assert (rates[0], rates[99] < 0.9, rates[100]) == (0.4, True, 0.9)
-    assert small.mixing.granularity.pairing.steps_with_pairs(500) == 100
-    assert small.checkpoints.keep_every_steps == 100
+    assert small.total_steps == 1000
+    assert small.learning_rate.warmup_steps == 10  # of 500 among 50 000
+    rates = small.mixing.rate.rates(1000)
+    assert (rates[0], rates[199] < 0.9, rates[200]) == (0.4, True, 0.9)
+    assert small.mixing.granularity.pairing.steps_with_pairs(1000) == 200
+    assert small.checkpoints.keep_every_steps == 200
     assert isinstance(small.model_for(0).attention, EvaAttention)
     assert small.learning_rate.peak == pytest.approx(5e-4 * tiny.peak_factor)
 
@@ -102,7 +102,7 @@ def test_lengths_contexts_and_heads_keep_their_ratios() -> None:
     ninety_five, ninety = (
         scaled(shipped_config(f"paper/table14/{name}"), tiny) for name in ("95-5", "90-10")
     )
-    assert (ninety_five.total_steps, ninety.total_steps) == (480, 250)
+    assert (ninety_five.total_steps, ninety.total_steps) == (960, 500)
     bits = scaled(shipped_config("paper/figure17/1-bit"), tiny)
     tokens = scaled(shipped_config("paper/table1/1.5b-tokenizer"), tiny)
     assert (bits.context, tokens.context) == (4 * tiny.context, tiny.context // 4)

@@ -26,6 +26,7 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.split import split_documents
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
+from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import read_json
 from proxylm.fingerprint import fingerprint_of
@@ -136,12 +137,14 @@ class TrainedCompressor(Artifact):
         corpus: what it is trained on.
         held_out_fraction: share of the corpus that it does not see.
         base: the compressor whose tokenizer or byte LM it takes; None where it takes none.
+        device: where a byte LM is trained; the compressor is the same up to rounding.
     """
 
     view: ViewChoice
     corpus: CorpusChoice
     held_out_fraction: float
     base: TrainedCompressor | None
+    device: DeviceName
 
     kind: ClassVar[str] = "compressors"
 
@@ -208,7 +211,7 @@ class TrainedCompressor(Artifact):
             lm=_new_lm(view) if self.base is None else ReusedLm(folder=self.base.folder(pool)),
             settings=view.settings,
             held_out_fraction=self.held_out_fraction,
-            device="cpu",
+            device=self.device,
         )
 
 
@@ -326,6 +329,7 @@ def compressor_for(view: str, store: str, scale: Scale) -> TrainedCompressor:
         corpus=scale.corpus(store),
         held_out_fraction=scale.held_out_fraction,
         base=None if base is None else compressor_for(base, store, scale),
+        device=scale.device,
     )
 
 

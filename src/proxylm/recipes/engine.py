@@ -87,12 +87,6 @@ def settle(artifact: Artifact, pool: Path, say: Say = lambda _: None) -> bool:
         return True
 
 
-def maker_of(artifact: Artifact, pool: Path) -> str:
-    """Host and number of the process that makes an artifact, or made it last; empty of nobody."""
-    path = artifact.lock_file(pool)
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-
-
 def _needs(artifact: Artifact) -> dict[str, Any]:
     return {one.name: one.key for one in artifact.needs}
 

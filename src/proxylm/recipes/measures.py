@@ -137,7 +137,7 @@ class MeasuredRun:
     @cached_property
     def model(self) -> ByteModel:
         """The model."""
-        return load(self.checkpoint)
+        return load(self.checkpoint, device=self.run.config.device)
 
     @cached_property
     def store(self) -> ViewStore:

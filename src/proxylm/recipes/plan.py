@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,7 +83,8 @@ class Measurement(Artifact):
         record = self.record(pool)
         return record is not None and RESULT in record
 
-    def _subject(self, pool: Path) -> MeasuredRun | MeasuredCompressor:
+    def _subject(self, pool: Path) -> Any:
+        """What its measure takes, whichever it is of."""
         if isinstance(self.of, TrainedCompressor):
             return MeasuredCompressor(trained=self.of, pool=pool, measuring=self.measuring)
         return MeasuredRun(
@@ -114,12 +115,14 @@ class Plan:
     compressors: dict[str, TrainedCompressor]
     data: EvaluationData
 
+    def subjects(self, row: str) -> list[Run | TrainedCompressor]:
+        """What a row is measured of."""
+        compressor = self.compressors.get(row)
+        return [*self.runs.get(row, []), *([compressor] if compressor else [])]
+
     def measurements(self, row: str, name: str, share: float = WHOLE_RUN) -> list[Measurement]:
         """Those of one measure in a row, one for each seed; none where the row has no such."""
         measure = self.recipe.measures[name]
-        subjects: Sequence[Run | TrainedCompressor] = self.runs.get(row, [])
-        if not measure.of_runs:
-            subjects = [self.compressors[row]] if row in self.compressors else []
         return [
             Measurement(
                 f"{one.name}-{name}-{share:g}",
@@ -129,7 +132,8 @@ class Plan:
                 data=self.data,
                 measuring=self.scale.measuring,
             )
-            for one in subjects
+            for one in self.subjects(row)
+            if isinstance(one, Run) == measure.of_runs
         ]
 
     def artifacts(self) -> list[Artifact]:

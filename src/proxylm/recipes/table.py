@@ -126,6 +126,7 @@ def table_of(results: Results) -> dict[str, Any]:
                 "row": row,
                 "cells": {name: cells[row].as_json() for name, cells in columns.items()},
                 "paper": recipe.paper.get(row, {}),
+                "made_of": [one.key for one in results.plan.subjects(row)],
             }
             for row in recipe.rows
         ],
@@ -204,7 +205,7 @@ def picture_of(results: Results) -> str | None:
 def _curves(results: Results, plot: Plot) -> Iterator[Curve]:
     rows = results.plan.recipe.rows
     shares = results.plan.recipe.shares if plot.over == "checkpoints" else [WHOLE_RUN]
-    lines = {row: (row,) for row in rows}
+    lines: dict[str, tuple[str, ...]] = {row: (row,) for row in rows}
     if plot.over == "rows":
         lines = plot.series or {"": tuple(rows)}
     number = 0
