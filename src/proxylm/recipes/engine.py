@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -52,6 +53,7 @@ def make_all(
     left = {one.key: one for one in artifacts if not one.is_settled(pool)}
     say(f"{len(artifacts) - len(left)} of {len(artifacts)} artifacts are there already")
     running: dict[Future[bool], Artifact] = {}
+    told: set[str] = set()
     with _workers(jobs) as begin:
         while left:
             busy = {one.key for one in running.values()}
@@ -61,7 +63,9 @@ def make_all(
                 if key not in busy and not any(need.key in left for need in one.needs)
             ]
             for one in ready[: jobs - len(running)]:
-                say(f"{one.kind}: {one.name}")
+                if one.key not in told:  # what another process makes is asked for again and again
+                    say(f"{one.kind}: {one.name}")
+                    told.add(one.key)
                 running[begin(one, pool)] = one
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             made = [_was_ours(future, running, left) for future in done]
@@ -100,6 +104,11 @@ def _was_ours(
         made = future.result()
     except ProxylmError as error:
         raise ProxylmError(f"{artifact.kind}: {artifact.name}: {error}") from error
+    except BrokenProcessPool:
+        raise ProxylmError(
+            f"{artifact.kind}: {artifact.name}: its process was killed, perhaps for memory; "
+            "the same command goes on, with fewer --jobs if need be"
+        ) from None
     del left[artifact.key]
     if not made:
         left[artifact.key] = artifact  # after all others
