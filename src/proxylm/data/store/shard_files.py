@@ -9,6 +9,7 @@ compressor the file belongs to.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +127,7 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
 
     Raises:
         DamagedFileError: it cannot be read, or belongs to another store, shard or compressor.
+        DataError: this process has as many maps as the system allows.
     """
     path = folder / file.name
     try:
@@ -138,6 +140,12 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
         batch.validate()
         metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            raise DataError(
+                f"{path}: cannot be mapped: the system gives this process no further memory map; "
+                "raise its limit (sysctl vm.max_map_count), or prepare the corpus again with "
+                "larger parts (--part-bytes)"
+            ) from None
         raise DamagedFileError(f"{path}: not a readable shard ({one_line(error)})") from None
     expected = header.model_dump(mode="json")
     for key, value in expected.items():
