@@ -45,6 +45,10 @@ def prepare(
         typer.Option("--given-view", help="View made of the symbols that come with documents."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
+    executor: Annotated[
+        Path | None,
+        typer.Option(help="Where shards are made, as YAML: kind local, slurm or ray."),
+    ] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share kept out of training; default 0.02.")
     ] = None,
@@ -57,6 +61,7 @@ def prepare(
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
     from proxylm.corpus.opening import open_corpus
+    from proxylm.data.store.executors import load_executor
     from proxylm.data.store.prepare import prepare_store
 
     compressors = _load_compressors(compressor or [])
@@ -66,6 +71,7 @@ def prepare(
             compressors,
             out,
             workers=workers,
+            executor=None if executor is None else load_executor(executor),
             held_out_fraction=held_out,
             given_view=given_view,
             progress=lambda now: show(now.job, now.done_bytes, now.total_bytes),
