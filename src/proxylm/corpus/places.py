@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -84,6 +85,8 @@ def status_of(place: str) -> FileStatus:
 def status_in(info: dict[str, Any]) -> FileStatus:
     """Size and version in what a file system tells of a file."""
     version = next((info[name] for name in _VERSIONS if info.get(name) is not None), "")
+    if isinstance(version, datetime):  # of one file in memory, in a listing it is a number
+        version = version.timestamp()
     return FileStatus(num_bytes=int(info["size"] or 0), version=str(version))
 
 

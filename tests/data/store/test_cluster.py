@@ -182,8 +182,8 @@ def test_a_killed_run_on_slurm_goes_on_and_ends_what_it_left(slurm, tmp_path):
     out = tmp_path / "s"
     first = start_prepare(lines, out)
     wait_for(out, ".prepare/fill/records/*.json")
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first.kill()
+    first.wait()  # and not for the tasks, which go on
     [attempt] = (out / ".prepare" / "fill" / "attempts").iterdir()
     made = len(list(out.glob("raw-*.arrow")))
     second = start_prepare(lines, out)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
         batch.validate()
         metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        if getattr(error, "errno", None) == errno.ENOMEM:
+        if os.strerror(errno.ENOMEM) in str(error):  # Arrow's errors have no number
             raise DataError(
                 f"{path}: cannot be mapped: the system gives this process no further memory map; "
                 "raise its limit (sysctl vm.max_map_count), or prepare the corpus again with "
