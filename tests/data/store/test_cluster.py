@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 from small_corpus import gzip_and_units, open_lines, write_json_lines
 
+from documents import blocks
+from proxylm.cli.main import run
 from proxylm.corpus.contract import Corpus
 from proxylm.data.store import cluster
 from proxylm.data.store.executors import (
@@ -54,36 +57,45 @@ def content(folder: Path) -> dict[str, bytes]:
 def fails_halfway(lines: Path, copy: Path) -> Corpus:
     """A corpus whose file is another after it was opened: some shards can be made, others not."""
     shutil.copy(lines, copy)
-    corpus = open_lines(copy)
+    corpus = open_lines(f"file://{copy}")
     with copy.open("r+b") as file:
         file.seek(-10, os.SEEK_END)
         file.write(b"#")
     return corpus
 
 
-def test_slurm_writes_what_workers_write(slurm, tmp_path):
-    lines = write_json_lines(tmp_path / "lines.jsonl")
-    url = f"file://{lines}"
-    prepare_store(open_lines(url), gzip_and_units(), tmp_path / "here", workers=1)
-    shards = len(open_lines(url).parts())
-    executor = slurm_executor(
-        shards_per_task=-(-shards // 2), workers=2, gpus_per_task=1, memory_gb=3, qos="high"
-    )
-    seen = []
-    summary = prepare_store(
-        open_lines(url),
-        gzip_and_units(),
-        tmp_path / "there",
-        executor=executor,
-        progress=lambda progress: seen.append(progress.done_bytes),
-    )
-    assert content(tmp_path / "there") == content(tmp_path / "here")
-    assert (summary.shards, summary.processed_bytes) == (shards, summary.num_bytes)
-    assert len(seen) == shards + 1 and seen == sorted(seen)
+def test_the_commands_of_the_page_write_on_slurm_what_workers_write(slurm, tmp_path, monkeypatch):
+    section = "Preparing on a cluster"
+    monkeypatch.chdir(tmp_path)
+    write_json_lines(tmp_path / "src.jsonl")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src.jsonl").rename(tmp_path / "src" / "a.jsonl")
+    [text] = blocks("docs/cluster.md", "yaml", section=section)
+    Path("cluster.yaml").write_text(text)
+    [commands] = blocks("docs/cluster.md", "sh", section=section)
+    first, verify = (shlex.split(line)[1:] for line in commands.splitlines())
+    small = ["--part-bytes", "2000"]
+    assert run([*first, *small]) == 0
+    assert run([*verify]) == 0
+    first[first.index("--out") + 1] = "here"
+    del first[first.index("--executor") :]
+    assert run([*first, *small, "--workers", "1"]) == 0
+    assert content(Path("views/src")) == content(Path("here"))
     [told] = [json.loads(path.read_text()) for path in slurm.glob("*.json")]
-    asked = {"array": "0-1%2", "partition": "cpu", "time": "1:00", "gpus": "1", "qos": "high"}
-    assert asked.items() <= told.items()
-    assert (told["mem-per-cpu"], told["cpus-per-task"], told["wait"]) == ("3G", "1", "")
+    shards = len(list(Path("here").glob("raw-*")))
+    assert shards > 8
+    last = -(-shards // 8) - 1
+    assert told["array"] == f"0-{last}%64"
+    assert (told["partition"], told["time"], told["wait"]) == ("cpu", "4:00:00", "")
+
+
+def test_what_slurm_is_told_of_a_task(slurm, tmp_path):
+    executor = slurm_executor(cpus_per_task=2, gpus_per_task=1, qos="high", sbatch={"account": "a"})
+    step = cluster.MakeShards(tmp_path, [[0]], tmp_path, 2)
+    with cluster._slurm(executor, cluster._options(executor, step, 5 << 30)) as (made, _):
+        told = made.get_sbatch_args()
+    expected = {"cpus-per-task": 2, "mem-per-cpu": "3G", "gpus": 1, "qos": "high", "account": "a"}
+    assert expected.items() <= told.items()
 
 
 def test_a_shard_that_fails_on_slurm_fails_the_command_in_one_line(slurm, tmp_path):
@@ -186,6 +198,8 @@ def test_a_killed_run_on_slurm_goes_on_and_ends_what_it_left(slurm, tmp_path):
     first.wait()  # and not for the tasks, which go on
     [attempt] = (out / ".prepare" / "fill" / "attempts").iterdir()
     made = len(list(out.glob("raw-*.arrow")))
+    damaged = out / "raw-00000.arrow"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     second = start_prepare(lines, out)
     _, errors = second.communicate()
     assert second.returncode == 0, errors
@@ -238,6 +252,6 @@ def test_a_shard_that_fails_on_ray_fails_the_command_in_one_line(tmp_path):
         prepare_store(corpus, {}, tmp_path / "s", executor=RayExecutor(shards_per_task=4))
     shutil.copy(lines, tmp_path / "copy.jsonl")
     # The same again, with the file as it was, goes on where that ended.
-    prepare_store(open_lines(tmp_path / "copy.jsonl"), {}, tmp_path / "s", workers=1)
-    prepare_store(open_lines(tmp_path / "copy.jsonl"), {}, tmp_path / "t", workers=1)
+    for out in ("s", "t"):
+        prepare_store(open_lines(f"file://{tmp_path}/copy.jsonl"), {}, tmp_path / out, workers=1)
     assert content(tmp_path / "s") == content(tmp_path / "t")

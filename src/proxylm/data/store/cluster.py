@@ -36,6 +36,7 @@ from proxylm.errors import DataError, ProxylmError, UsageError, needing_extra, o
 from proxylm.files import read_json, write_json
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_END = 5.0
 _PATIENCE_SECONDS = 60.0
 """How long a network's file system may take to show what the last tasks have written."""
 
@@ -51,26 +52,33 @@ class MakeShards(PipelineStep):
         attempt: the folder.
         tasks: the shards of each task.
         start: the folder that relative paths of a corpus begin in.
+        threads: of a library that has use for several: torch, where a compressor has a model.
     """
 
     name, type = "shards", "writer"
 
-    def __init__(self, attempt: Path, tasks: Sequence[Sequence[int]], start: Path) -> None:
+    def __init__(
+        self, attempt: Path, tasks: Sequence[Sequence[int]], start: Path, threads: int
+    ) -> None:
         super().__init__()
         self.attempt = attempt
         self.tasks = tasks
         self.start = start
+        self.threads = threads
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         """Make the shards of task ``rank``; an error is left in the attempt, too."""
-        os.environ.update(ONE_THREAD)  # before the libraries come in that read it
         shard = self.tasks[rank][0]
+        # Before the libraries come in that read them: the job brings its compressors.
+        threads = {**ONE_THREAD, "OMP_NUM_THREADS": str(self.threads)}
         try:
-            with chdir(self.start):
-                sent = SentJob(pickled=(self.attempt / _SENT_NAME).read_bytes(), needs_main=False)
-                executor = sent.unpickled()
+            with environment(threads), chdir(self.start):
+                pickled = (self.attempt / _SENT_NAME).read_bytes()
+                executor = SentJob(pickled=pickled, needs_main=False).unpickled()
                 for shard in self.tasks[rank]:
-                    executor.run_shard(shard)
+                    # A task that the scheduler begins again goes on.
+                    if not record_path(executor.job.records, shard).exists():
+                        executor.run_shard(shard)
         except Exception as error:
             is_ours = isinstance(error, ProxylmError)
             message = str(error) if is_ours else f"{type(error).__name__}: {one_line(error)}"
@@ -105,10 +113,13 @@ def run_on_cluster(
     attempt = (job.attempts / f"proxylm-{uuid.uuid4().hex[:12]}").absolute()
     attempt.mkdir(parents=True)
     (attempt / _SENT_NAME).write_bytes(sent.pickled)
+    for rank in left:  # a record whose files are damaged says nothing
+        record_path(job.records, rank).unlink(missing_ok=True)
     size = cluster.shards_per_task
     tasks = [left[first : first + size] for first in range(0, len(left), size)]
     need = max(shards.memory_for(rank) for rank in left) + 2 * len(sent.pickled)
-    with _submitted(cluster, MakeShards(attempt, tasks, Path.cwd()), need) as submission:
+    step = MakeShards(attempt, tasks, Path.cwd(), cluster.cpus_per_task)
+    with _submitted(cluster, step, need) as submission:
         waiting = _wait(job, attempt, submission, set(left), on_done)
     if waiting:
         raise _not_written(job, min(waiting), attempt, submission.exception())
@@ -162,19 +173,16 @@ def _not_written(
     )
 
 
-@contextmanager
-def _submitted(
-    cluster: SlurmExecutor | RayExecutor, step: MakeShards, need: int
-) -> Iterator[Future[None]]:
-    """Run a step on a cluster, in a thread; an error inside ends its tasks.
+def _options(cluster: SlurmExecutor | RayExecutor, step: MakeShards, need: int) -> dict[str, Any]:
+    """What both of datatrove's executors are told of a step.
 
     Args:
-        cluster: where.
+        cluster: where it runs.
         step: what each task does.
         need: bytes of memory that a task takes, where the cluster's configuration does not say.
     """
     memory_gb = cluster.memory_gb or math.ceil(need / _GIB)
-    options = {
+    return {
         "pipeline": [step],
         "tasks": len(step.tasks),
         "workers": cluster.workers or -1,
@@ -184,6 +192,14 @@ def _submitted(
         "gpus_per_task": cluster.gpus_per_task,
         "logging_dir": str(step.attempt),
     }
+
+
+@contextmanager
+def _submitted(
+    cluster: SlurmExecutor | RayExecutor, step: MakeShards, need: int
+) -> Iterator[Future[None]]:
+    """Run a step on a cluster, in a thread; an error inside ends its tasks."""
+    options = _options(cluster, step, need)
     is_slurm = isinstance(cluster, SlurmExecutor)
     opened = _slurm(cluster, options) if is_slurm else _ray(cluster, options)
     datatrove_logger.disable("datatrove")
@@ -194,7 +210,7 @@ def _submitted(
                 yield submission
             except BaseException:
                 cancel()
-                wait([submission], timeout=_PATIENCE_SECONDS)
+                wait([submission], timeout=_SECONDS_TO_END)
                 raise
     finally:
         datatrove_logger.enable("datatrove")
