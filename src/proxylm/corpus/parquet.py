@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from proxylm.corpus.config import RecordFields
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import FileRecord, FoundFile, check_unchanged, record_file
+from proxylm.corpus.listing import (
+    READ_BYTES,
+    FileRecord,
+    FoundFile,
+    check_unchanged,
+    record_file,
+)
 from proxylm.corpus.places import arrow_file
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_bytes
@@ -204,7 +210,13 @@ def _stored(values: pa.Array) -> pa.Array:
 
 def _open(file: FoundFile) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(arrow_file(file.path), page_checksum_verification=True)
+        # With a buffer, pages are read as they are needed, and not a row group's column at once.
+        return pq.ParquetFile(
+            arrow_file(file.path),
+            buffer_size=READ_BYTES,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from None
 

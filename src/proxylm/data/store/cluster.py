@@ -155,6 +155,8 @@ def _wait(
         waiting -= finished
         for path in sorted(attempt.glob(f"{_FAILED}*.json")):
             raise DataError(read_json(path))
+    # The last shards are there before their tasks have ended, which write into the attempt.
+    wait([submission], timeout=_PATIENCE_SECONDS)
     return waiting
 
 
