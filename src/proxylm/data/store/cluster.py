@@ -8,6 +8,7 @@ also has the scheduler's logs.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -202,8 +203,10 @@ def _submitted(
 ) -> Iterator[Future[None]]:
     """Run a step on a cluster, in a thread; an error inside ends its tasks."""
     options = _options(cluster, step, need)
-    is_slurm = isinstance(cluster, SlurmExecutor)
-    opened = _slurm(cluster, options) if is_slurm else _ray(cluster, options)
+    if isinstance(cluster, SlurmExecutor):
+        opened = _slurm(cluster, options)
+    else:
+        opened = _ray(cluster, options)
     datatrove_logger.disable("datatrove")
     try:
         with opened as (executor, cancel):
@@ -224,9 +227,11 @@ def _in_thread(function: Callable[[], None]) -> Future[None]:
 
     def run() -> None:
         try:
-            ended.set_result(function())
+            function()
         except BaseException as error:
             ended.set_exception(error)
+        else:
+            ended.set_result(None)
 
     threading.Thread(target=run, daemon=True).start()
     return ended
@@ -240,7 +245,7 @@ _Opened = tuple[PipelineExecutor, Callable[[], None]]
 def _slurm(cluster: SlurmExecutor, options: dict[str, Any]) -> Iterator[_Opened]:
     if shutil.which("sbatch") is None:
         raise UsageError("executor: slurm needs sbatch; run this where jobs are submitted")
-    if "SLURM_ARRAY_TASK_ID" in os.environ:
+    if os.environ.get("SLURM_ARRAY_TASK_ID") is not None:
         raise UsageError("executor: slurm cannot be used inside a task of a job array; leave it")
     attempt = Path(options["logging_dir"])
     executor = _WaitingSlurm(
@@ -274,7 +279,7 @@ def _ray(cluster: RayExecutor, options: dict[str, Any]) -> Iterator[_Opened]:
             address=cluster.address,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
         try:
             _require_room(ray.cluster_resources(), options)

@@ -58,7 +58,9 @@ class RawColumns:
         self._ids, self._raw = GrowingColumn(uint8, folder), GrowingColumn(uint8, folder)
         self._held_out: list[NDArray[np.bool_]] = [np.empty(0, bool)]
 
-    def extend(self, ids: Sequence[str], raw: Sequence[bytes], held_out: Sequence[bool]) -> None:
+    def extend(
+        self, ids: Sequence[str], raw: Sequence[bytes], held_out: Sequence[bool] | NDArray[np.bool_]
+    ) -> None:
         """Append documents."""
         self._ids.extend([np.frombuffer(name.encode(), np.uint8) for name in ids])
         self._raw.extend([np.frombuffer(one, np.uint8) for one in raw])
