@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
 from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 
@@ -97,6 +96,8 @@ def file_system_of(url: str) -> tuple[Any, str]:
         UsageError: none of that name is known, or what it needs is not installed.
         DataError: it cannot be reached.
     """
+    from fsspec.core import url_to_fs  # where files lie on disks it has no use
+
     try:
         with naming(url):
             return url_to_fs(url)
