@@ -25,7 +25,11 @@ def lengths_store(num_bytes: NDArray[np.int64], *, rho: float) -> MemoryStore:
         num_bytes: int64 ``[n]``, bytes per document, at least 1 each.
         rho: bytes per symbol, the same everywhere.
     """
-    num_symbols = np.maximum(1, np.round(num_bytes / rho)).astype(np.int64)
+    # Step by step in place: of a hundred million documents, each array takes 800 MB.
+    symbols = num_bytes / rho
+    np.round(symbols, out=symbols)
+    num_symbols = np.maximum(1, symbols, out=symbols).astype(np.int64)
+    del symbols
     counts = (num_symbols - 1) // ANCHOR_SPACING
     anchor_offsets = _offsets(counts)
     number = np.arange(anchor_offsets[-1]) - np.repeat(anchor_offsets[:-1], counts)
@@ -58,4 +62,6 @@ class _LengthsStore(MemoryStore):
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
