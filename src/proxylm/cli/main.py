@@ -40,6 +40,7 @@ from proxylm.cli import (
 from proxylm.cli.options import defer_options
 from proxylm.cli.output import ReaderLeftError, hold_descriptors, note, open_streams
 from proxylm.errors import ProxylmError, one_line
+from proxylm.ranks import end_process
 
 INTERRUPTED_STATUS = 130
 TRACEBACK_VARIABLE = "PROXYLM_TRACEBACK"
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _fail(_INTERRUPTED, status)
         return status if isinstance(status, int) else 0
     except ProxylmError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail("" if error.told_elsewhere else str(error), error.exit_status)
     except ReaderLeftError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -115,7 +116,7 @@ def main() -> None:
     """Console script."""
     hold_descriptors()
     _let_waiting_threads_sleep()
-    sys.exit(run())
+    end_process(run())
 
 
 def _let_waiting_threads_sleep() -> None:

@@ -26,12 +26,15 @@ def train(
     """
     from proxylm.config import load_config
     from proxylm.training.config import TrainingConfig
+    from proxylm.ranks import rank_of_environment
     from proxylm.training.progress import shown_on_stderr
     from proxylm.training.run import train as run_training
 
     run_config = load_config(TrainingConfig, config, overrides or [])
-    result = run_training(run_config, out, [shown_on_stderr()])
-    emit(result.as_json(), as_json=json, text=_summary(result))
+    speaks = rank_of_environment() == 0
+    result = run_training(run_config, out, [shown_on_stderr()] if speaks else [])
+    if speaks:
+        emit(result.as_json(), as_json=json, text=_summary(result))
 
 
 def _summary(result: TrainResult) -> str:

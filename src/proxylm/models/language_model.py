@@ -131,7 +131,7 @@ class LanguageModel(nn.Module):
         run = execution_for(self.config, segment_ids, position_ids, self.lm_head.weight)
         x = self.model.embed_tokens(ids).float()
         for block in self.model.blocks():
-            x = run(block, x)
+            x = block(x, run)
         return self.model.norm(x)
 
     def logits(
