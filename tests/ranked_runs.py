@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ def changes(sizes: dict[str, Any] = EVA, **others: Any) -> dict[str, Any]:
 def trained(store: Path, out: Path, steps: int, settings: dict[str, Any]) -> None:
     """A run to its end."""
     train(tiny_config(store, steps=steps, **settings), out)
+
+
+def trained_where(folders: list[Path], out: Path, settings: dict[str, Any]) -> None:
+    """A run in which each rank stands in a folder of its own, and finds its ``store`` there."""
+    os.chdir(folders[int(os.environ["RANK"])])
+    train(tiny_config(Path("store"), steps=2, **settings), out)
 
 
 def trained_until(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,7 +18,6 @@ from small_runs import make_store
 from started_ranks import run_ranks
 
 STEPS = 8
-EVERY_STEP = {"every_steps": 1, "keep_last": 99}
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +143,3 @@ def test_a_sharded_checkpoint_is_read_and_exported_like_any(
     assert bits == pytest.approx(alone, rel=1e-5)
     proxylm.save(loaded, tmp_path / "saved")
     require_same_bits(load_module(tmp_path / "saved").module.state_dict(), weights(eva_runs[4]))
-
-
-def shards(checkpoint: Path) -> list[Any]:
-    return sorted(checkpoint.glob("shard-*"))

@@ -9,7 +9,7 @@ in the metrics of every step, so that two runs can be compared.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -92,8 +92,14 @@ class ReadAhead:
 
 def contexts_of(batch: Batch, part: slice | NDArray[np.bool_]) -> Batch:
     """Some of a batch's contexts."""
-    arrays = (one.name for one in fields(batch) if one.name != "batches")
-    return replace(batch, **{name: getattr(batch, name)[part] for name in arrays})
+    return replace(
+        batch,
+        inputs=batch.inputs[part],
+        targets=batch.targets[part],
+        segment_ids=batch.segment_ids[part],
+        position_ids=batch.position_ids[part],
+        contexts=batch.contexts[part],
+    )
 
 
 def _filled_up(batch: Batch, contexts: int) -> Batch:
