@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from proxylm.cli.main import run as run_command
 from proxylm.data.batch import Batch
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, vocabulary_size
@@ -50,6 +53,23 @@ def trained_until(
             run.stop("enough")
 
     return train(tiny_config(store, steps=steps, **settings), out, [stop]).stopped
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command has left of itself."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def command(arguments: list[str]) -> Ended:
+    """The command line, in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        status = run_command(arguments)
+    return Ended(status, stdout.getvalue(), stderr.getvalue())
 
 
 @dataclass

@@ -10,6 +10,7 @@ import torch.distributed.checkpoint.api
 import torch.distributed.fsdp
 import torch.distributed.tensor  # noqa: F401
 
+import ranked_runs  # noqa: F401
 from proxylm.training.run import train
 from small_runs import make_store, tiny_config
 

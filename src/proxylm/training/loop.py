@@ -59,12 +59,14 @@ class Update:
 
     Attributes:
         loss: mean over the step's trained positions, nats.
-        loss_by_format: mean nats of head 0 over targets of each kind that occurred.
+        loss_by_format: mean nats of head 0 over targets of each kind that occurred, as far as
+            they are numbers.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
         symbols: input positions.
         contexts_hash: of the step's contexts, the same for any number of ranks.
         flops: floating-point operations that its forward and backward passes need.
+        is_spike: whether it was not made, because its loss has jumped up.
     """
 
     loss: float
@@ -74,6 +76,7 @@ class Update:
     symbols: int
     contexts_hash: str
     flops: int
+    is_spike: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,8 @@ class Trainer:
     total_steps: int
     ranks: Ranks = ALONE
 
-    def update(self, step: int) -> Update:
-        """Make update ``step`` (0-based).
+    def update(self, step: int, losses_before: Sequence[float] = ()) -> Update:
+        """Make update ``step`` (0-based), unless its loss is a spike after ``losses_before``.
 
         Raises:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
@@ -104,10 +107,13 @@ class Trainer:
         sums = self._sums(batch, reports)
         with _alone(workers):
             grad_norm = self._clip()
-            _require_finite(step, sums.loss, grad_norm)
+            spikes = self.settings.loss_spikes
+            is_spike = spikes is not None and spikes.has(sums.loss, grad_norm, losses_before)
             rate = self.settings.learning_rate.rate(step, self.total_steps)
-            set_learning_rate(self.optimizer, rate)
-            self.optimizer.step()
+            if not is_spike:
+                _require_finite(step, sums.loss, grad_norm)
+                set_learning_rate(self.optimizer, rate)
+                self.optimizer.step()
         return Update(
             loss=sums.loss,
             loss_by_format=sums.loss_by_format,
@@ -116,6 +122,7 @@ class Trainer:
             symbols=sums.symbols,
             contexts_hash=sums.contexts_hash,
             flops=sums.flops,
+            is_spike=is_spike,
         )
 
     def _sums(self, batch: Batch, reports: Sequence[LossReport]) -> _Sums:
@@ -233,7 +240,11 @@ class _Sums:
         sums = zip(Region, by_region[:kinds], by_region[kinds:], strict=True)
         return cls(
             loss=loss,
-            loss_by_format={one.name.lower(): nats / count for one, nats, count in sums if count},
+            loss_by_format={
+                one.name.lower(): nats / count
+                for one, nats, count in sums
+                if count and np.isfinite(nats)
+            },
             symbols=int(symbols),
             contexts_hash=from_halves(high, low),
             flops=int(flops),
