@@ -27,9 +27,8 @@ CAUSAL = TINY_SIZES | {"attention": {"kind": "causal", "kv_heads": 1}, "raw_pred
 def changes(sizes: dict[str, Any] = EVA, **others: Any) -> dict[str, Any]:
     """Settings of a run on several ranks; five contexts a step, which no number of them divides."""
     explicit = {"kind": "explicit", "sizes": sizes}
-    return {"model": explicit, "symbols_per_step": 5 * CONTEXT, "micro_batch_symbols": CONTEXT} | (
-        others
-    )
+    sizes_of_a_step = {"symbols_per_step": 5 * CONTEXT, "micro_batch_symbols": CONTEXT}
+    return {"device": "cpu", "model": explicit} | sizes_of_a_step | others
 
 
 def trained(store: Path, out: Path, steps: int, settings: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
     """Divide a model among the ranks, in place; on the meta device, before it has weights.
 
     Raises:
-        UsageError: see ``shards_of``.
+        UsageError: see ``shards_of``; or there are fewer GPUs than ranks on this machine.
     """
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
@@ -56,6 +56,11 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
         register_fsdp_forward_method,
     )
 
+    if place.device.type == "cuda" and torch.cuda.device_count() < ranks.on_machine:
+        raise UsageError(
+            f"{ranks.on_machine} ranks on a machine with {torch.cuda.device_count()} GPUs: start "
+            "one for each (torchrun --nproc-per-node), or set device to cpu"
+        )
     mesh = _mesh(ranks, shards_of(ranks, parallel), place.device.type)
     policy = MixedPrecisionPolicy()
     if place.autocast:
