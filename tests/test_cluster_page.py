@@ -25,12 +25,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cluster")
     shutil.copytree(ROOT / "src" / "proxylm" / "corpus", folder / "sources")
     shutil.copy(ROOT / "README.md", folder)
-    prepare = (
-        "proxylm compressor train tokenizer --corpus sources --vocabulary-size 512 --out bpe\n"
-    )
-    run_shell(
-        prepare + "proxylm prepare --corpus sources --compressor bpe=bpe --out views/stdlib", folder
-    )
+    tokenizer = "--corpus sources --vocabulary-size 512 --out bpe"
+    run_shell(f"proxylm compressor train tokenizer {tokenizer}", folder)
+    views = "--corpus sources --compressor bpe=bpe --out views/stdlib"
+    run_shell(f"proxylm prepare {views}", folder)
     return folder
 
 

@@ -69,13 +69,13 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
     for module in [*model.model.blocks(), model]:
-        fully_shard(module, mesh=mesh, mp_policy=policy)
+        divided = fully_shard(module, mesh=mesh, mp_policy=policy)
         # Contexts are weighted by the whole step's positions already, so gradients are added;
         # gloo has no sum with a factor in it.
-        module.set_gradient_divide_factor(1.0)
-        module.set_force_sum_reduction_for_comms(True)
-    # A rank whose contexts are all compressed gives its raw heads no gradient; the others do.
-    model.set_reduce_scatter_unused_params(True)
+        divided.set_gradient_divide_factor(1.0)
+        divided.set_force_sum_reduction_for_comms(True)
+        # A rank whose contexts are all compressed gives its raw heads no gradient; the others do.
+        divided.set_reduce_scatter_unused_params(True)
     register_fsdp_forward_method(model, "loss")
 
 
