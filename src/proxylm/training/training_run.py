@@ -301,7 +301,7 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
     if state.raw_format_bytes is None:
         counted = sum(record.get("raw_symbols", 0) for record in run.history())
         run.state = run.state.model_copy(update={"raw_format_bytes": counted})
-    if run.step and not run.finished:
+    if run.step and not run.finished and ranks.is_alone:
         _say_which_threads(run)
     return run
 
@@ -315,8 +315,8 @@ def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
-    recompute, layers = inputs.settings.parallel.recompute, model.config.layers
-    model.recompute({"all": layers, "none": 0}.get(recompute, recompute))
+    recompute, named = inputs.settings.parallel.recompute, {"all": model.config.layers, "none": 0}
+    model.recompute(named[recompute] if isinstance(recompute, str) else recompute)
     batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
         model=model,
