@@ -36,7 +36,8 @@ def changes(sizes: dict[str, Any] = EVA, **others: Any) -> dict[str, Any]:
     """Settings of a run on several ranks; five contexts a step, which no number of them divides."""
     explicit = {"kind": "explicit", "sizes": sizes}
     sizes_of_a_step = {"symbols_per_step": 5 * CONTEXT, "micro_batch_symbols": CONTEXT}
-    return {"device": "cpu", "model": explicit} | sizes_of_a_step | others
+    saving = {"checkpoints": {"every_steps": 4, "keep_last": 2}}
+    return {"device": "cpu", "model": explicit} | sizes_of_a_step | saving | others
 
 
 def trained(store: Path, out: Path, steps: int, settings: dict[str, Any]) -> None:

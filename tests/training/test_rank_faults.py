@@ -138,7 +138,7 @@ def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path)
 def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
     store: Path, tmp_path: Path, world: int, shard: Any
 ) -> None:
-    out, timeout = tmp_path / "run", 3
+    out, timeout = tmp_path / "run", 2
     parallel = {"timeout_seconds": timeout, "shard": shard}
     settings = changes(checkpoints=SELDOM, held_out=None, parallel=parallel)
     ranks = start_ranks(world, ranked_runs.trained, store, out, MANY_STEPS, settings)

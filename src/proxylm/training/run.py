@@ -54,7 +54,7 @@ class TrainResult:
         raw_bytes: raw bytes of what was shown.
         documents: documents started.
         stopped: why a callback ended the run before its last step; None where it is whole.
-        model: the trained model, ready to train on.
+        model: the trained model, ready to train on; of several ranks each has its part of it.
     """
 
     run: str | None
@@ -91,7 +91,8 @@ def train(
     Called again on a finished run it returns its result; on one that a callback has stopped, it
     goes on unless a callback stops it again. On a CPU, a run that was stopped in any way and went
     on has the bits of an uninterrupted one: it keeps the number of threads that it was started with
-    (torch's, at most the cores that this process can keep busy).
+    (torch's, at most the cores that this process can keep busy). Started by ``torchrun``, all ranks
+    call this alike, and make one run together (docs/cluster.md).
 
     >>> import proxylm as px
     >>> store = px.prepare([b"some text " * 60], held_out_fraction=0.0)
@@ -118,6 +119,7 @@ def train(
         DataError: the data does not fill one step, or is damaged.
         CheckpointError: its checkpoints are damaged, or the disk is full.
         TrainingDivergedError: loss or gradient is not finite any more.
+        RankLostError: another rank has ended, or does not answer.
         KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and saved (with
             ``out``).
     """
