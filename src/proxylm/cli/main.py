@@ -26,6 +26,7 @@ from proxylm.cli import (
     export,
     generate,
     import_model,
+    plan,
     prepare,
     rates,
     recipe,
@@ -72,6 +73,7 @@ app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
+app.command("plan")(plan.plan)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
