@@ -6,7 +6,6 @@ is not there yet is taken as documents of exponential lengths, all with the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +127,7 @@ def data_use(config: TrainingConfig, assumptions: DataAssumptions) -> DataUse:
     sources = [_planned_source(config, source, assumptions) for source in config.data]
     draft = _draft(config, sources, assumptions)
     factor = config.contexts_per_step * config.total_steps / draft.contexts_per_step / draft.steps
-    counts = sum(_counts(block, len(sources)) for block in _blocks(draft))
+    counts, layouts = _counted(draft)
     documents, raw_bytes = (factor * counts[:, : len(sources)]).round().astype(np.int64)[:2]
     raw, compressed, padding = (factor * counts[2, :3]).round().astype(np.int64).tolist()
     return DataUse(
@@ -145,7 +144,7 @@ def data_use(config: TrainingConfig, assumptions: DataAssumptions) -> DataUse:
         compressed_symbols=compressed,
         special_symbols=config.symbols_per_step * config.total_steps - raw - compressed - padding,
         padding=padding,
-        layouts=_layouts(draft),
+        layouts=layouts,
         symbol_count=max((source.symbol_count for source in sources), default=0),
     )
 
@@ -220,12 +219,18 @@ def _draft(
     )
 
 
-def _blocks(draft: Batches) -> Iterator[PlannedBlock]:
-    step = 0
+def _counted(draft: Batches) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """The counts of ``_counts`` over all blocks of a draft, and layouts of some contexts."""
+    counts = np.zeros((3, max(len(draft.sources), 3)))
+    rows, step = [], 0
+    looked_at = np.linspace(0, draft.steps - 1, LAYOUTS).astype(int)
     while step < draft.steps:
         block = draft.plan.block_of(step)
-        yield block
-        step += block.num_steps
+        counts += _counts(block, len(draft.sources))
+        first, step = step, step + block.num_steps
+        here = looked_at[(looked_at >= first) & (looked_at < step)].tolist()
+        rows += [_layout(draft, block, one) for one in here]
+    return counts, np.stack(rows)
 
 
 def _counts(block: PlannedBlock, sources: int) -> NDArray[np.float64]:
@@ -242,14 +247,9 @@ def _counts(block: PlannedBlock, sources: int) -> NDArray[np.float64]:
     return counts
 
 
-def _layouts(draft: Batches) -> NDArray[np.int32]:
-    layouts = np.zeros((LAYOUTS, draft.context), np.int32)
-    if draft.mixture.cross_document_attention:
-        return layouts
-    steps = np.linspace(0, draft.steps - 1, LAYOUTS).astype(int)
-    for row, step in zip(layouts, steps.tolist(), strict=True):
-        block = draft.plan.block_of(step)
-        spans = block.spans_of(int(block.contexts_of(step)[0]))
-        sizes = np.diff(spans["offset"], append=draft.context)
-        row[:] = np.repeat(spans["segment"], sizes)
-    return layouts
+def _layout(draft: Batches, block: PlannedBlock, step: int) -> NDArray[np.int32]:
+    """Attention segments of the first context of a step, ``[N]``."""
+    spans = block.spans_of(int(block.contexts_of(step)[0]))
+    sizes = np.diff(spans["offset"], append=draft.context)
+    layout = np.repeat(spans["segment"], sizes)
+    return np.zeros_like(layout) if draft.mixture.cross_document_attention else layout

@@ -47,7 +47,7 @@ class MemoryUse:
     """Bytes on one GPU at one moment of an update.
 
     Attributes:
-        moment: ``loss``, ``backward``, ``reduction`` or ``update``.
+        moment: ``forward``, ``loss``, ``backward``, ``reduction`` or ``update``.
         weights: this rank's part of them, float32.
         optimizer: its part of AdamW's two moments.
         gradients: its part of the gradients.
@@ -152,6 +152,15 @@ class _Sizes:
         return recomputed * self.input_bytes + (blocks - recomputed) * self.kept_bytes
 
     @property
+    def backward_bytes(self) -> int:
+        """What backward through a block has at most: all that it needs, and gradients.
+
+        Those of the residual stream, and of two activations of the feed-forward layer.
+        """
+        inner = 2 * BFLOAT16 * self.positions * self.config.ffn
+        return self.kept_bytes + self.input_bytes + inner
+
+    @property
     def loss_bytes(self) -> int:
         """What the heads have ready for backward: gradients of their inputs and their rows."""
         width = self.config.width
@@ -180,28 +189,43 @@ class _Sizes:
 
 def _moments(sizes: _Sizes) -> Iterator[MemoryUse]:
     execution, config = sizes.execution, sizes.config
-    share = config.parameter_count // execution.shard
+    alone, share = execution.alone, config.parameter_count // execution.shard
     states = {"weights": FLOAT32 * share, "optimizer": 2 * FLOAT32 * share}
     before = FLOAT32 * share if execution.passes > 1 else 0
-    root, block = BFLOAT16 * sizes.root, BFLOAT16 * sizes.block
+    block, heads = BFLOAT16 * sizes.block, BFLOAT16 * sizes.heads
+    # A rank alone has copies of matrices for autocast, all of them until forward is done.
+    root = heads if alone else BFLOAT16 * sizes.root
+    if not alone:
+        # The last block's weights, and those of the block before, which are freed only then.
+        yield MemoryUse(
+            moment="forward",
+            gradients=before,
+            gathered=root + 2 * block,
+            activations=sizes.kept_by(config.layers),
+            **states,
+        )
     yield MemoryUse(
         moment="loss",
         gradients=before,
-        gathered=root + (config.layers * block if execution.alone else 0),
+        gathered=root + (config.layers * block if alone else 0),
         activations=sizes.kept_by(config.layers),
         working=sizes.final_bytes,
         loss=sizes.loss_bytes + sizes.loss_working_bytes,
         **states,
     )
     for number in reversed(range(config.layers)):
-        done = (config.layers - 1 - number) * sizes.block // execution.shard
+        behind = config.layers - 1 - number
+        # This block's weights and the next one's, and the gradients of the one before, which are
+        # reduced in float32. The heads' gradients wait for those of the embedding.
+        reduced = FLOAT32 * sizes.block if behind and not alone else 0
         yield MemoryUse(
             moment="backward",
-            gradients=before or FLOAT32 * done,
-            gathered=root + BFLOAT16 * sizes.heads + 4 * block,
+            gradients=before or FLOAT32 * (behind * sizes.block // execution.shard),
+            gathered=root + heads + 2 * block + reduced,
             activations=sizes.kept_by(number),
-            working=sizes.kept_bytes + sizes.positions * 2 * BFLOAT16 * config.ffn,
+            working=sizes.backward_bytes,
             **states,
         )
-    yield MemoryUse(moment="reduction", gradients=FLOAT32 * share, gathered=4 * root, **states)
+    if not alone:
+        yield MemoryUse(moment="reduction", gradients=FLOAT32 * share, gathered=4 * root, **states)
     yield MemoryUse(moment="update", gradients=FLOAT32 * share, **states)

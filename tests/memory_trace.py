@@ -78,7 +78,7 @@ def trace_step(
         passes: forward and backward passes of the update.
     """
     trace = MemoryTrace()
-    with _one_of(ranks), _traceable():
+    with _one_of(ranks), traceable():
         model = _model(config, ranks, recomputed)
         with FakeTensorMode(allow_non_fake_inputs=True), _LiveStorages(trace).tracking() as live:
             live.moment = "forward"
@@ -173,7 +173,8 @@ def _no_sums(nats: Tensor, targets: Tensor, trained: Tensor) -> tuple[Tensor, Te
 
 
 @contextmanager
-def _traceable() -> Iterator[None]:
+def traceable() -> Iterator[None]:
+    """Within, the loss reads no values, and attention has the footprint of FlexAttention."""
     with ExitStack() as stack:
         for module, name, substitute in (
             (dispatch, "DenseForm", flex.FlexForm),
