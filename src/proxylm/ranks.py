@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_FROM_GLOO = re.compile("gloo/|Connection (closed|reset)|[Tt]imed out waiting")
+"""What gloo's errors, plain ``RuntimeError``s, say."""
+
 FILES_PATIENCE = 10
 """How many times the timeout of a step may pass while ranks read or write files: a checkpoint of a
 large model on a slow disk is no rank that has gone."""
+
+
+class RankLostError(ProxylmError):
+    """Another rank of the run has ended or does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,10 @@ class Ranks:
         values: list[Any] = [None] * self.world
         distributed.all_gather_object(values, value, group=self.files)
         return values
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        self.gather(None)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -141,6 +153,9 @@ def joined_ranks(timeout_seconds: int) -> Iterator[Ranks]:
 
     Args:
         timeout_seconds: how long the others may be waited for in a step; then the run ends here.
+
+    Raises:
+        RankLostError: another rank has ended, or does not answer for so long.
     """
     if not _started_by_torchrun() or os.environ["WORLD_SIZE"] == "1":
         yield ALONE
@@ -165,7 +180,14 @@ def joined_ranks(timeout_seconds: int) -> Iterator[Ranks]:
         with _quiet_but_first(ranks):
             yield ranks
         # Who leaves first takes connections along that others may still be using.
-        distributed.barrier(group=ranks.files)
+        ranks.barrier()
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or _FROM_GLOO.search(str(error))):
+            raise
+        raise RankLostError(
+            f"rank {ranks.rank}: another rank does not answer ({one_line(error)}); the same "
+            "command goes on from the newest checkpoint, if there is one"
+        ) from error
     finally:
         distributed.destroy_process_group()
 

@@ -70,11 +70,12 @@ def _loader_row(
     )
     first = drawn[0]
     arrays = first.inputs, first.targets, first.segment_ids, first.position_ids
+    copied = [array.copy() for array in arrays]
 
     def copy() -> None:
         for _ in range(steps):
-            for array in arrays:
-                array.copy()
+            for target, array in zip(copied, arrays, strict=True):
+                np.copyto(target, array)
 
     seconds = alternate(lambda: _read(drawn), copy, repeats=repeats)
     symbols = steps * CONTEXTS_PER_STEP * CONTEXT

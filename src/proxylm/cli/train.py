@@ -25,8 +25,8 @@ def train(
     Example: proxylm train tiny seed=1 --out runs/tiny
     """
     from proxylm.config import load_config
-    from proxylm.training.config import TrainingConfig
     from proxylm.ranks import rank_of_environment
+    from proxylm.training.config import TrainingConfig
     from proxylm.training.progress import shown_on_stderr
     from proxylm.training.run import train as run_training
 

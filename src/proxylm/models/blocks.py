@@ -21,7 +21,6 @@ from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
 
-
 BlockRun = Callable[["Block", Tensor], Tensor]
 """One block over whole contexts: ``[B, N, width]`` float32 in and out."""
 

@@ -70,7 +70,9 @@ def run_by_hand(settings: HalfSettings, block: Block, x: Tensor) -> Tensor:
         mlp.down_proj.weight,
         settings,
     )
-    return rows.view_as(x)
+    # Not a view, which the hooks of divided models (FSDP) could lose; nothing else has ``rows``.
+    out: Tensor = torch.ops.aten._unsafe_view(rows, x.shape)
+    return out
 
 
 def execution_for(
