@@ -1,8 +1,9 @@
 """Memory of one training step on one of many GPUs, traced on fake tensors: nothing is allocated.
 
-What runs is the project's model under bfloat16 autocast with torch's FSDP and AdamW, in a process
-group of which only this rank exists. A dispatch mode adds up the storages that are alive. Every
-operation counts as written: on a GPU ``torch.compile`` fuses a block's, which then needs less.
+What runs is the project's model under bfloat16 autocast, divided as its trainer divides it, with
+its optimizer, in a process group of which only this rank exists. A dispatch mode adds up the
+storages that are alive. Every operation counts as written: on a GPU ``torch.compile`` fuses a
+block's, which then needs less.
 
 Three things are replaced, because they read values or are kernels of a GPU: attention is an
 operation that keeps what FlexAttention keeps; all positions train all heads, the most that the
@@ -21,12 +22,6 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, distributed
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import (
-    MixedPrecisionPolicy,
-    fully_shard,
-    register_fsdp_forward_method,
-)
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -37,8 +32,11 @@ from proxylm.models import loss
 from proxylm.models.config import ModelConfig
 from proxylm.models.kernels import dispatch, flex
 from proxylm.models.language_model import LanguageModel
-from proxylm.training.config import AdamWConfig
+from proxylm.ranks import Ranks
+from proxylm.training.config import AdamWConfig, ParallelConfig
+from proxylm.training.device import Place
 from proxylm.training.optimizer import build_optimizer
+from proxylm.training.sharding import shard
 
 POSITIONS_OF_A_STEP = 1 << 21
 
@@ -106,18 +104,11 @@ def _forward_and_backward(model: LanguageModel, contexts: int, live: _LiveStorag
 def _model(config: ModelConfig, ranks: int, recomputed: int) -> LanguageModel:
     with torch.device("meta"):
         model = LanguageModel(config)
-    for number, block in enumerate(model.model.blocks()):
-        block.recomputes = number < recomputed
+    model.recompute(recomputed)
     if ranks == 1:
         return model
-    precision = MixedPrecisionPolicy(
-        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-    )
-    mesh = init_device_mesh("cpu", (ranks,))
-    for block in model.model.blocks():
-        fully_shard(block, mesh=mesh, mp_policy=precision)
-    fully_shard(model, mesh=mesh, mp_policy=precision)
-    register_fsdp_forward_method(model, "loss")
+    place = Place(device=torch.device("cpu"), autocast=True)
+    shard(model, Ranks(world=ranks), ParallelConfig(), place)
     return model
 
 

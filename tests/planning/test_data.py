@@ -15,7 +15,7 @@ from proxylm.planning.data import DRAFT_CONTEXTS, DataAssumptions, data_use
 from proxylm.training.config import TrainingConfig
 from small_runs import CONTEXT, SYMBOL_COUNT, make_store, tiny_config
 
-STEPS = 400
+STEPS = 80
 DRAFTED = -(-DRAFT_CONTEXTS // STEPS)
 """Contexts of a step in the draft of a run of so many steps."""
 

@@ -35,7 +35,7 @@ def planned(
     [
         ("evabyte-7b", {"vocabulary_size": TOKENIZER_SYMBOLS}, {"ranks": 64, "recomputed": 2}),
         ("evabyte-7b", {}, {"ranks": 8, "passes": 2}),
-        ("opencoder-8b", {}, {"ranks": 8, "recomputed": 1, "contexts": 2}),
+        ("opencoder-8b", {}, {"ranks": 8, "recomputed": 1}),
         ("evabyte-1.5b", {"vocabulary_size": TOKENIZER_SYMBOLS}, {"ranks": 1, "recomputed": 1}),
     ],
 )

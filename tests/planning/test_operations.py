@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode, addmm_flop
+from torch.utils.flop_counter import FlopCounterMode
 
 from memory_trace import traceable
 from proxylm.models.attention import DenseForm
@@ -18,12 +20,16 @@ from proxylm.models.masks import visible_chunk_count
 from proxylm.models.presets import PRESETS, preset
 
 
-NOT_KNOWN_TO_THE_COUNTER = {torch.ops.aten.addmm_: addmm_flop}
-"""Products added in place, of which the loss is made."""
+def product_added_in_place(
+    total: tuple[int, int], left: tuple[int, int], right: tuple[int, int], **_: Any
+) -> int:
+    """Operations of ``addmm_``, of which the loss is made, and which the counter does not know."""
+    return 2 * left[0] * left[1] * right[1]
 
 
 def _counter() -> FlopCounterMode:
-    return FlopCounterMode(display=False, custom_mapping=NOT_KNOWN_TO_THE_COUNTER)
+    mapping = {torch.ops.aten.addmm_: product_added_in_place}
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 def counted(config: ModelConfig) -> int:
@@ -40,7 +46,15 @@ def counted(config: ModelConfig) -> int:
     return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+IN_THE_LONG_FORM = [
+    name for name in PRESETS if name not in ("evabyte-7b", "opencoder-8b", "laptop")
+]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] * (name in IN_THE_LONG_FORM)) for name in PRESETS],
+)
 def test_within_two_percent_of_the_counter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset(name, layers=2)
     with traceable(), monkeypatch.context() as patched:

@@ -120,12 +120,11 @@ def _data(planned: RunPlan) -> str:
         for shown in data.sources
     ]
     headers = ["shown of", "view", "bytes per symbol", "documents", "raw GB", "epochs"]
-    every = planned.symbols
-    shares = (
-        f"symbols: {data.raw_symbols / every:.1%} raw, {data.compressed_symbols / every:.1%} "
-        f"compressed, {data.special_symbols / every:.2%} special, {data.padding / every:.2%} padding"
+    shares = ", ".join(
+        f"{getattr(data, kind) / planned.symbols:.2%} {kind.removesuffix('_symbols')}"
+        for kind in ("raw_symbols", "compressed_symbols", "special_symbols", "padding")
     )
-    return f"{table(headers, rows)}\n{shares}"
+    return f"{table(headers, rows)}\nsymbols: {shares}"
 
 
 def _disk(planned: RunPlan) -> str:

@@ -3,7 +3,8 @@ fewest blocks to recompute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from proxylm.errors import UsageError
 from proxylm.gpus import GPUS, Gpu, GpuName
 from proxylm.models.config import ModelConfig
 from proxylm.planning.memory import Execution, MemoryUse, peak_memory
+from proxylm.ranks import Ranks
 from proxylm.training.config import ParallelConfig
+from proxylm.training.sharding import shards_of
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -55,10 +58,14 @@ class Machines(Config):
         powers = (1 << power for power in range(self.gpus.bit_length()))
         return sorted({shard for shard in powers if self.gpus % shard == 0} | {self.gpus})
 
-    def ranks_sharing(self, parallel: ParallelConfig) -> int:
-        """Ranks that share one copy under a run's settings."""
-        named = {"all": self.gpus, "node": min(self.gpus, self.gpus_per_node)}
-        return named.get(parallel.shard, parallel.shard)  # type: ignore[call-overload, return-value]
+    def holds(self, fit: Fit) -> bool:
+        """Whether a GPU has room for it."""
+        return fit.memory.total <= self.usable_memory
+
+    @property
+    def ranks(self) -> Ranks:
+        """The GPUs as the ranks of a run."""
+        return Ranks(world=self.gpus, on_machine=min(self.gpus, self.gpus_per_node))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +110,8 @@ def fits(model: ModelConfig, passes: Passes, machines: Machines) -> list[Fit]:
     """
     found = []
     for shard in machines.shards:
-        ways = _ways(model, passes, machines, [shard], range(model.layers + 1))
-        fit = next((way for way in ways if way.memory.total <= machines.usable_memory), None)
-        found += [] if fit is None else [fit]
+        ways = (_fit(model, passes, machines, shard, n) for n in range(model.layers + 1))
+        found += list(itertools.islice((way for way in ways if machines.holds(way)), 1))
     return found
 
 
@@ -136,48 +142,27 @@ def required_fit(
         UsageError: it does not fit; the message has the numbers.
     """
     if parallel is None:
-        fit = chosen_fit(fits(model, passes, machines), machines)
-        if fit is not None:
-            return fit
-        (fit,) = _ways(model, passes, machines, [machines.gpus], [model.layers])
+        chosen = chosen_fit(fits(model, passes, machines), machines)
+        fit = chosen or _fit(model, passes, machines, machines.gpus, model.layers)
     else:
-        (fit,) = _ways(
-            model, passes, machines, [_shard(parallel, machines)], [_recomputed(parallel, model)]
-        )
-    if fit.memory.total > machines.usable_memory:
+        shard = shards_of(machines.ranks, parallel)
+        fit = _fit(model, passes, machines, shard, parallel.recomputed_of(model.layers))
+    if not machines.holds(fit):
         raise UsageError(_too_much(model, fit, passes, machines, least=parallel is None))
     return fit
 
 
-def _shard(parallel: ParallelConfig, machines: Machines) -> int:
-    shard = machines.ranks_sharing(parallel)
-    if machines.gpus % shard:
-        raise UsageError(f"parallel.shard: {shard} ranks do not divide {machines.gpus} GPUs")
-    return shard
-
-
-def _recomputed(parallel: ParallelConfig, model: ModelConfig) -> int:
-    blocks = {"all": model.layers, "none": 0}.get(parallel.recompute, parallel.recompute)  # type: ignore[call-overload]
-    return min(blocks, model.layers)
-
-
-def _ways(
-    model: ModelConfig,
-    passes: Passes,
-    machines: Machines,
-    shards: Sequence[int],
-    recomputed: Sequence[int],
-) -> Iterator[Fit]:
-    for shard in shards:
-        for blocks in recomputed:
-            execution = Execution(
-                shard=shard,
-                alone=machines.gpus == 1,
-                contexts=passes.contexts,
-                passes=passes.count,
-                recomputed=blocks,
-            )
-            yield Fit(shard=shard, recomputed=blocks, memory=peak_memory(model, execution))
+def _fit(
+    model: ModelConfig, passes: Passes, machines: Machines, shard: int, recomputed: int
+) -> Fit:
+    execution = Execution(
+        shard=shard,
+        alone=machines.gpus == 1,
+        contexts=passes.contexts,
+        passes=passes.count,
+        recomputed=recomputed,
+    )
+    return Fit(shard=shard, recomputed=recomputed, memory=peak_memory(model, execution))
 
 
 def _too_much(

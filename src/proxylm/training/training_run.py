@@ -274,8 +274,7 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
-    recompute, layers = inputs.settings.parallel.recompute, model.config.layers
-    model.recompute({"all": layers, "none": 0}.get(recompute, recompute))
+    model.recompute(inputs.settings.parallel.recomputed_of(model.config.layers))
     batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
         model=model,
