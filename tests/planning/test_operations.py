@@ -46,15 +46,11 @@ def counted(config: ModelConfig) -> int:
     return counter.get_total_flops()
 
 
-IN_THE_LONG_FORM = [
-    name for name in PRESETS if name not in ("evabyte-7b", "opencoder-8b", "laptop")
-]
+QUICK = ("evabyte-7b", "opencoder-8b", "laptop")
+REST = [pytest.param(name, marks=pytest.mark.long) for name in PRESETS if name not in QUICK]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.long] * (name in IN_THE_LONG_FORM)) for name in PRESETS],
-)
+@pytest.mark.parametrize("name", [*QUICK, *REST])
 def test_within_two_percent_of_the_counter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset(name, layers=2)
     with traceable(), monkeypatch.context() as patched:

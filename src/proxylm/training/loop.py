@@ -59,7 +59,7 @@ class Update:
 
     Attributes:
         loss: mean over the step's trained positions, nats.
-        loss_by_format: mean nats of head 0 over targets of each kind that occurred.
+        loss_by_head: for each head, mean nats over targets of each kind that occurred.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
         symbols: input positions.
@@ -68,7 +68,7 @@ class Update:
     """
 
     loss: float
-    loss_by_format: dict[str, float]
+    loss_by_head: list[dict[str, float]]
     grad_norm: float
     learning_rate: float
     symbols: int
@@ -110,7 +110,7 @@ class Trainer:
             self.optimizer.step()
         return Update(
             loss=sums.loss,
-            loss_by_format=sums.loss_by_format,
+            loss_by_head=sums.loss_by_head,
             grad_norm=grad_norm,
             learning_rate=rate,
             symbols=sums.symbols,
@@ -126,8 +126,8 @@ class Trainer:
             own.inputs.size,
             training_flops(self.model.config, own.segment_ids),
             *as_halves(hash_sum(own)),
-            *_total(one.nats for one in reports).tolist(),
-            *_total(one.counts for one in reports).tolist(),
+            *_total(one.nats for one in reports).flatten().tolist(),
+            *_total(one.counts for one in reports).flatten().tolist(),
         ]
         return _Sums.of(self.ranks.sum(values))
 
@@ -221,23 +221,27 @@ class _Sums:
     """What the ranks' reports of a step add up to."""
 
     loss: float
-    loss_by_format: dict[str, float]
+    loss_by_head: list[dict[str, float]]
     symbols: int
     contexts_hash: str
     flops: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> _Sums:
-        loss, symbols, flops, high, low, *by_region = values
-        kinds = len(Region)
-        sums = zip(Region, by_region[:kinds], by_region[kinds:], strict=True)
+        loss, symbols, flops, high, low, *by_head = values
+        nats, counts = np.array(by_head).reshape(2, -1, len(Region)).tolist()
         return cls(
             loss=loss,
-            loss_by_format={one.name.lower(): nats / count for one, nats, count in sums if count},
+            loss_by_head=[_means(*of_head) for of_head in zip(nats, counts, strict=True)],
             symbols=int(symbols),
             contexts_hash=from_halves(high, low),
             flops=int(flops),
         )
+
+
+def _means(nats: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
+    sums = zip(Region, nats, counts, strict=True)
+    return {region.name.lower(): total / count for region, total, count in sums if count}
 
 
 def _require_finite(step: int, loss: float, grad_norm: float) -> None:

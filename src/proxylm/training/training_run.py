@@ -167,7 +167,8 @@ class TrainingRun:
         )
         return {
             **self.state.model_dump(exclude={"held_out", "threads", "torch_version"}),
-            "loss_by_format": update.loss_by_format,
+            "loss_by_format": update.loss_by_head[0],
+            **({"loss_by_head": update.loss_by_head} if len(update.loss_by_head) > 1 else {}),
             "contexts_hash": update.contexts_hash,
             "grad_norm": update.grad_norm,
             "learning_rate": update.learning_rate,
