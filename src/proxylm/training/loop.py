@@ -13,9 +13,10 @@ over the weights, then stays on one thread.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 
 import numpy as np
@@ -65,6 +66,7 @@ class Update:
         symbols: input positions.
         contexts_hash: of the step's contexts, the same for any number of ranks.
         flops: floating-point operations that its forward and backward passes need.
+        waited_seconds: for the step's contexts, of this rank; updates are alike without it.
     """
 
     loss: float
@@ -74,6 +76,7 @@ class Update:
     symbols: int
     contexts_hash: str
     flops: int
+    waited_seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,9 @@ class Trainer:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
         """
         self.optimizer.zero_grad(set_to_none=True)
+        asked = time.perf_counter()
         batch = self.batches.batch(step)
+        waited = time.perf_counter() - asked
         workers = self._workers(batch)
         reports = self._accumulate(batch, workers)
         sums = self._sums(batch, reports)
@@ -116,6 +121,7 @@ class Trainer:
             symbols=sums.symbols,
             contexts_hash=sums.contexts_hash,
             flops=sums.flops,
+            waited_seconds=waited,
         )
 
     def _sums(self, batch: Batch, reports: Sequence[LossReport]) -> _Sums:

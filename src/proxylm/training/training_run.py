@@ -35,6 +35,7 @@ from proxylm.training.metrics import METRICS_FILE, MetricsLog, read_metrics
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from proxylm.training.reading import RankBatches, ReadAhead
 from proxylm.training.sharding import whole_copy
+from proxylm.training.speed import peak_flops, peak_memory
 from proxylm.training.starting_model import starting_model_of
 
 logger = logging.getLogger(__name__)
@@ -172,9 +173,20 @@ class TrainingRun:
             "contexts_hash": update.contexts_hash,
             "grad_norm": update.grad_norm,
             "learning_rate": update.learning_rate,
+            **self._speed(update, seconds),
+            **shown,
+        }
+
+    def _speed(self, update: Update, seconds: float) -> dict[str, Any]:
+        """How fast an update was, and what it took: numbers that no two runs have alike."""
+        peak = self.ranks.world * peak_flops(self.trainer.place)
+        return {
             "symbols_per_second": update.symbols / seconds,
             "flops_per_second": update.flops / seconds,
-            **shown,
+            "peak_flops": peak,
+            "mfu": update.flops / seconds / peak,
+            "waited_seconds": update.waited_seconds,
+            "peak_memory_bytes": peak_memory(self.trainer.place),
         }
 
     def _update(self, step: int) -> Update:
