@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import os
+import resource
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from proxylm.cli.main import run as run_command
 from proxylm.data.batch import Batch
 from proxylm.models.language_model import LanguageModel
+from proxylm.models.presets import preset
+from proxylm.ranks import Ranks, joined_ranks
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, vocabulary_size
 from proxylm.training.callbacks import Record
+from proxylm.training.config import ParallelConfig
+from proxylm.training.device import Place, place_for
 from proxylm.training.run import train
+from proxylm.training.sharding import draw_weights, empty_sharded_model, shard, whole_copy
 from proxylm.training.training_run import TrainingRun
 from small_runs import CONTEXT, SYMBOL_COUNT, TINY_SIZES, tiny_config
 
+WORDS = b"def x = y"
 EVA = TINY_SIZES | {"raw_prediction_heads": 3}
 CAUSAL = TINY_SIZES | {"attention": {"kind": "causal", "kv_heads": 1}, "raw_prediction_heads": 1}
 
@@ -24,9 +35,8 @@ CAUSAL = TINY_SIZES | {"attention": {"kind": "causal", "kv_heads": 1}, "raw_pred
 def changes(sizes: dict[str, Any] = EVA, **others: Any) -> dict[str, Any]:
     """Settings of a run on several ranks; five contexts a step, which no number of them divides."""
     explicit = {"kind": "explicit", "sizes": sizes}
-    return {"model": explicit, "symbols_per_step": 5 * CONTEXT, "micro_batch_symbols": CONTEXT} | (
-        others
-    )
+    sizes_of_a_step = {"symbols_per_step": 5 * CONTEXT, "micro_batch_symbols": CONTEXT}
+    return {"device": "cpu", "model": explicit} | sizes_of_a_step | others
 
 
 def trained(store: Path, out: Path, steps: int, settings: dict[str, Any]) -> None:
@@ -43,13 +53,57 @@ def trained_where(folders: list[Path], out: Path, settings: dict[str, Any]) -> N
 def trained_until(
     store: Path, out: Path, steps: int, settings: dict[str, Any], last: int
 ) -> str | None:
-    """A run that the last rank alone stops after a step; why it stopped, as each rank knows it."""
+    """A run that the last rank alone stops after a step; why it stopped, as each rank knows it.
 
-    def stop(run: TrainingRun, record: Record) -> None:
+    The bits per byte of ``WORDS`` are in its records.
+    """
+
+    def stop(run: TrainingRun, record: Record) -> Record:
         if run.step == last and run.ranks.rank == run.ranks.world - 1:
             run.stop("enough")
+        with run.evaluating() as model:
+            return {"words": model.bits_per_byte([WORDS])[0]}
 
     return train(tiny_config(store, steps=steps, **settings), out, [stop]).stopped
+
+
+def drawn(settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Weights of a new model that ranks have drawn together, each its share."""
+    config = tiny_config(Path("none"), **settings)
+    with joined_ranks(60) as ranks:
+        sizes, place = config.model_for(SYMBOL_COUNT), place_for(config)
+        model = empty_sharded_model(sizes, ranks, config.parallel, place)
+        draw_weights(model, config.seed, ranks)
+        return {name: value.numpy() for name, value in whole_copy(model).state_dict().items()}
+
+
+def largest_model_on_meta() -> int:
+    """Bytes of memory that this process has used at most, once the largest preset is divided."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", rank=0, world_size=64, store=FakeStore())
+    with torch.device("meta"):
+        model = LanguageModel(preset("evabyte-14b"))
+    place = Place.of(torch.device("cpu"), "bfloat16")
+    shard(model, Ranks(rank=0, world=64, on_machine=8), ParallelConfig(), place)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command has left of itself."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def command(arguments: list[str]) -> Ended:
+    """The command line, in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        status = run_command(arguments)
+    return Ended(status, stdout.getvalue(), stderr.getvalue())
 
 
 @dataclass

@@ -164,7 +164,8 @@ def joined_ranks(timeout_seconds: int) -> Iterator[Ranks]:
     from torch import distributed
 
     backend, device = "gloo", None
-    if torch.cuda.is_available():
+    on_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if torch.cuda.device_count() >= on_machine:
         backend = "cpu:gloo,cuda:nccl"
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -173,7 +174,7 @@ def joined_ranks(timeout_seconds: int) -> Iterator[Ranks]:
     ranks = Ranks(
         rank=distributed.get_rank(),
         world=distributed.get_world_size(),
-        on_machine=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        on_machine=on_machine,
         files=distributed.new_group(backend="gloo", timeout=FILES_PATIENCE * timeout),
     )
     try:

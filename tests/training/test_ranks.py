@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+import proxylm
 import ranked_runs
 from proxylm.checkpoints.checkpoint import newest_valid
 from proxylm.checkpoints.reading import load_module
+from proxylm.models.language_model import LanguageModel
 from proxylm.training.metrics import read_metrics
 from ranked_runs import CAUSAL, EVA, changes
-from small_runs import make_store
+from small_runs import SYMBOL_COUNT, make_store, tiny_config
 from started_ranks import run_ranks
 
 STEPS = 8
@@ -97,6 +99,31 @@ def test_recomputed_activations_change_no_bit(
     require_same_bits(weights(tmp_path / "run"), weights(eva_runs[2]))
 
 
+@pytest.mark.parametrize(("world", "shard"), [(3, "all"), (4, 2)])
+def test_ranks_draw_the_weights_that_one_process_draws(world: int, shard: object) -> None:
+    settings = changes(parallel={"shard": shard}, seed=9)
+    sizes = tiny_config(Path("none"), **settings).model_for(SYMBOL_COUNT)
+    expected = LanguageModel(sizes, seed=9).state_dict()
+    for weights_drawn in run_ranks(world, ranked_runs.drawn, settings):
+        found = {name: torch.from_numpy(value) for name, value in weights_drawn.items()}
+        require_same_bits(found, expected)
+
+
+def test_ranks_start_from_the_weights_of_a_run(
+    store: Path, eva_runs: dict[int, Path], tmp_path: Path
+) -> None:
+    settings = changes(init_from=str(eva_runs[1]), held_out=None)
+    for world in (1, 2):
+        run_ranks(world, ranked_runs.trained, store, tmp_path / str(world), 2, settings)
+    require_same_run(tmp_path / "2", tmp_path / "1")
+
+
+@pytest.mark.long
+def test_the_largest_model_is_divided_in_less_than_a_gigabyte() -> None:
+    [used] = run_ranks(1, ranked_runs.largest_model_on_meta)
+    assert used < 1e9
+
+
 @pytest.fixture(scope="module")
 def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on two ranks, ended after its fourth step by one of them."""
@@ -104,6 +131,12 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     reasons = run_ranks(2, ranked_runs.trained_until, store, out, STEPS, changes(), 4)
     assert reasons == ["enough", "enough"]
     return out
+
+
+def test_a_callback_evaluates_the_whole_model(stopped: Path) -> None:
+    last = read_metrics(stopped / "metrics.jsonl")[-1]
+    [bits] = proxylm.load(stopped).bits_per_byte([ranked_runs.WORDS])
+    assert last["words"] == pytest.approx(bits, rel=1e-6)
 
 
 @pytest.mark.parametrize("world", [1, 2, pytest.param(4, marks=pytest.mark.long)])
@@ -132,8 +165,6 @@ def test_what_one_process_saved_goes_on_with_two(
 def test_a_sharded_checkpoint_is_read_and_exported_like_any(
     eva_runs: dict[int, Path], tmp_path: Path
 ) -> None:
-    import proxylm
-
     loaded = load_module(eva_runs[4])
     assert loaded.checkpoint is not None
     assert loaded.checkpoint.is_sharded

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from proxylm.checkpoints.shards import Shards, write_shards
 from proxylm.checkpoints.tensor_files import TensorFiles, read_tensors
-from proxylm.config import Config, validate_config
+from proxylm.config import Config, added_field, validate_config
 from proxylm.errors import (
     CannotWriteError,
     CheckpointError,
@@ -87,6 +87,9 @@ class TrainingState(Config):
         threads: that the run computes with, chosen at its start; its bits are promised for one
             number of them.
         torch_version: release of torch that wrote the state.
+        compared_losses: of the last steps that were no loss spikes; empty where nobody looks for
+            any.
+        spikes_in_a_row: steps at the end of the run so far that were spikes.
     """
 
     step: NonNegativeInt = 0
@@ -100,6 +103,8 @@ class TrainingState(Config):
     held_out: dict[str, float] = Field(default_factory=dict)
     threads: PositiveInt = 1
     torch_version: str = ""
+    compared_losses: tuple[float, ...] = added_field(())
+    spikes_in_a_row: NonNegativeInt = added_field(0)
 
 
 class StoredFile(Config):

@@ -31,6 +31,7 @@ from proxylm.cli import (
     rates,
     recipe,
     report,
+    runs,
     sandbox,
     serve,
     sweep,
@@ -70,6 +71,7 @@ app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(runs.app, name="runs")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)

@@ -21,6 +21,7 @@ from proxylm.limits import MAX_STEPS
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
 from proxylm.symbols import vocabulary_size
+from proxylm.training.loss_spikes import LossSpikes
 from proxylm.training.schedule import CosineRate, LearningRate
 
 DERIVED_KEYS = ("vocabulary_size", "sentinels")
@@ -163,6 +164,8 @@ class LoopConfig(Config):
         learning_rate: warm-up and schedule.
         precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
         checkpoints: when the state is saved.
+        loss_spikes: what is done about steps whose loss jumps up; None: nothing, and a loss that is
+            no number ends the run.
         parallel: how several ranks share the work.
     """
 
@@ -171,6 +174,7 @@ class LoopConfig(Config):
     learning_rate: LearningRate = CosineRate()
     precision: Precision = "auto"
     checkpoints: CheckpointConfig = CheckpointConfig()
+    loss_spikes: LossSpikes | None = added_field(None)
     parallel: ParallelConfig = added_field(ParallelConfig())
 
     def without_parallel(self) -> Self:

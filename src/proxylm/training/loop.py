@@ -60,12 +60,14 @@ class Update:
 
     Attributes:
         loss: mean over the step's trained positions, nats.
-        loss_by_head: for each head, mean nats over targets of each kind that occurred.
+        loss_by_head: for each head, mean nats over targets of each kind that occurred, as far as
+            they are numbers.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
         symbols: input positions.
         contexts_hash: of the step's contexts, the same for any number of ranks.
         flops: floating-point operations that its forward and backward passes need.
+        is_spike: whether it was not made, because its loss has jumped up.
         waited_seconds: for the step's contexts, of this rank; updates are alike without it.
     """
 
@@ -76,6 +78,7 @@ class Update:
     symbols: int
     contexts_hash: str
     flops: int
+    is_spike: bool
     waited_seconds: float = field(compare=False)
 
 
@@ -94,8 +97,8 @@ class Trainer:
     total_steps: int
     ranks: Ranks = ALONE
 
-    def update(self, step: int) -> Update:
-        """Make update ``step`` (0-based).
+    def update(self, step: int, losses_before: Sequence[float] = ()) -> Update:
+        """Make update ``step`` (0-based), unless its loss is a spike after ``losses_before``.
 
         Raises:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
@@ -109,10 +112,13 @@ class Trainer:
         sums = self._sums(batch, reports)
         with _alone(workers):
             grad_norm = self._clip()
-            _require_finite(step, sums.loss, grad_norm)
+            spikes = self.settings.loss_spikes
+            is_spike = spikes is not None and spikes.has(sums.loss, grad_norm, losses_before)
             rate = self.settings.learning_rate.rate(step, self.total_steps)
-            set_learning_rate(self.optimizer, rate)
-            self.optimizer.step()
+            if not is_spike:
+                _require_finite(step, sums.loss, grad_norm)
+                set_learning_rate(self.optimizer, rate)
+                self.optimizer.step()
         return Update(
             loss=sums.loss,
             loss_by_head=sums.loss_by_head,
@@ -121,6 +127,7 @@ class Trainer:
             symbols=sums.symbols,
             contexts_hash=sums.contexts_hash,
             flops=sums.flops,
+            is_spike=is_spike,
             waited_seconds=waited,
         )
 
@@ -247,7 +254,11 @@ class _Sums:
 
 def _means(nats: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
     sums = zip(Region, nats, counts, strict=True)
-    return {region.name.lower(): total / count for region, total, count in sums if count}
+    return {
+        region.name.lower(): total / count
+        for region, total, count in sums
+        if count and np.isfinite(total)
+    }
 
 
 def _require_finite(step: int, loss: float, grad_norm: float) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from proxylm.errors import UsageError
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import threads_each
-from proxylm.ranks import Ranks, joined_ranks
+from proxylm.ranks import ALONE, Ranks, joined_ranks
 from proxylm.threads import torch_threads
 from proxylm.training.callbacks import AnyCallback, Record, watched
 from proxylm.training.config import LoopConfig, TrainingConfig
@@ -179,7 +179,7 @@ def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
     with (
         torch_threads(_threads_of(run)),
         # Without a folder there is nothing to save, and nothing to wait for.
-        stop_on_signal(run.interrupt) if run.folder else nullcontext(),
+        stop_on_signal(run.interrupt, run.ranks) if run.folder else nullcontext(),
         watched(run, [*readers, *callbacks, *_keepers(run)]) as after_step,
     ):
         while run.goes_on:
@@ -218,10 +218,12 @@ def _threads_of(run: TrainingRun) -> int:
 
 
 @contextmanager
-def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
+def stop_on_signal(ask: Callable[[str], None], ranks: Ranks = ALONE) -> Iterator[None]:
     """Within, the first SIGINT or SIGTERM calls ``ask`` with its name; a second one acts as ever.
 
-    Outside the main thread signals cannot be caught, and nobody is asked.
+    Of several ranks each may get both the launcher's and the scheduler's: there every one asks, and
+    the launcher kills who does not end in time. Outside the main thread signals cannot be caught,
+    and nobody is asked.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -234,7 +236,8 @@ def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         ask(signal.Signals(number).name)
-        restore()
+        if ranks.is_alone:
+            restore()
 
     for number in STOP_SIGNALS:
         signal.signal(number, handle)

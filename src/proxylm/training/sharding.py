@@ -48,7 +48,7 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
     """Divide a model among the ranks, in place; on the meta device, before it has weights.
 
     Raises:
-        UsageError: see ``shards_of``.
+        UsageError: see ``shards_of``; or there are fewer GPUs than ranks on this machine.
     """
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
@@ -56,6 +56,11 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
         register_fsdp_forward_method,
     )
 
+    if place.device.type == "cuda" and torch.cuda.device_count() < ranks.on_machine:
+        raise UsageError(
+            f"{ranks.on_machine} ranks on a machine with {torch.cuda.device_count()} GPUs: start "
+            "one for each (torchrun --nproc-per-node), or set device to cpu"
+        )
     mesh = _mesh(ranks, shards_of(ranks, parallel), place.device.type)
     policy = MixedPrecisionPolicy()
     if place.autocast:
@@ -64,13 +69,13 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
     for module in [*model.model.blocks(), model]:
-        fully_shard(module, mesh=mesh, mp_policy=policy)
+        divided = fully_shard(module, mesh=mesh, mp_policy=policy)
         # Contexts are weighted by the whole step's positions already, so gradients are added;
         # gloo has no sum with a factor in it.
-        module.set_gradient_divide_factor(1.0)
-        module.set_force_sum_reduction_for_comms(True)
-    # A rank whose contexts are all compressed gives its raw heads no gradient; the others do.
-    model.set_reduce_scatter_unused_params(True)
+        divided.set_gradient_divide_factor(1.0)
+        divided.set_force_sum_reduction_for_comms(True)
+        # A rank whose contexts are all compressed gives its raw heads no gradient; the others do.
+        divided.set_reduce_scatter_unused_params(True)
     register_fsdp_forward_method(model, "loss")
 
 

@@ -14,12 +14,12 @@ def starting_model_of(inputs: Inputs, checkpoint: Checkpoint | None, ranks: Rank
 
     Args:
         inputs: of the run.
-        checkpoint: that the run goes on from; None for the run's beginning.
+        checkpoint: that the run goes on from, whose weights are still to be read; None for the
+            run's beginning.
         ranks: of the run.
 
     Raises:
         UsageError: see ``starting_weights.starting_model``; the ranks cannot be divided as asked.
-        CheckpointError: the checkpoint is of another model.
     """
     if not ranks.is_alone:
         return _divided(inputs, checkpoint, ranks)
@@ -27,7 +27,6 @@ def starting_model_of(inputs: Inputs, checkpoint: Checkpoint | None, ranks: Rank
         model = inputs.new_model()
     else:
         model = inputs.model_to_fill(checkpoint.model_config())
-        checkpoint.copy_into(model)
     return model.to(inputs.place.device)
 
 
@@ -49,7 +48,4 @@ def _divided(inputs: Inputs, checkpoint: Checkpoint | None, ranks: Ranks) -> Lan
         sizes = ranks.broadcast(None if whole is None else whole.config)
         model = empty_sharded_model(sizes, ranks, parallel, place)
         send_weights(model, whole, ranks)
-    if checkpoint is not None:
-        with ranks.together():
-            checkpoint.copy_into(model, ranks)
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ from proxylm.training.speed import peak_flops, peak_memory
 from proxylm.training.starting_model import starting_model_of
 
 logger = logging.getLogger(__name__)
+
+NOT_RECORDED = {"held_out", "threads", "torch_version", "compared_losses", "spikes_in_a_row"}
+"""What of a run's state the record of a step does not repeat."""
 
 
 @dataclass(kw_only=True)
@@ -151,6 +155,7 @@ class TrainingRun:
         started = time.perf_counter()
         step = self.step
         update = self._update(step)
+        spike = self._after_spike(update) if update.is_spike else {}
         shown = self._shown(step)
         seconds = time.perf_counter() - started
         self.state = self.state.model_copy(
@@ -163,17 +168,19 @@ class TrainingRun:
                 "documents": self.state.documents + shown.pop("documents_started", 0),
                 "training_flops": self.state.training_flops + update.flops,
                 "seconds": self.state.seconds + seconds,
-                "loss": update.loss,
+                "loss": update.loss if math.isfinite(update.loss) else self.state.loss,
+                **self._losses_after(update),
             }
         )
         return {
-            **self.state.model_dump(exclude={"held_out", "threads", "torch_version"}),
+            **self.state.model_dump(exclude=NOT_RECORDED),
             "loss_by_format": update.loss_by_head[0],
             **({"loss_by_head": update.loss_by_head} if len(update.loss_by_head) > 1 else {}),
             "contexts_hash": update.contexts_hash,
-            "grad_norm": update.grad_norm,
+            "grad_norm": update.grad_norm if math.isfinite(update.grad_norm) else None,
             "learning_rate": update.learning_rate,
             **self._speed(update, seconds),
+            **spike,
             **shown,
         }
 
@@ -189,9 +196,37 @@ class TrainingRun:
             "peak_memory_bytes": peak_memory(self.trainer.place),
         }
 
+    def _losses_after(self, update: Update) -> dict[str, Any]:
+        """What the state keeps for the steps to come, where spikes are looked for."""
+        spikes = self.inputs.settings.loss_spikes
+        if spikes is None:
+            return {}
+        if update.is_spike:
+            return {"spikes_in_a_row": self.state.spikes_in_a_row + 1}
+        losses = spikes.losses_after(self.state.compared_losses, update.loss)
+        return {"compared_losses": losses, "spikes_in_a_row": 0}
+
+    def _after_spike(self, update: Update) -> Record:
+        """Do what is configured about a step whose update was not made; what its record says."""
+        spikes, step = self.inputs.settings.loss_spikes, self.step + 1
+        assert spikes is not None
+        if self.state.spikes_in_a_row >= spikes.at_most:
+            raise TrainingDivergedError(
+                f"step {step}: loss {update.loss:.4g} is a spike after {spikes.at_most} in a row "
+                "(loss_spikes.at_most); training has diverged"
+            )
+        done = "its update is not made"
+        if spikes.then == "roll_back" and self.saved_step and self.folder is not None:
+            checkpoint = newest_valid(self.folder, self.ranks)
+            assert checkpoint is not None, "it was saved"
+            restore(checkpoint, self.trainer, self.ranks)
+            done = f"weights and optimizer are those of step {checkpoint.state.step} again"
+        logger.warning("step %d: the loss jumps up to %.4g: %s", step, update.loss, done)
+        return {"spike": done}
+
     def _update(self, step: int) -> Update:
         try:
-            return self.trainer.update(step)
+            return self.trainer.update(step, self.state.compared_losses)
         except TrainingDivergedError as error:
             safe = f", {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}" if self.folder else ""
             origin = " from it (init_from)" if self.saved_step else ""
@@ -264,9 +299,7 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
     trainer = _trainer(model, inputs, ranks)
     state = TrainingState(threads=_threads_of_a_new_run(ranks), raw_format_bytes=0)
     if checkpoint is not None:
-        with ranks.together():
-            stored = checkpoint.optimizer_tensors(model, ranks)
-            restore_optimizer(model, trainer.optimizer, stored)
+        restore(checkpoint, trainer, ranks)
         state = checkpoint.state
         if ranks.is_first:
             set_aside_after(checkpoint.path.parent, state.step)
@@ -284,6 +317,14 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
     if run.step and not run.finished:
         _say_which_threads(run)
     return run
+
+
+def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
+    """Give a trainer the weights and the optimizer state of a checkpoint of its run."""
+    model = trainer.model
+    with ranks.together():
+        checkpoint.copy_into(model, ranks)
+        restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors(model, ranks))
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
