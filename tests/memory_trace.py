@@ -62,6 +62,7 @@ def trace_step(
     config: ModelConfig,
     *,
     ranks: int,
+    shards: int | None = None,
     contexts: int = 1,
     recomputed: int = 0,
     passes: int = 1,
@@ -70,14 +71,15 @@ def trace_step(
 
     Args:
         config: the model.
-        ranks: GPUs that share the weights; 1: a process alone, without FSDP.
+        ranks: GPUs; 1: a process alone, without FSDP.
+        shards: how many of them share one copy of the model; None for all.
         contexts: contexts of one pass.
         recomputed: blocks that are computed again in backward, the first ones.
         passes: forward and backward passes of the update.
     """
     trace = MemoryTrace()
     with _one_of(ranks), traceable():
-        model = _model(config, ranks, recomputed)
+        model = _model(config, ranks, shards, recomputed)
         with FakeTensorMode(allow_non_fake_inputs=True), _LiveStorages(trace).tracking() as live:
             live.moment = "forward"
             model.to_empty(device="cpu")
@@ -101,14 +103,15 @@ def _forward_and_backward(model: LanguageModel, contexts: int, live: _LiveStorag
     report.loss.backward()
 
 
-def _model(config: ModelConfig, ranks: int, recomputed: int) -> LanguageModel:
+def _model(config: ModelConfig, ranks: int, shards: int | None, recomputed: int) -> LanguageModel:
     with torch.device("meta"):
         model = LanguageModel(config)
     model.recompute(recomputed)
     if ranks == 1:
         return model
     place = Place(device=torch.device("cpu"), autocast=True)
-    shard(model, Ranks(world=ranks), ParallelConfig(), place)
+    parallel = ParallelConfig(shard=shards or ranks)
+    shard(model, Ranks(world=ranks), parallel, place)
     return model
 
 

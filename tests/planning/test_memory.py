@@ -18,10 +18,16 @@ CONTEXTS = {"demo": 16, "byte-lm-tiny": 16, "byte-lm-40m": 16, "laptop": 4, "lap
 
 
 def planned(
-    config: ModelConfig, *, ranks: int, contexts: int = 1, recomputed: int = 0, passes: int = 1
+    config: ModelConfig,
+    *,
+    ranks: int,
+    shards: int | None = None,
+    contexts: int = 1,
+    recomputed: int = 0,
+    passes: int = 1,
 ) -> MemoryUse:
     execution = Execution(
-        shard=ranks,
+        shard=shards or ranks,
         alone=ranks == 1,
         contexts=contexts,
         passes=passes,
@@ -34,7 +40,7 @@ def planned(
     ("name", "sizes", "run"),
     [
         ("evabyte-7b", {"vocabulary_size": TOKENIZER_SYMBOLS}, {"ranks": 64, "recomputed": 2}),
-        ("evabyte-7b", {}, {"ranks": 8, "passes": 2}),
+        ("evabyte-4b", {}, {"ranks": 64, "shards": 8, "passes": 2}),
         ("opencoder-8b", {}, {"ranks": 8, "recomputed": 1}),
         ("evabyte-1.5b", {"vocabulary_size": TOKENIZER_SYMBOLS}, {"ranks": 1, "recomputed": 1}),
     ],
