@@ -40,11 +40,11 @@ class DataAssumptions(Config):
     """What a plan takes for granted of stores that are not there yet.
 
     Attributes:
-        rho: bytes per symbol of their views; of views called tokenizer and neural the paper's,
-            unless given.
-        symbol_count: symbols of their compressor; of the same two views the paper's.
-        mean_bytes: bytes of a document, on average.
-        data_bytes: bytes of all documents of a store; as many as the run shows, unless given.
+        rho: bytes per symbol of a view whose store is not there yet; of views called tokenizer
+            and neural the paper's, unless given.
+        symbol_count: symbols of the compressor of such a view; of the same two the paper's.
+        mean_bytes: bytes of a document in a store that is not there yet, on average.
+        data_bytes: bytes of all documents in such a store; as many as the run shows, unless given.
     """
 
     rho: PositiveFloat | None = None
