@@ -16,8 +16,8 @@ from proxylm.planning.memory import Execution, peak_memory
 GPUS = (8, 64, 128)
 SYMBOLS_PER_STEP, SYMBOLS_PER_PASS = 1 << 21, 1 << 14
 HEADER = """\
-| size | GPUs | planned, GB | traced, GB | ratio | least that fits in 72 GB: shard, recompute | GB |
-|---|---|---|---|---|---|---|"""
+| size | GPUs | planned, GB | traced, GB | least that fits in 72 GB: shard, recompute | GB |
+|---|---|---|---|---|---|"""
 
 
 def passes_of(model: ModelConfig, gpus: int) -> Passes:
@@ -54,9 +54,8 @@ def row(name: str, gpus: int, traced_gb: float) -> str:
     fit = chosen_fit(fits(model, passes_of(model, gpus), machines), machines)
     assert fit is not None
     recompute = {0: "none", model.layers: "all"}.get(fit.recomputed, str(fit.recomputed))
-    ours = planned(model, gpus)
     return (
-        f"| {name} | {gpus} | {ours:.2f} | {traced_gb:.2f} | {ours / traced_gb:.2f} | "
+        f"| {name} | {gpus} | {planned(model, gpus):.2f} | {traced_gb:.2f} | "
         f"{fit.shard}, {recompute} | {fit.memory.total / 1e9:.1f} |"
     )
 

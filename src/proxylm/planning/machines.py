@@ -3,7 +3,7 @@ fewest blocks to recompute."""
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -108,11 +108,17 @@ def fits(model: ModelConfig, passes: Passes, machines: Machines) -> list[Fit]:
 
     Those that do not fit with all blocks recomputed are left out.
     """
-    found = []
-    for shard in machines.shards:
-        ways = (_fit(model, passes, machines, shard, n) for n in range(model.layers + 1))
-        found += list(itertools.islice((way for way in ways if machines.holds(way)), 1))
-    return found
+    least = [_least(model, passes, machines, shard) for shard in machines.shards]
+    return [fit for fit in least if machines.holds(fit)]
+
+
+def _least(model: ModelConfig, passes: Passes, machines: Machines, shard: int) -> Fit:
+    """The fewest recomputed blocks that fit, or all: each of them takes less memory."""
+
+    def fit(recomputed: int) -> Fit:
+        return _fit(model, passes, machines, shard, recomputed)
+
+    return fit(bisect_left(range(model.layers), True, key=lambda n: machines.holds(fit(n))))
 
 
 def chosen_fit(found: Sequence[Fit], machines: Machines) -> Fit | None:
