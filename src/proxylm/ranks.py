@@ -170,27 +170,36 @@ def joined_ranks(timeout_seconds: int) -> Iterator[Ranks]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     timeout = timedelta(seconds=timeout_seconds)
-    distributed.init_process_group(backend, timeout=timeout, device_id=device)
-    ranks = Ranks(
-        rank=distributed.get_rank(),
-        world=distributed.get_world_size(),
-        on_machine=on_machine,
-        files=distributed.new_group(backend="gloo", timeout=FILES_PATIENCE * timeout),
-    )
-    try:
+    with _lost_ranks_named():
+        distributed.init_process_group(backend, timeout=timeout, device_id=device)
+        ranks = Ranks(
+            rank=distributed.get_rank(),
+            world=distributed.get_world_size(),
+            on_machine=on_machine,
+            files=distributed.new_group(backend="gloo", timeout=FILES_PATIENCE * timeout),
+        )
         with _quiet_but_first(ranks):
             yield ranks
-        # Who leaves first takes connections along that others may still be using.
+        # Who leaves first takes connections along that others may still be using. After an error
+        # nobody waits: the others may be gone, and the process ends.
         ranks.barrier()
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _lost_ranks_named() -> Iterator[None]:
+    """Within, what torch raises where a rank does not answer is an error in one line."""
+    from torch import distributed
+
+    try:
+        yield
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or _FROM_GLOO.search(str(error))):
             raise
         raise RankLostError(
-            f"rank {ranks.rank}: another rank does not answer ({one_line(error)}); the same "
-            "command goes on from the newest checkpoint, if there is one"
+            f"rank {rank_of_environment()}: another rank does not answer ({one_line(error)}); the "
+            "same command goes on from the newest checkpoint, if there is one"
         ) from error
-    finally:
-        distributed.destroy_process_group()
 
 
 @contextmanager

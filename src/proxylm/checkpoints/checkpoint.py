@@ -205,9 +205,11 @@ class Checkpoint(SavedModel):
         shards, parameters = Shards(self.path), dict(model.named_parameters())
         tensors = {}
         for key in shards.optimizer_names:
-            shape, parameter = shards.shapes[key], parameters.get(key.partition(".")[2])
-            fits = parameter is not None and shape == list(parameter.shape)
-            tensors[key] = torch.empty_like(parameter) if fits else torch.empty(shape)
+            shape, like = shards.shapes[key], parameters.get(key.partition(".")[2])
+            if like is not None and shape == list(like.shape):
+                tensors[key] = torch.empty_like(like)
+            else:
+                tensors[key] = torch.empty(shape)
         shards.read_into(tensors, ranks)
         return tensors
 
@@ -265,9 +267,9 @@ def save_checkpoint(
     }
     try:
         if ranks.is_alone:
-            tensors = {OPTIMIZER_TENSORS: optimizer_tensors, MODEL_TENSORS: model_tensors}
+            files = {OPTIMIZER_TENSORS: optimizer_tensors, MODEL_TENSORS: model_tensors}
             with atomic_folder(target) as temporary:
-                _write_files(temporary, tensors, documents)
+                _write_files(temporary, files, documents)
                 _write_manifest(temporary, step=state.step, origin=origin)
         else:
             tensors = {**model_tensors, **optimizer_tensors}

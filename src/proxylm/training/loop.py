@@ -44,6 +44,7 @@ from proxylm.training.reading import (
     hash_sum,
     without_filling,
 )
+from proxylm.training.sharding import whole
 
 MOST_GRADIENTS_IN_FLIGHT = 1 << 28
 """Numbers in the gradients of single contexts that exist at a time: a gibibyte. A large model has
@@ -148,7 +149,7 @@ class Trainer:
         """Norm of the whole gradient, which is clipped."""
         clip_norm = self.settings.optimizer.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
-        return float(norm if self.ranks.is_alone else norm.full_tensor())  # type: ignore[operator]
+        return float(whole(norm))
 
     def _workers(self, batch: Batch) -> int:
         """Threads that take a context each; 1: passes one after the other, all threads in each."""

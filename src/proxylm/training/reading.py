@@ -138,7 +138,7 @@ def hash_sum(batch: Batch) -> int:
     for row in range(len(batch.contexts)):
         digest = xxhash.xxh3_64()
         for array in arrays:
-            digest.update(np.ascontiguousarray(array[row]))
+            digest.update(np.ascontiguousarray(array[row]).data)
         total += digest.intdigest()
     return total % (1 << _HASH_BITS)
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
 
 from proxylm.errors import UsageError
 from proxylm.models.config import ModelConfig
@@ -24,8 +25,8 @@ from proxylm.ranks import Ranks
 from proxylm.training.config import ParallelConfig
 from proxylm.training.device import Place
 
-TensorByName = Callable[[str], Tensor]
-"""The whole of a parameter, on the CPU."""
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def shards_of(ranks: Ranks, parallel: ParallelConfig) -> int:
@@ -61,7 +62,7 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
             f"{ranks.on_machine} ranks on a machine with {torch.cuda.device_count()} GPUs: start "
             "one for each (torchrun --nproc-per-node), or set device to cpu"
         )
-    mesh = _mesh(ranks, shards_of(ranks, parallel), place.device.type)
+    mesh = _mesh(ranks, parallel, place.device.type)
     policy = MixedPrecisionPolicy()
     if place.autocast:
         # The residual stream, norms and rotations stay as they are under autocast.
@@ -79,13 +80,22 @@ def shard(model: LanguageModel, ranks: Ranks, parallel: ParallelConfig, place: P
     register_fsdp_forward_method(model, "loss")
 
 
-def _mesh(ranks: Ranks, shards: int, device_type: str) -> DeviceMesh:
-    from torch.distributed.device_mesh import init_device_mesh
+def _mesh(ranks: Ranks, parallel: ParallelConfig, device_type: str) -> DeviceMesh:
+    """The ranks in rows that hold a copy of the model each; one row alone is a line."""
+    from torch import distributed
+    from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+    shards = shards_of(ranks, parallel)
     if shards == ranks.world:
         return init_device_mesh(device_type, (shards,), mesh_dim_names=("shard",))
-    sizes = (ranks.world // shards, shards)
-    return init_device_mesh(device_type, sizes, mesh_dim_names=("copy", "shard"))
+    rows = torch.arange(ranks.world).view(-1, shards)
+    # Groups that a mesh makes itself would wait for half an hour.
+    timeout = timedelta(seconds=parallel.timeout_seconds)
+    groups = [
+        distributed.new_subgroups_by_enumeration(numbers.tolist(), timeout=timeout)[0]
+        for numbers in (rows.T, rows)
+    ]
+    return DeviceMesh.from_group(groups, device_type, rows, mesh_dim_names=("copy", "shard"))
 
 
 def empty_sharded_model(
@@ -146,16 +156,17 @@ def _give(parameter: nn.Parameter, whole: Tensor | None, source: int) -> None:
     parameter.to_local().copy_(part.to_local())
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor, gathered if it is divided."""
+    full_tensor: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if full_tensor is None else full_tensor()
+
+
 def whole_copy(model: LanguageModel) -> LanguageModel:
     """A divided model gathered on every rank: for a moment, where there is room for it."""
-    from torch.distributed.tensor import DTensor
-
     with torch.device("meta"):
         copy = LanguageModel(model.config)
-    tensors = {
-        name: value.full_tensor() if isinstance(value, DTensor) else value
-        for name, value in model.state_dict().items()
-    }
+    tensors = {name: whole(value) for name, value in model.state_dict().items()}
     copy.load_state_dict(tensors, assign=True)
     return copy.train(model.training)
 

@@ -314,7 +314,7 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
     if state.raw_format_bytes is None:
         counted = sum(record.get("raw_symbols", 0) for record in run.history())
         run.state = run.state.model_copy(update={"raw_format_bytes": counted})
-    if run.step and not run.finished:
+    if run.step and not run.finished and ranks.is_alone:
         _say_which_threads(run)
     return run
 
