@@ -72,13 +72,16 @@ class StoreSize:
 
 
 def prepare_steps(shown: Shown, machines: Machines) -> list[PrepareStep]:
-    """What has to be computed before a source can be shown; nothing for a store that is there."""
+    """What has to be computed before a source can be shown, as far as its speed is known.
+
+    Nothing, for a store that is there.
+    """
     source = shown.source
     if source.store is not None or source.view is None:
         return []
     kind = _kind(source.view)
     bytes_there = source.raw_bytes or shown.raw_bytes
-    steps = []
+    steps: list[tuple[str, str, float, str]] = []
     if kind == "neural":
         flops = byte_lm_flops() * bytes_there
         peak = machines.kind.float32_flops * machines.mfu
