@@ -24,9 +24,9 @@ $(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# The long tests run notebooks in a kernel, which is large.
+# The long tests run notebooks in a kernel, and shards on Ray: both are large.
 $(LONG_INSTALLED): $(DEV_INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks,ray]"
 	touch $@
 
 demo: $(INSTALLED)

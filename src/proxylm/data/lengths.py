@@ -40,9 +40,9 @@ def lengths_store(num_bytes: NDArray[np.int64], *, rho: float) -> MemoryStore:
         columns=[Column(values=np.empty(0, np.uint16), offsets=_offsets(num_symbols))],
         anchor_columns=[Column(values=anchors, offsets=anchor_offsets)],
     )
-    return MemoryStore(
+    return _LengthsStore(
         fingerprint=fingerprint_of(num_bytes.astype("<i8").tobytes(), rho, ANCHOR_SPACING),
-        ids=[f"document {ordinal}" for ordinal in range(len(num_bytes))],
+        ids=(),
         raw_columns=[Column(values=np.empty(0, np.uint8), offsets=_offsets(num_bytes))],
         held_out=np.zeros(len(num_bytes), bool),
         views={LENGTHS_VIEW: view},
@@ -56,6 +56,14 @@ def exponential_lengths(mean: float, count: int) -> NDArray[np.int64]:
     """
     shares = (np.arange(count) + 0.5) / count
     return np.maximum(1, np.round(-mean * np.log1p(-shares))).astype(np.int64)
+
+
+class _LengthsStore(MemoryStore):
+    """Documents without names: those of a hundred million would take more than their lengths."""
+
+    def document_id(self, ordinal: int) -> str:
+        """Its number."""
+        return f"document {ordinal}"
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

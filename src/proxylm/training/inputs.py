@@ -15,6 +15,7 @@ from proxylm.checkpoints.checkpoint import Origin
 from proxylm.config import Config, plain_config, validate_config
 from proxylm.data.batches import batches as batches_of
 from proxylm.data.store.store import ViewStore
+from proxylm.data.store.verifying import verify_store
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import ModelConfig
@@ -87,10 +88,17 @@ class Inputs:
             )
 
 
-def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE) -> Inputs:
+def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE, stamps: Path | None = None) -> Inputs:
     """Open what ``config`` names.
 
-    Every byte of the stores is checked first: a flipped bit would be trained on unnoticed.
+    Every byte of the stores is checked, since a flipped bit would be trained on unnoticed; ranks
+    share that.
+
+    Args:
+        config: the run.
+        ranks: that ask together.
+        stamps: folder of what was found right in earlier starts, and is not read again; None for
+            none.
 
     Raises:
         DamagedFileError: a store's file is truncated, altered or foreign; it is named.
@@ -98,8 +106,6 @@ def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE) -> Inputs:
             a model larger than memory.
     """
     place = place_for(config)
-    for path in {source.store for source in config.data}:
-        ViewStore.open(Path(path), verify=True)
     batches = batches_of(
         config.data,
         config.mixing,
@@ -111,6 +117,10 @@ def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE) -> Inputs:
     )
     wanted = config.model_for(batches.symbol_count)
     place.require_memory(wanted, ranks.on_machine, shards_of(ranks, config.parallel))
+    # Last, since it takes long and leaves stamps.
+    for path in sorted({source.store for source in config.data}):
+        store = ViewStore.open(Path(path))
+        verify_store(store, rank=ranks.rank, world=ranks.world, stamps=stamps)
     compressor = batches.compressor_fingerprint
     return Inputs(
         settings=config,

@@ -24,7 +24,12 @@ from proxylm.training.config import LoopConfig, TrainingConfig
 from proxylm.training.event_file import TensorBoard
 from proxylm.training.inputs import BatchSource, Inputs, given_inputs, loop_config, open_inputs
 from proxylm.training.metrics import MetricsLog
-from proxylm.training.run_folder import opened_run, record_config, require_run_folder
+from proxylm.training.run_folder import (
+    STAMPS_FOLDER,
+    opened_run,
+    record_config,
+    require_run_folder,
+)
 from proxylm.training.training_run import Checkpoints, TrainingRun, start_or_resume
 
 logger = logging.getLogger(__name__)
@@ -122,7 +127,7 @@ def train(
         with ranks.together():
             if folder is not None:
                 require_run_folder(folder)
-            inputs = _inputs(config, model, batches, settings, ranks)
+            inputs = _inputs(config, model, batches, settings, ranks, folder)
         _require_same_everywhere(inputs, ranks)
         with nullcontext() if folder is None else opened_run(folder, inputs.recorded, ranks):
             run = start_or_resume(folder, inputs, ranks)
@@ -157,6 +162,7 @@ def _inputs(
     batches: BatchSource | None,
     settings: dict[str, Any],
     ranks: Ranks,
+    folder: Path | None,
 ) -> Inputs:
     if config is None and model is not None and batches is not None:
         return given_inputs(model, batches, settings)
@@ -164,7 +170,7 @@ def _inputs(
         raise UsageError("train: give a configuration alone, or a model and batches")
     if not isinstance(config, TrainingConfig):
         raise UsageError(f"train: expected a TrainingConfig, found {type(config).__name__}")
-    inputs = open_inputs(config, ranks)
+    inputs = open_inputs(config, ranks, None if folder is None else folder / STAMPS_FOLDER)
     if inputs.total_steps < config.total_steps:
         logger.warning(
             "the data ends after %d of %d steps (mixing.when_exhausted: stop): the run ends there",

@@ -1,9 +1,9 @@
 """The run folder: whose it is, one trainer at a time, the configuration it was started with.
 
-A run folder holds ``config.yaml`` (resolved), ``metrics.jsonl``, ``tensorboard/`` and
-``checkpoints/``. Running the same command on it again goes on; anything else is refused in one
-line, so that no run silently changes and nobody's files are touched. Of several ranks the first
-one does all of this for them.
+A run folder holds ``config.yaml`` (resolved), ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``
+and, of the stores' files that were found right, ``.verified/``. Running the same command on it
+again goes on; anything else is refused in one line, so that no run silently changes and nobody's
+files are touched. Of several ranks the first one does all of this for them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries, req
 from proxylm.ranks import ALONE, Ranks
 
 LOCK_FILE = ".lock"
+STAMPS_FOLDER = ".verified"
 SHOWN_DIFFERENCES = 5
 
 
@@ -76,11 +77,12 @@ def require_run_folder(run: Path) -> None:
         raise UsageError(f"{run}: is a file; --out names the folder of a run")
     if not run.is_dir() or (run / CONFIG_FILE).is_file():
         return
-    # A start killed early leaves only its lock and temporary files.
+    # A start that fails early leaves only its lock, stamps and temporary files.
     others = [
         path.name
         for path in sorted(run.iterdir())
-        if path.name != LOCK_FILE and not path.name.startswith(TEMPORARY_PREFIX)
+        if path.name not in (LOCK_FILE, STAMPS_FOLDER)
+        and not path.name.startswith(TEMPORARY_PREFIX)
     ]
     if others:
         raise UsageError(
