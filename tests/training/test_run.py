@@ -39,10 +39,9 @@ from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
 from proxylm.training.training_run import Checkpoints, TrainingRun
-from small_runs import SYMBOL_COUNT, make_store, tiny_config
+from small_runs import SYMBOL_COUNT, TIMES, make_store, tiny_config
 
 STEPS = 6
-TIMES = {"seconds", "symbols_per_second", "flops_per_second"}
 
 
 @pytest.fixture(scope="module")

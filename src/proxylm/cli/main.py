@@ -26,10 +26,12 @@ from proxylm.cli import (
     export,
     generate,
     import_model,
+    plan,
     prepare,
     rates,
     recipe,
     report,
+    runs,
     sandbox,
     serve,
     sweep,
@@ -69,9 +71,11 @@ app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(runs.app, name="runs")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
+app.command("plan")(plan.plan)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)

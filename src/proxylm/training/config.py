@@ -146,6 +146,12 @@ class ParallelConfig(Config):
     recompute: Literal["all", "none"] | PositiveInt = "none"
     timeout_seconds: PositiveInt = 600
 
+    def recomputed_of(self, layers: int) -> int:
+        """How many of a model's blocks are recomputed."""
+        if isinstance(self.recompute, int):
+            return min(self.recompute, layers)
+        return {"all": layers, "none": 0}[self.recompute]
+
 
 class LoopConfig(Config):
     """How updates are made and saved, whatever the model and the data are.

@@ -13,9 +13,10 @@ over the weights, then stays on one thread.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 
 import numpy as np
@@ -60,7 +61,7 @@ class Update:
 
     Attributes:
         loss: mean over the step's trained positions, nats.
-        loss_by_format: mean nats of head 0 over targets of each kind that occurred, as far as
+        loss_by_head: for each head, mean nats over targets of each kind that occurred, as far as
             they are numbers.
         grad_norm: norm of the whole gradient before the clip.
         learning_rate: of this update.
@@ -68,16 +69,18 @@ class Update:
         contexts_hash: of the step's contexts, the same for any number of ranks.
         flops: floating-point operations that its forward and backward passes need.
         is_spike: whether it was not made, because its loss has jumped up.
+        waited_seconds: for the step's contexts, of this rank; updates are alike without it.
     """
 
     loss: float
-    loss_by_format: dict[str, float]
+    loss_by_head: list[dict[str, float]]
     grad_norm: float
     learning_rate: float
     symbols: int
     contexts_hash: str
     flops: int
     is_spike: bool
+    waited_seconds: float = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,9 @@ class Trainer:
             TrainingDivergedError: loss or gradient is NaN or infinite; nothing was changed.
         """
         self.optimizer.zero_grad(set_to_none=True)
+        asked = time.perf_counter()
         batch = self.batches.batch(step)
+        waited = time.perf_counter() - asked
         workers = self._workers(batch)
         reports = self._accumulate(batch, workers)
         sums = self._sums(batch, reports)
@@ -117,13 +122,14 @@ class Trainer:
                 self.optimizer.step()
         return Update(
             loss=sums.loss,
-            loss_by_format=sums.loss_by_format,
+            loss_by_head=sums.loss_by_head,
             grad_norm=grad_norm,
             learning_rate=rate,
             symbols=sums.symbols,
             contexts_hash=sums.contexts_hash,
             flops=sums.flops,
             is_spike=is_spike,
+            waited_seconds=waited,
         )
 
     def _sums(self, batch: Batch, reports: Sequence[LossReport]) -> _Sums:
@@ -134,8 +140,8 @@ class Trainer:
             own.inputs.size,
             training_flops(self.model.config, own.segment_ids),
             *as_halves(hash_sum(own)),
-            *_total(one.nats for one in reports).tolist(),
-            *_total(one.counts for one in reports).tolist(),
+            *_total(one.nats for one in reports).flatten().tolist(),
+            *_total(one.counts for one in reports).flatten().tolist(),
         ]
         return _Sums.of(self.ranks.sum(values))
 
@@ -229,27 +235,31 @@ class _Sums:
     """What the ranks' reports of a step add up to."""
 
     loss: float
-    loss_by_format: dict[str, float]
+    loss_by_head: list[dict[str, float]]
     symbols: int
     contexts_hash: str
     flops: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> _Sums:
-        loss, symbols, flops, high, low, *by_region = values
-        kinds = len(Region)
-        sums = zip(Region, by_region[:kinds], by_region[kinds:], strict=True)
+        loss, symbols, flops, high, low, *by_head = values
+        nats, counts = np.array(by_head).reshape(2, -1, len(Region)).tolist()
         return cls(
             loss=loss,
-            loss_by_format={
-                one.name.lower(): nats / count
-                for one, nats, count in sums
-                if count and np.isfinite(nats)
-            },
+            loss_by_head=[_means(*of_head) for of_head in zip(nats, counts, strict=True)],
             symbols=int(symbols),
             contexts_hash=from_halves(high, low),
             flops=int(flops),
         )
+
+
+def _means(nats: Sequence[float], counts: Sequence[float]) -> dict[str, float]:
+    sums = zip(Region, nats, counts, strict=True)
+    return {
+        region.name.lower(): total / count
+        for region, total, count in sums
+        if count and np.isfinite(total)
+    }
 
 
 def _require_finite(step: int, loss: float, grad_norm: float) -> None:

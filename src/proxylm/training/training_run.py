@@ -36,6 +36,7 @@ from proxylm.training.metrics import METRICS_FILE, MetricsLog, read_metrics
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
 from proxylm.training.reading import RankBatches, ReadAhead
 from proxylm.training.sharding import whole_copy
+from proxylm.training.speed import peak_flops, peak_memory
 from proxylm.training.starting_model import starting_model_of
 
 logger = logging.getLogger(__name__)
@@ -173,14 +174,26 @@ class TrainingRun:
         )
         return {
             **self.state.model_dump(exclude=NOT_RECORDED),
-            "loss_by_format": update.loss_by_format,
+            "loss_by_format": update.loss_by_head[0],
+            **({"loss_by_head": update.loss_by_head} if len(update.loss_by_head) > 1 else {}),
             "contexts_hash": update.contexts_hash,
             "grad_norm": update.grad_norm if math.isfinite(update.grad_norm) else None,
             "learning_rate": update.learning_rate,
-            "symbols_per_second": update.symbols / seconds,
-            "flops_per_second": update.flops / seconds,
+            **self._speed(update, seconds),
             **spike,
             **shown,
+        }
+
+    def _speed(self, update: Update, seconds: float) -> dict[str, Any]:
+        """How fast an update was, and what it took: numbers that no two runs have alike."""
+        peak = self.ranks.world * peak_flops(self.trainer.place)
+        return {
+            "symbols_per_second": update.symbols / seconds,
+            "flops_per_second": update.flops / seconds,
+            "peak_flops": peak,
+            "mfu": update.flops / seconds / peak,
+            "waited_seconds": update.waited_seconds,
+            "peak_memory_bytes": peak_memory(self.trainer.place),
         }
 
     def _losses_after(self, update: Update) -> dict[str, Any]:
@@ -315,8 +328,7 @@ def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
-    recompute, named = inputs.settings.parallel.recompute, {"all": model.config.layers, "none": 0}
-    model.recompute(named[recompute] if isinstance(recompute, str) else recompute)
+    model.recompute(inputs.settings.parallel.recomputed_of(model.config.layers))
     batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
         model=model,
