@@ -53,6 +53,15 @@ def lengths_store(num_bytes: NDArray[np.int64], *, rho: float) -> MemoryStore:
     )
 
 
+def exponential_lengths(mean: float, count: int) -> NDArray[np.int64]:
+    """Lengths of documents, int64 ``[count]``, spread as an exponential distribution of that mean.
+
+    They are its quantiles, and rise: nothing is drawn.
+    """
+    shares = (np.arange(count) + 0.5) / count
+    return np.maximum(1, np.round(-mean * np.log1p(-shares))).astype(np.int64)
+
+
 class _LengthsStore(MemoryStore):
     """Documents without names: those of a hundred million would take more than their lengths."""
 
