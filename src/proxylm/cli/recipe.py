@@ -178,18 +178,35 @@ def _plan(
 
 def _show_paper(recipe: Recipe, *, as_json: bool) -> None:
     """The recipe's runs as they are shipped: the paper's scale is printed and not run."""
+    rows = [
+        {"row": row, "configuration": name, **_planned(name)} for row, name in recipe.runs.items()
+    ]
+    headers = ["row", "configuration", "parameters", "symbols", "FLOPs", "raw GB", "H100 hours"]
+    text = table(headers, [[*map(_shown, row.values())] for row in rows])
+    more = (
+        "proxylm plan CONFIGURATION says more; proxylm configs show CONFIGURATION prints it whole"
+    )
+    emit({**_about(recipe), "runs": rows}, as_json=as_json, text=f"{text}\n{more}")
+
+
+def _planned(name: str) -> dict[str, Any]:
+    """What ``proxylm plan`` says of a configuration by default, as far as it can tell."""
+    from proxylm.planning.data import DataAssumptions
+    from proxylm.planning.machines import Machines
+    from proxylm.planning.plan import plan_run
     from proxylm.recipes.scale import shipped_config
 
-    rows = []
-    for row, name in recipe.runs.items():
-        config = shipped_config(name)
-        symbols = config.total_steps * config.symbols_per_step
-        shown = {"row": row, "configuration": name, "symbols": symbols}
-        rows.append(shown | {"parameters": config.model_for(0).parameter_count})
-    headers = ["row", "configuration", "symbols", "parameters (bytes alone)"]
-    text = table(headers, [[*map(_shown, row.values())] for row in rows])
-    more = "proxylm configs show CONFIGURATION prints one whole"
-    emit({**_about(recipe), "runs": rows}, as_json=as_json, text=f"{text}\n{more}")
+    try:
+        planned = plan_run(shipped_config(name), Machines(), DataAssumptions())
+    except UsageError:  # nothing is known of its view
+        return dict.fromkeys(("parameters", "symbols", "flops", "raw_gigabytes", "gpu_hours"))
+    return {
+        "parameters": planned.model.parameter_count,
+        "symbols": planned.symbols,
+        "flops": planned.flops,
+        "raw_gigabytes": round(planned.data.raw_bytes / 1e9),
+        "gpu_hours": round(planned.duration.gpu_hours),
+    }
 
 
 def _about(recipe: Recipe) -> dict[str, Any]:
@@ -224,7 +241,7 @@ def _shown(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.4f}"
+            return f"{value:.4g}"
         case int():
             return f"{value:,}"
         case _:
