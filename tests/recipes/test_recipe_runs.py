@@ -18,6 +18,7 @@ from benchmark_data import DATA, RECODE
 from proxylm.cli.main import run
 from proxylm.recipes.recipe import read_recipe, recipe_names
 
+KINDS = ("compressors", "stores", "runs", "measurements")
 PROGRAM = "import sys; from proxylm.cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 
@@ -45,24 +46,23 @@ def table_of(pool: Path) -> tuple[dict[str, Any], str]:
 
 
 def kill_at_random(arguments: list[str], numbers: random.Random) -> None:
-    """Start a recipe and kill it while one of its runs is under way, or a little later."""
+    """Start a recipe and kill it while it makes one of its next artifacts, or a little later."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    wanted = numbers.randint(1, 3)
-    for line in process.stderr:
-        wanted -= line.startswith("runs:")
-        if not wanted:
-            break
+    wanted = numbers.randint(2, 6)
+    while wanted and (line := process.stderr.readline()):
+        wanted -= line.partition(":")[0] in KINDS
     time.sleep(numbers.random())
     process.kill()
     process.communicate()
 
 
 @pytest.mark.parametrize(
-    ("name", "kills"), [("table15", 1), pytest.param("table14", 5, marks=pytest.mark.long)]
+    ("name", "kills"), [("table15", 1), pytest.param("table13", 5, marks=pytest.mark.long)]
 )
+@pytest.mark.timeout(1200)
 def test_killed_and_started_again_it_ends_with_the_same_table(
     name: str, kills: int, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
