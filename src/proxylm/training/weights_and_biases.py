@@ -7,7 +7,7 @@ nothing leaves the machine, and ``wandb sync`` sends it later.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxylm.config import plain_config
 from proxylm.errors import needing_extra
@@ -46,7 +46,7 @@ class WeightsAndBiases(Callback):
             **({} if folder is None else self._of_folder(folder)),
         )
 
-    def _of_folder(self, folder: Path) -> dict[str, str]:
+    def _of_folder(self, folder: Path) -> dict[str, Any]:
         known = {"id": fingerprint_of(self._project, str(folder))[:16], "resume": "allow"}
         return known | {"name": folder.name, "dir": str(folder)}
 
