@@ -9,7 +9,13 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DataError
 from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
 from proxylm.evaluation.benchmarks.problem import Problem
-from proxylm.evaluation.next_line import NextLine, NextLineSettings, evaluate_next_line, next_lines
+from proxylm.evaluation.next_line import (
+    NextLine,
+    NextLineSettings,
+    _begun,
+    evaluate_next_line,
+    next_lines,
+)
 from proxylm.symbols import BOS, RAW_CLOSE, RAW_OPEN
 
 DOCUMENT = b"import os\n\ndef area(radius):\n    return 3 * radius\n# a\nlast_line_without_end"
@@ -60,6 +66,7 @@ def test_the_line_counts_to_its_end_in_both_readings() -> None:
         ):
             report = evaluate_next_line(writer, lines)
             assert (report.exact_match, report.lines) == (expected, 2), (ending, writer.read_as)
+            assert report.begun == 1.0
 
 
 def test_half_of_the_lines_right_has_a_standard_error() -> None:
@@ -67,5 +74,11 @@ def test_half_of_the_lines_right_has_a_standard_error() -> None:
     one = lines[0]
     scripts = [([BOS, RAW_OPEN, *raw_ids(one.prompt)], [*raw_ids(one.line + b"\n"), RAW_CLOSE])]
     report = evaluate_next_line(BytesWriter(ReplayModel((), module=ScriptedModule(scripts))), lines)
-    assert report.exact_match == 0.5
+    assert (report.exact_match, report.begun) == (0.5, 0.5)
     assert report.standard_error == pytest.approx((0.25 / 2) ** 0.5)
+
+
+def test_a_line_is_begun_up_to_the_first_mistake_indentation_left_out() -> None:
+    assert _begun(b"    return 3 +", b"    return 3 * radius") == 9 / 17
+    assert _begun(b"    ", b"    return") == _begun(b"\treturn", b"    return") == 0.0
+    assert _begun(b"x = 1 and more", b"x = 1") == 1.0

@@ -51,6 +51,7 @@ def next_line_rows(report: NextLineReport) -> Rows:
         ["next line", f"read as {report.read_as}"],
         ["lines", f"{report.lines}"],
         ["exact match %", found],
+        ["begun %", share(report.begun)],
     ]
 
 

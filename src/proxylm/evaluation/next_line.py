@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
@@ -59,6 +60,8 @@ class NextLineReport:
         lines: that were asked for.
         exact_match: share of them that came back.
         standard_error: of that share.
+        begun: mean share of a line's bytes, its indentation left out, that came back from its
+            start up to the first mistake; has signal before whole lines do.
     """
 
     read_as: str
@@ -66,6 +69,7 @@ class NextLineReport:
     lines: int
     exact_match: float
     standard_error: float
+    begun: float
 
 
 def next_lines(documents: Iterable[bytes], settings: NextLineSettings) -> list[NextLine]:
@@ -95,7 +99,7 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
     ends = [len(one.prompt) - len(one.prompt.rstrip()) for one in lines]
     longest = max(ends) + max(len(one.line) for one in lines) + len(LINE_END)
     budget = Budget(max_bytes=longest, max_symbols=longest)
-    right = 0
+    right, begun = 0, 0.0
     for start in range(0, len(lines), BATCH_LINES):
         part = lines[start : start + BATCH_LINES]
         draws = Draws(plan=SamplingPlan(budget=budget), stop=(LINE_END,), samples=[0] * len(part))
@@ -104,6 +108,9 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
             answer.data == one.line and answer.finish is Finish.STOP
             for answer, one in zip(written, part, strict=True)
         )
+        begun += sum(
+            _begun(answer.data, one.line) for answer, one in zip(written, part, strict=True)
+        )
     share = right / len(lines)
     return NextLineReport(
         read_as=writer.read_as,
@@ -111,7 +118,16 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
         lines=len(lines),
         exact_match=share,
         standard_error=math.sqrt(share * (1 - share) / len(lines)),
+        begun=begun / len(lines),
     )
+
+
+def _begun(answer: bytes, line: bytes) -> float:
+    """The share of a line that an answer begins with, indentation left out."""
+    indentation = len(line) - len(line.lstrip())
+    pairs = zip(answer, line, strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return max(0, common - indentation) / (len(line) - indentation)
 
 
 def _lines_of(document: bytes, settings: NextLineSettings) -> Iterator[NextLine]:
