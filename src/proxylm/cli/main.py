@@ -18,6 +18,7 @@ import typer
 from proxylm.cli import (
     analyze,
     bench,
+    byteify,
     compress,
     compressor,
     configs,
@@ -73,6 +74,7 @@ app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("byteify")(byteify.byteify)
 app.command("sweep")(sweep.sweep)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)

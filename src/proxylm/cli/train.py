@@ -31,10 +31,10 @@ def train(
 
     run_config = load_config(TrainingConfig, config, overrides or [])
     result = run_training(run_config, out, [shown_on_stderr()])
-    emit(result.as_json(), as_json=json, text=_summary(result))
+    emit(result.as_json(), as_json=json, text=summary(result))
 
 
-def _summary(result: TrainResult) -> str:
+def summary(result: TrainResult) -> str:
     lines = [
         f"{result.run}: {result.steps} steps, {result.symbols:,} symbols in "
         f"{result.seconds:.1f} s ({result.symbols_per_second:,.0f} symbols/s)",
