@@ -35,6 +35,7 @@ def train(
 
 
 def summary(result: TrainResult) -> str:
+    """What is printed of a finished run."""
     lines = [
         f"{result.run}: {result.steps} steps, {result.symbols:,} symbols in "
         f"{result.seconds:.1f} s ({result.symbols_per_second:,.0f} symbols/s)",
