@@ -122,11 +122,12 @@ def validate_config(
     Raises:
         UsageError: a key or a value is wrong; the message names it.
     """
-    given = _keys_and_values(values, origin)
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{origin}: expected keys and values, found {type(values).__name__}")
     try:
-        return config_class.model_validate(given)
+        return config_class.model_validate(values)
     except ValidationError as error:
-        mistake = _first_mistake(config_class, error, given, names)
+        mistake = _first_mistake(config_class, error, values, names)
         raise UsageError(f"{origin}: {mistake}") from None
     except UsageError as error:  # a check that fields make of each other
         raise UsageError(f"{origin}: {error}") from None
@@ -140,12 +141,6 @@ def dump_config(config: Config) -> str:
 def plain_config(config: Config) -> dict[str, Any]:
     """The configuration as it is saved: keys, lists, texts, numbers, truth values and None."""
     return config.model_dump(mode="json")
-
-
-def _keys_and_values(values: Any, origin: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{origin}: expected keys and values, found {type(values).__name__}")
-    return values
 
 
 def _first_mistake(

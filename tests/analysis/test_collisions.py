@@ -116,7 +116,7 @@ def test_figures_over_clusters_are_those_of_the_clusters():
     }
     for name, values in figures.items():
         assert report.spreads[name].mean == pytest.approx(statistics.fmean(values))
-        assert report.spreads[name].deviation == pytest.approx(statistics.pstdev(values))
+        assert report.spreads[name].standard_deviation == pytest.approx(statistics.pstdev(values))
     by_ratio = sorted(clusters, key=lambda one: (one.lcp_ratio, -len(one.strings)))
     described = [(one.lcp_ratio, len(one.strings)) for one in by_ratio]
     assert [(one.lcp_ratio, len(one.strings)) for one in report.lowest] == described[:5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from oracle_models import ScriptedModule
 from proxylm.analysis.gzip_continuation import (
     HEADER_BYTES,
     TRAILER_BYTES,
-    Continued,
     CutStream,
     GzipProbe,
     continued,
@@ -69,9 +69,7 @@ def test_another_documents_rest_gives_other_bytes() -> None:
     found = continued(one, other.stream[other.cut :])
     assert found.right_bytes < found.new_bytes
     assert not found.whole
-    assert continued(one, b"") == Continued(
-        symbols=0, same_symbols=0, valid_symbols=0, whole=False, new_bytes=0, right_bytes=0
-    )
+    assert set(asdict(continued(one, b"")).values()) == {0}
 
 
 def scripted(share: float, *, wrong_at: int | None = None) -> ByteModel:

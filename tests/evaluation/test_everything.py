@@ -10,7 +10,8 @@ import pytest
 from benchmark_data import HUMANEVAL, RECODE, need_sandbox
 from oracle_models import ReplayModel, problems_of
 from proxylm.checkpoints.run_data import RunData
-from proxylm.cli.evaluation_tables import everything_rows, number, share
+from proxylm.cli.evaluation_tables import everything_rows
+from proxylm.cli.output import number, share
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError

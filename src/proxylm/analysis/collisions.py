@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from heapq import nlargest
 from statistics import fmean, pstdev
 from typing import Any
@@ -112,16 +112,12 @@ class Spread:
     """Mean and standard deviation of a figure over clusters."""
 
     mean: float
-    deviation: float
+    standard_deviation: float
 
     @classmethod
     def of(cls, values: NDArray[np.number]) -> Spread:
         """Of at least one value."""
-        return cls(mean=float(values.mean()), deviation=float(values.std()))
-
-    def as_json(self) -> dict[str, float]:
-        """Both, by their names."""
-        return {"mean": self.mean, "standard_deviation": self.deviation}
+        return cls(mean=float(values.mean()), standard_deviation=float(values.std()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +187,7 @@ class CollisionReport:
             },
             "lcp_histogram": list(self.lcp_histogram),
             "variants_histogram": {str(size): n for size, n in self.variants_histogram.items()},
-            "spreads": {name: spread.as_json() for name, spread in self.spreads.items()},
+            "spreads": {name: asdict(spread) for name, spread in self.spreads.items()},
         }
 
 

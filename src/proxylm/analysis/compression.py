@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from proxylm.compressors.contract import CompressedView, Compressor
@@ -10,10 +10,11 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.split import split_documents
+from proxylm.groups import in_groups
 
 BATCH_DOCUMENTS = 64
 BATCH_BYTES = 8 << 20
-"""A batch ends with the document that reaches either limit."""
+"""How much a batch may hold; a short document counts as its share of the bytes."""
 
 Observer = Callable[[Sequence[bytes], Sequence[CompressedView]], None]
 """Sees documents with their views, batch by batch."""
@@ -54,7 +55,8 @@ def measure(
         observer: is shown those that can be compressed.
     """
     counts = {"documents": 0, "rejected": 0, "num_bytes": 0, "symbols": 0}
-    for batch in _batches(documents):
+    least = BATCH_BYTES / BATCH_DOCUMENTS
+    for batch in in_groups(documents, lambda one: max(least, len(one.raw)), BATCH_BYTES):
         views = compressor.encode([document.raw for document in batch])
         done: list[tuple[bytes, CompressedView]] = []
         for document, view in zip(batch, views, strict=True):
@@ -70,16 +72,3 @@ def measure(
             observer([raw for raw, _ in done], [view for _, view in done])
     rate = counts["num_bytes"] / counts["symbols"] if counts["symbols"] else None
     return {**counts, "bytes_per_symbol": rate}
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    num_bytes = 0
-    for document in documents:
-        batch.append(document)
-        num_bytes += len(document.raw)
-        if len(batch) == BATCH_DOCUMENTS or num_bytes >= BATCH_BYTES:
-            yield batch
-            batch, num_bytes = [], 0
-    if batch:
-        yield batch

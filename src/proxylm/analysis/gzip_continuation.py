@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 
 import numpy as np
@@ -73,13 +73,14 @@ class CutStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continued:
-    """How far one continuation is a stream.
+    """How far continuations are streams: one of them, or the sums over several.
 
     Attributes:
         symbols: written after the cut.
         same_symbols: of them from the first one on, those that the true stream has there.
         valid_symbols: of them from the first one on, those that zlib reads without an error.
-        whole: whether the stream ends properly, with its checksum and length.
+        broken: continuations that are no stream at some symbol.
+        whole: streams that end properly, with their checksum and length.
         new_bytes: that come out beyond what the prompt gives.
         right_bytes: of these from the first one on, those that the document has there.
     """
@@ -87,31 +88,22 @@ class Continued:
     symbols: int
     same_symbols: int
     valid_symbols: int
-    whole: bool
+    broken: int
+    whole: int
     new_bytes: int
     right_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContinuedTotal:
-    """All continuations; fractions are None where there is nothing to divide by.
+class ContinuedTotal(Continued):
+    """The sums over all continuations; fractions are None where there is nothing to divide by.
 
     Attributes:
-        symbols, same_symbols, valid_symbols, new_bytes, right_bytes: sums of ``Continued``.
-        broken: continuations that are no stream at some symbol.
-        whole: streams that end properly.
         valid_fraction: ``valid_symbols / symbols``.
         right_fraction: ``right_bytes / new_bytes``.
     """
 
-    symbols: int
-    same_symbols: int
-    valid_symbols: int
     valid_fraction: float | None
-    broken: int
-    whole: int
-    new_bytes: int
-    right_bytes: int
     right_fraction: float | None
 
 
@@ -192,7 +184,8 @@ def continued(one: CutStream, written: bytes) -> Continued:
         symbols=len(written),
         same_symbols=_common_prefix(written, one.stream[one.cut :]),
         valid_symbols=valid,
-        whole=reader.eof,
+        broken=int(valid < len(written)),
+        whole=int(reader.eof),
         new_bytes=len(new),
         right_bytes=_common_prefix(bytes(new), one.document[known:]),
     )
@@ -226,18 +219,12 @@ def _completed(
 
 def _total(streams: Sequence[CutStream], written: Sequence[bytes]) -> ContinuedTotal:
     each = [continued(one, text) for one, text in zip(streams, written, strict=True)]
-    symbols, valid = sum(one.symbols for one in each), sum(one.valid_symbols for one in each)
-    new, right = sum(one.new_bytes for one in each), sum(one.right_bytes for one in each)
+    names = [one.name for one in fields(Continued)]
+    sums = Continued(**{name: sum(getattr(one, name) for one in each) for name in names})
     return ContinuedTotal(
-        symbols=symbols,
-        same_symbols=sum(one.same_symbols for one in each),
-        valid_symbols=valid,
-        valid_fraction=valid / symbols if symbols else None,
-        broken=sum(one.valid_symbols < one.symbols for one in each),
-        whole=sum(one.whole for one in each),
-        new_bytes=new,
-        right_bytes=right,
-        right_fraction=right / new if new else None,
+        **asdict(sums),
+        valid_fraction=sums.valid_symbols / sums.symbols if sums.symbols else None,
+        right_fraction=sums.right_bytes / sums.new_bytes if sums.new_bytes else None,
     )
 
 

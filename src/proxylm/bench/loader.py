@@ -70,11 +70,12 @@ def _loader_row(
     )
     first = drawn[0]
     arrays = first.inputs, first.targets, first.segment_ids, first.position_ids
+    copied = [array.copy() for array in arrays]
 
     def copy() -> None:
         for _ in range(steps):
-            for array in arrays:
-                array.copy()
+            for target, array in zip(copied, arrays, strict=True):
+                np.copyto(target, array)
 
     seconds = alternate(lambda: _read(drawn), copy, repeats=repeats)
     symbols = steps * CONTEXTS_PER_STEP * CONTEXT
@@ -115,10 +116,6 @@ def _plan_row(documents: int, repeats: int) -> BenchmarkRow:
         plan_all, lambda: tables.tables.documents[order]["num_bytes"].sum(), repeats=repeats
     )
     last = plan.block_of(steps - 1).spans["draw"].max() + 1
-    return BenchmarkRow(
-        case="loader/plan",
-        value=float(last) / ours,
-        unit="documents/s",
-        yardstick=documents / yardstick,
-        yardstick_is="fetching the documents' lengths in random order",
-    )
+    fetching = "fetching the documents' lengths in random order"
+    planned = float(last) / ours
+    return BenchmarkRow("loader/plan", planned, "documents/s", documents / yardstick, fetching)

@@ -126,17 +126,21 @@ def run_multi_byte_benchmark(
     greedy = GenerationOptions(max_new_bytes=new_bytes)
     sampled = SAMPLED.model_copy(update={"max_new_bytes": new_bytes})
     own = distinct_grams([text[PROMPT_BYTES:] for text in texts])
+    most, all_right = HEADS["raw_prediction_heads"], "every further head right at every pass"
     rows = []
     with torch_threads(1):
         for suffix, options in (("", greedy), ("/sampled", sampled)):
             tallies = continue_in_turn(model, starts, options)
-            rows += [_one_byte_row(model, tallies["one-byte"], suffix)]
+            one_byte = tallies["one-byte"]
+            rows += [_one_byte_row(model, one_byte, suffix)]
             for kind in DRAFTERS:
-                rows += _rows(f"generate/{kind}{suffix}", tallies[kind], tallies["one-byte"])
-            rows.append(_distinct_row(suffix, tallies["one-byte"], own))
+                rows += _rows(f"generate/{kind}{suffix}", tallies[kind], one_byte)
+            case, ours = f"generate{suffix}/distinct-8-grams", distinct_grams(one_byte.outputs)
+            rows.append(BenchmarkRow(case, ours, "share", own, "how the files themselves go on"))
         for kind, drafter in DRAFTERS.items():
+            case = f"generate/{kind}/accepted-on-text"
             accepted = accepted_on_texts(model, texts, drafter)
-            rows.append(_accepted_row(f"generate/{kind}/accepted-on-text", accepted))
+            rows.append(BenchmarkRow(case, accepted, "bytes/pass", most, all_right))
     return rows
 
 
@@ -207,46 +211,16 @@ def _right_bytes(draft: Draft, following: Sequence[int]) -> int:
 def _one_byte_row(model: LanguageModel, tally: Tally, suffix: str) -> BenchmarkRow:
     steps = 64
     [seconds] = alternate(bare_products(model, 1, steps), repeats=1)
-    return BenchmarkRow(
-        case=f"generate/one-byte{suffix}",
-        value=tally.bytes_per_second,
-        unit="bytes/s",
-        yardstick=steps / seconds,
-        yardstick_is="every weight matrix times 1 vector per step, on one thread",
-    )
+    products = "every weight matrix times 1 vector per step, on one thread"
+    case, ours = f"generate/one-byte{suffix}", tally.bytes_per_second
+    return BenchmarkRow(case, ours, "bytes/s", steps / seconds, products)
 
 
 def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
+    beside = "one byte per pass, same model and prompts"
+    per_second = tally.bytes_per_second, "bytes/s", one.bytes_per_second
+    per_pass = tally.bytes_per_pass, "bytes/pass", one.bytes_per_pass
     return [
-        BenchmarkRow(
-            case=f"{case}{suffix}",
-            value=value,
-            unit=unit,
-            yardstick=yardstick,
-            yardstick_is="one byte per pass, same model and prompts",
-        )
-        for suffix, unit, value, yardstick in (
-            ("", "bytes/s", tally.bytes_per_second, one.bytes_per_second),
-            ("/bytes-per-pass", "bytes/pass", tally.bytes_per_pass, one.bytes_per_pass),
-        )
+        BenchmarkRow(case, *per_second, beside),
+        BenchmarkRow(f"{case}/bytes-per-pass", *per_pass, beside),
     ]
-
-
-def _accepted_row(case: str, accepted_per_pass: float) -> BenchmarkRow:
-    return BenchmarkRow(
-        case=case,
-        value=accepted_per_pass,
-        unit="bytes/pass",
-        yardstick=HEADS["raw_prediction_heads"],
-        yardstick_is="every further head right at every pass",
-    )
-
-
-def _distinct_row(suffix: str, tally: Tally, own: float) -> BenchmarkRow:
-    return BenchmarkRow(
-        case=f"generate{suffix}/distinct-8-grams",
-        value=distinct_grams(tally.outputs),
-        unit="share",
-        yardstick=own,
-        yardstick_is="how the files themselves go on",
-    )

@@ -252,12 +252,9 @@ def engine_rows(
     segments = _Segments.cut(bench.entropy, documents)
     few = segments.first(slow_bytes)
     others = [_other_form_row(bench, name, few) for name in OTHER_FORMS]
-    return [_automaton_row(bench, segments), *others, _lm_share_row(bench, few)]
-
-
-def _automaton_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     ours = partial(bench.automaton.code, segments.raw, segments.lengths)
-    return _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+    automaton = _beside_a_copy("neural/automaton", ours, segments.raw, bench.repeats)
+    return [automaton, *others, _lm_share_row(bench, few)]
 
 
 def _beside_a_copy(
@@ -311,13 +308,8 @@ def _lm_share_row(bench: NeuralBench, segments: _Segments) -> BenchmarkRow:
     start = time.perf_counter()
     engine.code(segments.raw, segments.lengths)
     seconds = time.perf_counter() - start
-    return BenchmarkRow(
-        case="neural/naive/lm-share",
-        value=timed.seconds,
-        unit="s",
-        yardstick=seconds,
-        yardstick_is="all of the naive form's time; the ratio is the share spent in the LM",
-    )
+    whole = "all of the naive form's time; the ratio is the share spent in the LM"
+    return BenchmarkRow("neural/naive/lm-share", timed.seconds, "s", seconds, whole)
 
 
 def entropy_row(bench: NeuralBench, documents: Sequence[bytes], tried_bytes: int) -> BenchmarkRow:
@@ -353,15 +345,11 @@ def memory_row(
     once, often = (
         peak_prepare_bytes(saved, text, memory.part_bytes, copies) for copies in (1, CORPUS_COPIES)
     )
-    return BenchmarkRow(
-        case=case,
-        value=often,
-        unit="bytes",
-        yardstick=once,
-        yardstick_is=f"peak of preparing {memory.corpus_bytes} bytes in parts of "
-        f"{memory.part_bytes}; ours: of {CORPUS_COPIES} times as much",
-        lower_is_better=True,
+    yardstick_is = (
+        f"peak of preparing {memory.corpus_bytes} bytes in parts of "
+        f"{memory.part_bytes}; ours: of {CORPUS_COPIES} times as much"
     )
+    return BenchmarkRow(case, often, "bytes", once, yardstick_is, lower_is_better=True)
 
 
 def peak_prepare_bytes(compressor: Path, text: Path, part_bytes: int, copies: int) -> int:

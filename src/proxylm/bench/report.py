@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BenchmarkRow:
     """One measured case. ``unit`` is a base unit (bytes/s, symbols/s, FLOP/s, bytes).
 
@@ -33,9 +33,7 @@ class BenchmarkRow:
     ) -> BenchmarkRow:
         """The same amount of work in the seconds of ours and in those of the yardstick."""
         value, yardstick = (amount / one for one in seconds)
-        return cls(
-            case=case, value=value, unit=unit, yardstick=yardstick, yardstick_is=yardstick_is
-        )
+        return cls(case, value, unit, yardstick, yardstick_is)
 
     @property
     def ratio(self) -> float:
@@ -49,11 +47,6 @@ class BenchmarkRow:
         row = asdict(self)
         del row["lower_is_better"]
         return row | {"ratio": self.ratio}
-
-
-def benchmark_report(benchmark: str, rows: Sequence[BenchmarkRow]) -> dict[str, Any]:
-    """The object that ``proxylm bench NAME --json`` prints."""
-    return {"benchmark": benchmark, "rows": [row.to_json() for row in rows]}
 
 
 def alternate(

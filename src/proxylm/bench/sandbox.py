@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from functools import partial
 
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.sandbox import Submission
@@ -42,28 +43,16 @@ def run_sandbox_benchmark(*, repeats: int = REPEATS) -> list[BenchmarkRow]:
 
 
 def _measure(tier: str, repeats: int) -> list[BenchmarkRow]:
+    plain = partial(subprocess.run, [INTERPRETER, "-S", "-c", PROGRAM + TEST], check=True)
     with JudgeProcess(tier) as judge:
-        ours, yardstick = alternate(
-            lambda: _judge(judge, PROGRAM, 60.0), _run_plain, repeats=repeats
-        )
+        ours, yardstick = alternate(lambda: _judge(judge, PROGRAM, 60.0), plain, repeats=repeats)
         endless = [_judge(judge, ENDLESS, LIMIT_S) - LIMIT_S for _ in range(max(1, repeats // 5))]
+    process = "a plain Python process for the same program and test"
+    promise = "the promise; ours is the latest verdict after the limit, start included"
+    row = partial(BenchmarkRow, unit="s", lower_is_better=True)
     return [
-        BenchmarkRow(
-            case=f"sandbox/{tier}/program",
-            value=ours,
-            unit="s",
-            yardstick=yardstick,
-            yardstick_is="a plain Python process for the same program and test",
-            lower_is_better=True,
-        ),
-        BenchmarkRow(
-            case=f"sandbox/{tier}/kill",
-            value=max(endless),
-            unit="s",
-            yardstick=KILL_LIMIT_S,
-            yardstick_is="the promise; ours is the latest verdict after the limit, start included",
-            lower_is_better=True,
-        ),
+        row(f"sandbox/{tier}/program", ours, yardstick=yardstick, yardstick_is=process),
+        row(f"sandbox/{tier}/kill", max(endless), yardstick=KILL_LIMIT_S, yardstick_is=promise),
     ]
 
 
@@ -74,7 +63,3 @@ def _judge(judge: JudgeProcess, program: str, timeout_s: float) -> float:
     )
     assert verdict.passed == (program == PROGRAM), verdict
     return time.perf_counter() - start
-
-
-def _run_plain() -> None:
-    subprocess.run([INTERPRETER, "-S", "-c", PROGRAM + TEST], check=True)

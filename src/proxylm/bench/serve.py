@@ -50,22 +50,13 @@ def run_serve_benchmark(
             model.generate(PROMPT.encode(), max_new_bytes=new_bytes)
 
         together, alone = alternate(several, one, repeats=repeats)
-        served, unserved = alternate(one, direct, repeats=repeats)
+        served = alternate(one, direct, repeats=repeats)
+    case, all_bytes = f"serve/clients-{CLIENTS}", CLIENTS * new_bytes
+    one_client = "one client of the same server"
+    no_server = "the same decoding in one process, without a server"
     return [
-        BenchmarkRow(
-            case=f"serve/clients-{CLIENTS}",
-            value=CLIENTS * new_bytes / together,
-            unit="bytes/s",
-            yardstick=new_bytes / alone,
-            yardstick_is="one client of the same server",
-        ),
-        BenchmarkRow(
-            case="serve/clients-1",
-            value=new_bytes / served,
-            unit="bytes/s",
-            yardstick=new_bytes / unserved,
-            yardstick_is="the same decoding in one process, without a server",
-        ),
+        BenchmarkRow.of_rates(case, all_bytes, "bytes/s", (together, CLIENTS * alone), one_client),
+        BenchmarkRow.of_rates("serve/clients-1", new_bytes, "bytes/s", served, no_server),
     ]
 
 

@@ -17,7 +17,14 @@ from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_transformer import PlainTransformer
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.bench.train_busy import run_busy_benchmark
-from proxylm.bench.train_step import Step, document_layout, few_steps, model_step, symbols
+from proxylm.bench.train_step import (
+    Step,
+    document_layout,
+    few_steps,
+    forward_and_backward,
+    model_step,
+    symbols,
+)
 from proxylm.device import resolve_device
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
@@ -88,13 +95,10 @@ def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list
 
 
 def _peak_memory(scale: Scale) -> BenchmarkRow:
+    case, limit_is = "train/eva/8192/peak-memory", "stated limit for the whole process"
+    peak = peak_memory_of(few_steps, scale.config("eva", 8192), scale.place)
     return BenchmarkRow(
-        case="train/eva/8192/peak-memory",
-        value=peak_memory_of(few_steps, scale.config("eva", 8192), scale.place),
-        unit="bytes",
-        yardstick=PEAK_MEMORY_LIMIT_BYTES,
-        yardstick_is="stated limit for the whole process",
-        lower_is_better=True,
+        case, peak, "bytes", PEAK_MEMORY_LIMIT_BYTES, limit_is, lower_is_better=True
     )
 
 
@@ -107,20 +111,13 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     peak_flops = _PRODUCTS_PER_TIMING * 2 * scale.matrix_size**3 / seconds["product"]
     rows = []
     for case, config in configs.items():
-        speed = BenchmarkRow(
-            case=f"train/{case}/{context}",
-            value=context / seconds[case],
-            unit="symbols/s",
-            yardstick=context / seconds["plain"],
-            yardstick_is="plain causal transformer of the same sizes",
-        )
-        used = BenchmarkRow(
-            case=f"train/{case}/{context}/flops",
-            value=training_flops(config, document_layout(context)) / seconds[case],
-            unit="FLOP/s",
-            yardstick=peak_flops,
-            yardstick_is=f"product of two {scale.matrix_size} x {scale.matrix_size} matrices",
-        )
+        both = seconds[case], seconds["plain"]
+        plain = "plain causal transformer of the same sizes"
+        name = f"train/{case}/{context}"
+        speed = BenchmarkRow.of_rates(name, context, "symbols/s", both, plain)
+        flops = training_flops(config, document_layout(context)) / seconds[case]
+        product = f"product of two {scale.matrix_size} x {scale.matrix_size} matrices"
+        used = BenchmarkRow(f"{name}/flops", flops, "FLOP/s", peak_flops, product)
         rows += [speed, used]
     return rows
 
@@ -147,14 +144,8 @@ def _plain_step(scale: Scale, context: int) -> Step:
         ffn=sizes.ffn,
     ).to(device)
     ids = symbols(context).to(device)
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with scale.place.precision():
-            loss = model(ids, ids.roll(-1, dims=1))
-        loss.backward()
-
-    return step
+    targets = ids.roll(-1, dims=1)
+    return forward_and_backward(model, lambda: model(ids, targets), scale.place)
 
 
 def _matrix_product_step(scale: Scale) -> Step:

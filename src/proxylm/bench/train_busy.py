@@ -79,21 +79,11 @@ def run_busy_benchmark(*, steps: int = STEPS, repeats: int = 3) -> list[Benchmar
         lambda: _updates(handed_out, steps), lambda: _updates(divided, steps), repeats=repeats
     )
     quiet, busy = quiet_and_busy_seconds(handed_out, steps, repeats)
+    by_torch = "the same update, each operation divided among torch's threads"
+    fair_share = f"half of the quiet speed ({usable_cores()} spinning processes beside it)"
     return [
-        BenchmarkRow(
-            case="train/demo",
-            value=symbols / seconds[0],
-            unit="symbols/s",
-            yardstick=symbols / seconds[1],
-            yardstick_is="the same update, each operation divided among torch's threads",
-        ),
-        BenchmarkRow(
-            case="train/busy",
-            value=symbols / busy,
-            unit="symbols/s",
-            yardstick=symbols / quiet / 2,
-            yardstick_is=f"half of the quiet speed ({usable_cores()} spinning processes beside it)",
-        ),
+        BenchmarkRow.of_rates("train/demo", symbols, "symbols/s", seconds, by_torch),
+        BenchmarkRow.of_rates("train/busy", symbols, "symbols/s", (busy, 2 * quiet), fair_share),
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
@@ -22,12 +23,20 @@ def model_step(config: ModelConfig, place: Place) -> Step:
     model = LanguageModel(config).to(place.device)
     ids = symbols(config.context).to(place.device)
     documents = torch.from_numpy(document_layout(config.context)).to(place.device)
+    targets = ids.roll(-1, dims=1)[..., None]
+    return forward_and_backward(model, lambda: model.loss(ids, targets, documents).loss, place)
+
+
+def forward_and_backward(
+    model: nn.Module, loss_of: Callable[[], torch.Tensor], place: Place
+) -> Step:
+    """The loss that ``loss_of`` computes with a model, and new gradients of it."""
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
         with place.precision():
-            report = model.loss(ids, ids.roll(-1, dims=1)[..., None], documents)
-        report.loss.backward()
+            loss = loss_of()
+        loss.backward()
 
     return step
 

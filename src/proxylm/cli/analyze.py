@@ -19,7 +19,7 @@ from proxylm.cli.compressor import (
     opened_corpus,
 )
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, note, table
+from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, note, number, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,14 +84,13 @@ def collisions(
 def _text(report: CollisionReport) -> str:
     from proxylm.analysis.collisions import HIGH_LCP_RATIO, PAPER
 
-    share = report.high_lcp_share
-    shown_share = "-" if share is None else f"{share:.3f}"
     kept = "" if report.share_kept == 1 else f" (a sample: {report.share_kept:.3g} of all codes)"
     lines = [
         f"{report.kind}: {report.strings:,} strings, {report.codes:,} codes{kept}",
         f"{report.clusters:,} codes stand for several strings, {report.strings_in_clusters:,} of "
         "them in all",
-        f"share of these codes with an LCP ratio of at least {HIGH_LCP_RATIO}: {shown_share} "
+        f"share of these codes with an LCP ratio of at least {HIGH_LCP_RATIO}: "
+        f"{number(report.high_lcp_share, 3)} "
         f"(paper, {PAPER['strings']}: {PAPER['share_of_clusters']})",
     ]
     if report.clusters:
@@ -107,7 +106,7 @@ def _text(report: CollisionReport) -> str:
 def _spread_lines(report: CollisionReport) -> list[str]:
     names = {"variants": "variants", "lcp_ratio": "LCP ratio", "mean_length": "mean length"}
     spreads = [
-        f"{names[name]} {spread.mean:.2f} ± {spread.deviation:.2f}"
+        f"{names[name]} {spread.mean:.2f} ± {spread.standard_deviation:.2f}"
         for name, spread in report.spreads.items()
     ]
     shown = list(report.variants_histogram.items())[:SHOWN_SIZES]
@@ -195,6 +194,6 @@ def _stability_table(reports: Sequence[StabilityReport]) -> str:
     rows = []
     for report in reports:
         figures = (report.mean, report.standard_deviation, *report.quantiles.values())
-        shown = ["-" if figure is None else f"{figure:.3f}" for figure in figures]
+        shown = [number(figure, 3) for figure in figures]
         rows.append([report.name, *shown, f"{len(report.distances):,}", f"{report.rejected:,}"])
     return table(["distance", "mean", "std", *shares, "samples", "rejected"], rows)

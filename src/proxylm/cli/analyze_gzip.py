@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from proxylm.cli.compressor import CORPUS, note_left_out, opened_corpus
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.output import JsonOption, emit, share, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import UsageError
 
@@ -106,32 +106,20 @@ def _text(report: GzipContinuationReport) -> str:
         f"{report.documents} gzip streams ({report.prompt_symbols} symbols read, "
         f"{report.beyond_context} beyond the context); the model closed {report.closed} of them"
     ]
-    columns = [_cells(report.model), _cells(report.random)]
-    names = [
-        "symbols written",
-        "as in the true stream",
-        "that zlib reads",
-        "share %",
-        "streams broken",
-        "streams whole",
-        "new bytes that come out",
-        "right ones",
-        "share of these %",
-    ]
-    rows = [list(row) for row in zip(names, *columns, strict=True)]
+    model, random = _values(report.model), _values(report.random)
+    rows = [[name, value, random[name]] for name, value in model.items()]
     return "\n".join([*lines, table(["", "model", "random symbols"], rows)])
 
 
-def _cells(total: ContinuedTotal) -> list[str]:
-    counts = (total.symbols, total.same_symbols, total.valid_symbols)
-    ends = (total.broken, total.whole, total.new_bytes, total.right_bytes)
-    return [
-        *map(str, counts),
-        _percent(total.valid_fraction),
-        *map(str, ends),
-        _percent(total.right_fraction),
-    ]
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.1f}"
+def _values(total: ContinuedTotal) -> dict[str, str]:
+    return {
+        "symbols written": str(total.symbols),
+        "as in the true stream": str(total.same_symbols),
+        "that zlib reads": str(total.valid_symbols),
+        "share %": share(total.valid_fraction),
+        "streams broken": str(total.broken),
+        "streams whole": str(total.whole),
+        "new bytes that come out": str(total.new_bytes),
+        "right ones": str(total.right_bytes),
+        "share of these %": share(total.right_fraction),
+    }

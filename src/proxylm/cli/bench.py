@@ -108,11 +108,10 @@ def sandbox(json: JsonOption = False) -> None:
 
 
 def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:
-    from proxylm.bench.report import benchmark_report
-
     headers = ["case", "value", "unit", "yardstick", "ratio", "yardstick is"]
     lines = [
         [r.case, f"{r.value:.4g}", r.unit, f"{r.yardstick:.4g}", f"{r.ratio:.3f}", r.yardstick_is]
         for r in rows
     ]
-    emit(benchmark_report(name, rows), as_json=as_json, text=table(headers, lines))
+    result = {"benchmark": name, "rows": [row.to_json() for row in rows]}
+    emit(result, as_json=as_json, text=table(headers, lines))

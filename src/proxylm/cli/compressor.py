@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, counts_text, emit, note, table
+from proxylm.cli.output import JsonOption, counts_text, emit, note, plain_value, table
 from proxylm.errors import UsageError
 from proxylm.files import require_new
 
@@ -248,8 +248,4 @@ def _fact_rows(facts: dict[str, Any], prefix: str) -> Iterator[list[str]]:
         if isinstance(value, dict):
             yield from _fact_rows(value, f"{prefix}{key}.")
         elif value != "":
-            yield [prefix + key, _shown(value)]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield [prefix + key, plain_value(value)]

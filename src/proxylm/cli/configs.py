@@ -11,7 +11,7 @@ from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, emit, table
 
 if TYPE_CHECKING:
-    from proxylm.training.config import ModelChoice, TrainingConfig
+    from proxylm.training.config import TrainingConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -54,23 +54,18 @@ def show(
 def _row(name: str) -> dict[str, Any]:
     from proxylm.config import load_config
     from proxylm.config_files import read_config_file
-    from proxylm.training.config import TrainingConfig
+    from proxylm.training.config import PresetModel, TrainingConfig
 
     config = load_config(TrainingConfig, Path(name))
+    model = config.model
     return {
         "name": name,
         "about": read_config_file(Path(name)).about,
-        "model": _model_name(config.model),
+        "model": model.name if isinstance(model, PresetModel) else "sizes of its own",
         "shown": _shown(config),
         "symbols_per_step": config.symbols_per_step,
         "steps": config.total_steps,
     }
-
-
-def _model_name(model: ModelChoice) -> str:
-    from proxylm.training.config import PresetModel
-
-    return model.name if isinstance(model, PresetModel) else "sizes of its own"
 
 
 def _shown(config: TrainingConfig) -> str:

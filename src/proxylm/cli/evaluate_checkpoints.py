@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.output import JsonOption, collected_results, emit, note, table
+from proxylm.cli.output import JsonOption, collected_results, emit, note, number, table
 from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
@@ -118,8 +118,6 @@ def _require_numbers(names: Sequence[str], result: dict[str, Any]) -> None:
 
 
 def _text(rows: Sequence[dict[str, Any]], show: Sequence[str] | None) -> str:
-    from proxylm.cli.evaluation_tables import number
-
     found = [_numbers(row["result"]) for row in rows]
     names = show or _shown(found[0])
     headers = ["step", "training FLOPs", "symbols", "raw bytes", *names]

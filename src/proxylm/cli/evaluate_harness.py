@@ -9,7 +9,7 @@ import typer
 
 from proxylm.cli.evaluation_options import about_model, report_object, task_names, writer_of
 from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.output import JsonOption, emit, number, table
 from proxylm.cli.reading import PROMPTING, DeviceOption, RunArgument
 from proxylm.errors import DataError, UsageError, needing_extra
 
@@ -73,5 +73,4 @@ def _rows(report: HarnessReport) -> list[list[str]]:
         for task, metrics in report.tasks.items()
         for name, value in metrics.items()
     ]
-    average = "-" if report.average is None else f"{report.average:.4f}"
-    return [*rows, ["average", f"read as {report.read_as}", average]]
+    return [*rows, ["average", f"read as {report.read_as}", number(report.average)]]

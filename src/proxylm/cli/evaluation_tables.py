@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from proxylm.cli.output import MISSING, number, share
 from proxylm.evaluation.answers.run import Passes
 from proxylm.evaluation.code_generation import CodeReport, SampledPasses
 from proxylm.evaluation.everything import Everything, HeldOutReport
@@ -15,17 +16,6 @@ from proxylm.evaluation.recode.statistics import Robustness
 from proxylm.evaluation.translation import TranslationReport
 
 Rows = list[list[str]]
-MISSING = "-"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number of a table; a dash where there is none."""
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def share(value: float | None) -> str:
-    """A share in percent, as the field writes pass@k."""
-    return MISSING if value is None else f"{100 * value:.1f}"
 
 
 def code_rows(report: CodeReport) -> Rows:
@@ -148,64 +138,47 @@ def everything_rows(everything: Everything) -> Rows:
     rows = [["evaluation", "read as", "measure", "value", "likelihood form", "its value"]]
     for name, readings in everything.reports.items():
         for read_as, report in readings.items():
-            rows += [[name, read_as, *cells] for cells in _cells(report)]
+            pairs = zip_longest(*_named_values(report), fillvalue=["", ""])
+            rows += [[name, read_as, *measured, *bits] for measured, bits in pairs]
     return rows
 
 
-def _cells(report: object) -> list[list[str]]:
+def _named_values(report: object) -> tuple[Rows, Rows]:
+    """What was measured and the likelihood form, each as names with their values."""
     if isinstance(report, HeldOutReport):
-        measured = f"{report.documents} documents"
-        return [[measured, "", "bits per byte, held-out", number(report.bits_per_byte)]]
+        bits = ["bits per byte, held-out", number(report.bits_per_byte)]
+        return [[f"{report.documents} documents", ""]], [bits]
     if isinstance(report, CodeReport):
         bits = ["bits per byte, solution", number(report.solution_bits_per_byte)]
         passed = [*_passes(report), *(_sampled(report.sampled) if report.sampled else [])]
-        return _beside(passed or [["pass@1 %", MISSING]], [bits])
+        return passed or [["pass@1 %", MISSING]], [bits]
     if isinstance(report, BoundaryReport):
-        spreads = zip(("mean", "deviation"), _spreads(report), strict=True)
-        return [
-            [f"pass@1 %, {name}", passed, f"bits per byte, {name}", bits]
-            for name, (passed, bits) in spreads
-        ]
+        spreads = list(zip(("mean", "deviation"), _spreads(report), strict=True))
+        passed = [[f"pass@1 %, {name}", score] for name, (score, _) in spreads]
+        return passed, [[f"bits per byte, {name}", bits] for name, (_, bits) in spreads]
     if isinstance(report, RecodeReport):
         whole = report.overall
-        return [
-            *_overall_cells("mean", whole.robustness_mean, whole.likelihood_mean),
-            *_overall_cells("worst case", whole.robustness_worst, whole.likelihood_worst),
-        ]
+        mean = _overall("mean", whole.robustness_mean, whole.likelihood_mean)
+        worst = _overall("worst case", whole.robustness_worst, whole.likelihood_worst)
+        return mean[0] + worst[0], mean[1] + worst[1]
     if isinstance(report, HarnessReport):
-        return [["average", number(report.average), "", ""]]
+        return [["average", number(report.average)]], []
     assert isinstance(report, TranslationReport), type(report)
-    return _translation_cells(report)
-
-
-def _translation_cells(report: TranslationReport) -> Rows:
     gain = report.likelihood
-    return _beside(
-        _came_back(report),
-        [
-            ["bits per byte, given prompt", number(gain.bits_per_byte)],
-            ["bits per byte, given it compressed", number(gain.translated_bits_per_byte)],
-            ["gain %", share(gain.gain)],
-        ],
-    )
+    return _came_back(report), [
+        ["bits per byte, given prompt", number(gain.bits_per_byte)],
+        ["bits per byte, given it compressed", number(gain.translated_bits_per_byte)],
+        ["gain %", share(gain.gain)],
+    ]
 
 
-def _overall_cells(aggregation: str, scores: Robustness | None, bits: RobustBits) -> Rows:
-    return _beside(
-        [
-            [f"RP@1 %, {aggregation}", share(scores.robust_pass if scores else None)],
-            [f"RD@1 %, {aggregation}", share(scores.robust_drop if scores else None)],
-            [f"RR@1 %, {aggregation}", share(scores.robust_relative if scores else None)],
-        ],
-        [
-            [f"bits per byte, robust, {aggregation}", number(bits.robust)],
-            [f"drop %, {aggregation}", share(bits.drop)],
-            [f"flips %, {aggregation}", share(bits.flip_rate)],
-        ],
-    )
-
-
-def _beside(measured: Rows, likelihoods: Rows) -> Rows:
-    """Two columns of names and values, side by side."""
-    pairs = zip_longest(measured, likelihoods, fillvalue=["", ""])
-    return [[*left, *right] for left, right in pairs]
+def _overall(aggregation: str, scores: Robustness | None, bits: RobustBits) -> tuple[Rows, Rows]:
+    return [
+        [f"RP@1 %, {aggregation}", share(scores.robust_pass if scores else None)],
+        [f"RD@1 %, {aggregation}", share(scores.robust_drop if scores else None)],
+        [f"RR@1 %, {aggregation}", share(scores.robust_relative if scores else None)],
+    ], [
+        [f"bits per byte, robust, {aggregation}", number(bits.robust)],
+        [f"drop %, {aggregation}", share(bits.drop)],
+        [f"flips %, {aggregation}", share(bits.flip_rate)],
+    ]

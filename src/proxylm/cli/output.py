@@ -23,6 +23,7 @@ JsonOption = Annotated[
 ]
 
 SECONDS_BETWEEN_LINES = 2.0
+MISSING = "-"
 
 
 _collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
@@ -183,6 +184,21 @@ def counts_text(counts: Mapping[str, int]) -> str:
     '1 hidden, 2 unmatched'
     """
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number of a table; a dash where there is none."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """A share in percent, as the field writes pass@k."""
+    return MISSING if value is None else f"{100 * value:.1f}"
+
+
+def plain_value(value: Any) -> str:
+    """Any value of a table, a float in four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def table(headers: list[str], rows: list[list[str]]) -> str:

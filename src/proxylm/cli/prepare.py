@@ -18,6 +18,7 @@ from proxylm.cli.output import (
     bars_or_lines,
     counts_text,
     emit,
+    number,
     table,
 )
 from proxylm.errors import UsageError
@@ -140,7 +141,7 @@ def _readable(summary: PrepareSummary) -> str:
                 view.kind,
                 str(view.symbol_count),
                 str(view.symbols),
-                _rate(view.bytes_per_symbol),
+                number(view.bytes_per_symbol, 3),
             ]
             for name, view in summary.views.items()
         ]
@@ -150,7 +151,3 @@ def _readable(summary: PrepareSummary) -> str:
         f"({summary.bytes_per_second / 1e6:.2f} MB/s)"
     )
     return "\n".join(lines)
-
-
-def _rate(bytes_per_symbol: float | None) -> str:
-    return "-" if bytes_per_symbol is None else f"{bytes_per_symbol:.3f}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, emit, note, plain_value, table
 
 if TYPE_CHECKING:
     from proxylm.pipelines.sweep import Axis, Row
@@ -65,10 +65,6 @@ def _text(rows: list[Row], axes: list[Axis]) -> str:
     lines = []
     for row in rows:
         values = [row["point"][axis.key] for axis in axes]
-        lines.append([row["configuration"], *map(_short, [*values, row.get("loss", "-")])])
+        lines.append([row["configuration"], *map(plain_value, [*values, row.get("loss", "-")])])
         lines[-1] += [cell(row, read_as) for read_as in readings]
     return table(headers, lines) + "\n* the fewest bits of its configuration"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

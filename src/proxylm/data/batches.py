@@ -21,11 +21,15 @@ from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.packing.materialize import materialize
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
+from proxylm.data.reused_memory import ReusedMemory
 from proxylm.data.sources import OpenSource, SourceLike, SourceView, data_fingerprint, open_sources
 from proxylm.data.statistics import StepStatistics, step_statistics
 from proxylm.errors import UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.symbols import PAD, vocabulary_size
+
+# What a copy in another process makes anew.
+_OF_ONE_PROCESS = ("plan", "_memory")
 
 
 class Batches:
@@ -61,6 +65,7 @@ class Batches:
         self.heads = heads
         self._total_steps = total_steps
         self._seed = seed
+        self._memory = ReusedMemory()
 
     @cached_property
     def plan(self) -> Plan:
@@ -77,7 +82,10 @@ class Batches:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "plan"}
+        return {name: value for name, value in vars(self).items() if name not in _OF_ONE_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _memory=ReusedMemory())
 
     def __repr__(self) -> str:
         names = ", ".join(source.name for source in self.sources)
@@ -187,11 +195,14 @@ class Batches:
 
     def _empty(self, count: int) -> Batch:
         shape = (count, self.context)
+        inputs, targets, segment_ids, position_ids = self._memory.arrays(
+            [shape, (*shape, self.heads), shape, shape]
+        )
         return Batch(
-            inputs=np.empty(shape, np.int32),
-            targets=np.empty((*shape, self.heads), np.int32),
-            segment_ids=np.empty(shape, np.int32),
-            position_ids=np.empty(shape, np.int32),
+            inputs=inputs,
+            targets=targets,
+            segment_ids=segment_ids,
+            position_ids=position_ids,
             contexts=np.empty(count, np.int64),
             batches=self,
         )

@@ -6,7 +6,7 @@ The command tells its options by it, so what a training needs comes in when ther
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -44,17 +44,14 @@ class DemoSettings(Config):
     compressor: DemoCompressor = BpeDemo()
     seed: Annotated[int, Field(ge=0)] = 0
 
+    symbols_per_step: ClassVar[int] = 4 * 1024
+    """Symbols of one update: 4 contexts of 1024."""
+
     @property
     def symbols(self) -> int:
         """Symbols that each model is trained on, in whole steps."""
-        return max(1, round(self.minutes * SYMBOLS_PER_MINUTE / self.symbols_per_step)) * (
-            self.symbols_per_step
-        )
-
-    @property
-    def symbols_per_step(self) -> int:
-        """Symbols of one update: 4 contexts of 1024."""
-        return 4 * 1024
+        steps = max(1, round(self.minutes * SYMBOLS_PER_MINUTE / self.symbols_per_step))
+        return steps * self.symbols_per_step
 
     def training(self, mixture: Mixture, store: Path) -> TrainingConfig:
         """The run of one of the models."""

@@ -203,7 +203,9 @@ def read_selection(selection: Selection) -> SelectedData:
         ]
     harness = None
     if selection.harness_tasks:
-        harness = _harness_tasks(selection.harness_tasks)
+        with needing_extra("lm-eval", "lm-eval"):
+            from proxylm.evaluation.lm_harness import find_tasks
+        harness = find_tasks(selection.harness_tasks)
     else:
         left_out["lm-eval"] = "no tasks were named"
     return SelectedData(
@@ -225,12 +227,6 @@ def _benchmarks(selection: Selection, left_out: dict[str, str]) -> list[Benchmar
         else:
             found.append(benchmark.select(limit=selection.limit))
     return found
-
-
-def _harness_tasks(names: Sequence[str]) -> HarnessTasks:
-    with needing_extra("lm-eval", "lm-eval"):
-        from proxylm.evaluation.lm_harness import find_tasks
-    return find_tasks(names)
 
 
 def evaluate_everything(

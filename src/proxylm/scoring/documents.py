@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from proxylm.data.store.contents import View
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError, UsageError
 from proxylm.files import require_utf8
+from proxylm.groups import in_groups
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, symbol_bits
@@ -111,7 +113,7 @@ def symbol_scores(
     Raises:
         UsageError, DamagedWeightsError, DataError: as ``passes.symbol_bits``.
     """
-    for group in _groups(documents):
+    for group in in_groups(documents, attrgetter("num_bytes"), GROUP_BYTES):
         sequences = [ScoredSequence(prefix=prefix, content=document.ids) for document in group]
         bits = symbol_bits(predictor, sequences, context=context, stride=stride)
         yield from zip(group, bits, strict=True)
@@ -336,21 +338,3 @@ def read_document(name: str, raw: bytes, reading: Reading) -> ReadDocument:
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     return ReadDocument(name=name, num_bytes=len(raw), ids=ids, starts=starts)
-
-
-def _groups(documents: Iterable[ReadDocument]) -> Iterator[list[ReadDocument]]:
-    """The documents in groups; those before one that cannot be read come before its error."""
-    group: list[ReadDocument] = []
-    size = 0
-    try:
-        for document in documents:
-            group.append(document)
-            size += document.num_bytes
-            if size >= GROUP_BYTES:
-                yield group
-                group, size = [], 0
-    except DataError:
-        yield group
-        raise
-    if group:
-        yield group

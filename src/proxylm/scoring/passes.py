@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from proxylm.errors import UsageError
+from proxylm.groups import longest_first
 from proxylm.inputs import require_whole
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.scoring_windows import ScoringWindow, default_stride, scoring_windows
@@ -173,10 +174,12 @@ def _measured(
         _require_ids(sequence, predictor.vocabulary_size)
         passes += _passes(index, sequence, size, stride)
     with predictor.evaluating():
-        longest = max((one.input_count for one in passes), default=1)
+        lengths = [one.input_count for one in passes]
+        longest = max(lengths, default=1)
         # All workers together have no more symbols under way than one would have.
         workers = max(1, min(predictor.workers, predictor.batch_symbols // longest))
-        batches = list(_batches(passes, predictor.batch_symbols // workers))
+        groups = longest_first(lengths, predictor.batch_symbols // workers)
+        batches = [[passes[row] for row in rows] for rows in groups]
         for results in in_order(measured, batches, workers=min(workers, len(batches))):
             yield from results
 
@@ -223,12 +226,3 @@ def _passes(
         if window.end > sequence.first_scored:
             first = max(window.first_scored, sequence.first_scored)
             yield _Pass(index, sequence, ScoringWindow(window.start, first, window.end))
-
-
-def _batches(passes: list[_Pass], batch_symbols: int) -> Iterator[list[_Pass]]:
-    # Longest first: the padding of a batch is then small, and memory trouble shows at once.
-    rest = sorted(passes, key=lambda one: (-one.input_count, one.index, one.window.start))
-    while rest:
-        rows = max(1, batch_symbols // rest[0].input_count)
-        yield rest[:rows]
-        rest = rest[rows:]

@@ -137,7 +137,25 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
             a wrong type or out of their range.
     """
     request = read_parameters(CompletionRequest, body)
-    _require_within(request, limits)
+    longest = limits.max_length_bytes
+    if request.max_tokens > longest:
+        raise ApiError(422, f"max_tokens: at most {longest} bytes here", param="max_tokens")
+    if request.sequence_count > limits.max_sequences:
+        message = f"n: prompts times n is at most {limits.max_sequences} here"
+        raise ApiError(422, message, param="n")
+    scored = sum(map(len, request.prompt)) * request.n
+    if request.scores_prompts and scored > MAX_SCORED_BYTES:
+        message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
+        raise ApiError(422, message, param="echo")
+    prompt_length = max(map(len, request.prompt))
+    if prompt_length + request.max_tokens > longest:
+        raise ApiError(
+            400,
+            f"prompt: {prompt_length} bytes and max_tokens {request.max_tokens} are more than "
+            f"the {longest} bytes that one sequence may have here",
+            param="prompt",
+            code="context_length_exceeded",
+        )
     return request
 
 
@@ -158,28 +176,6 @@ def read_parameters(kind: type[Parameters], body: bytes) -> Parameters:
         return kind.model_validate(given)
     except ValidationError as error:
         raise _first_mistake(error) from None
-
-
-def _require_within(request: CompletionRequest, limits: ServingLimits) -> None:
-    longest = limits.max_length_bytes
-    if request.max_tokens > longest:
-        raise ApiError(422, f"max_tokens: at most {longest} bytes here", param="max_tokens")
-    if request.sequence_count > limits.max_sequences:
-        message = f"n: prompts times n is at most {limits.max_sequences} here"
-        raise ApiError(422, message, param="n")
-    scored = sum(map(len, request.prompt)) * request.n
-    if request.scores_prompts and scored > MAX_SCORED_BYTES:
-        message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
-        raise ApiError(422, message, param="echo")
-    prompt_length = max(map(len, request.prompt))
-    if prompt_length + request.max_tokens > longest:
-        raise ApiError(
-            400,
-            f"prompt: {prompt_length} bytes and max_tokens {request.max_tokens} are more than "
-            f"the {longest} bytes that one sequence may have here",
-            param="prompt",
-            code="context_length_exceeded",
-        )
 
 
 def _first_mistake(error: ValidationError) -> ApiError:

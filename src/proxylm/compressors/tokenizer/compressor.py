@@ -8,7 +8,7 @@ normalizer that drops something, an unknown token) is refused rather than change
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -32,6 +32,7 @@ from proxylm.compressors.tokenizer.opening import (
 from proxylm.compressors.tokenizer.patterns import PATTERN_FILE, pattern_beside
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError, DataError
+from proxylm.groups import in_groups
 from proxylm.symbols import BYTE_COUNT
 
 INVALID_BYTES = re.compile("[\udc80-\udcff]+")
@@ -174,7 +175,7 @@ class TokenizerCompressor(Compressor):
             (number, piece) for number, raw in enumerate(documents) for piece in self._cut(raw)
         )
         parts: list[list[NDArray[np.uint32]]] = [[] for _ in documents]
-        for group in _grouped(pieces):
+        for group in in_groups(pieces, lambda one: len(one[1]) + _PIECE_COST, _GROUP_SIZE):
             for number, tokens in groupby(self._encode_group(group), key=itemgetter(0)):
                 parts[number].append(np.concatenate([one for _, one in tokens]))
         views = []
@@ -302,17 +303,3 @@ def _cut_at_invalid_bytes(raw: bytes) -> Iterator[str | bytes]:
         start = run.end()
     if start < len(text):
         yield text[start:]
-
-
-def _grouped(pieces: Iterable[tuple[int, str | bytes]]) -> Iterator[list[tuple[int, str | bytes]]]:
-    """Pieces in groups of bounded size, for few calls to a library and little memory."""
-    group: list[tuple[int, str | bytes]] = []
-    size = 0
-    for piece in pieces:
-        group.append(piece)
-        size += len(piece[1]) + _PIECE_COST
-        if size >= _GROUP_SIZE:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

@@ -41,17 +41,17 @@ class OpenedTokenizer:
 
     Attributes:
         file_name: the name to save it under.
-        pattern: the expression that cuts texts into words, where the file does not say it.
         choice: the library that runs, and its tokens.
-        cuts: places where a long text can be cut; None where none can be shown to be safe.
         memory_per_byte: what encoding takes for each byte of a document.
+        pattern: the expression that cuts texts into words, where the file does not say it.
+        cuts: places where a long text can be cut; None where none can be shown to be safe.
     """
 
     file_name: str
-    pattern: str | None
     choice: LibraryChoice
-    cuts: SafeCuts | None
     memory_per_byte: int
+    pattern: str | None = None
+    cuts: SafeCuts | None = None
 
 
 def says_its_pattern(file: bytes) -> bool:
@@ -86,7 +86,6 @@ def open_tokenizer(file: bytes, origin: str, pattern: str | None) -> OpenedToken
     needs_much = cuts is None or isinstance(choice.library, HuggingFaceLibrary)
     return OpenedTokenizer(
         file_name=TOKENIZER_FILE,
-        pattern=None,
         choice=choice,
         cuts=cuts,
         memory_per_byte=LIBRARY_MEMORY_PER_BYTE if needs_much else MEMORY_PER_BYTE,
@@ -106,7 +105,6 @@ def _open_ranks(file: bytes, origin: str, pattern: str | None) -> OpenedTokenize
         file_name=RANK_FILE,
         pattern=written_out,
         choice=LibraryChoice(library, library.vocabulary, losses=library.losses),
-        cuts=None,
         memory_per_byte=MEMORY_PER_BYTE,
     )
 
@@ -120,6 +118,5 @@ def _open_model(file: bytes, origin: str, pattern: str | None) -> OpenedTokenize
         file_name=MODEL_FILE,
         pattern=written_out,
         choice=LibraryChoice(library, library.vocabulary, losses=library.losses),
-        cuts=None,
         memory_per_byte=LIBRARY_MEMORY_PER_BYTE if needs_much else MODEL_MEMORY_PER_BYTE,
     )

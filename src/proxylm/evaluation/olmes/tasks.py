@@ -71,7 +71,7 @@ class Form(NamedTuple):
         return self.prompts[self.answer] + self.continuations[self.answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OlmesTask:
     """One task.
 
@@ -230,47 +230,23 @@ _READ_ARC = _lettered("question")
 TASKS: dict[str, OlmesTask] = {
     task.name: task
     for task in (
-        OlmesTask(name="arc_challenge", read=_READ_ARC, normalization=Normalization.PMI),
-        OlmesTask(
-            name="arc_easy", read=_READ_ARC, normalization=Normalization.CHARACTER, sampled=True
-        ),
-        OlmesTask(
-            name="boolq",
-            read=_read_boolq,
-            normalization=Normalization.NONE,
-            prefix="",
-            sampled=True,
-        ),
-        OlmesTask(name="csqa", read=_READ_ARC, normalization=Normalization.PMI),
+        OlmesTask("arc_challenge", _READ_ARC, Normalization.PMI),
+        OlmesTask("arc_easy", _READ_ARC, Normalization.CHARACTER, sampled=True),
+        OlmesTask("boolq", _read_boolq, Normalization.NONE, prefix="", sampled=True),
+        OlmesTask("csqa", _READ_ARC, Normalization.PMI),
         _HellaSwag(
-            name="hellaswag",
-            read=_read_hellaswag,
-            normalization=Normalization.CHARACTER,
+            "hellaswag",
+            _read_hellaswag,
+            Normalization.CHARACTER,
             prefix="",
             heading=("Choose the best continuation:",),
             sampled=True,
         ),
-        OlmesTask(
-            name="openbookqa", read=_lettered("question_stem"), normalization=Normalization.PMI
-        ),
-        OlmesTask(
-            name="piqa",
-            read=_read_piqa,
-            normalization=Normalization.CHARACTER,
-            prefix="Goal: ",
-            sampled=True,
-        ),
-        OlmesTask(
-            name="socialiqa",
-            read=_read_socialiqa,
-            normalization=Normalization.CHARACTER,
-            sampled=True,
-        ),
+        OlmesTask("openbookqa", _lettered("question_stem"), Normalization.PMI),
+        OlmesTask("piqa", _read_piqa, Normalization.CHARACTER, prefix="Goal: ", sampled=True),
+        OlmesTask("socialiqa", _read_socialiqa, Normalization.CHARACTER, sampled=True),
         _WinoGrande(
-            name="winogrande",
-            read=_read_winogrande,
-            normalization=Normalization.NONE,
-            prefix="Fill in the blank: ",
+            "winogrande", _read_winogrande, Normalization.NONE, prefix="Fill in the blank: "
         ),
     )
 }

@@ -27,6 +27,7 @@ from proxylm.device import resolve_device
 from proxylm.errors import DamagedFileError, UsageError, one_line
 from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
+from proxylm.groups import longest_first
 from proxylm.models.config import CausalAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.stored_weights import require_floating_point
@@ -159,7 +160,8 @@ class ByteLM:
 
     def _exact_hidden(self, strings: Sequence[bytes]) -> Iterator[tuple[list[int], Tensor]]:
         """Rows of strings, and their states in one float64 pass: ``[rows, longest + 1, width]``."""
-        for rows in _blocks(strings, self._positions_per_block):
+        lengths = [len(string) + 1 for string in strings]
+        for rows in longest_first(lengths, self._positions_per_block):
             ids = _padded_ids([strings[row] for row in rows])
             yield rows, self.exact.hidden(ids.to(self.device))
 
@@ -181,13 +183,3 @@ def _padded_ids(strings: Sequence[bytes]) -> Tensor:
     ids[:, 1:] = np.frombuffer(padded, np.uint8).reshape(len(strings), longest)
     ids[:, 1:] += RAW_OFFSET
     return torch.from_numpy(ids)
-
-
-def _blocks(strings: Sequence[bytes], positions: int) -> Iterator[list[int]]:
-    """Rows of strings of similar length, as many as fit in one forward."""
-    order = sorted(range(len(strings)), key=lambda row: len(strings[row]), reverse=True)
-    first = 0
-    while first < len(order):
-        count = max(1, positions // (len(strings[order[first]]) + 1))
-        yield order[first : first + count]
-        first += count

@@ -8,7 +8,6 @@ is the LM, on the device where the distribution computes; the integers that foll
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,6 +23,7 @@ from proxylm.compressors.neural.coder.frequencies import (
 from proxylm.compressors.neural.coder.interval import Interval
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.coder.windows import window_of
+from proxylm.groups import in_groups
 
 SIDE_BY_SIDE = 512
 """Segments in one round: enough to fill the LM's batches."""
@@ -110,7 +110,7 @@ class BatchedEngine(LmEngine):
         waiting = (one for one in everything if one.segment)
         active = list(islice(waiting, SIDE_BY_SIDE))
         while active:
-            for group in _groups(active):
+            for group in in_groups(active, lambda one: len(one.ahead) + 1, ROWS_PER_CALL):
                 rows_of_each = self._frequencies.rows([one.ahead for one in group])
                 for one, rows in zip(group, rows_of_each, strict=True):
                     self._take_window(one, rows)
@@ -135,20 +135,6 @@ class BatchedEngine(LmEngine):
         one.symbols += self._window.symbols(interval)
         one.position += num_bytes
         one.reach = self._window.expected_bytes
-
-
-def _groups(active: list[_Cursor]) -> Iterator[list[_Cursor]]:
-    """What one LM call covers each: its rows of frequencies stay bounded."""
-    group: list[_Cursor] = []
-    num_rows = 0
-    for one in active:
-        num_more = len(one.ahead) + 1
-        if group and num_rows + num_more > ROWS_PER_CALL:
-            yield group
-            group, num_rows = [], 0
-        group.append(one)
-        num_rows += num_more
-    yield group
 
 
 def path_frequencies(rows: Frequencies, string: bytes) -> NDArray[np.int64]:

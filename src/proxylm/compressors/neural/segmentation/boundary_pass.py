@@ -21,6 +21,7 @@ from proxylm.compressors.neural.byte_lm.exact_pass import bits_of, raw_output_ro
 from proxylm.compressors.neural.byte_lm.model import ByteLM
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.errors import UsageError
+from proxylm.groups import in_groups
 from proxylm.models.scoring_windows import scoring_windows
 from proxylm.symbols import BOS, RAW_OFFSET
 
@@ -75,14 +76,8 @@ class ScoringWindows:
     def batches(self, positions: int) -> Iterator[NDArray[np.int64]]:
         """Numbers of windows of falling length, at most ``positions`` bytes (or one window)."""
         lengths = self.ends - self.starts
-        order = np.argsort(-lengths, kind="stable")
-        total = np.cumsum(lengths[order])
-        first = 0
-        while first < len(order):
-            before = total[first] - lengths[order[first]]
-            stop = max(first + 1, int(np.searchsorted(total, before + positions, side="right")))
-            yield order[first:stop]
-            first = stop
+        order = np.argsort(-lengths, kind="stable").tolist()
+        return map(np.array, in_groups(order, lengths.tolist().__getitem__, positions))
 
 
 @dataclass(frozen=True, kw_only=True)
