@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from proxylm.config import Config, added_field, validate_config
 from proxylm.data.mixture import Mixture
@@ -134,6 +141,8 @@ class LoopConfig(Config):
             positions, so that its size is a matter of memory and speed alone.
         optimizer: AdamW, and the clip before it.
         learning_rate: warm-up and schedule.
+        byte_rows_steps: so many first updates train the rows of special symbols and raw bytes
+            alone: of a model of tokens, which has nothing to unlearn for them.
         precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
         checkpoints: when the state is saved.
     """
@@ -141,6 +150,7 @@ class LoopConfig(Config):
     micro_batch_symbols: PositiveInt = 16_384
     optimizer: AdamWConfig = AdamWConfig()
     learning_rate: LearningRate = CosineRate()
+    byte_rows_steps: NonNegativeInt = added_field(0)
     precision: Precision = "auto"
     checkpoints: CheckpointConfig = CheckpointConfig()
 

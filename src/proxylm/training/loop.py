@@ -29,6 +29,7 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.models.loss import LossReport
 from proxylm.symbols import IGNORED_TARGET
 from proxylm.threads import in_order, torch_threads
+from proxylm.training.byte_rows import keep_byte_gradients
 from proxylm.training.config import LoopConfig
 from proxylm.training.device import Place
 from proxylm.training.optimizer import set_learning_rate
@@ -93,6 +94,8 @@ class Trainer:
         workers = self._workers(batch)
         reports = self._accumulate(batch, workers)
         with _alone(workers):
+            if step < self.settings.byte_rows_steps:
+                keep_byte_gradients(self.model)
             clip_norm = self.settings.optimizer.clip_norm
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
             loss, grad_norm = float(_total(one.loss for one in reports)), float(norm)
