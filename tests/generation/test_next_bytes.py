@@ -171,7 +171,7 @@ def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reading = TokenReading(model, Longest())
-    monkeypatch.setattr("proxylm.generation.next_bytes.READ_BY_TOKENS_UNTIL", 5)
+    monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 5)
     prompt = b"abbababbab"
     exact = ExactBytes(model.module, reading.scoring, SPELLINGS)
     state, read_before = exact.after(prompt)
@@ -212,6 +212,26 @@ def test_bits_do_not_depend_on_where_the_prompt_ends(model: ByteModel) -> None:
     assert bits[2] == pytest.approx(sum(parts[2:]), rel=1e-4)
     kept = TokensWriter(model, Longest(), PromptEnd.KEEP).scorer
     assert whole < kept.bits([b""], [text])[0]  # one way among all
+
+
+def test_far_behind_the_prompt_text_is_read_as_it_is_cut(
+    model: ByteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 2)
+    reading = TokenReading(model, Longest()).scoring
+    text, prompt = b"aaabbbaabb", b"aaa"
+    tokens, starts = reading.read(text)
+    assert starts.tolist()[:5] == [0, 1, 2, 4, 6]  # a a ab bb ...
+    exact = ExactBytes(model.module, reading, SPELLINGS)
+    state, _ = exact.after(prompt, text[3:])
+    before = state.log_probability
+    state.append(text[3:6])
+    logits = model.logits(torch.tensor([[*reading.prefix, *tokens]]))[0, :, 0].double()
+    steps = torch.log_softmax(logits[:-1], -1)[range(len(tokens) + 1), [14, *tokens]]
+    rest = float(steps[1 + 4 :].sum())
+    wanted = (before - state.log_probability_of_a_cut - rest) / math.log(2)
+    assert exact.bits(prompt, text[3:]) == pytest.approx(wanted, rel=1e-4)
+    assert state.log_probability_of_a_cut < state.log_probability
 
 
 def test_symbols_without_bytes_of_their_own_cover_nothing(model: ByteModel) -> None:

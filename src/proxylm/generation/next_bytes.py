@@ -28,6 +28,7 @@ from proxylm.errors import DataError, UsageError
 from proxylm.generation.output_format import OutputFormat, head_0_logits
 from proxylm.generation.prompt_ends import Spellings
 from proxylm.models.language_model import LanguageModel
+from proxylm.scoring.passes import ScoredSequence, sequence_bits
 from proxylm.scoring.readings import Reading
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, Format
 
@@ -37,9 +38,9 @@ LEAST_SHARE = 1e-4
 MOST_FOLLOWED = 32
 """Of more sequences than these, the most probable are followed."""
 
-READ_BY_TOKENS_UNTIL = 32
-"""Bytes before a prompt's end that are looked at in all ways; what comes before them is read as
-the tokenizer cuts it."""
+BYTES_AROUND_THE_END = 32
+"""Bytes on each side of a prompt's end that are looked at in all ways; the others are read as the
+tokenizer cuts them."""
 
 _FED_AT_ONCE = 2048
 
@@ -116,6 +117,12 @@ class NextBytes:
         if not self._text:
             return self._beginnings[0].log_probability
         return _log_sum([self._weight(one) for one in self._open])
+
+    @property
+    def log_probability_of_a_cut(self) -> float:
+        """Of the text so far and a token's end behind it, in nats."""
+        cut = [one.log_probability for one in self._beginnings if one.length == len(self._text)]
+        return _log_sum(cut)
 
     def append(self, text: bytes) -> None:
         """The text goes on.
@@ -303,7 +310,7 @@ class ExactBytes:
         """The state behind a prompt, and how many bytes of the prompt it has read as tokens.
 
         Args:
-            prompt: raw bytes; all but ``READ_BY_TOKENS_UNTIL`` of them are read as the tokenizer
+            prompt: raw bytes; all but ``BYTES_AROUND_THE_END`` of them are read as the tokenizer
                 cuts them, up to the end of one of its tokens.
             continuation: what will be appended, if that is known: the tokenizer's way to cut both
                 is then followed whatever its share.
@@ -313,7 +320,7 @@ class ExactBytes:
         """
         read = self._reading.read(prompt + continuation)
         tokens = tuple((read.ids - COMPRESSED_OFFSET).tolist())
-        first = max(0, len(prompt) - READ_BY_TOKENS_UNTIL)
+        first = max(0, len(prompt) - BYTES_AROUND_THE_END)
         count = max(0, int(np.searchsorted(read.starts, first, side="right")) - 1)
         length = int(read.starts[count]) if count < len(tokens) else 0
         asked = ModelTokens(self._model, self._reading.prefix.tolist(), self._spellings)
@@ -340,11 +347,21 @@ class ExactBytes:
     def bits(self, prompt: bytes, continuation: bytes) -> float:
         """Bits of what follows a prompt.
 
+        A continuation is looked at in all ways up to the end of the token in which as many of its
+        bytes are read as are of the prompt. The rest is read as the tokenizer cuts it.
+
         Raises:
             DataError: they have no exact form in the compressor.
         """
         state, _ = self.after(prompt, continuation)
         before = state.log_probability
+        read = self._reading.read(prompt + continuation)
+        cut = int(np.searchsorted(read.starts, len(prompt) + BYTES_AROUND_THE_END))
         with torch.inference_mode():
-            state.append(continuation)
-        return (before - state.log_probability) / math.log(2)
+            if cut == len(read.ids):
+                state.append(continuation)
+                return (before - state.log_probability) / math.log(2)
+            state.append(continuation[: int(read.starts[cut]) - len(prompt)])
+        rest = ScoredSequence(prefix=self._reading.prefix, content=read.ids, first_scored=cut)
+        [bits] = sequence_bits(self._model, [rest])
+        return (before - state.log_probability_of_a_cut) / math.log(2) + float(bits)
