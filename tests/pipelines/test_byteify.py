@@ -88,3 +88,15 @@ def test_a_store_of_other_tokens_is_refused(place: Path, tmp_path: Path) -> None
 def test_an_unknown_key_is_named(place: Path) -> None:
     with pytest.raises(UsageError, match=r"byteify \(with parts/byteify\): unknown key 'lenth'"):
         byteify_run(place / "model", [place / "store"], ["lenth.symbols=3"])
+
+
+def test_a_teacher_changes_what_is_learned(place: Path, capsys: Any) -> None:
+    mostly_bytes = [*SMALL, "mixing.rate={kind: constant, rate: 0.1}", "--json"]
+    command = ["byteify", str(place / "model"), "--data", str(place / "store"), *mostly_bytes]
+    taught = f"distillation.teacher={place / 'model'}"
+    assert proxylm([*command, taught, "--out", str(place / "taught")]) == 0
+    with_teacher = json.loads(capsys.readouterr().out)
+    assert proxylm([*command, "--out", str(place / "alone")]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert with_teacher["loss"] > alone["loss"] + 1  # its part is in it
+    assert with_teacher["held_out"]["raw"] != alone["held_out"]["raw"]

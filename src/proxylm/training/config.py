@@ -119,6 +119,18 @@ class HeldOutConfig(Config):
     stride_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class DistillationConfig(Config):
+    """Byte positions also learn what a frozen model of tokens says of their byte.
+
+    Attributes:
+        teacher: the model, with its tokenizer: what ``proxylm import`` wrote, or a run.
+        weight: of what it says, beside 1 for the bytes themselves.
+    """
+
+    teacher: str
+    weight: PositiveFloat = 1.0
+
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -181,6 +193,7 @@ class TrainingConfig(LoopConfig):
         device: ``auto`` takes a GPU where there is one.
         held_out: evaluation on the way; None for none.
         init_from: a run, a checkpoint or a published folder whose weights are the start.
+        distillation: a teacher beside the data; None for none. Needs ``softmax: by_format``.
     """
 
     data: tuple[SourceConfig, ...]
@@ -192,6 +205,7 @@ class TrainingConfig(LoopConfig):
     device: DeviceName = "auto"
     held_out: HeldOutConfig | None = HeldOutConfig()
     init_from: str | None = None
+    distillation: DistillationConfig | None = added_field(None)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -205,6 +219,8 @@ class TrainingConfig(LoopConfig):
         if self.total_steps > MAX_STEPS:
             raise ValueError(f"length: {self.total_steps} steps are more than {MAX_STEPS}")
         self.learning_rate.require_fits(self.total_steps)
+        if self.distillation and not self.model_for(0).normalizes_by_format:
+            raise ValueError("distillation needs a model with softmax by_format")
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:

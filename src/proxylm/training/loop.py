@@ -32,6 +32,7 @@ from proxylm.threads import in_order, torch_threads
 from proxylm.training.byte_rows import keep_byte_gradients
 from proxylm.training.config import LoopConfig
 from proxylm.training.device import Place
+from proxylm.training.distillation import Teacher
 from proxylm.training.optimizer import set_learning_rate
 
 MOST_GRADIENTS_IN_FLIGHT = 1 << 28
@@ -82,6 +83,7 @@ class Trainer:
     settings: LoopConfig
     place: Place
     total_steps: int
+    teacher: Teacher | None = None
 
     def update(self, step: int) -> Update:
         """Make update ``step`` (0-based).
@@ -163,8 +165,10 @@ class Trainer:
         return tuple(value for value in self.model.parameters() if value.requires_grad)
 
     def _loss(self, batch: Batch, trained: int) -> LossReport:
+        device = self.place.device
         with self.place.precision():
-            return self.model.loss(*batch.tensors(self.place.device), normalizer=trained)
+            taught = self.teacher.targets(batch) if self.teacher else None
+            return self.model.loss(*batch.tensors(device), normalizer=trained, taught=taught)
 
 
 def _alone(workers: int) -> AbstractContextManager[None]:

@@ -259,6 +259,7 @@ def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
         settings=inputs.settings,
         place=inputs.place,
         total_steps=inputs.total_steps,
+        teacher=inputs.new_teacher().to(inputs.place.device) if inputs.new_teacher else None,
     )
 
 
