@@ -8,7 +8,7 @@ LONG_INSTALLED := $(VENV)/.installed-long
 # One torch thread per test worker: two workers fill a 2-core machine.
 WORKERS ?= 2
 
-.PHONY: setup demo test test-long lint format clean
+.PHONY: setup demo test test-long gpu-check lint format clean
 
 setup: $(DEV_INSTALLED)
 
@@ -24,9 +24,9 @@ $(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# The long tests run notebooks in a kernel, which is large.
+# The long tests run notebooks in a kernel, and shards on Ray: both are large.
 $(LONG_INSTALLED): $(DEV_INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks,ray]"
 	touch $@
 
 demo: $(INSTALLED)
@@ -39,6 +39,11 @@ test: lint
 test-long: lint $(LONG_INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --timeout 3600 -m "long or not long" \
 		--cov --cov-report term:skip-covered
+
+# What only GPUs show: attention's backward there, bfloat16, ranks over NCCL. Where there are none,
+# or too few, it says what it leaves out.
+gpu-check: $(DEV_INSTALLED)
+	$(BIN)/python -m pytest -rs tests/models/test_gpu_passes.py tests/training/test_gpu_ranks.py
 
 lint: $(DEV_INSTALLED)
 	$(BIN)/ruff check .

@@ -13,10 +13,10 @@ DISK_BYTES = 64 << 10
 
 
 @contextmanager
-def mounted_small_disk(folder: Path) -> Iterator[Path]:
-    """Mount an empty file system of ``DISK_BYTES`` in memory; skip where that is not allowed."""
+def mounted_small_disk(folder: Path, num_bytes: int = DISK_BYTES) -> Iterator[Path]:
+    """Mount an empty file system of so many bytes in memory; skip where that is not allowed."""
     folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    options = ["-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
     try:
         subprocess.run(["mount", *options], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:

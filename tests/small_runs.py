@@ -15,6 +15,16 @@ from proxylm.data.store.manifest import CorpusRecord, ViewRecord
 from proxylm.training.config import TrainingConfig
 from written_store import ShardRows, write_store
 
+TIMES = {
+    "seconds",
+    "symbols_per_second",
+    "flops_per_second",
+    "peak_flops",
+    "mfu",
+    "waited_seconds",
+    "peak_memory_bytes",
+}
+"""Of a step's metrics those that no two runs have alike."""
 SYMBOL_COUNT = 40
 CONTEXT = 64
 TINY_SIZES: dict[str, Any] = {

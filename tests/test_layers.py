@@ -18,6 +18,7 @@ ROOMS = (
     "scoring",
     "generation",
     "training",
+    "planning",
     "sandbox",
     "interchange",
     "serving",

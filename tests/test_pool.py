@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from proxylm.pool import available_memory, usable_cores
+from proxylm.pool import available_memory, in_threads, usable_cores
 
 
 def test_a_container_s_limit_counts_if_it_has_one(tmp_path):
@@ -43,3 +43,20 @@ def test_the_quota_of_a_container_counts(
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     assert usable_cores(tmp_path) == expected
+
+
+def test_threads_keep_the_order_and_stop_at_the_first_mistake():
+    assert list(in_threads(lambda number: number**2, range(100), batch=7)) == [
+        number**2 for number in range(100)
+    ]
+    begun = []
+
+    def fails_at_three(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    with pytest.raises(ValueError, match="three"):
+        list(in_threads(fails_at_three, range(10_000)))
+    assert len(begun) < 10_000

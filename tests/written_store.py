@@ -46,7 +46,7 @@ def write_store(
     folder.mkdir(parents=True, exist_ok=True)
     name = store_fingerprint(corpus.fingerprint, held_out_fraction, views)
     writer = ShardWriter(folder=folder, store_fingerprint=name, views=views)
-    records = [writer.write(i, rows.group, rows.held_out) for i, rows in enumerate(shards)]
+    records = [writer.write(i, [(rows.group, rows.held_out)]) for i, rows in enumerate(shards)]
     manifest = Manifest(
         fingerprint=name,
         corpus=corpus,

@@ -49,6 +49,8 @@ class ProxylmError(Exception):
     """Something outside the program is wrong; the message is one line for the user."""
 
     exit_status = 1
+    told_elsewhere = False
+    """Whether another process of the same run says it, so that this one need not."""
 
 
 class UsageError(ProxylmError):

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_READERS = 8
+"""Threads that wait for disks and networks, where there are fewer cores."""
 
 WORKER_NUMBER = "PROXYLM_WORKER_NUMBER"
 """Environment variable that numbers the processes of a pool, from 0."""
@@ -57,6 +66,27 @@ def _quota_cores(control_groups: Path) -> float:
         if quota > 0:
             return quota / period
     return float("inf")
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], batch: int = 1
+) -> Iterator[Result]:
+    """``function`` of each item, in order, for work that lets go of the interpreter (reading).
+
+    The first item that fails, in their order, ends it: what waits behind it is not begun.
+
+    Args:
+        function: called from several threads at a time.
+        items: what it is called with.
+        batch: items that one thread takes at a time.
+    """
+    batches = [items[first : first + batch] for first in range(0, len(items), batch)]
+    pool = ThreadPoolExecutor(max(_READERS, os.cpu_count() or 1))
+    try:
+        for results in pool.map(lambda some: [function(one) for one in some], batches):
+            yield from results
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def shared_device_index(devices: int) -> int | None:

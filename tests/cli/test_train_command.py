@@ -23,10 +23,9 @@ from proxylm.config import dump_config
 from proxylm.training.metrics import read_metrics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from small_runs import make_store, tiny_config
+from small_runs import TIMES, make_store, tiny_config
 
 STEPS = 40
-TIMES = {"seconds", "symbols_per_second", "flops_per_second"}
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,8 @@ TEXT_TYPES = [
 def test_rows_are_documents_and_row_groups_are_parts(tmp_path, kind):
     texts = ["one", "zwölf", None, "", "five\r\n"]
     corpus = open_table(tmp_path / "a.parquet", {"text": typed(texts, kind)})
-    parts = [(part.range.first, part.range.first_row) for part in corpus.parts()]
+    places = [place for part in corpus.parts() for _, place in part.ranges]
+    parts = [(place.first, place.first_row) for place in places]
     assert parts == [(0, 0), (1, 2), (2, 4)]
     items = read_all(corpus)
     assert [item.id for item in items] == [f"a.parquet:{row}" for row in range(5)]

@@ -104,18 +104,25 @@ def test_raw_heads_train_only_where_no_target_is_compressed(hidden, outputs):
     torch.testing.assert_close(loss, again)
 
 
-def test_sums_per_format_are_head_zeros(hidden, outputs):
-    shared, _ = outputs
-    inputs, targets = torch.tensor(PAIR), targets_of(PAIR, 2)
-    report = heads_loss(hidden, inputs, targets, OutputLayers(shared, None, False))
-    logits = (hidden @ shared[0].t()).detach()
-    nats = torch.logsumexp(logits, 1)[:-1] - logits[torch.arange(len(PAIR) - 1), PAIR[1:]]
-    wanted = torch.zeros(3, dtype=torch.float64)
-    for symbol, value in zip(PAIR[1:], nats.double(), strict=True):
-        kind = 0 if symbol < RAW_OFFSET else 1 if symbol < COMPRESSED_OFFSET else 2
-        wanted[kind] += value
-    torch.testing.assert_close(report.nats, wanted, rtol=1e-5, atol=1e-5)
-    assert report.counts.tolist() == [5, len(RAW), len(COMPRESSED)]
+def test_sums_per_format_are_those_of_each_head(hidden, outputs):
+    shared, raw = outputs
+    heads, inputs = len(shared) + len(raw), torch.tensor(PAIR)
+    targets = targets_of(PAIR, heads)
+    report = heads_loss(hidden, inputs, targets, OutputLayers(shared, raw, False))
+    all_raw = (targets < COMPRESSED_OFFSET).all(dim=1)
+    for head, weight in enumerate([*shared, *raw]):
+        nats = torch.zeros(3, dtype=torch.float64)
+        counts = [0, 0, 0]
+        log_probabilities = (hidden @ weight.t()).detach().log_softmax(-1)
+        for row, symbol in enumerate(targets[:, head].tolist()):
+            if symbol >= 0 and (head < len(shared) or all_raw[row]):
+                kind = 0 if symbol < RAW_OFFSET else 1 if symbol < COMPRESSED_OFFSET else 2
+                nats[kind] -= log_probabilities[row, symbol].double()
+                counts[kind] += 1
+        torch.testing.assert_close(report.nats[head], nats, rtol=1e-5, atol=1e-5)
+        assert report.counts[head].tolist() == counts
+    assert report.counts[0].tolist() == [5, len(RAW), len(COMPRESSED)]
+    assert report.counts[-1, 2] == 0 < report.counts[-1, 1]
 
 
 def test_slices_with_a_common_normalizer_add_up(hidden, outputs):

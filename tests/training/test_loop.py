@@ -72,7 +72,7 @@ def test_passes_add_up_to_the_whole_step(contexts_per_pass: int) -> None:
     expected, found = whole.update(0), parts.update(0)
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
-    assert found.loss_by_format == pytest.approx(expected.loss_by_format, rel=1e-6)
+    assert found.loss_by_head == [pytest.approx(one, rel=1e-6) for one in expected.loss_by_head]
     torch.testing.assert_close(gradient(parts), gradient(whole), rtol=1e-3, atol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_contexts_handed_out_give_the_update_of_passes(threads: int) -> None:
         assert torch.get_num_threads() == threads
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-4)
-    assert found.loss_by_format == pytest.approx(expected.loss_by_format, rel=1e-6)
+    assert found.loss_by_head == [pytest.approx(one, rel=1e-6) for one in expected.loss_by_head]
     torch.testing.assert_close(
         gradient(handed_out), gradient(one_after_the_other), rtol=1e-3, atol=1e-6
     )

@@ -23,7 +23,7 @@ def run_at(step: int, total_steps: int) -> Any:
 
 
 def record(step: int, **more: object) -> dict[str, object]:
-    return {"step": step, "loss": 1.5, "symbols_per_second": 12_345.6, **more}
+    return {"step": step, "loss": 1.5, "symbols_per_second": 12_345.6, "mfu": 0.354, **more}
 
 
 @pytest.fixture

@@ -39,10 +39,9 @@ from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.metrics import read_metrics
 from proxylm.training.run import TrainResult, train
 from proxylm.training.training_run import Checkpoints, TrainingRun
-from small_runs import SYMBOL_COUNT, make_store, tiny_config
+from small_runs import SYMBOL_COUNT, TIMES, make_store, tiny_config
 
 STEPS = 6
-TIMES = {"seconds", "symbols_per_second", "flops_per_second"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +91,14 @@ def stop_after(step: int) -> Any:
 
 def test_what_a_run_leaves(config: TrainingConfig, whole: Path) -> None:
     names = {path.name for path in whole.iterdir()}
-    assert names == {".lock", "config.yaml", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert names == {
+        ".lock",
+        ".verified",
+        "config.yaml",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+    }
     assert load_config(TrainingConfig, whole / "config.yaml") == config.resolved()
     model = open_checkpoint(checkpoint_folders(whole / "checkpoints")[0]).model()
     assert model.config == config.model_for(SYMBOL_COUNT)
@@ -308,6 +314,20 @@ def test_a_flipped_bit_in_a_store_stops_the_start_and_is_named(tmp_path: Path, n
         train(config, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_files_found_right_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(make_store(tmp_path / "store"))
+    with pytest.raises(RuntimeError, match="stopped by the test"):
+        train(config, tmp_path / "run", callbacks=[stop_after(3)])
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "proxylm.data.store.verifying.check_content", lambda folder, file: read.append(folder)
+    )
+    train(config, tmp_path / "run")
+    assert read == []
 
 
 def test_a_store_damaged_between_two_starts_is_named(tmp_path: Path) -> None:

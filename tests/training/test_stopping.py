@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from proxylm.ranks import Ranks
 from proxylm.training.run import stop_on_signal
 
 
@@ -28,6 +29,16 @@ def test_a_second_interrupt_acts_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked == ["SIGINT"]
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ranks_may_be_asked_twice() -> None:
+    asked: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signal(asked.append, Ranks(rank=1, world=2)):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert asked == ["SIGTERM", "SIGTERM"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_handlers_are_put_back_after_an_error() -> None:

@@ -4,9 +4,10 @@ A saved model is a folder with ``model.safetensors``, ``model.json`` (its config
 written last, ``manifest.json`` with the length and SHA-256 of each of them and, as far as they are
 known, the names of the configuration and the data that the model was trained with. A checkpoint of
 a run, ``checkpoints/step-00000100``, holds ``optimizer.safetensors`` and ``state.json`` (counters)
-besides: the state after 100 updates. The folder is built beside its place, flushed and renamed, so
-a killed writer leaves nothing that could be mistaken for a whole one. A flipped bit in a
-safetensors file loads silently: hence the checksums.
+besides: the state after 100 updates. Where several ranks have written it, both kinds of tensors are
+in ``shard-*.safetensors`` instead, a file for each rank's parts (``shards``). The folder is built
+beside its place, flushed and renamed, so a killed writer leaves nothing that could be mistaken for
+a whole one. A flipped bit in a safetensors file loads silently: hence the checksums.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from proxylm.checkpoints.shards import Shards, write_shards
 from proxylm.checkpoints.tensor_files import TensorFiles, read_tensors
-from proxylm.config import Config, validate_config
+from proxylm.config import Config, added_field, validate_config
 from proxylm.errors import (
     CannotWriteError,
     CheckpointError,
@@ -36,6 +40,7 @@ from proxylm.errors import (
 from proxylm.files import (
     TEMPORARY_PREFIX,
     atomic_folder,
+    named_write,
     read_json,
     sha256_of,
     sync_path,
@@ -44,6 +49,7 @@ from proxylm.files import (
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +61,9 @@ STATE = "state.json"
 MANIFEST = "manifest.json"
 MODEL_FILES = (MODEL_TENSORS, MODEL_CONFIG)
 RUN_FILES = (*MODEL_FILES, OPTIMIZER_TENSORS, STATE)
+SHARD_PATTERN = re.compile(r"shard-[0-9]+-.*\.safetensors")
+SHARDED_RUN_FILES = (MODEL_CONFIG, STATE)
+"""Beside the shards, of which a checkpoint has one or more."""
 NAME_PATTERN = re.compile(r"step-([0-9]{8})")
 DAMAGED_PREFIX = "damaged-"
 
@@ -78,6 +87,9 @@ class TrainingState(Config):
         threads: that the run computes with, chosen at its start; its bits are promised for one
             number of them.
         torch_version: release of torch that wrote the state.
+        compared_losses: of the last steps that were no loss spikes; empty where nobody looks for
+            any.
+        spikes_in_a_row: steps at the end of the run so far that were spikes.
     """
 
     step: NonNegativeInt = 0
@@ -91,6 +103,8 @@ class TrainingState(Config):
     held_out: dict[str, float] = Field(default_factory=dict)
     threads: PositiveInt = 1
     torch_version: str = ""
+    compared_losses: tuple[float, ...] = added_field(())
+    spikes_in_a_row: NonNegativeInt = added_field(0)
 
 
 class StoredFile(Config):
@@ -139,9 +153,21 @@ class SavedModel:
         """Configuration of the model."""
         return _read_stored(ModelConfig, self.path / MODEL_CONFIG)
 
-    def weights(self) -> TensorFiles:
-        """Weights by parameter name."""
-        return TensorFiles([self.path / MODEL_TENSORS], sizes_from=MODEL_CONFIG)
+    @property
+    def is_sharded(self) -> bool:
+        """Whether several ranks have written it."""
+        return MODEL_TENSORS not in self.manifest.files
+
+    def copy_into(self, model: LanguageModel, ranks: Ranks = ALONE) -> None:
+        """Give a model these weights, where it is, whole or divided among ranks.
+
+        Raises:
+            CheckpointError: the weights are not the model's.
+        """
+        if self.is_sharded or not ranks.is_alone:
+            Shards(self.path).read_into(model.state_dict(), ranks)
+        else:
+            self._weights().copy_into(model)
 
     def model(self) -> LanguageModel:
         """The model with its weights, on the CPU.
@@ -149,7 +175,16 @@ class SavedModel:
         Raises:
             CheckpointError: the weights do not fit the configuration.
         """
-        return self.weights().new_model(self.model_config())
+        if not self.is_sharded:
+            return self._weights().new_model(self.model_config())
+        with torch.device("meta"):  # nothing is drawn that the weights replace
+            model = LanguageModel(self.model_config())
+        model.to_empty(device="cpu")
+        self.copy_into(model)
+        return model
+
+    def _weights(self) -> TensorFiles:
+        return TensorFiles([self.path / MODEL_TENSORS], sizes_from=MODEL_CONFIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +193,25 @@ class Checkpoint(SavedModel):
 
     state: TrainingState
 
-    def optimizer_tensors(self) -> dict[str, Tensor]:
-        """Optimizer state, as ``training.optimizer.optimizer_tensors`` names it."""
-        return read_tensors(self.path / OPTIMIZER_TENSORS)
+    def optimizer_tensors(self, model: nn.Module, ranks: Ranks = ALONE) -> dict[str, Tensor]:
+        """Optimizer state, as ``training.optimizer.optimizer_tensors`` names it.
+
+        Args:
+            model: whose parameters it is of; where they are divided, it is, too.
+            ranks: that ask together.
+        """
+        if ranks.is_alone and not self.is_sharded:
+            return read_tensors(self.path / OPTIMIZER_TENSORS)
+        shards, parameters = Shards(self.path), dict(model.named_parameters())
+        tensors = {}
+        for key in shards.optimizer_names:
+            shape, like = shards.shapes[key], parameters.get(key.partition(".")[2])
+            if like is not None and shape == list(like.shape):
+                tensors[key] = torch.empty_like(like)
+            else:
+                tensors[key] = torch.empty(shape)
+        shards.read_into(tensors, ranks)
+        return tensors
 
 
 def checkpoint_name(step: int) -> str:
@@ -198,23 +249,31 @@ def save_checkpoint(
     model_config: Config,
     state: TrainingState,
     origin: Origin,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Write ``folder/step-<step>`` durably; returns its path.
 
-    Nothing under that name exists until everything in it is on the disk.
+    Nothing under that name exists until everything in it is on the disk. Several ranks write it
+    together, each of them what it has.
 
     Raises:
         CheckpointError: the disk is full or cannot be written; older checkpoints are untouched
             (the newest is named, if there is one).
     """
     target = folder / checkpoint_name(state.step)
+    documents = {
+        STATE: state.model_dump(mode="json"),
+        MODEL_CONFIG: model_config.model_dump(mode="json"),
+    }
     try:
-        with atomic_folder(target) as temporary:
-            _write_tensors(temporary / OPTIMIZER_TENSORS, optimizer_tensors)
-            write_json(temporary / STATE, state.model_dump(mode="json"))
-            write_saved_model(
-                temporary, model_tensors, model_config, step=state.step, origin=origin
-            )
+        if ranks.is_alone:
+            files = {OPTIMIZER_TENSORS: optimizer_tensors, MODEL_TENSORS: model_tensors}
+            with atomic_folder(target) as temporary:
+                _write_files(temporary, files, documents)
+                _write_manifest(temporary, step=state.step, origin=origin)
+        else:
+            tensors = {**model_tensors, **optimizer_tensors}
+            _write_together(target, tensors, documents, step=state.step, origin=origin, ranks=ranks)
     except CannotWriteError as error:
         raise CheckpointError(
             f"{target}: cannot be written ({error.reason}); {what_is_safe(folder)}: free some "
@@ -246,24 +305,67 @@ def write_saved_model(
     origin: Origin,
 ) -> None:
     """Complete ``folder``, which nobody sees yet: the model, and the manifest of all files."""
-    _write_tensors(folder / MODEL_TENSORS, model_tensors)
-    write_json(folder / MODEL_CONFIG, model_config.model_dump(mode="json"))
-    files = {
-        path.name: StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(folder.iterdir())
-    }
-    manifest = CheckpointManifest(step=step, origin=origin, files=files)
+    documents = {MODEL_CONFIG: model_config.model_dump(mode="json")}
+    _write_files(folder, {MODEL_TENSORS: model_tensors}, documents)
+    _write_manifest(folder, step=step, origin=origin)
+
+
+def _write_files(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], documents: Mapping[str, Any]
+) -> None:
+    for name, values in tensors.items():
+        _write_tensors(folder / name, values)
+    for name, value in documents.items():
+        write_json(folder / name, value)
+
+
+def _write_manifest(
+    folder: Path, *, step: int | None, origin: Origin, ranks: Ranks = ALONE
+) -> None:
+    """Add the manifest of all files in a folder; ranks share the reading, the first one writes."""
+    files: dict[str, StoredFile] = {}
+    with ranks.together():
+        for path in sorted(folder.iterdir())[ranks.rank :: ranks.world]:
+            files[path.name] = StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
+    files = {name: one for part in ranks.gather(files) for name, one in part.items()}
+    manifest = CheckpointManifest(step=step, origin=origin, files=dict(sorted(files.items())))
     signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})
-    write_json(folder / MANIFEST, signed.model_dump(mode="json"))
+    with ranks.together():
+        if ranks.is_first:
+            write_json(folder / MANIFEST, signed.model_dump(mode="json"))
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def _write_together(
+    target: Path,
+    tensors: Mapping[str, Tensor],
+    documents: Mapping[str, Any],
+    *,
+    step: int,
+    origin: Origin,
+    ranks: Ranks,
+) -> None:
+    """Write a checkpoint, each rank its shards, the first one the rest."""
+    with ExitStack() as stack:
+        temporary = target
+        with ranks.together():
+            if ranks.is_first:
+                temporary = stack.enter_context(atomic_folder(target))
+                _write_files(temporary, {}, documents)
+        temporary = ranks.broadcast(temporary)
+        with ranks.together(), named_write(target, temporary):
+            write_shards(temporary, tensors, ranks)
+        _write_manifest(temporary, step=step, origin=origin, ranks=ranks)
+        with ranks.together():
+            stack.close()  # it takes its name
+
+
+def open_checkpoint(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
     """Verify every file of a run's checkpoint against its manifest and open it.
 
     Raises:
         DamagedFileError: a file is missing, truncated, altered or of a foreign format.
     """
-    manifest = _verified_manifest(path, RUN_FILES)
+    manifest = _verified_manifest(path, RUN_FILES, ranks)
     if manifest.step is None or (
         path.name != checkpoint_name(manifest.step) and NAME_PATTERN.fullmatch(path.name)
     ):
@@ -280,31 +382,42 @@ def open_saved_model(path: Path) -> SavedModel:
     return SavedModel(path=path, manifest=_verified_manifest(path, MODEL_FILES))
 
 
-def _verified_manifest(path: Path, required: Sequence[str]) -> CheckpointManifest:
-    manifest = _read_stored(CheckpointManifest, path / MANIFEST)
-    if manifest.checksum != manifest.expected_checksum():
-        raise DamagedFileError(f"{path / MANIFEST}: its checksum does not fit its content")
-    for name in required:
-        if name not in manifest.files:
-            raise DamagedFileError(f"{path / MANIFEST}: does not list {name}")
-    for name, stored in manifest.files.items():
-        _verify(path / name, stored)
+def _verified_manifest(
+    path: Path, required: Sequence[str], ranks: Ranks = ALONE
+) -> CheckpointManifest:
+    """The manifest of a folder whose files are what it says; ranks share the reading."""
+    with ranks.together():
+        manifest = _own_manifest(path, required)
+        for name, stored in list(manifest.files.items())[ranks.rank :: ranks.world]:
+            _verify(path / name, stored)
     return manifest
 
 
-def newest_valid(run: Path) -> Checkpoint | None:
+def _own_manifest(path: Path, required: Sequence[str]) -> CheckpointManifest:
+    manifest = _read_stored(CheckpointManifest, path / MANIFEST)
+    if manifest.checksum != manifest.expected_checksum():
+        raise DamagedFileError(f"{path / MANIFEST}: its checksum does not fit its content")
+    if any(SHARD_PATTERN.fullmatch(name) for name in manifest.files):
+        required = SHARDED_RUN_FILES
+    for name in required:
+        if name not in manifest.files:
+            raise DamagedFileError(f"{path / MANIFEST}: does not list {name}")
+    return manifest
+
+
+def newest_valid(run: Path, ranks: Ranks = ALONE) -> Checkpoint | None:
     """The newest checkpoint of a run folder that verifies; None if the run has none yet.
 
-    A damaged one is passed over with a warning that names the file.
+    Ranks take the same one. A damaged one is passed over with a warning that names the file.
 
     Raises:
         CheckpointError: there are checkpoints and none of them can be loaded.
     """
-    folders = checkpoint_folders(run / CHECKPOINTS_FOLDER)
+    folders = ranks.broadcast(checkpoint_folders(run / CHECKPOINTS_FOLDER))
     first_damage: ProxylmError | None = None
     for path in folders:
         try:
-            return open_checkpoint(path)
+            return open_checkpoint(path, ranks)
         except DataError as damage:
             logger.warning("%s; trying the checkpoint before it", damage)
             first_damage = first_damage or damage

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from proxylm.cli.options import OverridesArgument
-from proxylm.cli.output import JsonOption, emit, note
-from proxylm.cli.train import summary
+from proxylm.cli.output import JsonOption, note
+from proxylm.cli.train import train_and_tell
 
 
 def byteify(
@@ -33,13 +33,10 @@ def byteify(
     Example: proxylm byteify models/smollm2 --data stores/text --out runs/bytes seed=1
     """
     from proxylm.pipelines.byteify import byteify_run
-    from proxylm.training.progress import shown_on_stderr
-    from proxylm.training.run import train
 
     run = byteify_run(model, data, overrides or [])
     note(
         f"byteify: {run.sizes.parameter_count:,} parameters; training takes about "
         f"{run.memory_bytes / 1e9:.1f} GB of memory"
     )
-    result = train(run.config, out, [shown_on_stderr()])
-    emit(result.as_json(), as_json=json, text=summary(result))
+    train_and_tell(run.config, out, json)

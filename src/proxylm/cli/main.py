@@ -27,10 +27,12 @@ from proxylm.cli import (
     export,
     generate,
     import_model,
+    plan,
     prepare,
     rates,
     recipe,
     report,
+    runs,
     sandbox,
     serve,
     sweep,
@@ -41,6 +43,7 @@ from proxylm.cli import (
 from proxylm.cli.options import defer_options
 from proxylm.cli.output import ReaderLeftError, hold_descriptors, note, open_streams
 from proxylm.errors import ProxylmError, one_line
+from proxylm.ranks import end_process
 
 INTERRUPTED_STATUS = 130
 TRACEBACK_VARIABLE = "PROXYLM_TRACEBACK"
@@ -69,9 +72,11 @@ app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(runs.app, name="runs")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.command("compress")(compress.compress)
+app.command("plan")(plan.plan)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("byteify")(byteify.byteify)
@@ -98,7 +103,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _fail(_INTERRUPTED, status)
         return status if isinstance(status, int) else 0
     except ProxylmError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail("" if error.told_elsewhere else str(error), error.exit_status)
     except ReaderLeftError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -117,7 +122,7 @@ def main() -> None:
     """Console script."""
     hold_descriptors()
     _let_waiting_threads_sleep()
-    sys.exit(run())
+    end_process(run())
 
 
 def _let_waiting_threads_sleep() -> None:

@@ -146,6 +146,23 @@ def bars_or_lines(
         yield show
 
 
+@contextmanager
+def byte_progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """``bars_or_lines`` of bytes, with their speed and an estimate."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), *ends)
+    with bars_or_lines(LineProgress("MB", 1e6), *columns) as show:
+        yield show
+
+
 class LineProgress:
     """Progress for logs: a line at the start, then at most one every few seconds.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +12,7 @@ from proxylm.cli.compressor import CORPUS, CORPUS_CLASS
 from proxylm.cli.options import Flags, options
 from proxylm.cli.output import (
     JsonOption,
-    LineProgress,
-    bars_or_lines,
+    byte_progress,
     counts_text,
     emit,
     number,
@@ -26,7 +23,6 @@ from proxylm.errors import UsageError
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
     from proxylm.corpus.config import CorpusConfig
-    from proxylm.data.store.prepare import PrepareProgress
     from proxylm.data.store.summary import PrepareSummary
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
@@ -50,6 +46,10 @@ def prepare(
         typer.Option("--given-view", help="View made of the symbols that come with documents."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
+    executor: Annotated[
+        Path | None,
+        typer.Option(help="Where shards are made, as YAML: kind local, slurm or ray."),
+    ] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share kept out of training; default 0.02.")
     ] = None,
@@ -62,18 +62,20 @@ def prepare(
     Example: proxylm prepare --corpus stdlib --compressor bpe=compressors/bpe --out stores/stdlib
     """
     from proxylm.corpus.opening import open_corpus
+    from proxylm.data.store.executors import load_executor
     from proxylm.data.store.prepare import prepare_store
 
     compressors = _load_compressors(compressor or [])
-    with _progress() as progress:
+    with byte_progress() as show:
         summary = prepare_store(
             None if corpus is None else open_corpus(corpus),
             compressors,
             out,
             workers=workers,
+            executor=None if executor is None else load_executor(executor),
             held_out_fraction=held_out,
             given_view=given_view,
-            progress=progress,
+            progress=lambda now: show(now.job, now.done_bytes, now.total_bytes),
         )
     emit(summary.to_json(), as_json=json, text=_readable(summary))
 
@@ -105,23 +107,6 @@ def split_name(argument: str) -> tuple[str, str]:
     if named:
         return named[1], named[2]
     return argument.partition(":")[0], argument
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[PrepareProgress], None]]:
-    """A bar with an estimate on a terminal, a line now and then elsewhere; always on stderr."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}"), BarColumn(), *ends)
-    with bars_or_lines(LineProgress("MB", 1e6), *columns) as show:
-        yield lambda progress: show(progress.job, progress.done_bytes, progress.total_bytes)
 
 
 def _readable(summary: PrepareSummary) -> str:

@@ -1,14 +1,16 @@
-"""``proxylm views``: look into a view store."""
+"""``proxylm views``: look into a view store, and verify it."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from proxylm.cli.options import OverridesArgument
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, byte_progress, emit
 from proxylm.errors import UsageError
 from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 
@@ -78,6 +80,37 @@ def show(
     }
     result = summary | {"spans": [span.to_json() for span in shown.spans]}
     emit(result, as_json=json, text="\n".join([_head(summary), *shown.lines()]))
+
+
+@app.command()
+def verify(
+    store: Annotated[Path, typer.Argument(help="Folder that 'proxylm prepare' wrote.")],
+    stamps: Annotated[
+        Path | None,
+        typer.Option(help="Folder that remembers what was found right, for the next time."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Read a whole store and compare every byte with what was written.
+
+    Example: proxylm views verify views/mine
+    """
+    from proxylm.data.store.store import ViewStore
+    from proxylm.data.store.verifying import verify_store
+
+    started = perf_counter()
+    with byte_progress() as show:
+        verified = verify_store(
+            ViewStore.open(store),
+            stamps=stamps,
+            progress=lambda done, total: show("verify", done, total),
+        )
+    seconds = perf_counter() - started
+    text = (
+        f"{store}: {verified.files} files, {verified.num_bytes / 1e6:.2f} MB are what was written "
+        f"({verified.stamped_files} by their stamps), {seconds:.1f} s"
+    )
+    emit({"store": str(store), **asdict(verified), "seconds": seconds}, as_json=json, text=text)
 
 
 def _mixture(name: MixtureName, config: Path | None, overrides: list[str]) -> Mixture:

@@ -6,15 +6,15 @@ checked is that a file is whole and that its columns are sound.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pyarrow as pa
 
 from proxylm.corpus.contract import ranges_of
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.listing import FileRecord, check_unchanged
+from proxylm.corpus.listing import FileRecord, FoundFile, check_unchanged, record_file
 from proxylm.corpus.parquet import check_columns, read_rows
+from proxylm.corpus.places import arrow_file
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.errors import DamagedFileError, DataError, one_line
 
@@ -30,12 +30,13 @@ class ArrowCorpus(RecordFilesCorpus):
 
     format_name = "arrow"
 
-    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
-        sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(record)]
-        first_row = 0
+    def _divide(self, file: FoundFile) -> tuple[FileRecord, list[FileRange]]:
+        sizes = [(batch.nbytes, batch.num_rows) for batch in self._batches(file)]
+        ranges, first_row = [], 0
         for first, stop, num_bytes in ranges_of([size for size, _ in sizes], self._part_bytes):
-            yield FileRange(first, stop, num_bytes, first_row)
+            ranges.append(FileRange(first, stop, num_bytes, first_row))
             first_row += sum(rows for _, rows in sizes[first:stop])
+        return record_file(file), ranges
 
     def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         check_unchanged(record)
@@ -53,7 +54,7 @@ class ArrowCorpus(RecordFilesCorpus):
         check_unchanged(record)
 
     def _batches(
-        self, record: FileRecord, first: int = 0, stop: int | None = None
+        self, record: FoundFile, first: int = 0, stop: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The columns that are read, of some of a file's batches.
 
@@ -61,8 +62,7 @@ class ArrowCorpus(RecordFilesCorpus):
             DataError: the file is damaged, or lacks a column.
         """
         try:
-            # As bytes, Arrow takes names that are not UTF-8, too.
-            with pa.memory_map(os.fsencode(record.path)) as source:
+            with arrow_file(record.path, mapped=True) as source:
                 for batch in _stored_batches(source, record, first, stop):
                     check_columns(batch.schema, self._fields, record.path)
                     columns = batch.select(list(self._fields.names))
@@ -74,7 +74,7 @@ class ArrowCorpus(RecordFilesCorpus):
 
 
 def _stored_batches(
-    source: pa.MemoryMappedFile, record: FileRecord, first: int, stop: int | None
+    source: pa.NativeFile, record: FoundFile, first: int, stop: int | None
 ) -> Iterator[pa.RecordBatch]:
     if source.read(len(FILE_MAGIC)) == FILE_MAGIC:
         file = pa.ipc.open_file(source)
@@ -93,5 +93,5 @@ def _stored_batches(
             yield batch
 
 
-def _damaged(record: FileRecord, why: str) -> DamagedFileError:
+def _damaged(record: FoundFile, why: str) -> DamagedFileError:
     return DamagedFileError(f"{record.path}: damaged Arrow ({why})")

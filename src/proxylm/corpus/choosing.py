@@ -10,14 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from proxylm.corpus.config import FilesAre
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.listing import FoundFile
 from proxylm.corpus.recognition import FileContent, content_at
 from proxylm.errors import DataError
+from proxylm.pool import in_threads
 
 NOT_RECORDS = "not_records"
 """Files beside those of records: skipped by rule and counted, see ``Listing.skipped``."""
@@ -37,11 +38,11 @@ class Chosen:
     """How files are read, which entries are, and how many files are skipped by rule."""
 
     content: FileContent
-    entries: Sequence[FileRecord | Rejection]
+    entries: Sequence[FoundFile | Rejection]
     skipped: Counter[str]
 
 
-def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where: str) -> Chosen:
+def choose(entries: Sequence[FoundFile | Rejection], files_are: FilesAre, where: str) -> Chosen:
     """Decide how a folder's entries, or one file, are read.
 
     Beside records, files that describe the data set are left out. Among documents, packed files
@@ -53,8 +54,9 @@ def choose(entries: Sequence[FileRecord | Rejection], files_are: FilesAre, where
     """
     if files_are is FilesAre.DOCUMENTS:
         return Chosen(content=FileContent.DOCUMENT, entries=entries, skipped=Counter())
-    files = [entry for entry in entries if isinstance(entry, FileRecord)]
-    contents = {file.name: content_at(Path(file.path), file.name) for file in files}
+    files = [entry for entry in entries if isinstance(entry, FoundFile)]
+    found = in_threads(lambda file: content_at(file.path, file.name), files)
+    contents = dict(zip((file.name for file in files), found, strict=True))
     content = _records_content(contents, where)
     if content is None:
         if files_are is FilesAre.RECORDS:
@@ -92,7 +94,7 @@ def _records_content(contents: dict[str, FileContent], where: str) -> FileConten
 
 
 def _documents(
-    entries: Sequence[FileRecord | Rejection], contents: dict[str, FileContent], where: str
+    entries: Sequence[FoundFile | Rejection], contents: dict[str, FileContent], where: str
 ) -> Chosen:
     packed = [name for name, content in contents.items() if content is FileContent.PACKED]
     if packed and len(packed) == len(contents):
@@ -102,7 +104,7 @@ def _documents(
         )
     rejections = {name: Rejection(id=name, reason=RejectionReason.PACKED) for name in packed}
     kept = [
-        rejections.get(entry.name, entry) if isinstance(entry, FileRecord) else entry
+        rejections.get(entry.name, entry) if isinstance(entry, FoundFile) else entry
         for entry in entries
     ]
     return Chosen(content=FileContent.DOCUMENT, entries=kept, skipped=Counter())

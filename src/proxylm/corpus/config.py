@@ -15,7 +15,12 @@ from proxylm.config import Config
 
 STANDARD_LIBRARY = "stdlib"
 
-PART_BYTES = 4 << 20
+PARTS = 4096
+"""About how many parts a large corpus has: every file of a store takes memory maps when it is open,
+and Linux gives a process 65,530 of them."""
+
+LEAST_PART_BYTES = 4 << 20
+MOST_PART_BYTES = 512 << 20
 
 MAX_DOCUMENT_BYTES = 16 << 20
 """Longer documents are left out, unless a corpus is told otherwise."""
@@ -62,8 +67,9 @@ class CorpusConfig(Config):
     """A corpus and how its documents are read.
 
     Attributes:
-        path: a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other), stdlib
-            (this interpreter's own library) or hf:NAME; what exists is a path.
+        path: a folder, a file (JSON lines, also compressed, Parquet, Arrow, any other), a URL of
+            one (s3://…, gs://…, any file system of fsspec), stdlib (this interpreter's own
+            library) or hf:NAME; what exists is a path.
         pattern: which files of a folder: compared with the name, or with the whole path below the
             folder where it has a slash; '**/' also stands for no folder.
         files: what files are: documents, records, or auto (JSON lines, Parquet and Arrow are
@@ -77,7 +83,8 @@ class CorpusConfig(Config):
             UTF-8 by definition: a line that is not is always rejected).
         max_document_bytes: longer documents, and longer JSON lines, are left out and counted;
             compressors take about 60 bytes of memory per byte of one.
-        part_bytes: about how many source bytes become one shard.
+        part_bytes: about how many source bytes become one shard. (default: a 4096th of the
+            corpus, as a power of two from 4 MiB to 512 MiB)
     """
 
     path: str = Field(min_length=1)
@@ -89,13 +96,24 @@ class CorpusConfig(Config):
     symbol_count: int | None = Field(default=None, ge=1, le=1 << 31)
     invalid_utf8: Literal["keep", "reject"] = "keep"
     max_document_bytes: int = Field(default=MAX_DOCUMENT_BYTES, ge=1)
-    part_bytes: int = Field(default=PART_BYTES, ge=1)
+    part_bytes: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _symbols_have_a_count(self) -> Self:
         if (self.symbols_field is None) != (self.symbol_count is None):
             raise ValueError("symbols_field and symbol_count go together: give both or neither")
         return self
+
+    def part_bytes_of(self, num_bytes: int) -> int:
+        """About how many bytes of a corpus of ``num_bytes`` become one shard.
+
+        >>> [CorpusConfig(path="x").part_bytes_of(1 << n) >> 20 for n in (20, 34, 36, 42)]
+        [4, 4, 16, 512]
+        """
+        if self.part_bytes is not None:
+            return self.part_bytes
+        wanted = -(-num_bytes // PARTS)
+        return min(MOST_PART_BYTES, max(LEAST_PART_BYTES, 1 << (wanted - 1).bit_length()))
 
     @property
     def fields(self) -> RecordFields:

@@ -136,5 +136,5 @@ class ConfiguredCorpus(Corpus):
     def __init__(self, config: CorpusConfig) -> None:
         self.name = config.path
         self.given_symbol_count = config.symbol_count
+        self._config = config
         self._fields = config.fields
-        self._part_bytes = config.part_bytes

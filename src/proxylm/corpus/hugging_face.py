@@ -45,12 +45,14 @@ class HuggingFaceCorpus(ConfiguredCorpus):
     def fingerprint(self) -> str:
         """The library's own fingerprint of the data, and the columns read."""
         options, of_data = asdict(self._fields), str(self._dataset._fingerprint)
-        return fingerprint_of("hugging face", self.name, of_data, options, self._part_bytes)
+        part_bytes = self._config.part_bytes_of(self._table.nbytes)
+        return fingerprint_of("hugging face", self.name, of_data, options, part_bytes)
 
     def parts(self) -> Sequence[RangePart]:
         """Equal runs of rows, about ``part_bytes`` each."""
         rows, num_bytes = self._table.num_rows, self._table.nbytes
-        rows_per_part = max(1, rows * self._part_bytes // max(1, num_bytes))
+        part_bytes = self._config.part_bytes_of(num_bytes)
+        rows_per_part = max(1, rows * part_bytes // max(1, num_bytes))
         return [
             RangePart(
                 index=index,

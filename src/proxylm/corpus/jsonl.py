@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -16,14 +15,22 @@ import xxhash
 from proxylm.corpus.config import RecordFields
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import READ_BYTES, FileRecord
+from proxylm.corpus.listing import (
+    READ_BYTES,
+    FileRecord,
+    FoundFile,
+    blocks_of,
+    record_file,
+    recorded,
+)
+from proxylm.corpus.places import naming, open_file
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_text
 from proxylm.corpus.streams import LongLine, read_range, split_lines
 from proxylm.corpus.unpacking import (
     BYTE_ORDER_MARK,
     PACKED_READ_BYTES,
-    packing_at,
+    packing_of,
     unpacked,
 )
 from proxylm.json_lines import parse_json
@@ -37,12 +44,13 @@ class JsonLinesCorpus(RecordFilesCorpus):
 
     format_name = "json lines"
 
-    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
-        packing = packing_at(Path(record.path), record.name)
+    def _divide(self, file: FoundFile) -> tuple[FileRecord, list[FileRange]]:
+        with naming(file.path), open_file(file.path) as stream:
+            packing = packing_of(stream.read(PACKED_READ_BYTES), file.name)
         if packing is None:
-            return _line_ranges(record, self._part_bytes)
-        size = record.num_bytes
-        return iter([FileRange(0, size, size, 1, record.content_hash, packing)])
+            return _divide_lines(file, self._part_bytes)
+        record, size = record_file(file), file.num_bytes
+        return record, [FileRange(0, size, size, 1, record.content_hash, packing)]
 
     def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         block = READ_BYTES if place.packing is None else PACKED_READ_BYTES
@@ -54,11 +62,13 @@ class JsonLinesCorpus(RecordFilesCorpus):
             yield _parse_line(line, f"{record.name}:{number}", number == 1, self._fields)
 
 
-def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[FileRange]:
-    """Divide a file into consecutive ranges of its bytes."""
+def _divide_lines(file: FoundFile, part_bytes: int) -> tuple[FileRecord, list[FileRange]]:
+    """Record a file and divide it into consecutive ranges of its bytes, reading it once."""
     start, position, line, lines_before = 0, 0, 1, 0
-    digest = xxhash.xxh3_128()
-    for block in read_range(record, 0, record.num_bytes, record.content_hash):
+    whole, digest = xxhash.xxh3_128(), xxhash.xxh3_128()
+    ranges: list[FileRange] = []
+    for block in blocks_of(file):
+        whole.update(block)
         done = 0
         # The wanted end may lie in an earlier block when a line is longer than a part.
         while (wanted := max(start + part_bytes - position, done)) < len(block):
@@ -69,14 +79,15 @@ def _line_ranges(record: FileRecord, part_bytes: int) -> Iterator[FileRange]:
             lines_before += block.count(b"\n", done, newline + 1)
             done = newline + 1
             stop = position + done
-            yield FileRange(start, stop, stop - start, line, digest.hexdigest())
+            ranges.append(FileRange(start, stop, stop - start, line, digest.hexdigest()))
             start, line = stop, line + lines_before
             lines_before, digest = 0, xxhash.xxh3_128()
         digest.update(block[done:])
         lines_before += block.count(b"\n", done)
         position += len(block)
     if position > start:
-        yield FileRange(start, position, position - start, line, digest.hexdigest())
+        ranges.append(FileRange(start, position, position - start, line, digest.hexdigest()))
+    return recorded(file, whole.hexdigest()), ranges
 
 
 class JsonObject(list[tuple[str, Any]]):

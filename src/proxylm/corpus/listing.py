@@ -1,13 +1,12 @@
-"""What files a corpus has, recorded once: names, sizes and content hashes.
+"""What files a corpus has: found in a folder or at a URL, then read once to record their hashes.
 
-The listing is what makes a corpus checkable: a file that is not the same any more when its part
+The records are what makes a corpus checkable: a file that is not the same any more when its part
 is read stops the run with its name, instead of giving a store that mixes two states.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -17,13 +16,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import translate
 from heapq import heappop, heappush
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import xxhash
 
 from proxylm.corpus.document import Rejection
 from proxylm.corpus.left_out import RejectionReason
+from proxylm.corpus.places import (
+    FileStatus,
+    file_system_of,
+    naming,
+    open_file,
+    status_in,
+    status_of,
+)
 from proxylm.errors import DataError
 
 READ_BYTES = 1 << 20
@@ -47,60 +54,93 @@ where they lie.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
-    """One file as it was when the corpus was opened.
+class FoundFile:
+    """One file as it was found.
 
     Attributes:
-        path: where it lies.
+        path: where it lies, a path or a URL.
         name: its path inside the corpus with ``/``, valid Unicode, used in document ids.
-        num_bytes: its size.
-        content_hash: XXH3-128 of its bytes, in hexadecimal.
-        modified_ns: time of its last change, for files too costly to hash at every read.
+        status: its size, and what tells that it was written again.
     """
 
     path: str
     name: str
-    num_bytes: int
+    status: FileStatus
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size."""
+        return self.status.num_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord(FoundFile):
+    """One file as it was read when the corpus was opened.
+
+    Attributes:
+        content_hash: XXH3-128 of its bytes, in hexadecimal.
+    """
+
     content_hash: str
-    modified_ns: int
 
     def to_json(self) -> dict[str, Any]:
         """The record as a manifest keeps it (without the machine's path)."""
         return {"name": self.name, "num_bytes": self.num_bytes, "xxh3_128": self.content_hash}
 
 
-def changed_error(record: FileRecord) -> DataError:
-    """The error for a file that differs from its record."""
-    return DataError(f"{record.path}: changed while it was being read; let it rest and run again")
+def changed_error(file: FoundFile) -> DataError:
+    """The error for a file that differs from what was found or recorded."""
+    return DataError(f"{file.path}: changed while it was being read; let it rest and run again")
 
 
-def record_file(path: Path, name: str) -> FileRecord:
-    """Read a file once, in bounded memory, and record it."""
-    with path.open("rb") as stream:
-        modified_ns = os.fstat(stream.fileno()).st_mtime_ns
-        digest = hashlib.file_digest(stream, xxhash.xxh3_128)
-        num_bytes = stream.tell()
-    return FileRecord(
-        path=str(path),
-        name=name,
-        num_bytes=num_bytes,
-        content_hash=digest.hexdigest(),
-        modified_ns=modified_ns,
-    )
+def find_file(path: str, name: str) -> FoundFile:
+    """One file, unread."""
+    return FoundFile(path=path, name=name, status=status_of(path))
 
 
-def check_unchanged(record: FileRecord) -> None:
-    """Compare a file's size and time with its record.
+def blocks_of(file: FoundFile) -> Iterator[bytes]:
+    """A file's bytes, block by block.
+
+    Raises:
+        DataError: they are more or fewer than were found, or cannot be read.
+    """
+    num_bytes = 0
+    try:
+        with naming(file.path), open_file(file.path) as stream:
+            while block := stream.read(READ_BYTES):
+                num_bytes += len(block)
+                yield block
+    except FileNotFoundError:
+        raise changed_error(file) from None
+    if num_bytes != file.num_bytes:
+        raise changed_error(file)
+
+
+def recorded(file: FoundFile, content_hash: str) -> FileRecord:
+    """A file that was read, and gave these bytes."""
+    return FileRecord(path=file.path, name=file.name, status=file.status, content_hash=content_hash)
+
+
+def record_file(file: FoundFile) -> FileRecord:
+    """Read a file once, in bounded memory, and record it. Errors as ``blocks_of``."""
+    digest = xxhash.xxh3_128()
+    for block in blocks_of(file):
+        digest.update(block)
+    return recorded(file, digest.hexdigest())
+
+
+def check_unchanged(file: FoundFile) -> None:
+    """Compare a file's size and version with what was found.
 
     Raises:
         DataError: they differ, or the file is gone.
     """
     try:
-        status = Path(record.path).stat()
+        now = status_of(file.path)
     except OSError:
-        raise changed_error(record) from None
-    if (status.st_size, status.st_mtime_ns) != (record.num_bytes, record.modified_ns):
-        raise changed_error(record)
+        raise changed_error(file) from None
+    if now != file.status:
+        raise changed_error(file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +152,7 @@ class Listing:
         skipped: how many names are skipped by rule, by ``HIDDEN`` and the others.
     """
 
-    entries: tuple[FileRecord | Rejection, ...]
+    entries: tuple[FoundFile | Rejection, ...]
     skipped: Counter[str]
 
 
@@ -136,7 +176,7 @@ def list_folder(
     """
     walk = _Walk(root, keep_folder)
     matches = matcher(pattern)
-    entries: list[FileRecord | Rejection] = []
+    entries: list[FoundFile | Rejection] = []
     for path in sorted(walk.paths, key=_sort_key):
         name = path.relative_to(root).as_posix()
         if path in walk.lost_folders or matches(name):
@@ -144,6 +184,44 @@ def list_folder(
         else:
             walk.skipped[UNMATCHED] += 1
     return Listing(entries=tuple(entries), skipped=walk.skipped)
+
+
+def list_url(url: str, pattern: str = "*") -> Listing:
+    """Every file below a URL that matches, by the rules of ``list_folder``; there are no links.
+
+    Raises:
+        DataError: the file system cannot list it.
+        UsageError: there is no such file system.
+    """
+    file_system, root = file_system_of(url)
+    with naming(url):
+        found: dict[str, dict[str, Any]] = file_system.find(root, detail=True)
+    matches = matcher(pattern)
+    entries, skipped, hidden = list[FoundFile | Rejection](), Counter[str](), set[str]()
+    base = root.rstrip("/") + "/"
+    for path in sorted(found, key=str.encode):
+        name = path.removeprefix(base)
+        if first := _hidden_part(name):
+            hidden.add(first)
+        elif matches(name):
+            status, place = status_in(found[path]), file_system.unstrip_protocol(path)
+            entries.append(FoundFile(path=place, name=name, status=status))
+        else:
+            skipped[UNMATCHED] += 1
+    return Listing(entries=tuple(entries), skipped=skipped + Counter({HIDDEN: len(hidden)}))
+
+
+def _hidden_part(name: str) -> str:
+    """The file or folder on the way to ``name`` that is hidden; empty if none is."""
+    parts = PurePosixPath(name).parts
+    for number, part in enumerate(parts, start=1):
+        if _is_hidden(part):
+            return "/".join(parts[:number])
+    return ""
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == CACHE_FOLDER
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -216,7 +294,7 @@ class _Walk:
         folder_names = []
         with _opened(folder) as found:
             for entry in found:
-                if entry.name.startswith(".") or entry.name == CACHE_FOLDER:
+                if _is_hidden(entry.name):
                     self.skipped[HIDDEN] += 1
                 elif entry.is_dir(follow_symlinks=False):
                     folder_names.append(entry.name)
@@ -274,14 +352,14 @@ def _cache_error(folder: Path) -> DataError:
     )
 
 
-def _list_one(path: Path, name: str, homes: list[str]) -> FileRecord | Rejection:
+def _list_one(path: Path, name: str, homes: list[str]) -> FoundFile | Rejection:
     if path.is_symlink():
         target = os.path.realpath(path)
         if not (_is_inside(target, homes) and Path(target).is_file()):
             return Rejection(id=name, reason=RejectionReason.LINK, detail=target)
     if not stat.S_ISREG(path.stat().st_mode):
         return Rejection(id=name, reason=RejectionReason.NOT_A_FILE)
-    return record_file(path, name)
+    return find_file(str(path), name)
 
 
 def _readable(name: str) -> str:

@@ -15,9 +15,10 @@ from proxylm.corpus.document import Rejection
 from proxylm.corpus.hugging_face import PREFIX, HuggingFaceCorpus
 from proxylm.corpus.jsonl import JsonLinesCorpus
 from proxylm.corpus.left_out import LeftOut, nothing_left
-from proxylm.corpus.listing import FileRecord, list_folder, record_file
+from proxylm.corpus.listing import FoundFile, Listing, find_file, list_folder, list_url
 from proxylm.corpus.memory import MemoryCorpus
 from proxylm.corpus.parquet import ParquetCorpus
+from proxylm.corpus.places import file_system_of, is_url, naming
 from proxylm.corpus.raw_files import RawFilesCorpus, list_standard_library
 from proxylm.corpus.recognition import FileContent
 from proxylm.corpus.record_files import RecordFilesCorpus
@@ -54,11 +55,11 @@ def as_corpus(documents: Documents) -> Corpus:
 
 
 def open_corpus(config: CorpusConfig) -> Corpus:
-    """Open a corpus; its files are read once to record their hashes.
+    """Open a corpus; its files are read once, several at a time, to record their hashes.
 
     Raises:
         DataError: there is nothing at ``path``, or nothing in it that can be read.
-        UsageError: an optional library is missing.
+        UsageError: an optional library is missing, or there is no such file system.
     """
     return _not_empty(_open(config))
 
@@ -77,12 +78,13 @@ def _open(config: CorpusConfig) -> Corpus:
         if config.path == STANDARD_LIBRARY:
             _refuse_choice_of_files(config)
             return _raw_files(config, list_standard_library())
+        if is_url(config.path):
+            return _open_url(config)
     path = Path(config.path).expanduser()
     if path.is_dir():
-        return _open_folder(config, path)
+        return _of_listing(config, list_folder(path, config.pattern), str(path))
     if path.is_file():
-        record = record_file(path, path.name)
-        return _reader(config, choose([record], config.files, str(path.parent)))
+        return _of_file(config, find_file(str(path), path.name), str(path.parent))
     if path.exists():
         raise DataError(f"{path}: neither a file nor a folder; save what it gives as a file")
     raise DataError(f"{path}: no such file or folder ('stdlib' names the standard library)")
@@ -99,9 +101,25 @@ def _refuse_choice_of_files(config: CorpusConfig) -> None:
             )
 
 
-def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
-    listing = list_folder(path, config.pattern)
-    if not any(isinstance(entry, FileRecord) for entry in listing.entries):
+def _open_url(config: CorpusConfig) -> Corpus:
+    url = config.path
+    file_system, path = file_system_of(url)
+    with naming(url):
+        is_file, is_folder = file_system.isfile(path), file_system.isdir(path)
+    if is_file:
+        folder, _, name = url.rpartition("/")
+        return _of_file(config, find_file(url, name), folder)
+    if is_folder:
+        return _of_listing(config, list_url(url, config.pattern), url.rstrip("/"))
+    raise DataError(f"{url}: no such file or folder")
+
+
+def _of_file(config: CorpusConfig, file: FoundFile, folder: str) -> Corpus:
+    return _reader(config, choose([file], config.files, folder))
+
+
+def _of_listing(config: CorpusConfig, listing: Listing, path: str) -> Corpus:
+    if not any(isinstance(entry, FoundFile) for entry in listing.entries):
         left_out = LeftOut()
         for entry in listing.entries:
             if isinstance(entry, Rejection):
@@ -110,7 +128,7 @@ def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
             raise nothing_left(f"{path}: no file that can be read", left_out, "")
         there = "".join(f", {count} {why}" for why, count in listing.skipped.items())
         raise DataError(f"{path}: no file matches '{config.pattern}'{there and f' ({there[2:]})'}")
-    chosen = choose(listing.entries, config.files, str(path))
+    chosen = choose(listing.entries, config.files, path)
     corpus = _reader(config, chosen)
     corpus.skipped = dict(sorted((listing.skipped + chosen.skipped).items()))
     return corpus
@@ -119,11 +137,11 @@ def _open_folder(config: CorpusConfig, path: Path) -> Corpus:
 def _reader(config: CorpusConfig, chosen: Chosen) -> Corpus:
     if chosen.content is FileContent.DOCUMENT:
         return _raw_files(config, chosen.entries)
-    files = [entry for entry in chosen.entries if isinstance(entry, FileRecord)]
+    files = [entry for entry in chosen.entries if isinstance(entry, FoundFile)]
     return _RECORD_READERS[chosen.content](config, files)
 
 
-def _raw_files(config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> RawFilesCorpus:
+def _raw_files(config: CorpusConfig, entries: Sequence[FoundFile | Rejection]) -> RawFilesCorpus:
     for name in ("text_field", "id_field", "symbols_field"):
         if getattr(config, name) != CorpusConfig.model_fields[name].default:
             raise DataError(

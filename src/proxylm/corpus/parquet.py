@@ -1,8 +1,7 @@
-"""Parquet files: one document per row, one part per row group."""
+"""Parquet files: one document per row, one part per row group unless there are very many."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
@@ -15,7 +14,14 @@ from numpy.typing import NDArray
 from proxylm.corpus.config import RecordFields
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import FileRecord, check_unchanged
+from proxylm.corpus.listing import (
+    READ_BYTES,
+    FileRecord,
+    FoundFile,
+    check_unchanged,
+    record_file,
+)
+from proxylm.corpus.places import arrow_file
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
@@ -24,7 +30,7 @@ BATCH_ROWS = 1024
 
 
 class ParquetCorpus(RecordFilesCorpus):
-    """Documents in the rows of Parquet files, a part per row group.
+    """Documents in the rows of Parquet files, a part per row group unless there are very many.
 
     The text's column may have any type that casts to bytes (strings, binary, views,
     dictionaries), the id's any that casts to text, the symbols' any lists of integers.
@@ -33,14 +39,15 @@ class ParquetCorpus(RecordFilesCorpus):
     format_name = "parquet"
     divides_by_size = False
 
-    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
-        with _open(record) as opened:
-            check_columns(opened.schema_arrow, self._fields, record.path)
-            first_row = 0
+    def _divide(self, file: FoundFile) -> tuple[FileRecord, list[FileRange]]:
+        ranges, first_row = [], 0
+        with _open(file) as opened:
+            check_columns(opened.schema_arrow, self._fields, file.path)
             for group in range(opened.metadata.num_row_groups):
                 metadata = opened.metadata.row_group(group)
-                yield FileRange(group, group + 1, metadata.total_byte_size, first_row)
+                ranges.append(FileRange(group, group + 1, metadata.total_byte_size, first_row))
                 first_row += metadata.num_rows
+        return record_file(file), ranges
 
     def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
         check_unchanged(record)
@@ -201,14 +208,18 @@ def _stored(values: pa.Array) -> pa.Array:
             return values
 
 
-def _open(record: FileRecord) -> pq.ParquetFile:
+def _open(file: FoundFile) -> pq.ParquetFile:
     try:
-        # Arrow takes names that are not UTF-8 as bytes only.
-        source = pa.OSFile(os.fsencode(record.path))
-        return pq.ParquetFile(source, page_checksum_verification=True)
+        # With a buffer, pages are read as they are needed, and not a row group's column at once.
+        return pq.ParquetFile(
+            arrow_file(file.path),
+            buffer_size=READ_BYTES,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(record, error) from None
+        raise _damaged(file, error) from None
 
 
-def _damaged(record: FileRecord, error: Exception) -> DamagedFileError:
+def _damaged(record: FoundFile, error: Exception) -> DamagedFileError:
     return DamagedFileError(f"{record.path}: damaged Parquet ({one_line(error)})")

@@ -16,10 +16,14 @@ from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart, RangePart, range_parts
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import RejectionReason
-from proxylm.corpus.listing import FileRecord, list_folder
+from proxylm.corpus.listing import FileRecord, FoundFile, list_folder, record_file
 from proxylm.corpus.records import document_from_bytes
 from proxylm.corpus.streams import read_whole
 from proxylm.fingerprint import fingerprint_of
+from proxylm.pool import in_threads
+
+_FILES_TOGETHER = 64
+"""Files that a thread records at a time: handing one over costs as much as reading a small one."""
 
 NOT_LIBRARY_FOLDERS = frozenset(("site-packages", "dist-packages", "test", "tests", "idle_test"))
 """Folders below the standard library that hold tests or other people's code."""
@@ -31,11 +35,17 @@ class RawFilesCorpus(ConfiguredCorpus):
     Args:
         config: only its limits on length and UTF-8 and the size of parts matter here.
         entries: what the folder holds, in order; links and devices as rejections.
+
+    Raises:
+        DataError: a file cannot be read.
     """
 
-    def __init__(self, config: CorpusConfig, entries: Sequence[FileRecord | Rejection]) -> None:
+    def __init__(self, config: CorpusConfig, entries: Sequence[FoundFile | Rejection]) -> None:
         super().__init__(config)
-        self._entries = tuple(entries)
+        self._entries = tuple(in_threads(_recorded, entries, batch=_FILES_TOGETHER))
+        sizes = [one.num_bytes if isinstance(one, FileRecord) else 0 for one in self._entries]
+        self._part_bytes = config.part_bytes_of(sum(sizes))
+        self._parts = range_parts(sizes, self._part_bytes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -46,8 +56,7 @@ class RawFilesCorpus(ConfiguredCorpus):
 
     def parts(self) -> Sequence[RangePart]:
         """Consecutive files, closed as soon as they reach ``part_bytes``."""
-        sizes = [one.num_bytes if isinstance(one, FileRecord) else 0 for one in self._entries]
-        return range_parts(sizes, self._part_bytes)
+        return self._parts
 
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """The part's files in order."""
@@ -66,9 +75,13 @@ class RawFilesCorpus(ConfiguredCorpus):
         return [item.to_json() for item in self._entries if isinstance(item, FileRecord)]
 
 
-def list_standard_library() -> list[FileRecord | Rejection]:
+def _recorded(entry: FoundFile | Rejection) -> FileRecord | Rejection:
+    return record_file(entry) if isinstance(entry, FoundFile) else entry
+
+
+def list_standard_library() -> list[FoundFile | Rejection]:
     """The running interpreter's own modules, without their tests and what was installed."""
     root = Path(sysconfig.get_path("stdlib"))
     listing = list_folder(root, "*.py", keep_folder=lambda name: name not in NOT_LIBRARY_FOLDERS)
     # Distributions link single modules to /etc; that is not the library's text.
-    return [entry for entry in listing.entries if isinstance(entry, FileRecord)]
+    return [entry for entry in listing.entries if isinstance(entry, FoundFile)]

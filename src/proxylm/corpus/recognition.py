@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from proxylm.corpus.places import naming, open_file
 from proxylm.corpus.unpacking import (
     BYTE_ORDER_MARK,
     PACKED_READ_BYTES,
@@ -84,8 +85,8 @@ None, ``.json`` and its kin (``.geojson``), and numbers: ``.00001-of-00008``, ``
 _TAR_MAGIC = slice(257, 262)
 
 
-def content_at(path: Path, name: str) -> FileContent:
-    """What a regular file holds, which the corpus calls ``name``.
+def content_at(path: str | Path, name: str) -> FileContent:
+    """What a regular file holds, at a path or a URL, which the corpus calls ``name``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +96,7 @@ def content_at(path: Path, name: str) -> FileContent:
     (<FileContent.JSON_LINES: 'JSON lines'>, <FileContent.DOCUMENT: 'documents'>)
     """
     plain_name = unpacked_name(name)
-    with path.open("rb") as stream:
+    with naming(str(path)), open_file(path) as stream:
         packing = packing_of(stream.read(PACKED_READ_BYTES), name)
         stream.seek(0)
         if packing is None:

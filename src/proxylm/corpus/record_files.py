@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from proxylm.corpus.config import CorpusConfig
-from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart
+from proxylm.corpus.config import PARTS, CorpusConfig
+from proxylm.corpus.contract import ConfiguredCorpus, CorpusPart, ranges_of
 from proxylm.corpus.document import Document, Rejection
-from proxylm.corpus.listing import FileRecord
+from proxylm.corpus.listing import FileRecord, FoundFile
 from proxylm.corpus.unpacking import Packing
 from proxylm.fingerprint import fingerprint_of
+from proxylm.pool import in_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,20 @@ class FileRange:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordsPart(CorpusPart):
-    """Some of the records of file number ``file``."""
+    """Ranges of files, in order, each with its file's number: one, unless there are very many."""
 
-    file: int
-    range: FileRange
+    ranges: tuple[tuple[int, FileRange], ...]
+
+
+MOST_RANGES = 2 * PARTS
+"""Where the files come to more ranges than this, those that follow each other share a part."""
 
 
 class RecordFilesCorpus(ConfiguredCorpus):
     """Documents in the records of files of one format.
+
+    A part is one range of a file. Where there would be more than ``MOST_RANGES`` (many small files
+    or row groups), consecutive ones are joined until a part has ``part_bytes``.
 
     Args:
         config: which fields or columns hold text, id and symbols, and about how many bytes of a
@@ -60,18 +67,24 @@ class RecordFilesCorpus(ConfiguredCorpus):
     divides_by_size: ClassVar[bool] = True
     """False where the files themselves say what a part is, whatever ``part_bytes``."""
 
-    def __init__(self, config: CorpusConfig, files: Sequence[FileRecord]) -> None:
+    def __init__(self, config: CorpusConfig, files: Sequence[FoundFile]) -> None:
         super().__init__(config)
-        self._files = tuple(files)
-        found = [(i, one) for i, file in enumerate(files) for one in self._ranges_of(file)]
+        self._part_bytes = config.part_bytes_of(sum(file.num_bytes for file in files))
+        divided = list(in_threads(self._divide, files))
+        self._files = tuple(record for record, _ in divided)
+        ranges = [(i, one) for i, (_, found) in enumerate(divided) for one in found]
+        self._joins = len(ranges) > MOST_RANGES
+        sizes = [one.num_bytes for _, one in ranges]
+        alone = ((place, place + 1, size) for place, size in enumerate(sizes))
+        found_parts = ranges_of(sizes, self._part_bytes) if self._joins else alone
         self._parts = tuple(
-            RecordsPart(index=index, num_bytes=one.num_bytes, file=file, range=one)
-            for index, (file, one) in enumerate(found)
+            RecordsPart(index=index, num_bytes=num_bytes, ranges=tuple(ranges[first:stop]))
+            for index, (first, stop, num_bytes) in enumerate(found_parts)
         )
 
     @abstractmethod
-    def _ranges_of(self, record: FileRecord) -> Iterator[FileRange]:
-        """Divide one file."""
+    def _divide(self, file: FoundFile) -> tuple[FileRecord, list[FileRange]]:
+        """Read one file once: its record, and where its parts lie."""
 
     @abstractmethod
     def _read_range(self, record: FileRecord, place: FileRange) -> Iterator[Document | Rejection]:
@@ -84,12 +97,15 @@ class RecordFilesCorpus(ConfiguredCorpus):
     def read(self, part: CorpusPart) -> Iterator[Document | Rejection]:
         """One item per record of the part, in order."""
         assert isinstance(part, RecordsPart)
-        return self._read_range(self._files[part.file], part.range)
+        for file, place in part.ranges:
+            yield from self._read_range(self._files[file], place)
 
     @cached_property
     def fingerprint(self) -> str:
         """Names, sizes and hashes of the files, the fields read and where parts end."""
-        ends = [self._part_bytes] if self.divides_by_size else []
+        ends: list[int | str] = [self._part_bytes] if self.divides_by_size or self._joins else []
+        if self._joins:
+            ends.append("joined")
         return fingerprint_of(self.format_name, self.listing(), asdict(self._fields), *ends)
 
     def parts(self) -> Sequence[CorpusPart]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import xxhash
 
 from proxylm.corpus.listing import READ_BYTES, FileRecord, changed_error
+from proxylm.corpus.places import naming, open_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def read_range(
     """
     digest = xxhash.xxh3_128()
     try:
-        with open(record.path, "rb") as stream:  # noqa: PTH123 - the path is recorded as text
+        with naming(record.path), open_file(record.path) as stream:
             stream.seek(start)
             while start < stop and (data := stream.read(min(block, stop - start))):
                 digest.update(data)

@@ -86,12 +86,6 @@ def packing_of(head: bytes, name: str) -> Packing | None:
     return _ENDINGS.get(PurePosixPath(name.lower()).suffix)
 
 
-def packing_at(path: Path, name: str) -> Packing | None:
-    """``packing_of`` a file on the disk, which the corpus calls ``name``."""
-    with path.open("rb") as stream:
-        return packing_of(stream.read(PACKED_READ_BYTES), name)
-
-
 def unpacked_name(name: str) -> str:
     """A file's name in lower case and without the ending that names its packing.
 

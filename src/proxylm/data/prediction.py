@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import ANCHOR_SPACING
-from proxylm.data.lengths import LENGTHS_VIEW, lengths_store
+from proxylm.data.lengths import LENGTHS_VIEW, exponential_lengths, lengths_store
 from proxylm.data.mixture import Mixture
 from proxylm.data.mixture_numbers import MixtureNumbers, mixture_numbers
 from proxylm.data.packing.plan import Plan
@@ -68,8 +68,7 @@ def _counted(
     data: DataSize, mixture: Mixture, context: int, total_steps: int
 ) -> NDArray[np.float64]:
     """The same out of a plan, over documents of exponential lengths of that mean."""
-    shares = (np.arange(COUNTED_DOCUMENTS) + 0.5) / COUNTED_DOCUMENTS
-    lengths = np.maximum(1, np.round(-data.mean_bytes * np.log1p(-shares))).astype(np.int64)
+    lengths = exponential_lengths(data.mean_bytes, COUNTED_DOCUMENTS)
     contexts_per_step = -(-COUNTED_CONTEXTS // total_steps)
     store = lengths_store(lengths, rho=data.rho)
     plan = Plan(

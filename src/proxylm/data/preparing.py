@@ -17,10 +17,10 @@ from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction, is_held_out
 from proxylm.data.memory import MemoryStore
 from proxylm.data.store.prepare import prepare_store
-from proxylm.data.store.steps import CompressDocuments, ReadDocuments, one_group
+from proxylm.data.store.steps import CompressDocuments, ReadDocuments
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.wanted import wanted_views
-from proxylm.data.store.writer import DocumentGroup, check_views, store_fingerprint
+from proxylm.data.store.writer import DocumentGroup, ViewCheck, store_fingerprint
 from proxylm.errors import UsageError
 
 OneCompressor = Compressor | str | os.PathLike[str]
@@ -160,10 +160,11 @@ def _prepare_in_memory(
     read = ReadDocuments(corpus, parts)
     compress = CompressDocuments({name: view.source for name, view in wanted.items()})
     whole = DocumentGroup(views={name: [] for name in wanted})
+    check = ViewCheck(records)
     for rank in range(len(parts)):
-        shard = one_group(compress.run(read.run(rank=rank)), wanted)
-        check_views(records, shard)
-        whole.extend(shard)
+        for group in compress.run(read.run(rank=rank)):
+            check(group)
+            whole.extend(group)
     if not whole.documents:
         raise nothing_left(f"{corpus.name}: no documents", whole.left_out, "give some")
     store = MemoryStore.of(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from proxylm.models.attention import AttentionForm
 from proxylm.models.cache import LayerCache
@@ -19,6 +20,9 @@ from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
+
+BlockRun = Callable[["Block", Tensor], Tensor]
+"""One block over whole contexts: ``[B, N, width]`` float32 in and out."""
 
 
 class SelfAttention(nn.Module):
@@ -93,6 +97,7 @@ class GatedFeedForward(nn.Module):
 class Block(nn.Module):
     """One layer.
 
+    ``recomputes`` says whether its activations are computed again in backward, not kept.
     Where norms come ``after`` (OLMo 2) their names are those of its published checkpoints:
     ``post_attention_layernorm`` is then the one behind attention.
     """
@@ -100,6 +105,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.norms_after = config.norms_after
+        self.recomputes = False
         if not self.norms_after:
             self.input_layernorm = RMSNorm(config)
         self.self_attn = SelfAttention(config)
@@ -108,8 +114,19 @@ class Block(nn.Module):
         if self.norms_after:
             self.post_feedforward_layernorm = RMSNorm(config)
 
-    def forward(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
-        """Residual stream in, residual stream out, ``[B, N, width]`` float32."""
+    def forward(self, x: Tensor, run: BlockRun) -> Tensor:
+        """Residual stream in, residual stream out, ``[B, N, width]`` float32, the way of ``run``.
+
+        What has to happen around a block in training (its weights gathered, its activations
+        recomputed) happens around this, however the block is computed.
+        """
+        if self.recomputes and torch.is_grad_enabled():
+            out: Tensor = checkpoint(run, self, x, use_reentrant=False, preserve_rng_state=False)
+            return out
+        return run(self, x)
+
+    def plain(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
+        """The definition: the block's own modules over whole contexts."""
         return self._through(x, lambda n: self.self_attn(n, rotation, form))
 
     def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:

@@ -7,6 +7,8 @@ parameter's values depend on the seed and its name alone, not on the order or nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import xxhash
 from torch import Tensor, nn
@@ -19,27 +21,33 @@ EMBEDDING_SIGMA = 1.0
 
 def initialize(model: nn.Module, seed: int) -> None:
     """Fill every parameter of ``model`` in place."""
+    set_constants(model)
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, RMSNorm):
-                module.weight.fill_(0.0 if module.unit_offset else 1.0)
-            elif isinstance(module, nn.Linear) and module.bias is not None:
-                module.bias.zero_()
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                fill_weight(parameter, name, seed)
+                parameter.copy_(drawn_weight(parameter.shape, name, seed))
 
 
-def fill_weight(weight: Tensor, name: str, seed: int, *, purpose: str = "initialize") -> None:
-    """Draw one matrix or vector of weights in place; ``name`` decides the distribution."""
+@torch.no_grad()
+def set_constants(model: nn.Module) -> None:
+    """Fill the parameters that are not drawn: norms and biases."""
+    for module in model.modules():
+        if isinstance(module, RMSNorm):
+            module.weight.fill_(0.0 if module.unit_offset else 1.0)
+        elif isinstance(module, nn.Linear) and module.bias is not None:
+            module.bias.zero_()
+
+
+def drawn_weight(
+    shape: Sequence[int], name: str, seed: int, *, purpose: str = "initialize"
+) -> Tensor:
+    """One matrix or vector of weights, float32 on the CPU; ``name`` decides the distribution."""
     key = xxhash.xxh3_64_intdigest(f"{purpose}/{name}".encode(), seed=seed & (2**64 - 1))
     generator = torch.Generator(device="cpu").manual_seed(key >> 1)
-    sigma, cut = _distribution(name, weight.shape[-1])
-    drawn = torch.empty(weight.shape, dtype=torch.float32)
+    sigma, cut = _distribution(name, shape[-1])
+    drawn = torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
     limit = cut * sigma
-    nn.init.trunc_normal_(drawn, 0.0, sigma, -limit, limit, generator=generator)
-    with torch.no_grad():
-        weight.copy_(drawn)
+    return nn.init.trunc_normal_(drawn, 0.0, sigma, -limit, limit, generator=generator)
 
 
 def _distribution(name: str, last_dimension: int) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
 from proxylm.models.formats import can_follow
-from proxylm.models.initialization import fill_weight, initialize
+from proxylm.models.initialization import drawn_weight, initialize
 from proxylm.models.kernels.dispatch import execution_for, step_for
 from proxylm.models.loss import (
     ByteTargets,
@@ -138,7 +138,7 @@ class LanguageModel(nn.Module):
         run = execution_for(self.config, segment_ids, position_ids, self.lm_head.weight)
         x = self.model.embed_tokens(ids).float()
         for block in self.model.blocks():
-            x = run(block, x)
+            x = block(x, run)
         return self.model.norm(x)
 
     def logits(
@@ -226,6 +226,12 @@ class LanguageModel(nn.Module):
             by_format=self.config.normalizes_by_format,
         )
 
+    def recompute(self, blocks: int) -> None:
+        """Have backward compute the first so many blocks' activations again instead of keeping
+        them. It changes no bit."""
+        for number, block in enumerate(self.model.blocks()):
+            block.recomputes = number < blocks
+
     def new_cache(self, batch_size: int = 1) -> Cache:
         """An empty cache for ``batch_size`` rows that all start at position 0."""
         return Cache(self.config, batch_size)
@@ -271,7 +277,8 @@ class LanguageModel(nn.Module):
             weight = module.get_parameter("weight").detach()
             old = weight.unflatten(0, (weight.shape[0] // old_size, old_size))
             added = old.new_empty(old.shape[0], new_size - old_size, old.shape[2])
-            fill_weight(added, f"{name}.weight", seed, purpose=f"extend from {old_size}")
+            purpose = f"extend from {old_size}"
+            added.copy_(drawn_weight(added.shape, f"{name}.weight", seed, purpose=purpose))
             module.weight = nn.Parameter(torch.cat([old, added], dim=1).flatten(0, 1))
         self.model.embed_tokens.num_embeddings = new_size
         if isinstance(self.lm_head, nn.Linear):

@@ -26,20 +26,20 @@ RangesOf = dict[Region | None, Ranges]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossReport:
-    """Loss of one batch in nats, and head 0's part of it by the format of its targets.
+    """Loss of one batch in nats, and each head's part of it by the format of its targets.
 
     Attributes:
         loss: scalar, differentiable.
         positions: scalar int64, positions that train a head (the loss's denominator).
-        nats: float64 ``[3]``, summed negative log-likelihood of head 0 over its special, raw and
-            compressed targets.
-        counts: int64 ``[3]``, how many of each.
+        nats: float64 ``[H1 + H2, 3]``, each head's negative log-likelihood, summed over its
+            special, raw and compressed targets.
+        counts: int64 ``[H1 + H2, 3]``, how many of each it was trained on.
     """
 
     loss: Float32[Tensor, ""]
     positions: Int64[Tensor, ""]
-    nats: Float64[Tensor, " 3"]
-    counts: Int64[Tensor, " 3"]
+    nats: Float64[Tensor, "head 3"]
+    counts: Int64[Tensor, "head 3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def heads_loss(
     *,
     normalizer: int | None = None,
 ) -> LossReport:
-    """Loss of every head, and head 0's sums per format.
+    """Loss of every head, and its sums per format.
 
     Args:
         hidden: ``[n, width]``, after the final norm.
@@ -111,7 +111,7 @@ def heads_loss(
     positions = (heads_per_position > 0).sum()
     denominator = positions.clamp(min=1) if normalizer is None else normalizer
     scales = 1.0 / (heads_per_position.clamp(min=1) * denominator).float()
-    losses, head_nats = [], None
+    losses, sums, counts = [], [], []
     for head, weight, ranges_of in _heads(outputs):
         nats = torch.zeros(len(hidden), device=hidden.device)
         for rows, ranges in _row_groups(trained[:, head], inputs, ranges_of):
@@ -119,11 +119,13 @@ def heads_loss(
                 hidden[rows], weight, targets[rows, head], scales[rows], ranges
             )
             losses.append(part)
-        head_nats = nats if head_nats is None else head_nats
-    assert head_nats is not None
-    sums, counts = _sums_per_format(head_nats, targets[:, 0], trained[:, 0])
+        sums_of_head, counts_of_head = _sums_per_format(nats, targets[:, head], trained[:, head])
+        sums.append(sums_of_head)
+        counts.append(counts_of_head)
     loss = torch.stack(losses).sum() if losses else hidden.sum() * 0.0
-    return LossReport(loss=loss, positions=positions, nats=sums, counts=counts)
+    return LossReport(
+        loss=loss, positions=positions, nats=torch.stack(sums), counts=torch.stack(counts)
+    )
 
 
 def _trained_targets(inputs: Tensor, targets: Tensor, outputs: OutputLayers) -> Tensor:
@@ -176,7 +178,9 @@ def _row_groups(
 
 
 def _sums_per_format(nats: Tensor, targets: Tensor, trained: Tensor) -> tuple[Tensor, Tensor]:
-    formats = target_formats(targets)[trained]
-    sums = torch.zeros(3, dtype=torch.float64, device=nats.device)
-    sums.index_add_(0, formats, nats[trained].double())
-    return sums, torch.bincount(formats, minlength=3)
+    # Rows that train nothing have zero nats: chosen rows would have to be counted on the host.
+    formats = target_formats(targets).clamp(min=0)
+    sums = torch.zeros(len(Region), dtype=torch.float64, device=nats.device)
+    sums.index_add_(0, formats, nats.double())
+    counts = torch.zeros(len(Region), dtype=torch.int64, device=nats.device)
+    return sums, counts.index_add_(0, formats, trained.long())

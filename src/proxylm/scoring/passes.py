@@ -24,6 +24,7 @@ from proxylm.groups import longest_first
 from proxylm.inputs import require_whole
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.scoring_windows import ScoringWindow, default_stride, scoring_windows
+from proxylm.ranks import ALONE, Ranks
 from proxylm.scoring.predictors import OurPredictor, Predictor
 from proxylm.scoring.readings import content_ids, prefix_of
 from proxylm.symbols import PAD, Format
@@ -69,7 +70,7 @@ def symbol_bits(
         UsageError: impossible context or stride, or ids that the model does not have.
         DamagedWeightsError, DataError: the bits are no numbers.
     """
-    bits = [np.empty(len(one.content) - one.first_scored) for one in sequences]
+    bits = [np.zeros(len(one.content) - one.first_scored) for one in sequences]
     for one, measured in _measured(predictor, sequences, predictor.bits, context, stride):
         first = one.sequence.first_scored
         bits[one.index][one.window.first_scored - first : one.window.end - first] = measured
@@ -77,10 +78,14 @@ def symbol_bits(
 
 
 def sequence_bits(
-    model: LanguageModel, sequences: Sequence[ScoredSequence], *, stride: int | None = None
+    model: LanguageModel,
+    sequences: Sequence[ScoredSequence],
+    *,
+    stride: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Float64[np.ndarray, " sequence"]:
     """``symbol_bits`` of a model of ours, in total."""
-    bits = symbol_bits(OurPredictor(model), sequences, stride=stride)
+    bits = symbol_bits(OurPredictor(model, ranks), sequences, stride=stride)
     return np.array([one.sum() for one in bits], dtype=np.float64)
 
 
@@ -90,6 +95,7 @@ def content_bits(
     content_format: Format,
     *,
     stride: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Float64[np.ndarray, " content"]:
     """``sequence_bits`` of symbols that are at hand already, such as a stored view's.
 
@@ -98,6 +104,7 @@ def content_bits(
         contents: symbols ``[m_i]`` without the format's offset; may be empty (0 bits).
         content_format: what they are.
         stride: as in ``symbol_bits``.
+        ranks: that share the passes; each gets the bits of its own, which have to be added.
 
     Raises:
         UsageError: contents are no symbols that the model has in this format, or as above.
@@ -110,7 +117,7 @@ def content_bits(
         )
         for index, content in enumerate(contents)
     ]
-    return sequence_bits(model, sequences, stride=stride)
+    return sequence_bits(model, sequences, stride=stride, ranks=ranks)
 
 
 def bits_and_greediness(
@@ -178,10 +185,26 @@ def _measured(
         longest = max(lengths, default=1)
         # All workers together have no more symbols under way than one would have.
         workers = max(1, min(predictor.workers, predictor.batch_symbols // longest))
-        groups = longest_first(lengths, predictor.batch_symbols // workers)
+        ranks = predictor.ranks
+        groups = longest_first(lengths, ranks.world * predictor.batch_symbols // workers)
         batches = [[passes[row] for row in rows] for rows in groups]
+        if not ranks.is_alone:
+            yield from _of_rank(ranks, batches, measured)
+            return
         for results in in_order(measured, batches, workers=min(workers, len(batches))):
             yield from results
+
+
+def _of_rank(
+    ranks: Ranks,
+    batches: list[list[_Pass]],
+    measured: Callable[[list[_Pass]], list[tuple[_Pass, Measured]]],
+) -> Iterator[tuple[_Pass, Measured]]:
+    """The passes of one rank; each rank makes equally many, some of them for nothing."""
+    for batch in batches:
+        own = batch[ranks.rank :: ranks.world]
+        results = measured(own or batch[:1])
+        yield from results if own else ()
 
 
 def _states_of(predictor: Predictor, batch: list[_Pass]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -21,6 +21,7 @@ from proxylm.errors import DamagedWeightsError, DataError, UsageError
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
+from proxylm.ranks import ALONE, Ranks
 from proxylm.symbols import Format
 
 BITS_PER_NAT = 1.0 / np.log(2.0)
@@ -50,7 +51,10 @@ class Predictor(ABC):
         batch_symbols: input symbols computed at a time; a matter of speed alone.
         workers: passes that may be computed at the same time.
         module: what has to be in evaluation mode; None where the model is a plain function.
+        ranks: those that share the passes, each of them with its part of the model.
     """
+
+    ranks: Ranks = ALONE
 
     context: int
     device: torch.device
@@ -94,12 +98,15 @@ class OurPredictor(Predictor):
 
     batch_symbols = 8192
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, ranks: Ranks = ALONE) -> None:
         self._model = self.module = model
+        self.ranks = ranks
         self.context = model.config.context
         self.vocabulary_size = model.config.vocabulary_size
         self.device = model.lm_head.weight.device
-        self.workers = torch.get_num_threads() if self.device.type == "cpu" else 1
+        # A divided model is gathered in every pass, which only one thread can ask for.
+        in_threads = self.device.type == "cpu" and ranks.is_alone
+        self.workers = torch.get_num_threads() if in_threads else 1
 
     def states(self, ids: Int64[Tensor, "row symbol"]) -> Float[Tensor, "row symbol state"]:
         """See the base class."""

@@ -28,6 +28,7 @@ from proxylm.limits import MAX_STEPS
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import preset
 from proxylm.symbols import vocabulary_size
+from proxylm.training.loss_spikes import LossSpikes
 from proxylm.training.schedule import CosineRate, LearningRate
 
 DERIVED_KEYS = ("vocabulary_size", "sentinels")
@@ -144,6 +145,33 @@ class AdamWConfig(Config):
     clip_norm: PositiveFloat = 1.0
 
 
+class ParallelConfig(Config):
+    """How the ranks of a run share its work; of one process, only ``recompute`` matters.
+
+    It changes no sample and no loss beyond rounding, so that a run goes on with another one: it is
+    no part of a configuration's hash, nor of what a run's folder says.
+
+    Attributes:
+        shard: ranks that hold one copy of weights, gradients and optimizer state together (FSDP):
+            all, those of a machine (``node``), or so many. Where that is not all, every group of
+            them has a copy (HSDP).
+        recompute: blocks whose activations backward computes again instead of keeping them: all,
+            none, or the first so many.
+        timeout_seconds: how long a rank waits for the others in a step until it gives up; ten
+            times that while files are read or written.
+    """
+
+    shard: Literal["all", "node"] | PositiveInt = "all"
+    recompute: Literal["all", "none"] | PositiveInt = "none"
+    timeout_seconds: PositiveInt = 600
+
+    def recomputed_of(self, layers: int) -> int:
+        """How many of a model's blocks are recomputed."""
+        if isinstance(self.recompute, int):
+            return min(self.recompute, layers)
+        return {"all": layers, "none": 0}[self.recompute]
+
+
 class LoopConfig(Config):
     """How updates are made and saved, whatever the model and the data are.
 
@@ -157,6 +185,9 @@ class LoopConfig(Config):
             alone: of a model of tokens, which has nothing to unlearn for them.
         precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
         checkpoints: when the state is saved.
+        loss_spikes: what is done about steps whose loss jumps up; None: nothing, and a loss that is
+            no number ends the run.
+        parallel: how several ranks share the work.
     """
 
     micro_batch_symbols: PositiveInt = 16_384
@@ -165,6 +196,12 @@ class LoopConfig(Config):
     byte_rows_steps: NonNegativeInt = added_field(0)
     precision: Precision = "auto"
     checkpoints: CheckpointConfig = CheckpointConfig()
+    loss_spikes: LossSpikes | None = added_field(None)
+    parallel: ParallelConfig = added_field(ParallelConfig())
+
+    def without_parallel(self) -> Self:
+        """The same updates, whoever makes them."""
+        return self.model_copy(update={"parallel": ParallelConfig()})
 
 
 class TrainingConfig(LoopConfig):
@@ -253,9 +290,13 @@ class TrainingConfig(LoopConfig):
         return self.length.total_steps(self.symbols_per_step)
 
     def resolved(self) -> Self:
-        """The same run with the preset's sizes spelled out, as it is saved in the run folder."""
+        """The same run with the preset's sizes spelled out, as it is saved in the run folder.
+
+        How ranks share its work is left out.
+        """
         sizes = self.model_for(0).model_dump(mode="json", exclude=set(DERIVED_KEYS))
-        return self.model_copy(update={"model": ExplicitModel(sizes=sizes)})
+        spelled_out = {"model": ExplicitModel(sizes=sizes)}
+        return self.without_parallel().model_copy(update=spelled_out)
 
     def hash(self) -> str:
         """Names everything that is configured; kept in every checkpoint.

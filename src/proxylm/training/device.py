@@ -36,15 +36,23 @@ class Place:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def require_memory(self, model: ModelConfig) -> None:
+    def require_memory(self, model: ModelConfig, on_machine: int = 1, shards: int = 1) -> None:
         """Refuse a model that cannot be trained in the memory that there is.
+
+        Args:
+            model: its sizes.
+            on_machine: ranks that share this machine.
+            shards: ranks that hold one copy of the model together.
 
         Raises:
             UsageError: what it needs at least and what there is.
         """
-        needed = FLOAT32_BYTES * model.parameter_count
-        # A model is made in main memory; where it is trained, gradients and two moments join it.
-        in_main_memory = needed if self.device.type == "cuda" else 4 * needed
+        needed = FLOAT32_BYTES * model.parameter_count / shards
+        # A model that is not divided is made in main memory; where it is trained, gradients and
+        # two moments join it.
+        in_main_memory = 4 * needed * on_machine
+        if self.device.type == "cuda":
+            in_main_memory = needed if shards == 1 else 0.0
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         places = [("this machine has", in_main_memory, available)]
         if self.device.type == "cuda":

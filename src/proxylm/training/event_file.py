@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from proxylm.files import named_write
 from proxylm.training.callbacks import Callback, Record
-from proxylm.training.metrics import unwritable_as_data_error
-from proxylm.training.run_folder import flat
+from proxylm.training.metrics import numbers_of, unwritable_as_data_error
 
 if TYPE_CHECKING:
     from proxylm.training.training_run import TrainingRun
@@ -68,8 +67,7 @@ class TensorBoard(Callback):
 
         values = [
             Summary.Value(tag=name, simple_value=value)
-            for name, value in flat(record, "/")
-            if isinstance(value, int | float) and name != "step"
+            for name, value in numbers_of(record).items()
         ]
         event = Event(wall_time=time.time(), step=record["step"], summary=Summary(value=values))
         with unwritable_as_data_error(self._path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 from proxylm.data.store.contents import View
 from proxylm.data.store.store import ViewStore
 from proxylm.models.language_model import LanguageModel
+from proxylm.ranks import ALONE, Ranks
 from proxylm.scoring.passes import content_bits
 from proxylm.symbols import Format
 from proxylm.training.callbacks import Added, Callback, Record
 from proxylm.training.config import HeldOutConfig, TrainingConfig
 from proxylm.training.device import Place
+from proxylm.training.sharding import root_gathered
 
 if TYPE_CHECKING:
     from proxylm.training.training_run import TrainingRun
@@ -50,24 +53,32 @@ class HeldOutDocuments(Callback):
     raw_bytes: int = 0
     contents: dict[Format, list[Content]] = field(default_factory=dict)
 
-    def bits_per_byte(self, model: LanguageModel, place: Place) -> dict[str, float]:
-        """Total bits ÷ total raw bytes by name of the format; empty without documents."""
+    def bits_per_byte(
+        self, model: LanguageModel, place: Place, ranks: Ranks = ALONE
+    ) -> dict[str, float]:
+        """Total bits ÷ total raw bytes by name of the format; empty without documents.
+
+        Ranks share the passes.
+        """
         context = model.config.context
         stride = max(1, int(context * self.config.stride_fraction) - 1)
-        with place.precision():
-            return {
-                content_format.name.lower(): float(
-                    content_bits(model, symbols, content_format, stride=stride).sum()
+        gathered = nullcontext() if ranks.is_alone else root_gathered(model)
+        with place.precision(), gathered:
+            bits = [
+                float(
+                    content_bits(model, symbols, content_format, stride=stride, ranks=ranks).sum()
                 )
-                / self.raw_bytes
                 for content_format, symbols in self.contents.items()
-            }
+            ]
+        names = (content_format.name.lower() for content_format in self.contents)
+        totals = zip(names, ranks.sum(bits), strict=True)
+        return {name: total / self.raw_bytes for name, total in totals}
 
     def on_step(self, run: TrainingRun, record: Record) -> Added:
         """Read them regularly, and at the end."""
         if not self.contents or not run.is_due(self.config.every_steps):
             return None
-        bits = self.bits_per_byte(run.model, run.inputs.place)
+        bits = self.bits_per_byte(run.model, run.inputs.place, run.ranks)
         run.state = run.state.model_copy(update={"held_out": bits})
         return {"held_out": bits}
 

@@ -16,15 +16,18 @@ from proxylm.checkpoints.checkpoint import Origin
 from proxylm.config import Config, plain_config, validate_config
 from proxylm.data.batches import batches as batches_of
 from proxylm.data.store.store import ViewStore
+from proxylm.data.store.verifying import verify_store
 from proxylm.errors import DataError, UsageError
 from proxylm.fingerprint import fingerprint_of
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.ranks import ALONE, Ranks
 from proxylm.training.config import LoopConfig, TrainingConfig
 from proxylm.training.device import Place, place_for
 from proxylm.training.distillation import Teacher
 from proxylm.training.held_out import HeldOutDocuments, choose_held_out
-from proxylm.training.loop import StepBatches
+from proxylm.training.reading import StepBatches
+from proxylm.training.sharding import shards_of
 from proxylm.training.starting_weights import starting_model
 
 
@@ -61,6 +64,9 @@ class Inputs:
         new_teacher: what else says what bytes should follow; None for nothing.
         new_model: the model before the first update.
         model_to_fill: a model of a checkpoint's sizes, whose weights are read into it.
+        drawn: sizes and seed of a model that is drawn before the first update; None where its
+            weights come from elsewhere.
+        given: whether the model is an object that every rank has.
 
     Raises:
         DataError: the data does not fill one step.
@@ -76,6 +82,8 @@ class Inputs:
     new_teacher: Callable[[], Teacher] | None = None
     new_model: Callable[[], LanguageModel]
     model_to_fill: Callable[[ModelConfig], LanguageModel]
+    drawn: tuple[ModelConfig, int] | None = None
+    given: bool = False
 
     def __post_init__(self) -> None:
         if self.total_steps < 1:
@@ -84,10 +92,17 @@ class Inputs:
             )
 
 
-def open_inputs(config: TrainingConfig) -> Inputs:
+def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE, stamps: Path | None = None) -> Inputs:
     """Open what ``config`` names.
 
-    Every byte of the stores is checked first: a flipped bit would be trained on unnoticed.
+    Every byte of the stores is checked, since a flipped bit would be trained on unnoticed; ranks
+    share that.
+
+    Args:
+        config: the run.
+        ranks: that ask together.
+        stamps: folder of what was found right in earlier starts, and is not read again; None for
+            none.
 
     Raises:
         DamagedFileError: a store's file is truncated, altered or foreign; it is named.
@@ -95,8 +110,6 @@ def open_inputs(config: TrainingConfig) -> Inputs:
             a model larger than memory.
     """
     place = place_for(config)
-    for path in {source.store for source in config.data}:
-        ViewStore.open(Path(path), verify=True)
     batches = batches_of(
         config.data,
         config.mixing,
@@ -106,7 +119,12 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         heads=config.model_for(0).target_heads,
         seed=config.seed,
     )
-    place.require_memory(config.model_for(batches.symbol_count))
+    wanted = config.model_for(batches.symbol_count)
+    place.require_memory(wanted, ranks.on_machine, shards_of(ranks, config.parallel))
+    # Last, since it takes long and leaves stamps.
+    for path in sorted({source.store for source in config.data}):
+        store = ViewStore.open(Path(path))
+        verify_store(store, rank=ranks.rank, world=ranks.world, stamps=stamps)
     compressor = batches.compressor_fingerprint
     return Inputs(
         settings=config,
@@ -123,6 +141,7 @@ def open_inputs(config: TrainingConfig) -> Inputs:
         new_teacher=partial(Teacher.of, config.distillation) if config.distillation else None,
         new_model=lambda: starting_model(config, batches.symbol_count, compressor),
         model_to_fill=lambda sizes: LanguageModel(sizes, seed=config.seed),
+        drawn=(wanted, config.seed) if config.init_from is None else None,
     )
 
 
@@ -165,13 +184,14 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
     for name in ("batch", "fingerprint", "__len__"):
         if not hasattr(batches, name):
             raise UsageError(f"train: batches ({type(batches).__name__}) lack '{name}'")
-    config = _loop_config(settings)
+    config = loop_config(settings)
     steps = len(batches)
     config.learning_rate.require_fits(steps)
     if steps:
         _require_fits(model.config, batches)
     names = {"model": model.config, "batches": batches.fingerprint, "steps": steps}
-    recorded = validate_config(GivenObjects, names | {"settings": config}, origin="train")
+    values = names | {"settings": config.without_parallel()}
+    recorded = validate_config(GivenObjects, values, origin="train")
     return Inputs(
         settings=config,
         recorded=recorded,
@@ -185,6 +205,7 @@ def given_inputs(model: LanguageModel, batches: BatchSource, settings: Mapping[s
         total_steps=steps,
         new_model=model.train,
         model_to_fill=lambda _: model.train(),
+        given=True,
     )
 
 
@@ -206,7 +227,12 @@ def _require_fits(model: ModelConfig, batches: BatchSource) -> None:
     model.require_context(batch.inputs.shape[1])
 
 
-def _loop_config(settings: Mapping[str, Any]) -> LoopConfig:
+def loop_config(settings: Mapping[str, Any]) -> LoopConfig:
+    """The settings of a run of given objects; a number as ``learning_rate`` is a constant one.
+
+    Raises:
+        UsageError: there is no such setting, or it has an impossible value.
+    """
     rate = settings.get("learning_rate")
     if isinstance(rate, int | float):
         constant = {"kind": "constant", "peak": rate, "warmup_steps": 0}

@@ -17,11 +17,13 @@ from proxylm.errors import DataError
 from proxylm.files import atomic_file
 from proxylm.json_lines import json_line
 from proxylm.training.callbacks import Callback, Record
+from proxylm.training.run_folder import flat
 
 if TYPE_CHECKING:
     from proxylm.training.training_run import TrainingRun
 
 METRICS_FILE = "metrics.jsonl"
+_BYTES_AT_ONCE = 1 << 20
 
 
 class MetricsLog(Callback):
@@ -72,6 +74,36 @@ def unwritable_as_data_error(path: Path) -> Iterator[None]:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a metrics file in order; a torn last line is left out."""
     return [record for _, record in _whole_lines(path)]
+
+
+def recent_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a metrics file from the last one on, however long it is; a torn one apart."""
+    with path.open("rb") as stream:
+        end, rest = stream.seek(0, os.SEEK_END), b""
+        is_last = True
+        while end:
+            start = max(0, end - _BYTES_AT_ONCE)
+            stream.seek(start)
+            rest, *lines = (stream.read(end - start) + rest).split(b"\n")
+            # What stands after the file's last line end is nothing, or torn.
+            for line in reversed(lines[:-1] if is_last else lines):
+                yield json.loads(line)
+            end, is_last = start, is_last and not lines
+        if not is_last:
+            yield json.loads(rest)
+
+
+def numbers_of(record: Record) -> dict[str, float]:
+    """The numbers of a record by their names, inner ones after a slash; the step apart.
+
+    >>> numbers_of({"step": 1, "loss": 2.0, "held_out": {"raw": 3.0}, "words": "many"})
+    {'loss': 2.0, 'held_out/raw': 3.0}
+    """
+    return {
+        name: value
+        for name, value in flat(record, "/")
+        if isinstance(value, int | float) and name != "step"
+    }
 
 
 def keep_until(path: Path, last_step: int) -> None:

@@ -49,12 +49,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as ``<quantity>.<parameter name>`` tensors on the CPU."""
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for quantity, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{quantity}.{name}"] = value.detach().cpu().contiguous()
-    return tensors
+    """The optimizer's state as ``<quantity>.<parameter name>`` tensors, divided as it is."""
+    return {
+        f"{quantity}.{name}": value.detach()
+        for name, parameter in model.named_parameters()
+        for quantity, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def restore_optimizer(

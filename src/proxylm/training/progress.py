@@ -63,7 +63,11 @@ class Bar(Callback):
 
 
 def _summary(record: Record) -> str:
-    parts = [f"loss {record['loss']:.3f}", f"{record['symbols_per_second']:,.0f} symbols/s"]
+    parts = [
+        f"loss {record['loss']:.3f}",
+        f"{record['symbols_per_second']:,.0f} symbols/s",
+        f"{record['mfu']:.0%} MFU",
+    ]
     held_out = record.get("held_out", {})
     parts += [f"{bits:.3f} bits per byte as {view}" for view, bits in held_out.items()]
     return "  ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,13 +16,20 @@ from typing import Any
 
 from proxylm.errors import UsageError
 from proxylm.models.language_model import LanguageModel
+from proxylm.pool import threads_each
+from proxylm.ranks import ALONE, Ranks, joined_ranks
 from proxylm.threads import torch_threads
-from proxylm.training.callbacks import AnyCallback, watched
-from proxylm.training.config import TrainingConfig
+from proxylm.training.callbacks import AnyCallback, Record, watched
+from proxylm.training.config import LoopConfig, TrainingConfig
 from proxylm.training.event_file import TensorBoard
-from proxylm.training.inputs import BatchSource, Inputs, given_inputs, open_inputs
+from proxylm.training.inputs import BatchSource, Inputs, given_inputs, loop_config, open_inputs
 from proxylm.training.metrics import MetricsLog
-from proxylm.training.run_folder import opened_run, record_config, require_run_folder
+from proxylm.training.run_folder import (
+    STAMPS_FOLDER,
+    opened_run,
+    record_config,
+    require_run_folder,
+)
 from proxylm.training.training_run import Checkpoints, TrainingRun, start_or_resume
 
 logger = logging.getLogger(__name__)
@@ -46,7 +54,7 @@ class TrainResult:
         raw_bytes: raw bytes of what was shown.
         documents: documents started.
         stopped: why a callback ended the run before its last step; None where it is whole.
-        model: the trained model, ready to train on.
+        model: the trained model, ready to train on; of several ranks each has its part of it.
     """
 
     run: str | None
@@ -83,7 +91,8 @@ def train(
     Called again on a finished run it returns its result; on one that a callback has stopped, it
     goes on unless a callback stops it again. On a CPU, a run that was stopped in any way and went
     on has the bits of an uninterrupted one: it keeps the number of threads that it was started with
-    (torch's, at most the cores that this process can keep busy).
+    (torch's, at most the cores that this process can keep busy). Started by ``torchrun``, all ranks
+    call this alike, and make one run together (docs/cluster.md).
 
     >>> import proxylm as px
     >>> store = px.prepare([b"some text " * 60], held_out_fraction=0.0)
@@ -110,20 +119,43 @@ def train(
         DataError: the data does not fill one step, or is damaged.
         CheckpointError: its checkpoints are damaged, or the disk is full.
         TrainingDivergedError: loss or gradient is not finite any more.
+        RankLostError: another rank has ended, or does not answer.
         KeyboardInterrupt: SIGINT or SIGTERM came; the step under way was finished and saved (with
             ``out``).
     """
     folder = None if out is None else Path(out)
-    if folder is not None:
-        require_run_folder(folder)
-    inputs = _inputs(config, model, batches, settings)
-    with nullcontext() if folder is None else opened_run(folder, inputs.recorded):
-        run = start_or_resume(folder, inputs)
-        if folder is not None:
-            record_config(folder, inputs.recorded)
-        if not run.finished:
-            _to_the_end(run, callbacks)
+    loop = config if isinstance(config, LoopConfig) else loop_config(settings)
+    with joined_ranks(loop.parallel.timeout_seconds) as ranks:
+        with ranks.together():
+            if folder is not None:
+                require_run_folder(folder)
+            inputs = _inputs(config, model, batches, settings, ranks, folder)
+        _require_same_everywhere(inputs, ranks)
+        with nullcontext() if folder is None else opened_run(folder, inputs.recorded, ranks):
+            run = start_or_resume(folder, inputs, ranks)
+            if folder is not None and ranks.is_first:
+                record_config(folder, inputs.recorded)
+            if not run.finished:
+                _to_the_end(run, callbacks)
     return _result(run)
+
+
+def _require_same_everywhere(inputs: Inputs, ranks: Ranks) -> None:
+    """Refuse ranks that would train on different things, such as a node with an older store.
+
+    Raises:
+        UsageError: naming the first rank that differs, and in what.
+    """
+    here = {"host": socket.gethostname()} | inputs.origin.model_dump()
+    first, *others = ranks.gather(here)
+    for rank, there in enumerate(others, start=1):
+        for what in inputs.origin.model_dump():
+            if first[what] != there[what]:
+                raise UsageError(
+                    f"rank {rank} on {there['host']} has another {what.replace('_', ' ')} "
+                    f"({there[what]}) than rank 0 on {first['host']} ({first[what]}): give all "
+                    "machines the same configuration and the same stores"
+                )
 
 
 def _inputs(
@@ -131,6 +163,8 @@ def _inputs(
     model: LanguageModel | None,
     batches: BatchSource | None,
     settings: dict[str, Any],
+    ranks: Ranks,
+    folder: Path | None,
 ) -> Inputs:
     if config is None and model is not None and batches is not None:
         return given_inputs(model, batches, settings)
@@ -138,7 +172,7 @@ def _inputs(
         raise UsageError("train: give a configuration alone, or a model and batches")
     if not isinstance(config, TrainingConfig):
         raise UsageError(f"train: expected a TrainingConfig, found {type(config).__name__}")
-    inputs = open_inputs(config)
+    inputs = open_inputs(config, ranks, None if folder is None else folder / STAMPS_FOLDER)
     if inputs.total_steps < config.total_steps:
         logger.warning(
             "the data ends after %d of %d steps (mixing.when_exhausted: stop): the run ends there",
@@ -150,13 +184,11 @@ def _inputs(
 
 def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
     readers = [] if run.inputs.held_out is None else [run.inputs.held_out]
-    log = MetricsLog()
-    keepers = [] if run.folder is None else [log, *TensorBoard.if_installed(), Checkpoints(log)]
     with (
-        torch_threads(run.state.threads),
+        torch_threads(_threads_of(run)),
         # Without a folder there is nothing to save, and nothing to wait for.
-        stop_on_signal(run.interrupt) if run.folder else nullcontext(),
-        watched(run, [*readers, *callbacks, *keepers]) as after_step,
+        stop_on_signal(run.interrupt, run.ranks) if run.folder else nullcontext(),
+        watched(run, [*readers, *callbacks, *_keepers(run)]) as after_step,
     ):
         while run.goes_on:
             after_step(run.advance())
@@ -168,14 +200,38 @@ def _to_the_end(run: TrainingRun, callbacks: Sequence[AnyCallback]) -> None:
             run.step,
             run.total_steps,
         )
+        run.ranks.barrier()
         raise KeyboardInterrupt
 
 
+def _keepers(run: TrainingRun) -> list[AnyCallback]:
+    """What ends every step: all ranks agree to stop, and what they have made is written."""
+
+    def agree(run: TrainingRun, record: Record) -> None:
+        run.agree_to_stop()
+
+    if run.folder is None:
+        return [agree]
+    if not run.ranks.is_first:
+        return [agree, Checkpoints(None)]
+    log = MetricsLog()
+    return [agree, log, *TensorBoard.if_installed(), Checkpoints(log)]
+
+
+def _threads_of(run: TrainingRun) -> int:
+    """Those that the run was started with; ranks share a machine as it is here."""
+    if run.ranks.is_alone:
+        return run.state.threads
+    return min(run.state.threads, threads_each(run.ranks.on_machine))
+
+
 @contextmanager
-def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
+def stop_on_signal(ask: Callable[[str], None], ranks: Ranks = ALONE) -> Iterator[None]:
     """Within, the first SIGINT or SIGTERM calls ``ask`` with its name; a second one acts as ever.
 
-    Outside the main thread signals cannot be caught, and nobody is asked.
+    Of several ranks each may get both the launcher's and the scheduler's: there every one asks, and
+    the launcher kills who does not end in time. Outside the main thread signals cannot be caught,
+    and nobody is asked.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -188,7 +244,8 @@ def stop_on_signal(ask: Callable[[str], None]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         ask(signal.Signals(number).name)
-        restore()
+        if ranks.is_alone:
+            restore()
 
     for number in STOP_SIGNALS:
         signal.signal(number, handle)

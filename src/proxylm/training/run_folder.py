@@ -1,15 +1,18 @@
 """The run folder: whose it is, one trainer at a time, the configuration it was started with.
 
-A run folder holds ``config.yaml`` (resolved), ``metrics.jsonl``, ``tensorboard/`` and
-``checkpoints/``. Running the same command on it again goes on; anything else is refused in one
-line, so that no run silently changes and nobody's files are touched.
+A run folder holds ``config.yaml`` (resolved), ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``
+and, of the stores' files that were found right, ``.verified/``. Running the same command on it
+again goes on; anything else is refused in one line, so that no run silently changes and nobody's
+files are touched. Of several ranks the first one does all of this for them.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,16 @@ from proxylm.checkpoints.run_data import CONFIG_FILE, read_run_config
 from proxylm.config import Config, dump_config, plain_config
 from proxylm.errors import UsageError
 from proxylm.files import TEMPORARY_PREFIX, atomic_file, remove_temporaries, require_utf8
+from proxylm.ranks import ALONE, Ranks
 
 LOCK_FILE = ".lock"
+STAMPS_FOLDER = ".verified"
 SHOWN_DIFFERENCES = 5
 
 
 @contextmanager
-def opened_run(run: Path, config: Config) -> Iterator[None]:
-    """Hold ``run`` for this process: create it, or check that it was started with ``config``.
+def opened_run(run: Path, config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Hold ``run`` for these ranks: create it, or check that it was started with ``config``.
 
     A new run's configuration is not written yet (``record_config``), so that a start that fails
     binds nobody to it.
@@ -34,6 +39,15 @@ def opened_run(run: Path, config: Config) -> Iterator[None]:
         UsageError: ``run`` is not a run folder and not empty; another trainer holds it; or it was
             started with another configuration (the differences are shown, old → new).
     """
+    with ExitStack() as held:
+        with ranks.together():
+            if ranks.is_first:
+                held.enter_context(_held(run, config))
+        yield
+
+
+@contextmanager
+def _held(run: Path, config: Config) -> Iterator[None]:
     require_run_folder(run)
     run.mkdir(parents=True, exist_ok=True)
     with _locked(run):
@@ -63,11 +77,12 @@ def require_run_folder(run: Path) -> None:
         raise UsageError(f"{run}: is a file; --out names the folder of a run")
     if not run.is_dir() or (run / CONFIG_FILE).is_file():
         return
-    # A start killed early leaves only its lock and temporary files.
+    # A start that fails early leaves only its lock, stamps and temporary files.
     others = [
         path.name
         for path in sorted(run.iterdir())
-        if path.name != LOCK_FILE and not path.name.startswith(TEMPORARY_PREFIX)
+        if path.name not in (LOCK_FILE, STAMPS_FOLDER)
+        and not path.name.startswith(TEMPORARY_PREFIX)
     ]
     if others:
         raise UsageError(
@@ -93,15 +108,28 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _locked(run: Path) -> Iterator[None]:
-    with (run / LOCK_FILE).open("ab") as lock:
+    path = run / LOCK_FILE
+    with path.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip()
             raise UsageError(
-                f"{run}: another trainer is at work in this folder; wait for it or stop it"
+                f"{run}: another trainer is at work in this folder ({holder or 'just started'}); "
+                "wait for it or stop it"
             ) from None
+        lock.truncate(0)
+        lock.write(f"{_who_this_is()}\n".encode())
+        lock.flush()
         # The system frees the lock when the process ends, however it ends.
         yield
+
+
+def _who_this_is() -> str:
+    """Host, process and, where a scheduler has started it, job: what to look for and stop."""
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    who = f"host {socket.gethostname()}, process {os.getpid()}"
+    return f"{who}, job {job}" if job else who
 
 
 def _require_same_config(run: Path, config: Config) -> None:

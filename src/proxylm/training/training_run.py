@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,17 +24,25 @@ from proxylm.checkpoints.checkpoint import (
     set_aside_after,
     what_is_safe,
 )
-from proxylm.errors import CheckpointError
+from proxylm.errors import CheckpointError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import threads_each
+from proxylm.ranks import ALONE, Ranks
 from proxylm.training.callbacks import Callback, Record
 from proxylm.training.inputs import Inputs
 from proxylm.training.loop import Trainer, TrainingDivergedError, Update
 from proxylm.training.metrics import METRICS_FILE, MetricsLog, read_metrics
 from proxylm.training.optimizer import build_optimizer, optimizer_tensors, restore_optimizer
+from proxylm.training.reading import RankBatches, ReadAhead
+from proxylm.training.sharding import whole_copy
+from proxylm.training.speed import peak_flops, peak_memory
+from proxylm.training.starting_model import starting_model_of
 
 logger = logging.getLogger(__name__)
+
+NOT_RECORDED = {"held_out", "threads", "torch_version", "compared_losses", "spikes_in_a_row"}
+"""What of a run's state the record of a step does not repeat."""
 
 
 @dataclass(kw_only=True)
@@ -46,8 +55,10 @@ class TrainingRun:
         trainer: makes the updates.
         state: how far it is.
         saved_step: the step of the newest checkpoint; 0 without one.
+        ranks: the processes that make it together.
         stop_reason: what ``stop`` was called with; None as long as nobody did.
-        signal: the signal that has asked to stop; None without one.
+        signal: the signal that has asked to stop, on whatever rank; None without one.
+        signal_here: one that has come to this rank, and that the others do not know of yet.
     """
 
     folder: Path | None
@@ -55,8 +66,10 @@ class TrainingRun:
     trainer: Trainer
     state: TrainingState
     saved_step: int
+    ranks: Ranks = ALONE
     stop_reason: str | None = None
     signal: str | None = None
+    signal_here: str | None = None
 
     @property
     def model(self) -> LanguageModel:
@@ -93,7 +106,16 @@ class TrainingRun:
 
     def interrupt(self, signal_name: str) -> None:
         """End this start of the run after the step under way, which is saved."""
-        self.signal = signal_name
+        self.signal_here = signal_name
+
+    def agree_to_stop(self) -> None:
+        """Let all ranks know who has asked to stop, so that they end after the same step."""
+        asked = (self.signal_here, self.stop_reason)
+        if not self.ranks.any(asked != (None, None)):
+            return
+        signals, reasons = zip(*self.ranks.gather(asked), strict=True)
+        self.signal = next(filter(None, signals), None)
+        self.stop_reason = next(filter(None, reasons), None)
 
     def is_due(self, every_steps: int) -> bool:
         """Whether what happens every so many steps, and at the end, happens after this one."""
@@ -110,13 +132,15 @@ class TrainingRun:
     def evaluating(self) -> Iterator[ByteModel]:
         """Within, the model as its users see it: in evaluation mode, without gradients.
 
-        Afterwards it trains on as if nothing had been.
+        Of several ranks all have to ask; each has a whole copy as long as this lasts. Afterwards
+        it trains on as if nothing had been.
         """
         was_training = self.model.training
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        origin = self.inputs.origin
+        fingerprint = self.inputs.origin.compressor_fingerprint
+        model = self.model if self.ranks.is_alone else whole_copy(self.model)
         try:
-            yield ByteModel(self.model, compressor_fingerprint=origin.compressor_fingerprint)
+            yield ByteModel(model, compressor_fingerprint=fingerprint)
         finally:
             self.model.train(was_training)
             for parameter in trained:
@@ -131,6 +155,7 @@ class TrainingRun:
         started = time.perf_counter()
         step = self.step
         update = self._update(step)
+        spike = self._after_spike(update) if update.is_spike else {}
         shown = self._shown(step)
         seconds = time.perf_counter() - started
         self.state = self.state.model_copy(
@@ -143,22 +168,65 @@ class TrainingRun:
                 "documents": self.state.documents + shown.pop("documents_started", 0),
                 "training_flops": self.state.training_flops + update.flops,
                 "seconds": self.state.seconds + seconds,
-                "loss": update.loss,
+                "loss": update.loss if math.isfinite(update.loss) else self.state.loss,
+                **self._losses_after(update),
             }
         )
         return {
-            **self.state.model_dump(exclude={"held_out", "threads", "torch_version"}),
-            "loss_by_format": update.loss_by_format,
-            "grad_norm": update.grad_norm,
+            **self.state.model_dump(exclude=NOT_RECORDED),
+            "loss_by_format": update.loss_by_head[0],
+            **({"loss_by_head": update.loss_by_head} if len(update.loss_by_head) > 1 else {}),
+            "contexts_hash": update.contexts_hash,
+            "grad_norm": update.grad_norm if math.isfinite(update.grad_norm) else None,
             "learning_rate": update.learning_rate,
-            "symbols_per_second": update.symbols / seconds,
-            "flops_per_second": update.flops / seconds,
+            **self._speed(update, seconds),
+            **spike,
             **shown,
         }
 
+    def _speed(self, update: Update, seconds: float) -> dict[str, Any]:
+        """How fast an update was, and what it took: numbers that no two runs have alike."""
+        peak = self.ranks.world * peak_flops(self.trainer.place)
+        return {
+            "symbols_per_second": update.symbols / seconds,
+            "flops_per_second": update.flops / seconds,
+            "peak_flops": peak,
+            "mfu": update.flops / seconds / peak,
+            "waited_seconds": update.waited_seconds,
+            "peak_memory_bytes": peak_memory(self.trainer.place),
+        }
+
+    def _losses_after(self, update: Update) -> dict[str, Any]:
+        """What the state keeps for the steps to come, where spikes are looked for."""
+        spikes = self.inputs.settings.loss_spikes
+        if spikes is None:
+            return {}
+        if update.is_spike:
+            return {"spikes_in_a_row": self.state.spikes_in_a_row + 1}
+        losses = spikes.losses_after(self.state.compared_losses, update.loss)
+        return {"compared_losses": losses, "spikes_in_a_row": 0}
+
+    def _after_spike(self, update: Update) -> Record:
+        """Do what is configured about a step whose update was not made; what its record says."""
+        spikes, step = self.inputs.settings.loss_spikes, self.step + 1
+        assert spikes is not None
+        if self.state.spikes_in_a_row >= spikes.at_most:
+            raise TrainingDivergedError(
+                f"step {step}: loss {update.loss:.4g} is a spike after {spikes.at_most} in a row "
+                "(loss_spikes.at_most); training has diverged"
+            )
+        done = "its update is not made"
+        if spikes.then == "roll_back" and self.saved_step and self.folder is not None:
+            checkpoint = newest_valid(self.folder, self.ranks)
+            assert checkpoint is not None, "it was saved"
+            restore(checkpoint, self.trainer, self.ranks)
+            done = f"weights and optimizer are those of step {checkpoint.state.step} again"
+        logger.warning("step %d: the loss jumps up to %.4g: %s", step, update.loss, done)
+        return {"spike": done}
+
     def _update(self, step: int) -> Update:
         try:
-            return self.trainer.update(step)
+            return self.trainer.update(step, self.state.compared_losses)
         except TrainingDivergedError as error:
             safe = f", {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}" if self.folder else ""
             origin = " from it (init_from)" if self.saved_step else ""
@@ -189,17 +257,19 @@ class Checkpoints(Callback):
     """Saves the run where that is due, and keeps the newest few checkpoints and the milestones.
 
     Args:
-        log: is on the disk before a checkpoint vouches for the steps so far.
+        log: is on the disk before a checkpoint vouches for the steps so far; None on the ranks
+            that write none.
     """
 
-    def __init__(self, log: MetricsLog) -> None:
+    def __init__(self, log: MetricsLog | None) -> None:
         self._log = log
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
         """Write a checkpoint of the present step and remove those that are not kept."""
         if run.folder is None or not run.save_is_due:
             return
-        self._log.sync()
+        if self._log is not None:
+            self._log.sync()
         folder = run.folder / CHECKPOINTS_FOLDER
         save_checkpoint(
             folder,
@@ -208,57 +278,68 @@ class Checkpoints(Callback):
             model_config=run.model.config,
             state=run.state,
             origin=run.inputs.origin,
+            ranks=run.ranks,
         )
         run.saved_step = run.step
         saving = run.inputs.settings.checkpoints
-        prune(folder, saving.keep_last, saving.keep_every_steps)
+        if run.ranks.is_first:
+            prune(folder, saving.keep_last, saving.keep_every_steps)
 
 
-def start_or_resume(folder: Path | None, inputs: Inputs) -> TrainingRun:
+def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -> TrainingRun:
     """The run of a folder that is held: from its newest valid checkpoint, or fresh.
 
     Raises:
         CheckpointError: checkpoints are there and none loads, or the data has changed since.
     """
-    checkpoint = None if folder is None else newest_valid(folder)
-    model = inputs.new_model() if checkpoint is None else _resumed_model(inputs, checkpoint)
-    trainer = _trainer(model, inputs)
-    state = TrainingState(threads=_threads_of_a_new_run(), raw_format_bytes=0)
+    checkpoint = None if folder is None else newest_valid(folder, ranks)
     if checkpoint is not None:
-        restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors())
+        _require_same_origin(checkpoint, inputs.origin)
+    model = starting_model_of(inputs, checkpoint, ranks)
+    trainer = _trainer(model, inputs, ranks)
+    state = TrainingState(threads=_threads_of_a_new_run(ranks), raw_format_bytes=0)
+    if checkpoint is not None:
+        restore(checkpoint, trainer, ranks)
         state = checkpoint.state
-        set_aside_after(checkpoint.path.parent, state.step)
+        if ranks.is_first:
+            set_aside_after(checkpoint.path.parent, state.step)
     run = TrainingRun(
         folder=folder,
         inputs=inputs,
         trainer=trainer,
         state=state.model_copy(update={"torch_version": torch.__version__}),
         saved_step=state.step,
+        ranks=ranks,
     )
     if state.raw_format_bytes is None:
         counted = sum(record.get("raw_symbols", 0) for record in run.history())
         run.state = run.state.model_copy(update={"raw_format_bytes": counted})
-    if run.step and not run.finished:
+    if run.step and not run.finished and ranks.is_alone:
         _say_which_threads(run)
     return run
 
 
-def _resumed_model(inputs: Inputs, checkpoint: Checkpoint) -> LanguageModel:
-    _require_same_origin(checkpoint, inputs.origin)
-    model = inputs.model_to_fill(checkpoint.model_config())
-    checkpoint.weights().copy_into(model)
-    return model
+def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
+    """Give a trainer the weights and the optimizer state of a checkpoint of its run."""
+    model = trainer.model
+    with ranks.together():
+        checkpoint.copy_into(model, ranks)
+        restore_optimizer(model, trainer.optimizer, checkpoint.optimizer_tensors(model, ranks))
 
 
-def _trainer(model: LanguageModel, inputs: Inputs) -> Trainer:
-    model = model.to(inputs.place.device)
+def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
+    if not ranks.is_alone and (inputs.new_teacher or inputs.settings.byte_rows_steps):
+        raise UsageError("distillation and byte_rows_steps are for a run of one process")
+    model.recompute(inputs.settings.parallel.recomputed_of(model.config.layers))
+    batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
         model=model,
         optimizer=build_optimizer(model, inputs.settings.optimizer),
-        batches=inputs.batches,
+        batches=ReadAhead(batches, inputs.total_steps),
         settings=inputs.settings,
         place=inputs.place,
         total_steps=inputs.total_steps,
+        ranks=ranks,
         teacher=inputs.new_teacher().to(inputs.place.device) if inputs.new_teacher else None,
     )
 
@@ -281,13 +362,13 @@ def _require_same_origin(checkpoint: Checkpoint, here: Origin) -> None:
             )
 
 
-def _threads_of_a_new_run() -> int:
+def _threads_of_a_new_run(ranks: Ranks) -> int:
     """What torch would take, but no more than the cores that this process can keep busy."""
-    return min(torch.get_num_threads(), threads_each(1))
+    return min(torch.get_num_threads(), threads_each(ranks.on_machine))
 
 
 def _say_which_threads(run: TrainingRun) -> None:
-    here = _threads_of_a_new_run()
+    here = _threads_of_a_new_run(run.ranks)
     if here != run.state.threads:
         logger.warning(
             "%s: goes on with the %d threads that it was started with (a new run here would take "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from proxylm.compressors.contract import CannotCompress
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.document import Document
 from proxylm.corpus.split import is_held_out
+from proxylm.data.store import column, steps
 from proxylm.data.store.job import WORK_FOLDER
 from proxylm.data.store.manifest import CorpusRecord, read_manifest
 from proxylm.data.store.prepare import prepare_store
@@ -98,6 +100,17 @@ def test_the_bytes_do_not_depend_on_the_workers(lines, tmp_path):
     assert content(tmp_path / "3") == expected
     assert {"manifest.json", "corpus.json", "compressors/gz/compressor.json"} <= expected.keys()
     assert not [name for name in expected if name.startswith((WORK_FOLDER, ".partial"))]
+
+
+def test_a_part_larger_than_what_is_held_is_written_alike(lines, tmp_path, monkeypatch):
+    packed = tmp_path / "lines.jsonl.gz"
+    packed.write_bytes(gzip.compress(lines.read_bytes()))
+    for name, held_bytes in (("whole", 1 << 30), ("pieces", 1000)):
+        monkeypatch.setattr(column, "HELD_BYTES", held_bytes)
+        monkeypatch.setattr(steps, "GROUP_BYTES", held_bytes)
+        prepare_store(open_lines(packed), gzip_and_units(), tmp_path / name, workers=1)
+    assert content(tmp_path / "pieces") == content(tmp_path / "whole")
+    assert ViewStore.open(tmp_path / "pieces", verify=True).document_count == 120
 
 
 def test_saved_compressors_load(lines, tmp_path):

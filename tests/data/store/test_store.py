@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pytest
 from small_store import pair_view, some_documents, wide_view, write_small_store
 
+from proxylm.data.store import column as column_module
+from proxylm.data.store.column import Column, GrowingColumn
 from proxylm.data.store.manifest import CorpusRecord, read_manifest
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import DataError
@@ -120,3 +123,25 @@ def test_a_store_without_documents_or_views(tmp_path):
     assert store.document_count == 0
     assert store.view_names == []
     assert store.ordinals(held_out=False).tolist() == []
+
+
+def test_columns_that_are_being_written_hold_little_and_lose_nothing(tmp_path, monkeypatch):
+    """A shard may be larger than memory: what waits in files is the same as what waits there."""
+    numbers = random.Random(3)
+    groups = [
+        [np.array(numbers.choices(range(9), k=numbers.randrange(9)), np.uint32) for _ in range(n)]
+        for n in (0, 3, 40, 0, 7)
+    ]
+    rows = [row for group in groups for row in group]
+    expected = Column.of(rows, np.dtype(np.uint16))
+    for held_bytes in (0, 40, 1 << 20):
+        monkeypatch.setattr(column_module, "HELD_BYTES", held_bytes)
+        growing = GrowingColumn(np.dtype(np.uint16), tmp_path)
+        for group in groups:
+            growing.extend(group)
+            assert growing._held_bytes <= held_bytes
+        column = growing.column()
+        assert column.values.dtype == np.uint16
+        np.testing.assert_array_equal(column.values, expected.values)
+        np.testing.assert_array_equal(column.offsets, expected.offsets)
+    assert list(tmp_path.iterdir()) == []

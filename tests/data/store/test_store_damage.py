@@ -20,7 +20,7 @@ from proxylm.data.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from proxylm.data.store.shard_files import Header, write_raw_file, write_view_file
+from proxylm.data.store.shard_files import Header, RawColumns, ViewColumns
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.writer import find_mistake, view_header
 from proxylm.errors import DamagedFileError
@@ -148,7 +148,9 @@ def handmade_store(folder, documents, compress, symbol_count) -> Manifest:
     raw_shards, view_shards = [], []
     for shard, raw in enumerate(documents):
         header = Header(store="s", shard=shard)
-        file = write_raw_file(folder / f"raw-0000{shard}.arrow", ["x"], [raw], [False], header)
+        columns = RawColumns(folder)
+        columns.extend(["x"], [raw], [False])
+        file = columns.write(folder / f"raw-0000{shard}.arrow", header)
         raw_shards.append(
             RawShard(
                 file=file,
@@ -161,7 +163,9 @@ def handmade_store(folder, documents, compress, symbol_count) -> Manifest:
             )
         )
         header = view_header("s", shard, "v", view)
-        file = write_view_file(folder / f"v-0000{shard}.arrow", [compress(raw)], view, header)
+        columns = ViewColumns(view, folder)
+        columns.extend([compress(raw)])
+        file = columns.write(folder / f"v-0000{shard}.arrow", header)
         view_shards.append(ViewShard(file=file, symbols=1, held_out_symbols=0, anchors=0))
     manifest = Manifest(
         fingerprint="s",

@@ -84,7 +84,7 @@ def test_what_a_shard_needs_grows_with_its_largest_document_only_so_far():
     source = CompressorSource(load_compressor("units:bits=4"))
     job = type("SomeJob", (), {"parts": parts, "work": "unused"})
     needs = [ShardExecutor(job, {"v": source}).memory_for(rank) >> 20 for rank in range(4)]
-    assert needs == [256, 256 + 4 * 68, 256 + 16 * 68, 256 + 16 * 60 + 1024 * 8]
+    assert needs == [256, 256 + 4 * 68, 256 + 16 * 68, 256 + 16 * 60 + 24 * 8]
     assert ShardExecutor(job, {}).memory_for(1) >> 20 == 256 + 4 * 8
 
 

@@ -11,7 +11,11 @@ WORKER_BYTES = 256 << 20
 """Memory of a worker before its first document: interpreter, libraries, compressors."""
 
 HELD_PER_BYTE = 8
-"""Memory for each byte of a part: the documents and their symbols, and what is written of them."""
+"""Memory for each byte of documents that are held: they, their symbols, what waits to be written.
+"""
+
+MOST_HELD = 24 << 20
+"""Bytes of a part that are held at a time, however large it is: what follows is in files."""
 
 LARGEST_DOCUMENT = 16 << 20
 """Bytes of one document that room is kept for: a corpus leaves out longer ones unless told."""
@@ -35,10 +39,10 @@ class ShardExecutor:
     def memory_for(self, rank: int) -> int:
         """Bytes of memory to keep for a worker on shard ``rank``.
 
-        What is read and compressed waits until the shard is written; the compressor's own need
-        is that of one document, which may be the whole part.
+        A part is held until it is large; the compressor's own need is that of one document,
+        which may be the whole part.
         """
         num_bytes = self.job.parts[rank].num_bytes
         largest = min(num_bytes, LARGEST_DOCUMENT)
         needs = (source.memory_for(largest) for source in self.sources.values())
-        return WORKER_BYTES + HELD_PER_BYTE * num_bytes + max(needs, default=0)
+        return WORKER_BYTES + HELD_PER_BYTE * min(num_bytes, MOST_HELD) + max(needs, default=0)

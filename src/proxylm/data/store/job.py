@@ -86,6 +86,11 @@ class PrepareJob:
         """Folder of the finished shards' records."""
         return self.work / "records"
 
+    @property
+    def attempts(self) -> Path:
+        """Folder with one for every time that a cluster was given tasks of this job."""
+        return self.work / "attempts"
+
     def read_inputs(self) -> JobInputs | None:
         """What this job was started with; None if it was not started.
 

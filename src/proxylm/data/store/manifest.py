@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
@@ -118,21 +118,35 @@ def record_file(path: Path) -> FileRecord:
     return FileRecord(name=path.name, num_bytes=path.stat().st_size, checksum=checksum_of(path))
 
 
-def check_length(folder: Path, record: FileRecord) -> None:
-    """Check that a file is there and as long as it was when it was written.
+class FileStamp(NamedTuple):
+    """What tells a file from what it was, without reading it: its size, and when it was written.
+
+    ``checksum`` is what the manifest says of it, so that a store which was made anew has others.
+    """
+
+    name: str
+    num_bytes: int
+    modified_ns: int
+    checksum: str
+
+
+def stamp_of(folder: Path, record: FileRecord) -> FileStamp:
+    """Look at a file, which must be there and as long as it was when it was written.
 
     Raises:
         DamagedFileError: it is missing, or its length is another.
     """
     path = folder / record.name
     try:
-        num_bytes = path.stat().st_size
+        status = path.stat()
     except FileNotFoundError:
         raise DamagedFileError(f"{path}: this file of the store is missing") from None
+    num_bytes = status.st_size
     if num_bytes != record.num_bytes:
         raise DamagedFileError(
             f"{path}: {num_bytes} bytes long instead of {record.num_bytes}: truncated or replaced"
         )
+    return FileStamp(record.name, num_bytes, status.st_mtime_ns, record.checksum)
 
 
 def check_content(folder: Path, record: FileRecord) -> None:
@@ -141,7 +155,7 @@ def check_content(folder: Path, record: FileRecord) -> None:
     Raises:
         DamagedFileError: it is missing, or its length or content is another.
     """
-    check_length(folder, record)
+    stamp_of(folder, record)
     if checksum_of(folder / record.name) != record.checksum:
         raise DamagedFileError(
             f"{folder / record.name}: its content is not what was written (checksum differs)"

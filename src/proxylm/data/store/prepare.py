@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from proxylm.compressors.contract import Compressor
@@ -22,6 +23,7 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.left_out import nothing_left
 from proxylm.corpus.split import HELD_OUT_FRACTION, check_fraction
 from proxylm.data.store.executor import ShardExecutor
+from proxylm.data.store.executors import Executor, LocalExecutor
 from proxylm.data.store.job import WORK_FOLDER, PrepareJob
 from proxylm.data.store.lock import LOCK_NAME, store_lock
 from proxylm.data.store.manifest import (
@@ -66,6 +68,7 @@ def prepare_store(
     out: Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     held_out_fraction: float | None = None,
     given_view: str | None = None,
     progress: ProgressCallback | None = None,
@@ -73,7 +76,8 @@ def prepare_store(
     """Write, continue or extend the view store in ``out``.
 
     The arguments are those of ``data.preparing.prepare``, with the corpus and the compressors
-    open; ``progress`` is called as parts finish.
+    open; ``progress`` is called as parts finish. ``executor`` says where the shards are made;
+    ``workers`` is short for so many processes of this machine. The store is the same anywhere.
 
     Raises:
         UsageError: ``out`` holds something else, or was started with other settings.
@@ -85,12 +89,14 @@ def prepare_store(
         check_fraction(held_out_fraction)
     if workers is not None and workers < 1:
         raise UsageError(f"workers {workers}: give at least 1")
+    if workers is not None and executor is not None:
+        raise UsageError("workers: the executor's file says how many; leave them out")
     leave_if_main_is_imported()
     wanted = wanted_views(corpus, compressors, given_view, out)
     _check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     with store_lock(out) as lock_descriptor:
-        run = _Run(out, workers or os.cpu_count() or 1, lock_descriptor, progress)
+        run = _Run(out, executor or LocalExecutor(workers=workers), lock_descriptor, progress)
         manifest = run.bring_to(corpus, wanted, held_out_fraction)
     seconds = time.perf_counter() - started
     return summarize(out, manifest, processed_bytes=run.processed_bytes, seconds=seconds)
@@ -100,10 +106,10 @@ class _Run:
     """One call of ``prepare`` at work, under the store's lock."""
 
     def __init__(
-        self, out: Path, workers: int, lock_descriptor: int, progress: ProgressCallback | None
+        self, out: Path, executor: Executor, lock_descriptor: int, progress: ProgressCallback | None
     ):
         self.out = out
-        self.workers = workers
+        self.executor = executor
         self.lock_descriptor = lock_descriptor
         self.progress = progress or (lambda _: None)
         self.processed_bytes = 0
@@ -214,8 +220,12 @@ class _Run:
 
     def _run_job(self, job: PrepareJob, wanted: dict[str, WantedView]) -> list[ShardRecord]:
         sources = {name: view.source for name, view in wanted.items()}
-        sent = SentJob.of(job, sources) if self.workers > 1 and len(job.parts) > 1 else None
+        make = self._runner(ShardExecutor(job, sources))
         job.start()
+        if job.attempts.is_dir():
+            from proxylm.data.store.cluster import cancel_former_attempts
+
+            cancel_former_attempts(job)
         for view in wanted.values():
             _save(self.out, view)
         finished = job.finished_shards()
@@ -236,9 +246,27 @@ class _Run:
 
         report()
         left = [rank for rank in range(len(part_bytes)) if rank not in finished]
-        executor = ShardExecutor(job, sources)
-        run_shards(executor, left, sent, self.workers, self.lock_descriptor, on_done)
+        make(left, on_done)
         return [finished[rank] for rank in range(len(part_bytes))]
+
+    def _runner(self, shards: ShardExecutor) -> Callable[[list[int], Callable[[int], None]], None]:
+        """What makes shards where the executor says; what cannot be sent there is refused here."""
+        executor = self.executor
+        if not isinstance(executor, LocalExecutor):
+            # Not before: the executors' libraries take as long to come in as a small corpus takes.
+            from proxylm.data.store.cluster import run_on_cluster
+
+            sent = SentJob.of(shards.job, shards.sources)
+            if sent.needs_main:
+                raise UsageError(
+                    f"{self.out}: a class of the main script cannot be handed to a cluster; define "
+                    "it in a module that its machines have"
+                )
+            return partial(run_on_cluster, executor, shards, sent)
+        workers = executor.workers or os.cpu_count() or 1
+        several = workers > 1 and len(shards.job.parts) > 1
+        local = SentJob.of(shards.job, shards.sources) if several else None
+        return partial(run_shards, shards, local, workers, self.lock_descriptor)
 
     def _remove_temporaries(self) -> None:
         folders = [self.out, self.out / COMPRESSORS_FOLDER]

@@ -9,7 +9,9 @@ compressor the file belongs to.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
-from proxylm.data.store.column import Column
+from proxylm.data.store.column import Column, GrowingColumn
 from proxylm.data.store.manifest import FORMAT_VERSION, FileRecord, ViewRecord, record_file
-from proxylm.errors import DamagedFileError, one_line
+from proxylm.errors import DamagedFileError, DataError, one_line
 from proxylm.files import atomic_file
 
 _HEADER_KEY = b"proxylm"
@@ -44,34 +46,83 @@ class Header(Config):
     symbol_count: int | None = None
 
 
-def write_raw_file(
-    path: Path, ids: list[str], raw: list[bytes], held_out: Sequence[bool], header: Header
-) -> FileRecord:
-    """Write one shard's raw documents; returns the file's length and checksum."""
-    arrays = {
-        "id": pa.array(ids, pa.string()),
-        "raw": pa.array(raw, pa.large_binary()),
-        "held_out": pa.array(held_out, pa.bool_()),
-    }
-    return _write_batch(path, arrays, header)
+class RawColumns:
+    """The raw documents of one shard on their way into its file.
+
+    Args:
+        folder: the store's, where what does not fit into memory waits.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        uint8 = np.dtype(np.uint8)
+        self._ids, self._raw = GrowingColumn(uint8, folder), GrowingColumn(uint8, folder)
+        self._held_out: list[NDArray[np.bool_]] = [np.empty(0, bool)]
+
+    def extend(
+        self, ids: Sequence[str], raw: Sequence[bytes], held_out: Sequence[bool] | NDArray[np.bool_]
+    ) -> None:
+        """Append documents."""
+        self._ids.extend([np.frombuffer(name.encode(), np.uint8) for name in ids])
+        self._raw.extend([np.frombuffer(one, np.uint8) for one in raw])
+        self._held_out.append(np.array(held_out, bool))
+
+    def write(self, path: Path, header: Header) -> FileRecord:
+        """Write the file; returns its length and checksum.
+
+        Raises:
+            DataError: its ids are longer than such a file can hold.
+        """
+        ids, raw, held_out = self._ids.column(), self._raw.column(), np.concatenate(self._held_out)
+        if ids.offsets[-1] > np.iinfo(np.int32).max:
+            raise DataError(
+                f"{path}: the ids of its documents take {ids.offsets[-1]} bytes, over 2 GiB; "
+                "divide the file that they come from"
+            )
+        arrays = {
+            "id": _binary(pa.string(), ids.values, ids.offsets.astype(np.int32)),
+            "raw": _binary(pa.large_binary(), raw.values, raw.offsets),
+            "held_out": pa.array(held_out, pa.bool_()),
+        }
+        return _write_batch(path, arrays, header)
 
 
-def write_view_file(
-    path: Path, views: Sequence[CompressedView], record: ViewRecord, header: Header
-) -> FileRecord:
-    """Write one view of one shard; ``find_mistake`` has been passed."""
-    uint32 = np.dtype(np.uint32)
-    anchors = Column.of([view.anchors for view in views], uint32)
-    pairs = pa.FixedSizeListArray.from_arrays(pa.array(anchors.values.reshape(-1)), type=_PAIR)
-    arrays = {
-        "symbols": _large_list(Column.of([view.symbols for view in views], record.dtype)),
-        "anchors": pa.LargeListArray.from_arrays(pa.array(anchors.offsets), pairs),
-    }
-    for name in SEGMENT_COLUMNS:
-        rows = [getattr(view, name) for view in views]
-        if rows and rows[0] is not None:
-            arrays[name] = _large_list(Column.of(rows, uint32))
-    return _write_batch(path, arrays, header)
+class ViewColumns:
+    """One view of the documents of a shard on its way into its file.
+
+    Args:
+        record: what the view is.
+        folder: the store's, where what does not fit into memory waits.
+    """
+
+    def __init__(self, record: ViewRecord, folder: Path) -> None:
+        uint32 = np.dtype(np.uint32)
+        self._symbols = GrowingColumn(record.dtype, folder)
+        self._anchors = GrowingColumn(uint32, folder)
+        self._segments = {name: GrowingColumn(uint32, folder) for name in SEGMENT_COLUMNS}
+        self._has: set[str] = set()
+
+    def extend(self, views: Sequence[CompressedView]) -> None:
+        """Append the view of further documents, after ``ViewCheck`` has passed them."""
+        self._symbols.extend([view.symbols for view in views])
+        self._anchors.extend([view.anchors for view in views])
+        for name, column in self._segments.items():
+            rows = [getattr(view, name) for view in views]
+            if rows and rows[0] is not None:
+                self._has.add(name)
+                column.extend(rows)
+
+    def write(self, path: Path, header: Header) -> FileRecord:
+        """Write the file; returns its length and checksum."""
+        symbols, anchors = self._symbols.column(), self._anchors.column()
+        pairs = pa.FixedSizeListArray.from_arrays(pa.array(anchors.values), type=_PAIR)
+        arrays = {
+            "symbols": _large_list(symbols),
+            "anchors": pa.LargeListArray.from_arrays(pa.array(anchors.offsets), pairs),
+        }
+        for name, column in self._segments.items():
+            if name in self._has:
+                arrays[name] = _large_list(column.column())
+        return _write_batch(path, arrays, header)
 
 
 def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.RecordBatch:
@@ -79,6 +130,7 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
 
     Raises:
         DamagedFileError: it cannot be read, or belongs to another store, shard or compressor.
+        DataError: this process has as many maps as the system allows.
     """
     path = folder / file.name
     try:
@@ -91,6 +143,12 @@ def map_batch(folder: Path, file: FileRecord, header: Header, rows: int) -> pa.R
         batch.validate()
         metadata = json.loads((batch.schema.metadata or {})[_HEADER_KEY])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if os.strerror(errno.ENOMEM) in str(error):  # Arrow's errors have no number
+            raise DataError(
+                f"{path}: cannot be mapped: the system gives this process no further memory map; "
+                "raise its limit (sysctl vm.max_map_count), or prepare the corpus again with "
+                "larger parts (--part-bytes)"
+            ) from None
         raise DamagedFileError(f"{path}: not a readable shard ({one_line(error)})") from None
     expected = header.model_dump(mode="json")
     for key, value in expected.items():
@@ -187,6 +245,11 @@ def _write_batch(path: Path, arrays: dict[str, pa.Array], header: Header) -> Fil
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             writer.write_batch(batch)
         return record_file(temporary).model_copy(update={"name": path.name})
+
+
+def _binary(kind: pa.DataType, values: NDArray[np.uint8], offsets: NDArray[Any]) -> pa.Array:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)
 
 
 def _large_list(column: Column) -> pa.Array:

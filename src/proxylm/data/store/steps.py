@@ -186,7 +186,7 @@ class CompressDocuments(PipelineStep):
 
 
 class WriteShard(PipelineStep):
-    """Collects one part's groups, writes its files, then the record that they are complete."""
+    """Writes one part's groups into its files, then the record that they are complete."""
 
     name, type = "shard", "writer"
 
@@ -200,18 +200,13 @@ class WriteShard(PipelineStep):
         self, data: Iterable[DocumentGroup] | None = None, rank: int = 0, world_size: int = 1
     ) -> Iterator[DocumentGroup]:
         """Write shard ``rank``; passes nothing on."""
-        shard = one_group(data or (), self.writer.views)
-        held_out = [is_held_out(one.raw, self.held_out_fraction) for one in shard.documents]
-        write_record(record_path(self.records, rank), self.writer.write(rank, shard, held_out))
+        fraction = self.held_out_fraction
+        flagged = (
+            (group, [is_held_out(one.raw, fraction) for one in group.documents])
+            for group in data or ()
+        )
+        write_record(record_path(self.records, rank), self.writer.write(rank, flagged))
         yield from ()
-
-
-def one_group(groups: Iterable[DocumentGroup], views: Iterable[str]) -> DocumentGroup:
-    """All documents of a part together; the views are there even where it has no document."""
-    whole = DocumentGroup(views={name: [] for name in views})
-    for group in groups:
-        whole.extend(group)
-    return whole
 
 
 def record_path(records: Path, rank: int) -> Path:

@@ -6,17 +6,16 @@ offsets; ``verify=True`` also hashes every byte and checks every symbol against 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from proxylm.data.store.column import Column
 from proxylm.data.store.contents import Store, View
-from proxylm.data.store.manifest import Manifest, check_content, check_length, read_manifest
+from proxylm.data.store.manifest import Manifest, check_content, read_manifest, stamp_of
 from proxylm.data.store.shard_files import (
     SEGMENT_COLUMNS,
     Header,
@@ -30,6 +29,12 @@ from proxylm.data.store.shard_files import (
 )
 from proxylm.data.store.writer import view_header
 from proxylm.errors import DamagedFileError
+from proxylm.fingerprint import fingerprint_of
+from proxylm.pool import in_threads
+
+_OPENED: WeakValueDictionary[str, ViewStore] = WeakValueDictionary()
+"""What is open in this process: maps are few, and a training has uses for one store in many places.
+"""
 
 
 class ViewStore(Store):
@@ -60,7 +65,7 @@ class ViewStore(Store):
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> ViewStore:
-        """Open the store in ``folder``.
+        """Open the store in ``folder``; one that is open in this process is not mapped again.
 
         Args:
             folder: what ``proxylm prepare --out`` wrote.
@@ -74,23 +79,32 @@ class ViewStore(Store):
         manifest = read_manifest(folder)
         if verify:
             check_all_files(folder, manifest)
-        else:
-            for file in manifest.files():
-                check_length(folder, file)
-        store = cls(folder, manifest)
+        stamps = [stamp_of(folder, file) for file in manifest.files()]
+        # Whatever was written since has another time: it is mapped, and so checked, again.
+        key = fingerprint_of(str(folder.absolute()), manifest.fingerprint, stamps)
+        store = _OPENED.get(key)
+        if store is None:
+            store = _OPENED[key] = cls(folder, manifest)
         if verify:
-            store._check_symbols()
+            for name, view in store.views.items():
+                for shard in range(len(view.columns)):
+                    store.check_symbols(name, shard)
         return store
 
-    def _check_symbols(self) -> None:
-        for name, view in self.views.items():
-            for column, stored in zip(view.columns, self.manifest.view_shards[name], strict=True):
-                largest = int(column.values.max(initial=0))
-                if largest >= view.symbol_count:
-                    raise DamagedFileError(
-                        f"{self.folder / stored.file.name}: symbol {largest} is outside the "
-                        f"vocabulary of {view.symbol_count}"
-                    )
+    def check_symbols(self, view_name: str, shard: int) -> None:
+        """Read one file of a view, and compare its symbols with their number.
+
+        Raises:
+            DamagedFileError: one is outside the vocabulary.
+        """
+        view = self.view(view_name)
+        largest = int(view.columns[shard].values.max(initial=0))
+        if largest >= view.symbol_count:
+            file = self.manifest.view_shards[view_name][shard].file
+            raise DamagedFileError(
+                f"{self.folder / file.name}: symbol {largest} is outside the vocabulary of "
+                f"{view.symbol_count}"
+            )
 
     def __repr__(self) -> str:
         return f"ViewStore('{self.folder}')"
@@ -124,10 +138,8 @@ class ViewStore(Store):
 
 def check_all_files(folder: Path, manifest: Manifest) -> None:
     """Hash every data file of a store; the first that differs raises ``DamagedFileError``."""
-    # Hashing and reading release the interpreter lock, so threads do help.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(lambda file: check_content(folder, file), manifest.files()):
-            pass
+    for _ in in_threads(lambda file: check_content(folder, file), manifest.files()):
+        pass
 
 
 def _stored_view(folder: Path, manifest: Manifest, name: str) -> View:

@@ -1,17 +1,15 @@
 """Running a job's shards in several processes, as many at a time as there is memory for.
 
-datatrove's own local executor is not used: it starts a manager process that outlives a killed run,
-waits for ever for a worker that the system killed, and pickles the whole pipeline, compressors
-included, for every task. Here workers get the job once, and a lost worker is an error.
+datatrove's own executor for one machine is not used: it starts a manager process that outlives a
+killed run, waits for ever for a worker that the system killed, and pickles the whole pipeline,
+compressors included, for every task. Here workers get the job once, and a lost worker is an error.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from proxylm.data.store.worker_process import (
     ONE_THREAD,
     LockShare,
     SentJob,
+    environment,
     run_shard,
     server_context,
     start_worker,
@@ -30,10 +29,10 @@ from proxylm.pool import available_memory, threads_each
 
 def run_shards(
     executor: ShardExecutor,
-    ranks: list[int],
     sent: SentJob | None,
     workers: int,
     lock_descriptor: int,
+    ranks: list[int],
     on_done: Callable[[int], None],
 ) -> None:
     """Run shards of a job; ``on_done(rank)`` is called after each.
@@ -47,7 +46,7 @@ def run_shards(
     """
     workers = min(workers, len(ranks))
     threads = threads_each(max(1, workers))
-    with _one_thread_each():
+    with environment(ONE_THREAD):
         if workers <= 1 or sent is None:
             for rank in ranks:
                 on_done(executor.run_shard(rank))
@@ -149,15 +148,3 @@ def within_memory(
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             del running[future]
             yield future.result()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)

@@ -1,15 +1,18 @@
 """Writing shards: the documents of one corpus part become one raw file and one file per view.
 
-``ShardWriter`` checks them, writes the files and returns the record that the manifest will hold.
+``ShardWriter`` checks them group by group, writes the files and returns the record that the
+manifest will hold. A shard may be larger than memory: a compressed file of records is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.config import Config
@@ -20,12 +23,7 @@ from proxylm.data.store.manifest import (
     ViewRecord,
     ViewShard,
 )
-from proxylm.data.store.shard_files import (
-    SEGMENT_COLUMNS,
-    Header,
-    write_raw_file,
-    write_view_file,
-)
+from proxylm.data.store.shard_files import SEGMENT_COLUMNS, Header, RawColumns, ViewColumns
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import read_json, write_json
 from proxylm.fingerprint import fingerprint_of
@@ -37,7 +35,7 @@ _STORED_BELOW = 1 << 32
 
 @dataclass(slots=True, kw_only=True)
 class DocumentGroup:
-    """Some documents of one part, in order; all of a part are a shard.
+    """Some documents of one part, in order.
 
     Attributes:
         documents: those that every view can represent.
@@ -96,74 +94,129 @@ class ShardWriter:
     views: dict[str, ViewRecord]
     with_raw: bool = True
 
-    def write(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> ShardRecord:
-        """Write one shard's files, each atomically.
+    def write(
+        self, shard: int, groups: Iterable[tuple[DocumentGroup, Sequence[bool]]]
+    ) -> ShardRecord:
+        """Write one shard's files, each atomically, and with a few groups in memory at a time.
 
         Args:
             shard: its number.
-            group: all its documents with their views.
-            held_out: which of them are kept out of training.
+            groups: its documents with their views, and which of them are kept out of training.
 
         Raises:
             DataError: a compressor gave symbols, anchors or segments that cannot be right, or
                 has none for a document that stands in the raw files already.
         """
-        if not self.with_raw and group.left_out:
+        draft = _Draft(self)
+        for group, held_out in groups:
+            draft.extend(group, np.array(held_out, bool))
+        return draft.write(shard)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Of all documents, and of those that are held out."""
+
+    total: int = 0
+    held_out: int = 0
+
+    def add(self, numbers: Sequence[int], is_held_out: NDArray[np.bool_]) -> None:
+        self.total += sum(numbers)
+        self.held_out += int(np.array(numbers, np.int64)[is_held_out].sum())
+
+
+class _Draft:
+    """A shard that is being collected; what the manifest says of it is counted on the way."""
+
+    def __init__(self, writer: ShardWriter) -> None:
+        self._writer = writer
+        self._check = ViewCheck(writer.views)
+        self._raw = RawColumns(writer.folder)
+        self._views = {
+            name: ViewColumns(record, writer.folder) for name, record in writer.views.items()
+        }
+        self._left_out = LeftOut()
+        self._rows, self._num_bytes = _Sum(), _Sum()
+        self._symbols = {name: _Sum() for name in writer.views}
+        self._anchors = Counter[str]()
+
+    def extend(self, group: DocumentGroup, held_out: NDArray[np.bool_]) -> None:
+        writer = self._writer
+        if not writer.with_raw and group.left_out:
             example = next(iter(group.left_out.examples.values()))
             raise DataError(
-                f"{self.folder}: this view cannot be added, the store holds a document that it "
+                f"{writer.folder}: this view cannot be added, the store holds a document that it "
                 f"cannot represent ({example}); prepare it together with the others in a new folder"
             )
-        check_views(self.views, group)
-        raw = self._write_raw(shard, group, held_out) if self.with_raw else None
-        views = {
-            name: self._write_view(shard, name, group.views[name], held_out) for name in self.views
-        }
+        self._check(group)
+        self._left_out.update(group.left_out)
+        raw = [document.raw for document in group.documents]
+        if writer.with_raw:
+            self._raw.extend([document.id for document in group.documents], raw, held_out)
+            self._rows.add([1] * len(raw), held_out)
+            self._num_bytes.add([len(one) for one in raw], held_out)
+        for name, columns in self._views.items():
+            views = group.views[name]
+            columns.extend(views)
+            self._symbols[name].add([len(view.symbols) for view in views], held_out)
+            self._anchors[name] += sum(len(view.anchors) for view in views)
+
+    def write(self, shard: int) -> ShardRecord:
+        raw = self._write_raw(shard) if self._writer.with_raw else None
+        views = {name: self._write_view(shard, name) for name in self._views}
         return ShardRecord(raw=raw, views=views)
 
-    def _write_raw(self, shard: int, group: DocumentGroup, held_out: Sequence[bool]) -> RawShard:
-        header = Header(store=self.store_fingerprint, shard=shard)
-        path = self.folder / f"raw-{shard:05d}.arrow"
-        ids = [document.id for document in group.documents]
-        raw = [document.raw for document in group.documents]
-        lengths = [len(one) for one in raw]
+    def _write_raw(self, shard: int) -> RawShard:
+        header = Header(store=self._writer.store_fingerprint, shard=shard)
+        path = self._writer.folder / f"raw-{shard:05d}.arrow"
         return RawShard(
-            file=write_raw_file(path, ids, raw, held_out, header),
-            rows=len(ids),
-            held_out_rows=sum(held_out),
-            num_bytes=sum(lengths),
-            held_out_bytes=_sum_where(lengths, held_out),
-            rejected=group.left_out.to_json(),
-            rejected_examples=dict(sorted(group.left_out.examples.items())),
+            file=self._raw.write(path, header),
+            rows=self._rows.total,
+            held_out_rows=self._rows.held_out,
+            num_bytes=self._num_bytes.total,
+            held_out_bytes=self._num_bytes.held_out,
+            rejected=self._left_out.to_json(),
+            rejected_examples=dict(sorted(self._left_out.examples.items())),
         )
 
-    def _write_view(
-        self, shard: int, name: str, views: Sequence[CompressedView], held_out: Sequence[bool]
-    ) -> ViewShard:
-        record = self.views[name]
-        header = view_header(self.store_fingerprint, shard, name, record)
-        path = self.folder / f"{name}-{shard:05d}.arrow"
-        lengths = [len(view.symbols) for view in views]
+    def _write_view(self, shard: int, name: str) -> ViewShard:
+        writer = self._writer
+        header = view_header(writer.store_fingerprint, shard, name, writer.views[name])
+        path = writer.folder / f"{name}-{shard:05d}.arrow"
         return ViewShard(
-            file=write_view_file(path, views, record, header),
-            symbols=sum(lengths),
-            held_out_symbols=_sum_where(lengths, held_out),
-            anchors=sum(len(view.anchors) for view in views),
+            file=self._views[name].write(path, header),
+            symbols=self._symbols[name].total,
+            held_out_symbols=self._symbols[name].held_out,
+            anchors=self._anchors[name],
         )
 
 
-def check_views(records: dict[str, ViewRecord], group: DocumentGroup) -> None:
-    """Refuse views of a shard that cannot be right.
+class ViewCheck:
+    """Refuses views that cannot be right, group by group of documents that stand together.
 
-    Raises:
-        DataError: names the view, the document and what is wrong.
+    Args:
+        records: what each view is.
     """
-    num_bytes = [len(document.raw) for document in group.documents]
-    for name, record in records.items():
-        mistake = find_mistake(group.views[name], num_bytes, record)
-        if mistake:
-            row, message = mistake
-            raise DataError(f"view '{name}', document '{group.documents[row].id}': {message}")
+
+    def __init__(self, records: dict[str, ViewRecord]) -> None:
+        self._records = records
+        self._first: dict[str, CompressedView] = {}
+
+    def __call__(self, group: DocumentGroup) -> None:
+        """Check the views of some documents.
+
+        Raises:
+            DataError: names the view, the document and what is wrong.
+        """
+        num_bytes = [len(document.raw) for document in group.documents]
+        for name, record in self._records.items():
+            views = group.views[name]
+            if views:
+                self._first.setdefault(name, views[0])
+            mistake = find_mistake(views, num_bytes, record, self._first.get(name))
+            if mistake:
+                row, message = mistake
+                raise DataError(f"view '{name}', document '{group.documents[row].id}': {message}")
 
 
 def view_header(store: str, shard: int, name: str, record: ViewRecord) -> Header:
@@ -178,15 +231,26 @@ def view_header(store: str, shard: int, name: str, record: ViewRecord) -> Header
 
 
 def find_mistake(
-    views: Sequence[CompressedView], num_bytes: Sequence[int], record: ViewRecord
+    views: Sequence[CompressedView],
+    num_bytes: Sequence[int],
+    record: ViewRecord,
+    first: CompressedView | None = None,
 ) -> tuple[int, str] | None:
     """The first row whose compressed form cannot be right, and why; None if all are well.
 
-    Checked over the whole shard at once: document by document it would cost as much as fast
-    compressors do.
+    Checked over many rows at once: document by document it would cost as much as fast compressors
+    do.
+
+    Args:
+        views: one per row.
+        num_bytes: bytes of each row's document.
+        record: what the view is.
+        first: the view that the others have the same columns as; default the first of them.
     """
     for row, view in enumerate(views):
-        wrong = _wrong_values(view, record) or _wrong_segments(view, views[0], num_bytes[row])
+        wrong = _wrong_values(view, record) or _wrong_segments(
+            view, first or views[0], num_bytes[row]
+        )
         if wrong:
             return row, wrong
     return _find_wrong_anchor(views, num_bytes)
@@ -237,10 +301,6 @@ def _find_wrong_anchor(
     if not wrong.any():
         return None
     return int(owner[wrong.argmax()]), "anchors do not rise strictly inside the document"
-
-
-def _sum_where(lengths: Sequence[int], chosen: Sequence[bool]) -> int:
-    return sum(length for length, is_chosen in zip(lengths, chosen, strict=True) if is_chosen)
 
 
 def store_fingerprint(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from proxylm.models.attention import AttentionForm, DenseForm
-from proxylm.models.blocks import Block
+from proxylm.models.blocks import Block, BlockRun
 from proxylm.models.cache import LayerCache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
@@ -33,18 +33,13 @@ _COMPILED_FORMS = 64
 BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
 
 
-BlockRun = Callable[[Block, Tensor], Tensor]
-"""One block over whole contexts: ``[B, N, width]`` float32 in and out."""
-
-
 def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor) -> Tensor:
     """The block's own modules, attention in the given form."""
     return _whole_block_on(x.device.type)(block, x, rotation, form)
 
 
 def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
-    out: Tensor = block(x, rotation, form)
-    return out
+    return block.plain(x, rotation, form)
 
 
 @cache
@@ -75,7 +70,9 @@ def run_by_hand(settings: HalfSettings, block: Block, x: Tensor) -> Tensor:
         mlp.down_proj.weight,
         settings,
     )
-    return rows.view_as(x)
+    # Not a view, which the hooks of divided models (FSDP) could lose; nothing else has ``rows``.
+    out: Tensor = torch.ops.aten._unsafe_view(rows, x.shape)
+    return out
 
 
 def execution_for(
