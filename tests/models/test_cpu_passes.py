@@ -110,6 +110,7 @@ def attention_arguments(attention, documents):
         rotation=Rotation(*(x.flatten(0, 1).double() for x in rotation)),
         plan=plan_runs(documents.numpy(), attention),
         keep_for_backward=True,
+        products=torch.float64,
     )
     qkv_rows = (heads + 2 * kv_heads) * head_width
     shapes = [(rows, width), (width,), (qkv_rows, width), (width, width)]
@@ -163,15 +164,21 @@ def test_the_device_and_type_choose_the_execution(build, packed):
     weight = model.lm_head.weight
     chosen = execution_for(model.config, documents, documents, weight)
     assert chosen.func is run_by_hand
+    assert chosen.args[0].products == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         chosen = execution_for(model.config, documents, documents, weight)
+    assert chosen.func is run_by_hand and chosen.args[0].products == torch.bfloat16
+    chosen = execution_for(model.config, documents, documents, weight.bfloat16())
     assert chosen.func is run_modules
     del ids
 
 
-def test_autocast_trains_close_to_float32(build, packed, attention):
+@pytest.mark.parametrize("plainly", [False, True], ids=["by-hand", "modules"])
+def test_autocast_trains_close_to_float32(build, packed, attention, plain_execution, plainly):
     model, (ids, documents) = build(attention), packed(2, 100)
     loss, gradients = loss_and_gradients(model, ids, documents)
+    if plainly:
+        plain_execution()
     with torch.autocast("cpu", torch.bfloat16):
         rough, rough_gradients = loss_and_gradients(model, ids, documents)
     assert rough.dtype == torch.float32 and not torch.equal(loss, rough)

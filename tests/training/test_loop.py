@@ -12,7 +12,7 @@ import torch
 
 from proxylm.data.batch import Batch
 from proxylm.models.language_model import LanguageModel
-from proxylm.symbols import IGNORED_TARGET, vocabulary_size
+from proxylm.symbols import COMPRESSED_OFFSET, IGNORED_TARGET, vocabulary_size
 from proxylm.threads import in_order, torch_threads
 from proxylm.training.device import place_for
 from proxylm.training.loop import Trainer, TrainingDivergedError, trained_positions
@@ -97,6 +97,29 @@ def test_contexts_handed_out_give_the_update_of_passes(threads: int) -> None:
 def test_micro_batches_hold_whole_contexts(symbols: int, contexts: int) -> None:
     made = trainer(micro_batch_symbols=symbols)
     assert made._contexts_per_pass(made.batches.batch(0)) == contexts
+
+
+def test_the_first_updates_may_train_rows_of_bytes_alone() -> None:
+    made = trainer(byte_rows_steps=1)
+    before = {name: value.clone() for name, value in made.model.state_dict().items()}
+
+    def moved() -> dict[str, torch.Tensor]:
+        now = made.model.state_dict()
+        return {name: now[name] != value for name, value in before.items()}
+
+    made.update(0)
+    first = moved()
+    assert {name for name, one in first.items() if one.any()} == {
+        "model.embed_tokens.weight",
+        "lm_head.weight",
+    }
+    assert first["model.embed_tokens.weight"][:COMPRESSED_OFFSET].any()
+    assert not first["model.embed_tokens.weight"][COMPRESSED_OFFSET:].any()
+    change = made.model.lm_head.weight - before["lm_head.weight"]
+    decayed = change[COMPRESSED_OFFSET:].abs().max()
+    assert decayed < change[:COMPRESSED_OFFSET].abs().max() / 10
+    made.update(1)
+    assert all(one.any() for one in moved().values())
 
 
 def test_who_computes_a_context_does_not_change_a_bit() -> None:

@@ -85,8 +85,8 @@ def _loader_row(
 
 def _read(drawn: Batches) -> None:
     drawn.plan.forget()
-    for _ in drawn:
-        pass
+    for step in range(drawn.steps):
+        drawn.batch(step)
 
 
 def _plan_row(documents: int, repeats: int) -> BenchmarkRow:

@@ -30,8 +30,8 @@ def import_hf(
     byte_rows: Annotated[
         str,
         typer.Option(
-            help="What the rows of raw bytes begin as: random, the single token of that byte, or "
-            "the mean of the tokens that begin with it first."
+            help="What the rows of raw bytes begin as: random, the single token of that byte, "
+            "the mean of the tokens that begin with it first, or a fit to the tokens' rows."
         ),
     ] = "single",
     json: JsonOption = False,

@@ -18,6 +18,7 @@ import typer
 from proxylm.cli import (
     analyze,
     bench,
+    byteify,
     compress,
     compressor,
     configs,
@@ -78,6 +79,7 @@ app.command("compress")(compress.compress)
 app.command("plan")(plan.plan)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("byteify")(byteify.byteify)
 app.command("sweep")(sweep.sweep)
 app.command("generate")(generate.generate)
 app.command("serve")(serve.serve)

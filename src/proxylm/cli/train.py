@@ -12,6 +12,7 @@ from proxylm.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
     from proxylm.training.callbacks import Callback
+    from proxylm.training.config import TrainingConfig
     from proxylm.training.run import TrainResult
 
 
@@ -30,19 +31,24 @@ def train(
     Example: proxylm train tiny seed=1 --out runs/tiny
     """
     from proxylm.config import load_config
-    from proxylm.ranks import rank_of_environment
     from proxylm.training.config import TrainingConfig
+
+    train_and_tell(load_config(TrainingConfig, config, overrides or []), out, json, wandb)
+
+
+def train_and_tell(config: TrainingConfig, out: Path, json: bool, wandb: str | None = None) -> None:
+    """Train to the end of a run; of several ranks the first one says what came of it."""
+    from proxylm.ranks import rank_of_environment
     from proxylm.training.progress import shown_on_stderr
     from proxylm.training.run import train as run_training
 
-    run_config = load_config(TrainingConfig, config, overrides or [])
     speaks = rank_of_environment() == 0
     watchers: list[Callback] = [shown_on_stderr()] if speaks else []
     if wandb is not None and speaks:
         from proxylm.training.weights_and_biases import WeightsAndBiases
 
         watchers.append(WeightsAndBiases(wandb))
-    result = run_training(run_config, out, watchers)
+    result = run_training(config, out, watchers)
     if speaks:
         emit(result.as_json(), as_json=json, text=_summary(result))
 

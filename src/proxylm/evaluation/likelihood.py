@@ -4,7 +4,7 @@ Small models pass no test, but they do give a right program more or less probabi
 bits per byte of the canonical solution given the prompt: the bits of its symbols after those of
 the prompt (``<bos> <raw> prompt``, or the compressor's symbols of both), over its raw bytes.
 What is not read of a prompt's end (``scoring.prompts``) counts with the solution, as under the
-suffixes of ``prompt_boundary``.
+suffixes of ``prompt_boundary``; with ``exact`` all ways to cover both in tokens count together.
 Prompts that do not fit the context are read through strided windows, as in ``evaluate bpb``.
 
 Docs: ``docs/evaluation.md`` has the names and formulas of all forms.
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from proxylm.errors import DataError
 from proxylm.evaluation.benchmarks.problem import Problem
+from proxylm.generation.next_bytes import ExactBytes
+from proxylm.generation.prompt_ends import Spellings
 from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.passes import ScoredSequence, sequence_bits
 from proxylm.scoring.prompts import open_prompt
 from proxylm.scoring.read_as import PromptEnd
-from proxylm.scoring.readings import Reading
+from proxylm.scoring.readings import CompressedReading, Reading
 
 Bits = NDArray[np.float64]
 
@@ -44,7 +46,16 @@ class Scorer:
         Raises:
             DataError: a compressor has no exact form for one of them.
         """
+        if self.prompt_end is PromptEnd.EXACT:
+            return self._exact_bits(as_documents(prompts), as_documents(continuations))
         return sequence_bits(self.model, self.sequences(prompts, continuations))
+
+    def _exact_bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
+        assert isinstance(self.reading, CompressedReading), "bytes are kept"
+        spellings = self.reading.compressor.spellings
+        assert spellings is not None, "the writer has asked"
+        exact = ExactBytes(self.model, self.reading, Spellings(spellings))
+        return np.array([exact.bits(*pair) for pair in zip(prompts, continuations, strict=True)])
 
     def sequences(
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]

@@ -80,7 +80,9 @@ def evaluate_boundary(
         UsageError: prompts are stripped, so that every suffix would be read as none.
     """
     if writer.prompt_end is PromptEnd.STRIP:
-        raise UsageError("--prompt-end strip would take every suffix away: choose keep or heal")
+        raise UsageError(
+            "--prompt-end strip would take every suffix away: choose keep, heal or exact"
+        )
     conditions = boundary_conditions(benchmark)
     passed = None
     if answering is not None:

@@ -64,8 +64,8 @@ class GenerationOptions(DrawingOptions):
         structured_output: a regular expression, JSON schema or grammar that the output satisfies;
             where the limit comes first, it is the beginning of what would.
         prompt_end: ``keep``: the prompt is read as it is given; ``strip``: without its trailing
-            white space, which the model may write again (``scoring.prompts``); ``heal``: as
-            ``keep``, for there is no byte that begins with another.
+            white space, which the model may write again (``scoring.prompts``); ``heal`` and
+            ``exact``: as ``keep``, for there is no byte that begins with another.
     """
 
     max_new_bytes: int = Field(default=DEFAULT_MAX_NEW_BYTES, ge=0)
@@ -107,7 +107,7 @@ class SymbolOptions(DrawingOptions):
 
     Attributes:
         max_new_symbols: most symbols generated after the prompt, where tokens are read.
-        prompt_end: what is read of the prompt's end: ``strip``, ``keep`` or ``heal``
+        prompt_end: what is read of the prompt's end: ``strip``, ``keep``, ``heal`` or ``exact``
             (``scoring.prompts``). What is written again counts as generated.
     """
 

@@ -1,6 +1,7 @@
 """What a prompt gives up at its end is written again, and is no part of the answer.
 
-``AfterPrompt`` passes over it; ``Healing`` has the symbols that may spell it (token healing).
+``AfterPrompt`` passes over it; ``Healing`` has the symbols that may spell it (token healing), and
+``Given`` the one that was chosen to.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int16
 
 from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
 
@@ -51,12 +53,16 @@ class Spellings:
 
     Args:
         spellings: of each symbol; none where it spells nothing.
+
+    Attributes:
+        order: the symbols in the order of their bytes.
     """
 
     def __init__(self, spellings: Sequence[bytes]) -> None:
         self._of_symbol = spellings
-        self._order = sorted(range(len(spellings)), key=spellings.__getitem__)
-        self._sorted = [spellings[symbol] for symbol in self._order]
+        self.order = sorted(range(len(spellings)), key=spellings.__getitem__)
+        self._sorted = [spellings[symbol] for symbol in self.order]
+        self._bytes_at: dict[int, Int16[np.ndarray, " symbol"]] = {}
 
     def spell(self, symbols: Sequence[int]) -> bytes:
         """The bytes of symbols."""
@@ -65,25 +71,59 @@ class Spellings:
     @cached_property
     def anything(self) -> Allowed:
         """Every symbol, and the end."""
-        return Allowed(np.ones(len(self._order), dtype=bool), may_end=True)
+        return Allowed(np.ones(len(self.order), dtype=bool), may_end=True)
 
     def only(self, symbols: Sequence[int]) -> Allowed:
         """These symbols, and no end."""
-        values = np.zeros(len(self._order), dtype=bool)
+        values = np.zeros(len(self.order), dtype=bool)
         values[symbols] = True
         return Allowed(values, may_end=False)
 
-    def beginning_with(self, text: bytes) -> list[int]:
-        """The symbols whose bytes begin with ``text``."""
+    def range_of(self, text: bytes) -> slice:
+        """The places in ``order`` of the symbols whose bytes begin with ``text``."""
         first = bisect_left(self._sorted, text)
         last = bisect_left(self._sorted, True, first, key=lambda one: not one.startswith(text))
-        return self._order[first:last]
+        return slice(first, last)
+
+    def beginning_with(self, text: bytes) -> list[int]:
+        """The symbols whose bytes begin with ``text``."""
+        return self.order[self.range_of(text)]
+
+    def byte_at(self, place: int) -> Int16[np.ndarray, " symbol"]:
+        """The byte at a place of each symbol, in ``order``; -1 where it has none."""
+        if place not in self._bytes_at:
+            found = [one[place] if place < len(one) else -1 for one in self._sorted]
+            self._bytes_at[place] = np.array(found, dtype=np.int16)
+        return self._bytes_at[place]
 
     def equal_to(self, text: bytes) -> list[int]:
         """The symbols whose bytes are ``text``."""
         first = bisect_left(self._sorted, text)
         last = bisect_left(self._sorted, True, first, key=lambda one: one != text)
-        return self._order[first:last]
+        return self.order[first:last]
+
+
+class Given(StructuredOutputState):
+    """One symbol, then any.
+
+    Args:
+        spellings: the compressor's.
+        symbol: the first.
+    """
+
+    def __init__(self, spellings: Spellings, symbol: int) -> None:
+        self._spellings = spellings
+        self._symbol: int | None = symbol
+
+    def allowed(self, bytes_left: int) -> Allowed:
+        """See the base class."""
+        if self._symbol is None:
+            return self._spellings.anything
+        return self._spellings.only([self._symbol])
+
+    def advance(self, value: int) -> None:
+        """See the base class."""
+        self._symbol = None
 
 
 class Healing(StructuredOutputState):

@@ -17,7 +17,7 @@ from proxylm.errors import DataError
 from proxylm.generation.drafts import Drafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
 from proxylm.generation.output_format import OutputFormat
-from proxylm.generation.prompt_ends import AfterPrompt, Healing, Spellings
+from proxylm.generation.prompt_ends import AfterPrompt, Given, Healing, Spellings
 from proxylm.generation.structured_output.contract import StructuredOutputState
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format, opening
 
@@ -137,7 +137,8 @@ class SymbolRequest(DecodingRequest):
         options, sample: see ``DecodingRequest``.
         end: what the prompt goes on with and its symbols do not cover; no output.
         dropped: symbols of the prompt that are not read; the first new ones must spell their bytes.
-        spellings: the compressor's, by which they do; None where nothing is dropped.
+        first: the first new symbol, where it is decided.
+        spellings: the compressor's; None where neither is.
     """
 
     prompt: UInt32[np.ndarray, " symbols"]
@@ -145,6 +146,7 @@ class SymbolRequest(DecodingRequest):
     options: SymbolOptions
     end: bytes = b""
     dropped: Sequence[int] = ()
+    first: int | None = None
     spellings: Spellings | None = None
 
     def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
@@ -164,6 +166,8 @@ class SymbolRequest(DecodingRequest):
         """See the base class."""
         if self.spellings is None:
             return None
+        if self.first is not None:
+            return Given(self.spellings, self.first)
         return Healing(self.spellings, self.spellings.spell(self.dropped))
 
 

@@ -8,7 +8,7 @@ compressor spells them. Lossy compressors cannot be read so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete, decode
 from proxylm.generation.decoding_row import ByteDelta
+from proxylm.generation.next_bytes import Cover, ExactBytes
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.prompt_ends import Spellings
 from proxylm.generation.request import SymbolRequest
+from proxylm.generation.sampling import draw, uniform
 from proxylm.inputs import as_documents
 from proxylm.scoring.prompts import open_prompt
 from proxylm.scoring.read_as import PromptEnd
@@ -48,11 +50,14 @@ class TokenReading:
         """Refuse a way to read a prompt's end that the compressor does not allow.
 
         Raises:
-            UsageError: prompts are to be healed, and its symbols spell no bytes of their own.
+            UsageError: prompts are to be healed or covered, and its symbols spell no bytes of
+                their own.
         """
-        if prompt_end is PromptEnd.HEAL and self.compressor.spellings is None:
+        needs_bytes = prompt_end in (PromptEnd.HEAL, PromptEnd.EXACT)
+        if needs_bytes and self.compressor.spellings is None:
+            done = "healed" if prompt_end is PromptEnd.HEAL else "covered"
             raise UsageError(
-                f"prompts are healed token by token, and symbols of '{self.compressor.kind}' spell "
+                f"prompts are {done} token by token, and symbols of '{self.compressor.kind}' spell "
                 "no bytes of their own: strip or keep the prompt's end"
             )
 
@@ -76,10 +81,35 @@ class TokenReading:
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[SymbolRequest]:
         self.require_end(options.prompt_end)
-        return [
-            self._request(prompt, options, sample)
-            for prompt, sample in zip(as_documents(prompts, kind="prompt"), samples, strict=True)
-        ]
+        covers_of = lru_cache(maxsize=1)(self._covers)  # samples of a prompt follow each other
+        requests = []
+        for prompt, sample in zip(as_documents(prompts, kind="prompt"), samples, strict=True):
+            if options.prompt_end is PromptEnd.EXACT and prompt:
+                requests.append(self._covering(prompt, covers_of(prompt), options, sample))
+            else:
+                requests.append(self._request(prompt, options, sample))
+        return requests
+
+    def _covers(self, prompt: bytes) -> list[Cover]:
+        return ExactBytes(self.model.module, self.scoring, self._spellings).covers(prompt)
+
+    def _covering(
+        self, prompt: bytes, covers: Sequence[Cover], options: SymbolOptions, sample: int
+    ) -> SymbolRequest:
+        """One of the prompt's covers, drawn as symbols are; the last of its symbols is written."""
+        logs = np.array([cover.log_probability for cover in covers], dtype=np.float32)
+        # The number of the first new symbol, which is then decided.
+        number = uniform(options.seed, sample, 0)
+        cover = covers[draw(logs, options.temperature, options.top_p, number)]
+        return SymbolRequest(
+            prompt=np.array(cover.tokens, dtype=np.uint32),
+            compressor=self.compressor,
+            options=options,
+            sample=sample,
+            end=prompt[cover.length :],
+            first=cover.last,
+            spellings=self._spellings,
+        )
 
     def _request(self, prompt: bytes, options: SymbolOptions, sample: int) -> SymbolRequest:
         opened = open_prompt(self.scoring, prompt, options.prompt_end)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.models.language_model import LanguageModel
@@ -23,13 +25,15 @@ class ByteRows(StrEnum):
     """What the rows of raw bytes begin as.
 
     ``RANDOM``: drawn as the model's own rows are spread. ``SINGLE``: the model's token of that
-    one byte. ``FIRST``: the mean of the tokens that begin with the byte. Where a byte has no such
-    token, the mean of all.
+    one byte. ``FIRST``: the mean of the tokens that begin with the byte. ``FIT``: the rows whose
+    mean over a token's bytes is nearest to the token's row, by least squares over all tokens.
+    Where a byte has no such token, the mean of all.
     """
 
     RANDOM = "random"
     SINGLE = "single"
     FIRST = "first"
+    FIT = "fit"
 
 
 @torch.no_grad()
@@ -75,13 +79,27 @@ def with_bytes(
         for byte, ids in enumerate(members):
             if ids:
                 raw[byte] = tokens[ids].mean(dim=0)
+        if rows is ByteRows.FIT:
+            _fit(raw, tokens, tokenizer.token_bytes)
     return grown
+
+
+def _fit(raw: Tensor, tokens: Tensor, spelled: Sequence[bytes]) -> None:
+    """Write the rows that ``ByteRows.FIT`` is about; bytes of no token keep theirs."""
+    shares = np.zeros((len(spelled), BYTE_COUNT))
+    for token, spelling in enumerate(spelled):
+        np.add.at(shares[token], list(spelling), 1 / max(1, len(spelling)))
+    known = shares.any(axis=0)
+    centre = tokens.mean(dim=0).double()
+    wanted = (tokens[: len(spelled)].double() - centre).numpy()[shares.any(axis=1)]
+    fitted = np.linalg.lstsq(shares[shares.any(axis=1)][:, known], wanted, rcond=None)[0]
+    raw[torch.from_numpy(known)] = (torch.from_numpy(fitted) + centre).to(raw.dtype)
 
 
 def _members(spelled: Sequence[bytes], rows: ByteRows) -> list[list[int]]:
     """For each byte, the tokens whose mean its row is."""
     members: list[list[int]] = [[] for _ in range(BYTE_COUNT)]
-    if rows is ByteRows.RANDOM:
+    if rows in (ByteRows.RANDOM, ByteRows.FIT):
         return members
     for token, spelling in enumerate(spelled):
         if spelling and (rows is ByteRows.FIRST or len(spelling) == 1):

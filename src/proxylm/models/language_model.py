@@ -8,6 +8,7 @@ Everything runs on whatever device and autocast the caller set up.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +24,13 @@ from proxylm.models.feed import Feed
 from proxylm.models.formats import can_follow
 from proxylm.models.initialization import drawn_weight, initialize
 from proxylm.models.kernels.dispatch import execution_for, step_for
-from proxylm.models.loss import LossReport, OutputLayers, heads_loss
+from proxylm.models.loss import (
+    ByteTargets,
+    LossReport,
+    OutputLayers,
+    heads_loss,
+    teacher_loss,
+)
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import rotation_of
@@ -173,6 +180,7 @@ class LanguageModel(nn.Module):
         position_ids: PerPosition | None = None,
         *,
         normalizer: int | None = None,
+        taught: ByteTargets | None = None,
     ) -> LossReport:
         """Training loss of packed contexts, in nats (``proxylm.models.loss`` says of what mean).
 
@@ -183,6 +191,7 @@ class LanguageModel(nn.Module):
             targets: ``[B, N, H1 + H2]``, ``IGNORED_TARGET`` where nothing is trained.
             segment_ids, position_ids: as for ``hidden``.
             normalizer: see ``heads_loss``.
+            taught: what a teacher says of bytes; its part is added to the loss.
 
         Raises:
             UsageError: targets of another shape than the ids and this model's heads.
@@ -193,14 +202,19 @@ class LanguageModel(nn.Module):
                 f"targets: shape {list(targets.shape)}, but ids {list(ids.shape)} and "
                 f"{self.config.target_heads} heads need {[*ids.shape, self.config.target_heads]}"
             )
-        hidden = self.hidden(ids, segment_ids, position_ids)
-        return heads_loss(
+        hidden, outputs = self.hidden(ids, segment_ids, position_ids), self._output_layers()
+        report = heads_loss(
             hidden.flatten(0, 1),
             ids.flatten().long(),
             targets.flatten(0, 1).long(),
-            self._output_layers(),
+            outputs,
             normalizer=normalizer,
         )
+        if taught is None:
+            return report
+        denominator = report.positions.clamp(min=1) if normalizer is None else normalizer
+        part = teacher_loss(hidden.flatten(0, 1), outputs.shared[0], taught, denominator)
+        return replace(report, loss=report.loss + part)
 
     def _output_layers(self) -> OutputLayers:
         width, raw = self.config.width, None

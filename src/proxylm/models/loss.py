@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from proxylm.errors import DataError
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region, regions, target_formats
-from proxylm.symbols import COMPRESSED_OFFSET
+from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET
 
 RangesOf = dict[Region | None, Ranges]
 """The ids that a head's softmax runs over, by where a position stands; None is anywhere."""
@@ -48,6 +49,40 @@ class OutputLayers:
     shared: Float[Tensor, "head vocabulary width"]
     raw: Float[Tensor, "raw_head 320 width"] | None
     by_format: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteTargets:
+    """Distributions of bytes that a teacher gives some positions (distillation).
+
+    Attributes:
+        rows: int64 ``[m]``, positions of the batch, all contexts in a row.
+        probabilities: float32 ``[m, 256]``; each sums to 1.
+        weight: of these targets, beside 1 for the symbols themselves.
+    """
+
+    rows: Int64[Tensor, " row"]
+    probabilities: Float32[Tensor, "row 256"]
+    weight: float
+
+
+def teacher_loss(
+    hidden: Float32[Tensor, "position width"],
+    output: Float[Tensor, "vocabulary width"],
+    taught: ByteTargets,
+    denominator: int | Tensor,
+) -> Float32[Tensor, ""]:
+    """Cross-entropy of bytes, under the softmax of raw text, with what a teacher says of them.
+
+    Args:
+        hidden: ``[n, width]``, after the final norm.
+        output: rows of the first shared head.
+        taught: the targets.
+        denominator: divides the sum, as in ``heads_loss``.
+    """
+    logits = F.linear(hidden[taught.rows], output[:COMPRESSED_OFFSET]).float()
+    nats = -torch.log_softmax(logits, dim=-1)[:, RAW_OFFSET:]
+    return taught.weight * (taught.probabilities * nats).sum() / denominator
 
 
 def heads_loss(

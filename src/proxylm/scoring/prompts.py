@@ -6,6 +6,8 @@ that belongs to the first token of the answer (paper, D.11). So a prompt's end m
     keep    nothing is; the prompt is read as it is given
     strip   trailing white space; the model is free to write it, or anything else
     heal    the last token; what the model writes must begin with its bytes (token healing)
+    exact   as much as the model itself would, of all tokens that cover the prompt: what follows
+            does not depend on any cut (``generation.next_bytes``, which needs the model)
 
 What follows the prompt *as it is given* is the answer, whatever is read of it.
 """
@@ -16,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from proxylm.errors import UsageError
 from proxylm.scoring.read_as import PromptEnd
 from proxylm.scoring.readings import Ids, Reading
 
@@ -43,6 +46,7 @@ def open_prompt(reading: Reading, prompt: bytes, prompt_end: PromptEnd) -> OpenP
 
     Raises:
         DataError: the prompt cannot be read so.
+        UsageError: ``exact``, which has not one way to read it.
     """
     match prompt_end:
         case PromptEnd.KEEP:
@@ -52,6 +56,8 @@ def open_prompt(reading: Reading, prompt: bytes, prompt_end: PromptEnd) -> OpenP
             return OpenPrompt(reading.read(read).ids, end)
         case PromptEnd.HEAL:
             return _without_last_token(reading, prompt)
+        case PromptEnd.EXACT:
+            raise UsageError("--prompt-end exact is not for this evaluation: strip, keep or heal")
 
 
 def stripped(prompt: bytes) -> tuple[bytes, bytes]:

@@ -15,6 +15,7 @@ class PromptEnd(StrEnum):
     STRIP = "strip"  # all but the trailing white space
     KEEP = "keep"  # the prompt as it is given
     HEAL = "heal"  # all but the last token, whose bytes the first new tokens must spell
+    EXACT = "exact"  # in every way in which tokens can cover it
 
 
 DEFAULT_ENDS = {BYTES: PromptEnd.KEEP, TOKENS: PromptEnd.STRIP}
@@ -31,8 +32,8 @@ class ReadAs(Config):
         compressor: the model's compressor, where its symbols are read. (default: its training
             data's)
         prompt_end: how a prompt ends: without its trailing white space, as it is, or without its
-            last token; what is not read is written again. (default: strip for tokens, keep for
-            bytes)
+            last token; what is not read is written again. Or exact: in all ways in which tokens
+            can cover it, by their probability. (default: strip for tokens, keep for bytes)
     """
 
     read_as: str = BYTES

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from proxylm.config import Config, added_field, validate_config
 from proxylm.data.mixture import Mixture
@@ -113,6 +120,18 @@ class HeldOutConfig(Config):
     stride_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
+class DistillationConfig(Config):
+    """Byte positions also learn what a frozen model of tokens says of their byte.
+
+    Attributes:
+        teacher: the model, with its tokenizer: what ``proxylm import`` wrote, or a run.
+        weight: of what it says, beside 1 for the bytes themselves.
+    """
+
+    teacher: str
+    weight: PositiveFloat = 1.0
+
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -162,6 +181,8 @@ class LoopConfig(Config):
             positions, so that its size is a matter of memory and speed alone.
         optimizer: AdamW, and the clip before it.
         learning_rate: warm-up and schedule.
+        byte_rows_steps: so many first updates train the rows of special symbols and raw bytes
+            alone: of a model of tokens, which has nothing to unlearn for them.
         precision: ``auto`` is bfloat16 autocast on a GPU and float32 on a CPU.
         checkpoints: when the state is saved.
         loss_spikes: what is done about steps whose loss jumps up; None: nothing, and a loss that is
@@ -172,6 +193,7 @@ class LoopConfig(Config):
     micro_batch_symbols: PositiveInt = 16_384
     optimizer: AdamWConfig = AdamWConfig()
     learning_rate: LearningRate = CosineRate()
+    byte_rows_steps: NonNegativeInt = added_field(0)
     precision: Precision = "auto"
     checkpoints: CheckpointConfig = CheckpointConfig()
     loss_spikes: LossSpikes | None = added_field(None)
@@ -208,6 +230,7 @@ class TrainingConfig(LoopConfig):
         device: ``auto`` takes a GPU where there is one.
         held_out: evaluation on the way; None for none.
         init_from: a run, a checkpoint or a published folder whose weights are the start.
+        distillation: a teacher beside the data; None for none. Needs ``softmax: by_format``.
     """
 
     data: tuple[SourceConfig, ...]
@@ -219,6 +242,7 @@ class TrainingConfig(LoopConfig):
     device: DeviceName = "auto"
     held_out: HeldOutConfig | None = HeldOutConfig()
     init_from: str | None = None
+    distillation: DistillationConfig | None = added_field(None)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -232,6 +256,8 @@ class TrainingConfig(LoopConfig):
         if self.total_steps > MAX_STEPS:
             raise ValueError(f"length: {self.total_steps} steps are more than {MAX_STEPS}")
         self.learning_rate.require_fits(self.total_steps)
+        if self.distillation and not self.model_for(0).normalizes_by_format:
+            raise ValueError("distillation needs a model with softmax by_format")
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.ranks import ALONE, Ranks
 from proxylm.training.config import LoopConfig, TrainingConfig
 from proxylm.training.device import Place, place_for
+from proxylm.training.distillation import Teacher
 from proxylm.training.held_out import HeldOutDocuments, choose_held_out
 from proxylm.training.reading import StepBatches
 from proxylm.training.sharding import shards_of
@@ -59,6 +61,7 @@ class Inputs:
         batches: what it reads.
         total_steps: updates in the run.
         held_out: documents that are read on the way; None for none.
+        new_teacher: what else says what bytes should follow; None for nothing.
         new_model: the model before the first update.
         model_to_fill: a model of a checkpoint's sizes, whose weights are read into it.
         drawn: sizes and seed of a model that is drawn before the first update; None where its
@@ -76,6 +79,7 @@ class Inputs:
     batches: StepBatches
     total_steps: int
     held_out: HeldOutDocuments | None = None
+    new_teacher: Callable[[], Teacher] | None = None
     new_model: Callable[[], LanguageModel]
     model_to_fill: Callable[[ModelConfig], LanguageModel]
     drawn: tuple[ModelConfig, int] | None = None
@@ -134,6 +138,7 @@ def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE, stamps: Path | Non
         batches=batches,
         total_steps=min(config.total_steps, len(batches)),
         held_out=choose_held_out(config),
+        new_teacher=partial(Teacher.of, config.distillation) if config.distillation else None,
         new_model=lambda: starting_model(config, batches.symbol_count, compressor),
         model_to_fill=lambda sizes: LanguageModel(sizes, seed=config.seed),
         drawn=(wanted, config.seed) if config.init_from is None else None,

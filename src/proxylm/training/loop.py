@@ -33,8 +33,10 @@ from proxylm.models.loss import LossReport
 from proxylm.ranks import ALONE, Ranks
 from proxylm.symbols import IGNORED_TARGET
 from proxylm.threads import in_order, torch_threads
+from proxylm.training.byte_rows import keep_byte_gradients
 from proxylm.training.config import LoopConfig
 from proxylm.training.device import Place
+from proxylm.training.distillation import Teacher
 from proxylm.training.optimizer import set_learning_rate
 from proxylm.training.reading import (
     StepBatches,
@@ -97,6 +99,7 @@ class Trainer:
     place: Place
     total_steps: int
     ranks: Ranks = ALONE
+    teacher: Teacher | None = None
 
     def update(self, step: int, losses_before: Sequence[float] = ()) -> Update:
         """Make update ``step`` (0-based), unless its loss is a spike after ``losses_before``.
@@ -112,6 +115,8 @@ class Trainer:
         reports = self._accumulate(batch, workers)
         sums = self._sums(batch, reports)
         with _alone(workers):
+            if step < self.settings.byte_rows_steps:
+                keep_byte_gradients(self.model)
             grad_norm = self._clip()
             spikes = self.settings.loss_spikes
             is_spike = spikes is not None and spikes.has(sums.loss, grad_norm, losses_before)
@@ -203,8 +208,10 @@ class Trainer:
         return tuple(value for value in self.model.parameters() if value.requires_grad)
 
     def _loss(self, batch: Batch, trained: int) -> LossReport:
+        device = self.place.device
         with self.place.precision():
-            return self.model.loss(*batch.tensors(self.place.device), normalizer=trained)
+            taught = self.teacher.targets(batch) if self.teacher else None
+            return self.model.loss(*batch.tensors(device), normalizer=trained, taught=taught)
 
 
 def _alone(workers: int) -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ from proxylm.checkpoints.checkpoint import (
     set_aside_after,
     what_is_safe,
 )
-from proxylm.errors import CheckpointError
+from proxylm.errors import CheckpointError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
 from proxylm.pool import threads_each
@@ -328,6 +328,8 @@ def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
+    if not ranks.is_alone and (inputs.new_teacher or inputs.settings.byte_rows_steps):
+        raise UsageError("distillation and byte_rows_steps are for a run of one process")
     model.recompute(inputs.settings.parallel.recomputed_of(model.config.layers))
     batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
@@ -338,6 +340,7 @@ def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
         place=inputs.place,
         total_steps=inputs.total_steps,
         ranks=ranks,
+        teacher=inputs.new_teacher().to(inputs.place.device) if inputs.new_teacher else None,
     )
 
 

@@ -124,14 +124,15 @@ class BytesWriter(PromptWriter):
     Args:
         model: the model.
         prompt_end: what is read of a prompt's end; None: all of it. Bytes are not healed: the
-            byte that would be dropped is the one that would be written.
+            byte that would be dropped is the one that would be written; and they are exact as
+            they are.
     """
 
     read_as = BYTES
 
     def __init__(self, model: ByteModel, prompt_end: PromptEnd | None = None) -> None:
         self.prompt_end = prompt_end or DEFAULT_ENDS[BYTES]
-        if self.prompt_end is PromptEnd.HEAL:
+        if self.prompt_end in (PromptEnd.HEAL, PromptEnd.EXACT):
             self.prompt_end = PromptEnd.KEEP
         self.model = model
         self.reading = RawReading(sentinels=model.config.sentinels)

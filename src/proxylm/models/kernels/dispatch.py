@@ -95,15 +95,19 @@ def execution_for(
         rotation=Rotation(*(x.expand(batch, -1, -1, -1).flatten(0, 1) for x in rotation)),
         plan=plan_runs(segment_ids.numpy(), config.attention),
         keep_for_backward=torch.is_grad_enabled(),
+        products=torch.get_autocast_dtype("cpu") if _rounds() else torch.float32,
     )
     return partial(run_by_hand, settings)
 
 
 def step_for(config: ModelConfig, weight: Tensor) -> BlockStep:
     """How further symbols go through a block and its cache."""
-    return step_block if _by_hand(config, weight) else Block.step
+    return step_block if _by_hand(config, weight) and not _rounds() else Block.step
 
 
 def _by_hand(config: ModelConfig, weight: Tensor) -> bool:
-    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return config.is_plain and on_cpu and not torch.is_autocast_enabled("cpu")
+    return config.is_plain and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
+def _rounds() -> bool:
+    return torch.is_autocast_enabled("cpu")

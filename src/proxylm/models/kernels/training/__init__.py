@@ -16,5 +16,6 @@ The letters of every shape in this folder:
 
 Which file holds what: ``rows`` blocks of rows and their norm, ``runs`` which keys a query sees,
 ``projection``, ``summaries``, ``attention`` and ``feed_forward`` one piece each, ``block`` the two
-autograd functions that put them together. Everything is float32; the tests also run it in float64.
+autograd functions that put them together. Everything is float32, but for
+products of rows and weights, which autocast rounds; the tests also run it in float64.
 """

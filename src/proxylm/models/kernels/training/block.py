@@ -1,7 +1,8 @@
 """The two halves of a block as autograd functions over the hand-written passes.
 
 ``AttentionHalf`` is ``x + W_o attend(rotate(W_qkv norm(x)))`` and ``FeedForwardHalf`` is
-``x + W_down(silu(W_gate n) * W_up n)``; both take and return rows ``[R, width]`` in float32.
+``x + W_down(silu(W_gate n) * W_up n)``; both take and return rows ``[R, width]`` in float32. They
+know themselves which products are rounded: autocast is off inside, forward and backward.
 
 Tensors that are arguments or results go through ``save_for_backward``; what a half made itself is
 kept on ``ctx`` and given up by backward, which writes over it.
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 
 from proxylm.errors import UsageError
 from proxylm.models.kernels.training.attention import Heads, attend_runs, attend_runs_backward
@@ -23,6 +25,7 @@ from proxylm.models.kernels.training.feed_forward import (
     feed_forward_backward,
 )
 from proxylm.models.kernels.training.projection import project, project_backward
+from proxylm.models.kernels.training.rows import multiply_and_add
 from proxylm.models.kernels.training.runs import RunPlan
 from proxylm.models.kernels.training.summaries import ChunkWeights, summarize, summarize_backward
 from proxylm.models.rotary import Rotation
@@ -36,6 +39,7 @@ class HalfSettings:
         rotation: cosines and sines ``[R, 1, D/2]``.
         plan: which keys each query sees.
         keep_for_backward: whether gradients are wanted at all.
+        products: the type in which rows meet weights; all else, attention too, is in that of rows.
     """
 
     heads: int
@@ -44,6 +48,7 @@ class HalfSettings:
     rotation: Rotation
     plan: RunPlan
     keep_for_backward: bool
+    products: torch.dtype
 
 
 def _take_saved(ctx: Any) -> Any:
@@ -64,6 +69,7 @@ class AttentionHalf(torch.autograd.Function):
     """Norm, projection, rotation, summaries, attention, output projection, residual."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any,
         x: Tensor,
@@ -77,7 +83,13 @@ class AttentionHalf(torch.autograd.Function):
         """``[R, width]`` to ``[R, width]``."""
         rotated = settings.heads + settings.kv_heads
         qkv, inverse = project(
-            x, norm_weight, qkv_weight, settings.rotation, settings.epsilon, rotated_heads=rotated
+            x,
+            norm_weight,
+            qkv_weight,
+            settings.rotation,
+            settings.epsilon,
+            rotated_heads=rotated,
+            products=settings.products,
         )
         query, key, value = _split_heads(qkv, settings)
         summary_key = summary_value = key[:0]
@@ -96,17 +108,21 @@ class AttentionHalf(torch.autograd.Function):
             # The norm's [R, 1]; before the output projection [R, width]; softmax weights, or none;
             # views of the projected rows; softmax weights of each pass of summaries.
             ctx.saved = inverse, attended, kept, heads, chunk_weights
-        return torch.addmm(x, attended, out_weight.t())
+        y = torch.empty_like(x)
+        multiply_and_add(x, attended.to(settings.products), out_weight.to(settings.products).t(), y)
+        return y
 
     @staticmethod
+    @custom_bwd(device_type="cpu")
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of ``x``, weights, ``mu`` and ``phi``."""
         x, norm_weight, qkv_weight, out_weight, mu, phi = ctx.saved_tensors
         settings: HalfSettings = ctx.settings
         inverse, attended, kept, heads, chunk_weights = _take_saved(ctx)
         grad = grad_outputs[0].contiguous()
-        grad_attended = torch.mm(grad, out_weight)
-        grad_out_weight = torch.mm(grad.t(), attended)
+        rounded = grad.to(settings.products)
+        grad_attended = torch.mm(rounded, out_weight.to(settings.products)).to(x.dtype)
+        grad_out_weight = torch.mm(rounded.t(), attended.to(settings.products)).to(x.dtype)
         grad_qkv = x.new_empty(x.shape[0], qkv_weight.shape[0])
         summaries = map(torch.zeros_like, (heads.summary_key, heads.summary_value))
         grads = Heads(*_split_heads(grad_qkv, settings), *summaries)
@@ -131,6 +147,7 @@ class AttentionHalf(torch.autograd.Function):
             settings.rotation,
             grad,
             rotated_heads=settings.heads + settings.kv_heads,
+            products=settings.products,
         )
         return grad_x, grad_norm, grad_qkv_weight, grad_out_weight, grad_mu, grad_phi, None
 
@@ -139,6 +156,7 @@ class FeedForwardHalf(torch.autograd.Function):
     """Norm, gated feed-forward, residual."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any,
         x: Tensor,
@@ -150,16 +168,24 @@ class FeedForwardHalf(torch.autograd.Function):
         """``[R, width]`` to ``[R, width]``."""
         keep = settings.keep_for_backward
         y, saved = feed_forward(
-            x, norm_weight, gate_up_weight, down_weight, settings.epsilon, keep=keep
+            x,
+            norm_weight,
+            gate_up_weight,
+            down_weight,
+            settings.epsilon,
+            keep=keep,
+            products=settings.products,
         )
         if keep:
             ctx.save_for_backward(norm_weight, gate_up_weight, down_weight)
-            ctx.saved = saved
+            ctx.saved, ctx.products = saved, settings.products
         return y
 
     @staticmethod
+    @custom_bwd(device_type="cpu")
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of ``x`` and weights."""
         weights = ctx.saved_tensors
         saved: FeedForwardSaved = _take_saved(ctx)
-        return (*feed_forward_backward(grad_outputs[0].contiguous(), saved, *weights), None)
+        grad = grad_outputs[0].contiguous()
+        return (*feed_forward_backward(grad, saved, *weights, products=ctx.products), None)

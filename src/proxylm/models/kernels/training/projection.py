@@ -12,7 +12,9 @@ from torch import Tensor
 
 from proxylm.models.kernels.training.rows import (
     ROWS_PER_BLOCK,
+    add_product,
     inverse_rms,
+    multiply,
     normalize,
     normalize_backward,
     row_blocks,
@@ -28,21 +30,24 @@ def project(
     epsilon: float,
     *,
     rotated_heads: int,
+    products: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """``qkv [R, (H + 2 H_kv) D]`` and the inverse norms ``[R, 1]``.
 
     Args:
         rotation: cosines and sines ``[R, 1, D/2]``.
         rotated_heads: ``H + H_kv``, the leading heads of a row.
+        products: the type in which matrices are multiplied.
     """
     rows = x.shape[0]
+    weight = qkv_weight.to(products).t()
     inverse = x.new_empty(rows, 1)
     qkv = x.new_empty(rows, qkv_weight.shape[0])
     scratch = x.new_empty(min(rows, ROWS_PER_BLOCK), x.shape[1])
     for block in row_blocks(rows):
         inverse[block] = inverse_rms(x[block], epsilon)
         n = normalize(x[block], inverse[block], norm_weight, scratch[: block.stop - block.start])
-        torch.mm(n, qkv_weight.t(), out=qkv[block])
+        multiply(n.to(products), weight, qkv[block])
         _rotate_(qkv[block], rotation.cos[block], rotation.sin[block], rotated_heads)
     return qkv, inverse
 
@@ -57,12 +62,13 @@ def project_backward(
     residual_grad: Tensor,
     *,
     rotated_heads: int,
+    products: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``x``, of the norm's weight and of the stacked weights. Uses ``grad_qkv`` up.
 
     ``residual_grad`` is the gradient of ``x`` by the way around attention.
     """
-    grad_x = torch.empty_like(x)
+    grad_x, weight = torch.empty_like(x), qkv_weight.to(products)
     grad_norm, grad_weight = torch.zeros_like(norm_weight), torch.zeros_like(qkv_weight)
     scratch = x.new_empty(min(x.shape[0], ROWS_PER_BLOCK), x.shape[1])
     for block in row_blocks(x.shape[0]):
@@ -70,10 +76,10 @@ def project_backward(
         _rotate_(grad, rotation.cos[block], -rotation.sin[block], rotated_heads)
         # Computed again, which costs less than to keep ``n`` of every layer.
         n = normalize(x[block], inverse[block], norm_weight, scratch[: grad.shape[0]])
-        grad_weight.addmm_(grad.t(), n)
-        grad_n = torch.mm(grad, qkv_weight)
+        grad = grad.to(products)
+        add_product(grad_weight, grad.t(), n.to(products))
         normalize_backward(
-            grad_n,
+            torch.mm(grad, weight).to(x.dtype),
             x[block],
             inverse[block],
             norm_weight,

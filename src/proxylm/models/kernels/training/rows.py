@@ -35,6 +35,30 @@ def normalize(x: Tensor, inverse: Tensor, weight: Tensor, out: Tensor) -> Tensor
     return torch.mul(x, inverse, out=out).mul_(weight)
 
 
+def multiply(rows: Tensor, matrix: Tensor, out: Tensor) -> None:
+    """Write the product of ``rows`` and ``matrix``, both of one type, to ``out``."""
+    if out.dtype == rows.dtype:
+        torch.mm(rows, matrix, out=out)
+    else:
+        out.copy_(torch.mm(rows, matrix))
+
+
+def multiply_and_add(x: Tensor, rows: Tensor, matrix: Tensor, out: Tensor) -> None:
+    """Write ``x`` and the product of ``rows`` and ``matrix``, both of one type, to ``out``."""
+    if out.dtype == rows.dtype:
+        torch.addmm(x, rows, matrix, out=out)
+    else:
+        torch.add(x, torch.mm(rows, matrix), out=out)
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add the product of two matrices, in their type, to ``total``."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(torch.mm(left, right))
+
+
 def normalize_backward(
     grad: Tensor,
     x: Tensor,
