@@ -115,9 +115,12 @@ def test_batches_are_a_sequence_of_their_steps():
     assert [batch.contexts[0] for batch in data] == list(range(0, 96, 8))
     assert repr(data).startswith("Batches(12 steps of 8 contexts of 64 symbols, from MemoryStore(")
     assert repr(data[3]) == "Batch(8 contexts of 64 symbols, 2 heads; contexts 24 to 31)"
-    for step in (12, -1):
-        with pytest.raises(DataError, match=f"step {step}: the training data holds 12 steps"):
+    assert (data[-1].inputs == data[11].inputs).all()
+    for step in (12, -13):
+        with pytest.raises(IndexError, match=f"step {step}: there are 12, numbered from 0"):
             data[step]
+        with pytest.raises(DataError, match=f"step {step}: these are 12 steps of 8 contexts"):
+            data.batch(step)
 
 
 def test_whatever_changes_a_batch_changes_the_fingerprint(tmp_path: Path):

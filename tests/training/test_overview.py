@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,18 @@ def test_what_is_no_run_is_refused(runs: Path, capsys: pytest.CaptureFixture[str
     assert "none: is no folder" in capsys.readouterr().err
     assert proxylm(["runs", "list", str(runs / "notes")]) == 0
     assert "notes: no runs" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "done", tmp_path / "good")
+    shutil.copytree(runs / "done", tmp_path / "edited")
+    with (tmp_path / "edited" / "metrics.jsonl").open("a") as stream:
+        stream.write("nonsense{\n")
+    assert proxylm(["runs", "list", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "good" in out and "edited" not in out
+    assert "left out: " in err and "edited/metrics.jsonl: not a record" in err
+    assert proxylm(["runs", "show", str(tmp_path / "edited")]) == 1
+    assert "edited/metrics.jsonl: not a record" in capsys.readouterr().err

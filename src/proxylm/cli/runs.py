@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, table
-from proxylm.errors import UsageError
+from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.errors import ProxylmError, UsageError
 
 if TYPE_CHECKING:
     from proxylm.training.overview import RunOverview
@@ -23,13 +24,13 @@ def list_runs(
 ) -> None:
     """List the runs of a folder: steps, loss, held-out bits per byte, speed.
 
+    One that cannot be read is told apart.
+
     Example: proxylm runs list runs
     """
-    from proxylm.training.overview import overview_of, runs_below
-
     if not folder.is_dir():
         raise UsageError(f"{folder}: is no folder")
-    runs = [overview_of(run) for run in runs_below(folder)]
+    runs = list(_readable(folder))
     rows = [[str(Path(one.run).relative_to(folder)), *_cells(one)] for one in runs]
     headers = ["run", "step", "loss", "bits per byte", "symbols/s", "MFU", "last step (UTC)"]
     shown = table(headers, rows) if rows else f"{folder}: no runs"
@@ -52,6 +53,16 @@ def show(
     one, config = overview_of(run), read_run_config(run)
     text = f"{_long(one)}\n\n{dump_yaml(config)}"
     emit(one.as_json() | {"config": config}, as_json=json, text=text)
+
+
+def _readable(folder: Path) -> Iterator[RunOverview]:
+    from proxylm.training.overview import overview_of, runs_below
+
+    for run in runs_below(folder):
+        try:
+            yield overview_of(run)
+        except ProxylmError as error:
+            note(f"left out: {error}")
 
 
 def _cells(one: RunOverview) -> list[str]:
@@ -89,6 +100,6 @@ def _long(one: RunOverview) -> str:
         ["hours", _number(None if one.seconds is None else one.seconds / 3600, ".2f")],
         ["symbols per second", _number(one.symbols_per_second, ",.0f")],
         ["MFU", _number(one.mfu, ".1%")],
-        ["checkpoints", ", ".join(f"{step:,}" for step in one.checkpoints) or "-"],
+        ["checkpoints of steps", ", ".join(f"{step:,}" for step in one.checkpoints) or "-"],
     ]
     return table([one.run, ""], rows)

@@ -145,7 +145,9 @@ class Batches:
         return (self.batch(step) for step in range(self.steps))
 
     def __getitem__(self, step: int) -> Batch:
-        return self.batch(step)
+        if not -self.steps <= operator.index(step) < self.steps:
+            raise IndexError(f"step {step}: there are {self.steps}, numbered from 0")
+        return self.batch(step % self.steps)
 
     def batch(self, step: int, *, first: int = 0, count: int | None = None) -> Batch:
         """Contexts ``first`` to ``first + count`` (default: all) of a step, from 0.

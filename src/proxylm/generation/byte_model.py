@@ -7,6 +7,7 @@ are the library's, called with the model in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class ByteModel:
             there was none.
         data_fingerprint: of the data it was trained on; None where it was read from no checkpoint.
         checkpoint: name of the checkpoint it was read from; None where it was none.
+        folder: that it was loaded from, which may have its compressor; None where it was none.
 
     Example, with random weights:
 
@@ -59,11 +61,13 @@ class ByteModel:
         compressor_fingerprint: str | None = None,
         data_fingerprint: str | None = None,
         checkpoint: str | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.compressor_fingerprint = compressor_fingerprint
         self.data_fingerprint = data_fingerprint
         self.checkpoint = checkpoint
+        self.folder = folder
 
     @property
     def config(self) -> ModelConfig:

@@ -42,4 +42,5 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> ByteModel:
         compressor_fingerprint=loaded.compressor_fingerprint,
         data_fingerprint=loaded.origin.data_fingerprint,
         checkpoint=loaded.checkpoint.path.name if loaded.checkpoint else None,
+        folder=Path(path),
     )

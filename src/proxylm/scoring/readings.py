@@ -133,7 +133,9 @@ def reading_of(
         raise UsageError(f"--read-as {read_as}: must be {BYTES} or {TOKENS}")
     config.require_compressed_symbols()
     if compressor is None:
-        raise UsageError("--read-as tokens needs the model's compressor: give --compressor")
+        raise UsageError(
+            "read as tokens: this needs the model's compressor: give --compressor, or read_as=it"
+        )
     reading = CompressedReading(compressor, sentinels=config.sentinels)
     require_compressor(model, compressor.symbol_count, compressor.fingerprint)
     return reading

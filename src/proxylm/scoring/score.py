@@ -180,10 +180,9 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if not isinstance(read_as, str | Compressor):
         return tokenizer_reading(read_as)
     if ours is not None:
-        compressor = None
-        if read_as == TOKENS and isinstance(model, str | os.PathLike):
-            compressor = compressor_of(Path(model))
-        return reading_of(ours, read_as, compressor)
+        folder = model if isinstance(model, str | os.PathLike) else getattr(model, "folder", None)
+        has_compressor = read_as == TOKENS and folder is not None
+        return reading_of(ours, read_as, compressor_of(Path(folder)) if has_compressor else None)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)
     if read_as == BYTES:

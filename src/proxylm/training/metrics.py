@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from proxylm.errors import DataError
+from proxylm.errors import DamagedFileError, DataError
 from proxylm.files import atomic_file
 from proxylm.json_lines import json_line
 from proxylm.training.callbacks import Callback, Record
@@ -77,7 +77,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def recent_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a metrics file from the last one on, however long it is; a torn one apart."""
+    """The records of a metrics file from the last one on, however long it is; a torn one apart.
+
+    Raises:
+        DamagedFileError: another line than the last is no record.
+    """
     with path.open("rb") as stream:
         end, rest = stream.seek(0, os.SEEK_END), b""
         is_last = True
@@ -87,10 +91,18 @@ def recent_records(path: Path) -> Iterator[dict[str, Any]]:
             rest, *lines = (stream.read(end - start) + rest).split(b"\n")
             # What stands after the file's last line end is nothing, or torn.
             for line in reversed(lines[:-1] if is_last else lines):
-                yield json.loads(line)
+                yield _record(path, line)
             end, is_last = start, is_last and not lines
         if not is_last:
-            yield json.loads(rest)
+            yield _record(path, rest)
+
+
+def _record(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise DamagedFileError(f"{path}: not a record: {line[:40]!r}; was it edited?") from None
+    return record
 
 
 def numbers_of(record: Record) -> dict[str, float]:

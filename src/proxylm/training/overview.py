@@ -61,7 +61,7 @@ def overview_of(run: Path) -> RunOverview:
 
     Raises:
         UsageError: the folder is no run.
-        DamagedFileError: its configuration cannot be read.
+        DamagedFileError: its configuration or its metrics cannot be read.
     """
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run}: is no run (no {CONFIG_FILE})")

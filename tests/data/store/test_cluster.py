@@ -149,8 +149,8 @@ def test_tasks_that_no_ray_cluster_could_begin_are_refused():
             update={"partition": "p"}
         )),
         ("kind: ray\ngpus_per_task: 1", RayExecutor(gpus_per_task=1)),
-        ("kind: pbs", "kind: must be local, slurm, ray"),
-        ("workers: 3", "kind: must be local, slurm, ray"),
+        ("kind: pbs", "kind: must be local, slurm or ray"),
+        ("workers: 3", "kind: must be local, slurm or ray"),
         ("kind: ray\npartition: p", "unknown key 'partition'"),
         ("kind: slurm", "partition"),
         ("kind: ray\nworkers: 0", "workers"),
@@ -165,6 +165,11 @@ def test_executors_are_read_from_yaml(tmp_path, text, expected):
     with pytest.raises(UsageError, match=expected) as error:
         load_executor(path)
     assert "cluster.yaml" in str(error.value)
+
+
+def test_a_kind_in_place_of_a_file_is_told_what_is_wanted():
+    with pytest.raises(UsageError, match="slurm: no such file; a YAML file is wanted, with kind"):
+        load_executor(Path("slurm"))
 
 
 def start_prepare(lines: Path, out: Path) -> subprocess.Popen:

@@ -17,7 +17,7 @@ from proxylm.data.store import store as store_module
 from proxylm.data.store import verifying
 from proxylm.data.store.store import ViewStore
 from proxylm.data.store.verifying import verify_store
-from proxylm.errors import DamagedFileError, DataError
+from proxylm.errors import DamagedFileError, DataError, UsageError
 
 
 @pytest.fixture
@@ -114,6 +114,13 @@ def test_stamps_that_cannot_be_read_cost_a_further_look(small_store, tmp_path, h
     (tmp_path / "damaged.json").write_text(text)
     assert verify_store(ViewStore.open(small_store), stamps=tmp_path).stamped_files == 0
     assert len(hashed) == 9
+
+
+def test_stamps_that_are_a_file_are_refused_before_anything_is_read(small_store, tmp_path, hashed):
+    (tmp_path / "stamps").write_text("no folder")
+    with pytest.raises(UsageError, match="stamps are kept in a folder"):
+        verify_store(ViewStore.open(small_store), stamps=tmp_path / "stamps")
+    assert hashed == []
 
 
 def test_the_command_verifies_the_whole(small_store, tmp_path, capsys):

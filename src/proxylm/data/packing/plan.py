@@ -145,14 +145,17 @@ class Plan:
             DataError: the step is not in ``[0, steps)``.
         """
         if not 0 <= step < self.steps:
-            raise DataError(
-                f"step {step}: the training data holds {self.steps} steps of "
-                f"{self.contexts_per_step} contexts; train for fewer, or set "
-                "mixing.when_exhausted to repeat"
-            )
+            raise DataError(self._no_such_step(step))
         # One thread may prepare batches while another asks for statistics.
         with self._lock:
             return self._block(self._block_at(step))
+
+    def _no_such_step(self, step: int) -> str:
+        size = f"{self.steps} steps of {self.contexts_per_step} contexts"
+        if self.steps < self.total_steps and step >= self.steps:
+            what_helps = "train for fewer, or set mixing.when_exhausted to repeat"
+            return f"step {step}: the training data holds {size}; {what_helps}"
+        return f"step {step}: these are {size}, numbered from 0"
 
     def forget(self) -> None:
         """Drop planned blocks and known states; what is asked for next is planned anew."""

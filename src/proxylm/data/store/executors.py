@@ -11,6 +11,7 @@ A small YAML file says it; ``kind`` decides which keys there are::
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -97,8 +98,18 @@ def load_executor(path: Path) -> Executor:
     Raises:
         UsageError: it cannot be read, or a key or value is wrong; the message names it.
     """
+    if not path.is_file():
+        raise UsageError(
+            f"executor: {path}: no such file; a YAML file is wanted, with kind: {_one_of(_KINDS)} "
+            "and what that needs (docs/cluster.md)"
+        )
     file = read_config_file(path)
     kind = file.values.get("kind")
     if kind not in _KINDS:
-        raise UsageError(f"{file.origin}: kind: must be {', '.join(_KINDS)} (given: {kind!r})")
+        raise UsageError(f"{file.origin}: kind: must be {_one_of(_KINDS)} (given: {kind!r})")
     return validate_config(_KINDS[kind], file.values, origin=file.origin)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"

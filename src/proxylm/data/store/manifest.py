@@ -184,7 +184,8 @@ def read_manifest(folder: Path) -> Manifest:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{folder}: no finished view store (no {MANIFEST_NAME}); let 'proxylm prepare' finish"
+            f"{folder}: no finished view store (no {MANIFEST_NAME}); 'proxylm prepare --out' makes "
+            "one, or goes on with one"
         ) from None
     try:
         values = json.loads(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from proxylm.data.store.manifest import FileRecord, FileStamp, check_content, stamp_of
 from proxylm.data.store.store import ViewStore
-from proxylm.errors import DamagedFileError
+from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import read_json, write_json
 from proxylm.pool import in_threads
 
@@ -55,8 +55,11 @@ def verify_store(
 
     Raises:
         DamagedFileError: a file is missing, truncated or altered; it is named.
+        UsageError: ``stamps`` is no folder.
         CannotWriteError: the stamps cannot be written.
     """
+    if stamps is not None and stamps.exists() and not stamps.is_dir():
+        raise UsageError(f"{stamps}: stamps are kept in a folder, and this is none")
     known = set() if stamps is None else _read_stamps(stamps)
     share = _checks(store)[rank::world]
     total = sum(check.file.num_bytes for check in share)
