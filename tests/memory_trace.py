@@ -166,11 +166,17 @@ def _no_sums(nats: Tensor, targets: Tensor, trained: Tensor) -> tuple[Tensor, Te
     return nats.new_zeros(3, dtype=torch.float64), targets.new_zeros(3)
 
 
+def _never(*_: Any) -> bool:
+    """The CPU's own passes are no operations that could be traced."""
+    return False
+
+
 @contextmanager
 def traceable() -> Iterator[None]:
     """Within, the loss reads no values, and attention has the footprint of FlexAttention."""
     with ExitStack() as stack:
         for module, name, substitute in (
+            (dispatch, "_by_hand", _never),
             (dispatch, "DenseForm", flex.FlexForm),
             (flex, "flex_attention", _kept_by_flex_attention),
             (loss, "_row_groups", _all_rows),

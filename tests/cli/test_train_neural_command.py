@@ -69,14 +69,14 @@ def test_a_stopped_training_goes_on(small_recipe, trained, corpus, tmp_path, cap
     out = tmp_path / "neural"
     update, made = Trainer.update, []
 
-    def recorded_update(self, step):
+    def recorded_update(self, step, losses_before=()):
         made.append(step)
-        return update(self, step)
+        return update(self, step, losses_before)
 
-    def failing_update(self, step):
+    def failing_update(self, step, losses_before=()):
         if step == 25:
             raise KeyboardInterrupt
-        return recorded_update(self, step)
+        return recorded_update(self, step, losses_before)
 
     monkeypatch.setattr(Trainer, "update", failing_update)
     assert run(train_command(corpus, out)) == 130

@@ -73,7 +73,7 @@ def optimizer(tmp_path: Path, golden: Path, dtype: torch.dtype) -> Callable[[], 
         state=TrainingState(step=1),
         origin=Origin(configuration_hash="c", data_fingerprint="d", compressor_fingerprint=None),
     )
-    return open_checkpoint(path).optimizer_tensors
+    return lambda: open_checkpoint(path).optimizer_tensors(torch.nn.Module())
 
 
 def byte_lm(tmp_path: Path, golden: Path, dtype: torch.dtype) -> Callable[[], object]:
