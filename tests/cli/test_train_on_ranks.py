@@ -37,6 +37,7 @@ def configuration(folder: Path, steps: int) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_command_speaks_with_one_voice(tmp_path: Path) -> None:
     arguments = ["train", str(configuration(tmp_path, 2)), "--out", str(tmp_path / "run"), "--json"]
     first, second = run_ranks(2, ranked_runs.command, arguments)

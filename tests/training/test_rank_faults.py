@@ -150,6 +150,7 @@ def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
         assert time.monotonic() - stopped_at < 5 * timeout
 
 
+@pytest.mark.long
 def test_two_trainers_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = changes(checkpoints=SELDOM, held_out=None)
@@ -178,6 +179,7 @@ def test_a_node_with_another_version_of_a_store_is_named(tmp_path: Path) -> None
     assert not (out / "config.yaml").exists()
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_the_checkpoint_before(store: Path, tmp_path: Path) -> None:
     with mounted_small_disk(tmp_path / "disk", 1 << 20) as disk:
         out = disk / "run"
@@ -233,6 +235,7 @@ def require_one_stream_of_contexts(store: Path, out: Path) -> None:
     assert [one["contexts_hash"] for one in records] == hashes
 
 
+@pytest.mark.long
 def test_the_failure_of_one_rank_is_the_error_of_all(tmp_path: Path) -> None:
     folders = [tmp_path / "here", tmp_path / "there"]
     for folder in folders:

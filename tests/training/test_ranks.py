@@ -78,6 +78,7 @@ def test_any_number_of_ranks_trains_as_one_process(eva_runs: dict[int, Path], wo
     require_same_run(eva_runs[world], eva_runs[1])
 
 
+@pytest.mark.long
 def test_causal_attention_on_ranks(store: Path, tmp_path: Path) -> None:
     for world in (1, 2):
         out = tmp_path / str(world)
@@ -99,7 +100,9 @@ def test_recomputed_activations_change_no_bit(
     require_same_bits(weights(tmp_path / "run"), weights(eva_runs[2]))
 
 
-@pytest.mark.parametrize(("world", "shard"), [(3, "all"), (4, 2)])
+@pytest.mark.parametrize(
+    ("world", "shard"), [(3, "all"), pytest.param(4, 2, marks=pytest.mark.long)]
+)
 def test_ranks_draw_the_weights_that_one_process_draws(world: int, shard: object) -> None:
     settings = changes(parallel={"shard": shard}, seed=9)
     sizes = tiny_config(Path("none"), **settings).model_for(SYMBOL_COUNT)
@@ -109,6 +112,7 @@ def test_ranks_draw_the_weights_that_one_process_draws(world: int, shard: object
         require_same_bits(found, expected)
 
 
+@pytest.mark.long
 def test_ranks_start_from_the_weights_of_a_run(
     store: Path, eva_runs: dict[int, Path], tmp_path: Path
 ) -> None:
@@ -133,6 +137,7 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_a_callback_evaluates_the_whole_model(stopped: Path) -> None:
     last = read_metrics(stopped / "metrics.jsonl")[-1]
     [bits] = proxylm.load(stopped).bits_per_byte([ranked_runs.WORDS])
