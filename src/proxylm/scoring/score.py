@@ -180,9 +180,10 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if not isinstance(read_as, str | Compressor):
         return tokenizer_reading(read_as)
     if ours is not None:
-        folder = model if isinstance(model, str | os.PathLike) else getattr(model, "folder", None)
-        has_compressor = read_as == TOKENS and folder is not None
-        return reading_of(ours, read_as, compressor_of(Path(folder)) if has_compressor else None)
+        is_path = isinstance(model, str | os.PathLike)
+        folder: Any = model if is_path else getattr(model, "folder", None)
+        knows = folder is not None and read_as == TOKENS
+        return reading_of(ours, read_as, compressor_of(Path(folder)) if knows else None)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)
     if read_as == BYTES:
