@@ -110,7 +110,7 @@ def test_settings_of_ones_own(capsys, store: Path, tmp_path: Path):
         (["--view", "units", "--steps", str(10**18)], "--steps"),
         (["--view", "units", "--contexts-per-step", str(10**18)], "--contexts-per-step"),
         (["--view", "units", "--heads", str(10**18)], "--heads"),
-        (["--view", "units", "--step", "1000"], "holds 1000 steps"),
+        (["--view", "units", "--step", "1000"], "these are 1000 steps"),
         (["--view", "units", "--context-number", "16"], "16 contexts"),
         (["--view", "units", "overflw=plain"], "did you mean 'overflow'"),
         (["--view", "units", "--mixture", "bytes", "sentinels=false"], "exclude each other"),

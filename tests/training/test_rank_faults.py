@@ -118,6 +118,7 @@ def test_ranks_agree_on_a_damaged_checkpoint_whoever_finds_it(store: Path, finis
             assert "shard-00002" in error
 
 
+@pytest.mark.long
 def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = changes(checkpoints=SELDOM, held_out=None)
@@ -132,9 +133,8 @@ def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path)
     assert checkpoint.state.step == steps_made(out) > 1
 
 
-@pytest.mark.parametrize(
-    ("world", "shard"), [(2, "all"), pytest.param(4, 2, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("world", "shard"), [(2, "all"), (4, 2)])
 def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
     store: Path, tmp_path: Path, world: int, shard: Any
 ) -> None:
@@ -197,7 +197,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(store: Path, tmp_path: Path) -
         assert not list((out / "checkpoints").glob(".partial-*"))
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "kills", [3, *(pytest.param(number, marks=pytest.mark.long) for number in (10, 100))]
+)
 def test_killed_ranks_lose_nothing(store: Path, tmp_path: Path, kills: int) -> None:
     out, settings = tmp_path / "run", changes(checkpoints=OFTEN, held_out=None)
     chance = random.Random(kills)
