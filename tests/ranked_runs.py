@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import resource
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from proxylm.checkpoints.checkpoint import Origin, TrainingState, save_checkpoint
 from proxylm.cli.main import run as run_command
 from proxylm.data.batch import Batch
 from proxylm.models.language_model import LanguageModel
@@ -78,6 +80,26 @@ def drawn(settings: dict[str, Any]) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in whole_copy(model).state_dict().items()}
 
 
+def saved_where_names_come_late(folder: Path) -> None:
+    """A checkpoint of ranks that do not see the files of each other in a folder."""
+    listed, other = Path.iterdir, f"shard-{2 - int(os.environ['RANK']):05d}"
+
+    def own(path: Path) -> Iterator[Path]:
+        return (one for one in listed(path) if not one.name.startswith(other))
+
+    Path.iterdir = own  # type: ignore[method-assign,assignment]
+    with joined_ranks(60) as ranks:
+        save_checkpoint(
+            folder,
+            model_tensors={f"weight{ranks.rank}": torch.ones(3)},
+            optimizer_tensors={},
+            model_config=ParallelConfig(),
+            state=TrainingState(step=1),
+            origin=Origin(),
+            ranks=ranks,
+        )
+
+
 def largest_model_on_meta() -> int:
     """Bytes of memory that this process has used at most, once the largest preset is divided."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
@@ -97,6 +119,12 @@ class Ended:
     status: int
     stdout: str
     stderr: str
+
+
+def command_where(folders: list[Path], arguments: list[str]) -> Ended:
+    """The command line of a rank that stands in a folder of its own."""
+    os.chdir(folders[int(os.environ["RANK"])])
+    return command(arguments)
 
 
 def command(arguments: list[str]) -> Ended:

@@ -15,6 +15,7 @@ from proxylm.checkpoints.checkpoint import newest_valid
 from proxylm.checkpoints.reading import load_module
 from proxylm.models.language_model import LanguageModel
 from proxylm.training.metrics import read_metrics
+from proxylm.training.run import train
 from ranked_runs import CAUSAL, EVA, changes
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 from started_ranks import run_ranks
@@ -76,6 +77,11 @@ def test_any_number_of_ranks_trains_as_one_process(eva_runs: dict[int, Path], wo
     assert len({record["contexts_hash"] for record in records}) == STEPS
     assert sum("held_out" in record for record in records) == 3
     require_same_run(eva_runs[world], eva_runs[1])
+
+
+def test_one_process_is_divided_among_nobody(store: Path) -> None:
+    settings = changes(parallel={"shard": 8}, held_out=None)
+    assert train(tiny_config(store, steps=2, **settings)).steps == 2
 
 
 @pytest.mark.long

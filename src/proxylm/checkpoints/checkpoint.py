@@ -323,10 +323,15 @@ def _write_manifest(
     folder: Path, *, step: int | None, origin: Origin, ranks: Ranks = ALONE
 ) -> None:
     """Add the manifest of all files in a folder; ranks share the reading, the first one writes."""
+    with ranks.together():
+        seen = {path.name for path in folder.iterdir()}
+    # On a shared disk a machine may see another one's new file late, but its own at once.
+    names = sorted(set[str]().union(*ranks.gather(seen)))
     files: dict[str, StoredFile] = {}
     with ranks.together():
-        for path in sorted(folder.iterdir())[ranks.rank :: ranks.world]:
-            files[path.name] = StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
+        for name in names[ranks.rank :: ranks.world]:
+            path = folder / name
+            files[name] = StoredFile(num_bytes=path.stat().st_size, sha256=sha256_of(path))
     files = {name: one for part in ranks.gather(files) for name, one in part.items()}
     manifest = CheckpointManifest(step=step, origin=origin, files=dict(sorted(files.items())))
     signed = manifest.model_copy(update={"checksum": manifest.expected_checksum()})

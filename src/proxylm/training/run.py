@@ -130,7 +130,8 @@ def train(
             if folder is not None:
                 require_run_folder(folder)
             inputs = _inputs(config, model, batches, settings, ranks, folder)
-        _require_same_everywhere(inputs, ranks)
+        with ranks.together():
+            _require_same_everywhere(inputs, ranks)
         with nullcontext() if folder is None else opened_run(folder, inputs.recorded, ranks):
             run = start_or_resume(folder, inputs, ranks)
             if folder is not None and ranks.is_first:

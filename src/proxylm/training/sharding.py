@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 
 def shards_of(ranks: Ranks, parallel: ParallelConfig) -> int:
-    """How many ranks hold one copy of the model together.
+    """How many ranks hold one copy of the model together; of one process, itself.
 
     Raises:
         UsageError: the ranks cannot be divided into such groups.
     """
+    if ranks.is_alone:
+        return 1
     named = {"all": ranks.world, "node": ranks.on_machine}
     asked = parallel.shard
     shards = named[asked] if isinstance(asked, str) else asked
@@ -134,8 +136,8 @@ def draw_weights(model: LanguageModel, seed: int, ranks: Ranks) -> None:
 
 
 @torch.no_grad()
-def send_weights(model: LanguageModel, whole: LanguageModel | None, ranks: Ranks) -> None:
-    """Give a divided model the weights of ``whole``, which rank 0 has."""
+def send_weights(model: LanguageModel, whole: LanguageModel | None) -> None:
+    """Give a divided model the weights of ``whole``, which rank 0 has; None on the others."""
     values = {} if whole is None else dict(whole.named_parameters())
     for name, parameter in model.named_parameters():
         _give(parameter, values.get(name), 0)

@@ -45,8 +45,8 @@ def _divided(inputs: Inputs, checkpoint: Checkpoint | None, ranks: Ranks) -> Lan
         # What is read is held whole by one rank, and by that one for a moment.
         with ranks.together():
             whole = inputs.new_model() if ranks.is_first else None
-        [config, *_] = ranks.gather(None if whole is None else whole.config)
+        config = ranks.broadcast(None if whole is None else whole.config)
         assert config is not None, "rank 0 has the model"
         model = empty_sharded_model(config, ranks, parallel, place)
-        send_weights(model, whole, ranks)
+        send_weights(model, whole)
     return model

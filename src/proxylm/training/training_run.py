@@ -292,9 +292,10 @@ def start_or_resume(folder: Path | None, inputs: Inputs, ranks: Ranks = ALONE) -
     Raises:
         CheckpointError: checkpoints are there and none loads, or the data has changed since.
     """
-    checkpoint = None if folder is None else newest_valid(folder, ranks)
-    if checkpoint is not None:
-        _require_same_origin(checkpoint, inputs.origin)
+    with ranks.together():
+        checkpoint = None if folder is None else newest_valid(folder, ranks)
+        if checkpoint is not None:
+            _require_same_origin(checkpoint, inputs.origin)
     model = starting_model_of(inputs, checkpoint, ranks)
     trainer = _trainer(model, inputs, ranks)
     state = TrainingState(threads=_threads_of_a_new_run(ranks), raw_format_bytes=0)

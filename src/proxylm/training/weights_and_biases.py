@@ -23,7 +23,7 @@ class WeightsAndBiases(Callback):
     """Sends the numbers of a run's records.
 
     A run that goes on is the same one there, by its folder; steps that it makes again are those
-    of before.
+    of before. Of several ranks the first one alone sends.
 
     Args:
         project: what the run belongs to.
@@ -39,6 +39,8 @@ class WeightsAndBiases(Callback):
 
     def on_start(self, run: TrainingRun) -> None:
         """Begin the run, or take it up again."""
+        if not run.ranks.is_first:
+            return
         folder = None if run.folder is None else run.folder.absolute()
         self._run = self._wandb.init(
             project=self._project,
@@ -52,8 +54,10 @@ class WeightsAndBiases(Callback):
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
         """Send the numbers of one step."""
-        self._run.log(numbers_of(record), step=record["step"])
+        if run.ranks.is_first:
+            self._run.log(numbers_of(record), step=record["step"])
 
     def on_end(self, run: TrainingRun) -> None:
         """Wait until all of it is sent, or written where it is offline."""
-        self._run.finish()
+        if run.ranks.is_first:
+            self._run.finish()
