@@ -7,7 +7,8 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def steps_made(out: Path) -> int:
 def newest_step(out: Path) -> int:
     folders = checkpoint_folders(out / "checkpoints")
     return int(folders[0].name.removeprefix("step-")) if folders else 0
+
+
+@contextmanager
+def at_work(world: int, store: Path, out: Path, **settings: Any) -> Iterator[list[Rank]]:
+    """Ranks of a run without an end that has made its first steps; none is left afterwards."""
+    settings = changes(checkpoints=SELDOM, held_out=None, **settings)
+    ranks = start_ranks(world, ranked_runs.trained, store, out, MANY_STEPS, settings)
+    with ended(ranks):
+        wait_until(lambda: steps_made(out) > 1)
+        yield ranks
 
 
 def error_of(rank: Rank) -> str:
@@ -129,10 +140,7 @@ def test_ranks_agree_on_a_damaged_checkpoint_whoever_finds_it(
 @pytest.mark.long
 def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    settings = changes(checkpoints=SELDOM, held_out=None)
-    ranks = start_ranks(2, ranked_runs.trained, store, out, MANY_STEPS, settings)
-    with ended(ranks):
-        wait_until(lambda: steps_made(out) > 1)
+    with at_work(2, store, out) as ranks:
         ranks[1].signal(signal.SIGTERM)
         assert [error_of(rank) for rank in ranks] == ["KeyboardInterrupt"] * 2
     checkpoint = newest_valid(out)
@@ -148,10 +156,7 @@ def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
 ) -> None:
     out, timeout = tmp_path / "run", 2
     parallel = {"timeout_seconds": timeout, "shard": shard}
-    settings = changes(checkpoints=SELDOM, held_out=None, parallel=parallel)
-    ranks = start_ranks(world, ranked_runs.trained, store, out, MANY_STEPS, settings)
-    with ended(ranks):
-        wait_until(lambda: steps_made(out) > 1)
+    with at_work(world, store, out, parallel=parallel) as ranks:
         ranks[1].signal(signal.SIGSTOP)
         stopped_at = time.monotonic()
         assert "RankLostError: rank 0: another rank does not answer" in error_of(ranks[0])
@@ -161,10 +166,8 @@ def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
 @pytest.mark.long
 def test_two_trainers_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    settings = changes(checkpoints=SELDOM, held_out=None)
-    first = start_ranks(1, ranked_runs.trained, store, out, MANY_STEPS, settings)
-    with ended(first):
-        wait_until(lambda: steps_made(out) > 0)
+    with at_work(1, store, out) as first:
+        settings = changes(checkpoints=SELDOM, held_out=None)
         second = start_ranks(2, ranked_runs.trained, store, out, MANY_STEPS, settings)
         with ended(second):
             for rank in second:
