@@ -190,6 +190,14 @@ def test_a_node_with_another_version_of_a_store_is_named(tmp_path: Path) -> None
     assert not (out / "config.yaml").exists()
 
 
+def test_a_run_that_diverges_says_so_once(store: Path, tmp_path: Path) -> None:
+    command = train_command(store, tmp_path / "run", tmp_path)
+    rate = "learning_rate={kind: constant, peak: 1e30, warmup_steps: 0}"
+    first, second = run_ranks(2, ranked_runs.command, [*command, rate])
+    assert "training has diverged and stops here" in first.stderr
+    assert (first.status, second) == (1, ranked_runs.Ended(1, "", ""))
+
+
 def test_a_shard_that_only_its_writer_sees_is_in_the_manifest(tmp_path: Path) -> None:
     run_ranks(2, ranked_runs.saved_where_names_come_late, tmp_path)
     [checkpoint] = checkpoint_folders(tmp_path)

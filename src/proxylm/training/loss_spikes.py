@@ -6,7 +6,7 @@ the last ``window`` losses that were none, once there are so many. Its update is
 ``roll_back`` weights and optimizer are besides those of the newest checkpoint again. Either way the
 run goes on with the next step's contexts: none is shown twice, and the learning rate goes on, too.
 The losses that are compared are part of a run's state, so that a run that was stopped goes on
-alike.
+alike; only a roll back may then take the checkpoint that the stop has written.
 """
 
 from __future__ import annotations

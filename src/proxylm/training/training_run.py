@@ -211,7 +211,7 @@ class TrainingRun:
         spikes, step = self.inputs.settings.loss_spikes, self.step + 1
         assert spikes is not None
         if self.state.spikes_in_a_row >= spikes.at_most:
-            raise TrainingDivergedError(
+            raise self._diverged(
                 f"step {step}: loss {update.loss:.4g} is a spike after {spikes.at_most} in a row "
                 "(loss_spikes.at_most); training has diverged"
             )
@@ -230,10 +230,16 @@ class TrainingRun:
         except TrainingDivergedError as error:
             safe = f", {what_is_safe(self.folder / CHECKPOINTS_FOLDER)}" if self.folder else ""
             origin = " from it (init_from)" if self.saved_step else ""
-            raise TrainingDivergedError(
+            raise self._diverged(
                 f"{error} and stops here{safe}: start again{origin} with a lower "
                 "learning_rate.peak or a longer warm-up"
             ) from None
+
+    def _diverged(self, message: str) -> TrainingDivergedError:
+        """The error of all ranks, which see the same numbers; the first one says it."""
+        error = TrainingDivergedError(message)
+        error.told_elsewhere = not self.ranks.is_first
+        return error
 
     def _shown(self, step: int) -> dict[str, Any]:
         """What the step's batch shows of the data, as far as the batches know."""
