@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from proxylm.errors import UsageError
+from proxylm.ranks import Ranks
 from proxylm.training.metrics import numbers_of, read_metrics
 from proxylm.training.run import train
 from proxylm.training.weights_and_biases import WeightsAndBiases
@@ -65,6 +67,17 @@ def test_without_a_folder_the_service_names_the_run(
     monkeypatch.setitem(sys.modules, "wandb", there)
     train(tiny_config(make_store(tmp_path / "store"), steps=2), None, [WeightsAndBiases("bytes")])
     assert set(there.begun[0]) == {"project", "config"}
+
+
+def test_of_several_ranks_one_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = StandIn()
+    monkeypatch.setitem(sys.modules, "wandb", there)
+    second: Any = SimpleNamespace(ranks=Ranks(rank=1, world=2))
+    sends = WeightsAndBiases("bytes")
+    sends.on_start(second)
+    sends.on_step(second, {"step": 1, "loss": 2.0})
+    sends.on_end(second)
+    assert (there.begun, there.sent, there.finished) == ([], [], 0)
 
 
 def test_without_the_extra_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

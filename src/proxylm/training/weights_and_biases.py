@@ -38,7 +38,10 @@ class WeightsAndBiases(Callback):
         self._wandb, self._project = wandb, project
 
     def on_start(self, run: TrainingRun) -> None:
-        """Begin the run, or take it up again."""
+        """Begin the run, or take it up again; of several ranks the first one speaks for all."""
+        self._run = None
+        if not run.ranks.is_first:
+            return
         folder = None if run.folder is None else run.folder.absolute()
         self._run = self._wandb.init(
             project=self._project,
@@ -52,8 +55,10 @@ class WeightsAndBiases(Callback):
 
     def on_step(self, run: TrainingRun, record: Record) -> None:
         """Send the numbers of one step."""
-        self._run.log(numbers_of(record), step=record["step"])
+        if self._run is not None:
+            self._run.log(numbers_of(record), step=record["step"])
 
     def on_end(self, run: TrainingRun) -> None:
         """Wait until all of it is sent, or written where it is offline."""
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
