@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, checkpoint_folders
+from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER, checkpoint_folders, step_of
 from proxylm.checkpoints.run_data import CONFIG_FILE, read_run_config
 from proxylm.config import validate_config
 from proxylm.errors import UsageError
@@ -76,7 +76,7 @@ def overview_of(run: Path) -> RunOverview:
         step=last.get("step", 0),
         total_steps=_total_steps(read_run_config(run)),
         held_out=_last_held_out(metrics) if has_metrics else {},
-        checkpoints=[int(folder.name.rpartition("-")[2]) for folder in kept],
+        checkpoints=[step_of(folder) for folder in kept],
         written_at=None if written is None else datetime.fromtimestamp(written, tz=UTC),
         **{name: last.get(name) for name in (*numbers, "symbols_per_second", "mfu")},
     )
