@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -146,6 +147,6 @@ def test_a_file_system_that_fails_while_it_is_read_is_named(tmp_path, memory, mo
         corpus = open_corpus(config)
         with monkeypatch.context() as patch:
             patch.setattr(MemoryFile, "read", refuse)
-            for reads in (lambda corpus=corpus: contents(corpus), lambda: open_corpus(config)):
+            for reads in (partial(contents, corpus), partial(open_corpus, config)):
                 with pytest.raises(DataError, match=rf"corpus/{name}/.*: cannot be read \(hung up"):
                     reads()
