@@ -13,7 +13,7 @@ class Gpu:
     """One kind.
 
     Attributes:
-        sold_as: what begins the name by which torch knows it, after the maker's.
+        sold_as: the name by which torch knows it, after the maker's.
         peak_flops: dense bfloat16 operations per second, sums in float32.
         float32_flops: float32 operations per second, outside the units for products of matrices.
         memory: bytes.
@@ -77,8 +77,11 @@ assert set(GPUS) == set(get_args(GpuName))
 def known_gpu(torch_name: str) -> Gpu | None:
     """The kind that torch calls so, None for one that is not in the table.
 
+    A longer name is another kind: a laptop's, one of less power, a slice of a GPU.
+
     >>> known_gpu("NVIDIA H100 80GB HBM3").memory
     80000000000
+    >>> known_gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb")
     """
     name = torch_name.removeprefix("NVIDIA ")
-    return next((gpu for gpu in GPUS.values() if name.startswith(gpu.sold_as)), None)
+    return next((gpu for gpu in GPUS.values() if name == gpu.sold_as), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.contract import Corpus
@@ -132,3 +134,19 @@ def test_what_a_file_system_says_comes_in_one_line(memory, monkeypatch):
             patch.setattr(type(memory), name, refuse)
             with pytest.raises(DataError, match=r"corpus.*cannot be read \(no credentials\)"):
                 open_corpus(CorpusConfig(path="memory://corpus/a.jsonl"))
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_file_system_that_fails_while_it_is_read_is_named(tmp_path, memory, monkeypatch, kind):
+    def refuse(*args, **kwargs):
+        raise kind("hung\nup")
+
+    for name in write_corpora(tmp_path):
+        memory.put(str(tmp_path / name), f"/corpus/{name}", recursive=True)
+        config = CorpusConfig(path=f"memory://corpus/{name}")
+        corpus = open_corpus(config)
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryFile, "read", refuse)
+            for reads in (partial(contents, corpus), partial(open_corpus, config)):
+                with pytest.raises(DataError, match=rf"corpus/{name}/.*: cannot be read \(hung up"):
+                    reads()

@@ -69,6 +69,22 @@ def test_without_a_store_the_rate_of_the_view_decides() -> None:
     assert use.symbol_count == 96_640
 
 
+def test_the_documents_of_the_draft_do_not_end_before_the_runs() -> None:
+    shown = [
+        data_use(
+            load_config(
+                TrainingConfig,
+                Path("paper/table1/1.5b-proxy-tokenizer"),
+                ["length.steps=1000", f"mixing.when_exhausted={when}"],
+            ),
+            DataAssumptions(),
+        )
+        for when in ("repeat", "stop")
+    ]
+    assert shown[0].compressed_symbols == shown[1].compressed_symbols
+    assert shown[0].sources == shown[1].sources
+
+
 def test_a_view_that_nothing_is_known_of_has_to_be_described() -> None:
     config = load_config(TrainingConfig, Path("paper/figure5/r0.9"))
     with pytest.raises(UsageError, match=r"stores/python: .* view 'gzip'; give --rho"):

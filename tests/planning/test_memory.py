@@ -18,22 +18,10 @@ CONTEXTS = {"demo": 16, "byte-lm-tiny": 16, "byte-lm-40m": 16, "laptop": 4, "lap
 
 
 def planned(
-    config: ModelConfig,
-    *,
-    ranks: int,
-    shards: int | None = None,
-    contexts: int = 1,
-    recomputed: int = 0,
-    passes: int = 1,
+    config: ModelConfig, *, ranks: int, shards: int | None = None, **rest: int
 ) -> MemoryUse:
-    execution = Execution(
-        shard=shards or ranks,
-        alone=ranks == 1,
-        contexts=contexts,
-        passes=passes,
-        recomputed=recomputed,
-    )
-    return peak_memory(config, execution)
+    """What is planned for the arguments of ``trace_step``."""
+    return peak_memory(config, Execution(shard=shards or ranks, alone=ranks == 1, **rest))
 
 
 @pytest.mark.parametrize(

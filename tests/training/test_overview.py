@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxylm.cli.main import run as proxylm
+from proxylm.errors import DamagedFileError
 from proxylm.training.callbacks import Record
 from proxylm.training.metrics import read_metrics, recent_records
 from proxylm.training.overview import overview_of, runs_below
@@ -65,6 +66,9 @@ def test_the_newest_records_come_first_however_they_are_cut(
             assert list(recent_records(path)) == [json.loads(line) for line in reversed(lines)]
     path.write_text("")
     assert list(recent_records(path)) == []
+    path.write_text("[1]\n")
+    with pytest.raises(DamagedFileError, match="not a record"):
+        list(recent_records(path))
 
 
 def test_the_commands(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,13 @@ def test_the_peak_of_a_known_gpu_is_its_data_sheets(monkeypatch: pytest.MonkeyPa
     assert known_gpu(name) is GPUS["h100"]
     assert peak_flops(Place(device=device, autocast=True)) == 989.4e12
     assert peak_flops(Place(device=device, autocast=False)) == 67e12
-    assert known_gpu("NVIDIA GeForce GTX 1080") is None
+    for other in (
+        "GeForce GTX 1080",
+        "GeForce RTX 4090 Laptop GPU",
+        "H200 NVL",
+        "H200 MIG 1g.18gb",
+    ):
+        assert known_gpu(f"NVIDIA {other}") is None
 
 
 def test_a_measured_peak_is_measured_once() -> None:

@@ -82,7 +82,8 @@ def _memory(planned: RunPlan) -> str:
     rows = [[name, f"{size / 1e9:.2f}"] for name, size in fit.memory.parts().items()]
     rows.append(["all", f"{fit.memory.total / 1e9:.2f}"])
     ways = [
-        [str(way.shard), *_way(planned, way.recomputed, way.memory.total)] for way in planned.ways
+        [str(way.shard), _recompute(planned, way.recomputed), f"{way.memory.total / 1e9:.2f}"]
+        for way in planned.ways
     ]
     layers = planned.model.layers
     return "\n".join(
@@ -95,10 +96,6 @@ def _memory(planned: RunPlan) -> str:
             table(["ranks that share", f"least recomputed of {layers}", "GB"], ways),
         ]
     )
-
-
-def _way(planned: RunPlan, recomputed: int, total: int) -> list[str]:
-    return [_recompute(planned, recomputed), f"{total / 1e9:.2f}"]
 
 
 def _recompute(planned: RunPlan, blocks: int) -> str:

@@ -65,6 +65,8 @@ def prepare(
     from proxylm.data.store.executors import load_executor
     from proxylm.data.store.prepare import prepare_store
 
+    # What is quickly refused comes before the corpus, which is read as a whole.
+    where = None if executor is None else load_executor(executor)
     compressors = _load_compressors(compressor or [])
     with byte_progress() as show:
         summary = prepare_store(
@@ -72,7 +74,7 @@ def prepare(
             compressors,
             out,
             workers=workers,
-            executor=None if executor is None else load_executor(executor),
+            executor=where,
             held_out_fraction=held_out,
             given_view=given_view,
             progress=lambda now: show(now.job, now.done_bytes, now.total_bytes),

@@ -14,7 +14,7 @@ from proxylm.corpus.contract import ranges_of
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.listing import FileRecord, FoundFile, check_unchanged, record_file
 from proxylm.corpus.parquet import check_columns, read_rows
-from proxylm.corpus.places import arrow_file
+from proxylm.corpus.places import arrow_file, naming
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.errors import DamagedFileError, DataError, one_line
 
@@ -62,7 +62,7 @@ class ArrowCorpus(RecordFilesCorpus):
             DataError: the file is damaged, or lacks a column.
         """
         try:
-            with arrow_file(record.path, mapped=True) as source:
+            with naming(record.path), arrow_file(record.path, mapped=True) as source:
                 for batch in _stored_batches(source, record, first, stop):
                     check_columns(batch.schema, self._fields, record.path)
                     columns = batch.select(list(self._fields.names))

@@ -21,7 +21,7 @@ from proxylm.corpus.listing import (
     check_unchanged,
     record_file,
 )
-from proxylm.corpus.places import arrow_file
+from proxylm.corpus.places import arrow_file, naming
 from proxylm.corpus.record_files import FileRange, RecordFilesCorpus
 from proxylm.corpus.records import chosen_identity, document_from_bytes
 from proxylm.errors import DamagedFileError, DataError, one_line
@@ -41,7 +41,7 @@ class ParquetCorpus(RecordFilesCorpus):
 
     def _divide(self, file: FoundFile) -> tuple[FileRecord, list[FileRange]]:
         ranges, first_row = [], 0
-        with _open(file) as opened:
+        with naming(file.path), _open(file) as opened:
             check_columns(opened.schema_arrow, self._fields, file.path)
             for group in range(opened.metadata.num_row_groups):
                 metadata = opened.metadata.row_group(group)
@@ -53,7 +53,7 @@ class ParquetCorpus(RecordFilesCorpus):
         check_unchanged(record)
         row = place.first_row
         try:
-            with _open(record) as file:
+            with naming(record.path), _open(record) as file:
                 for batch in file.iter_batches(
                     batch_size=BATCH_ROWS,
                     row_groups=[place.first],

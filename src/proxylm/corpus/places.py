@@ -98,25 +98,27 @@ def file_system_of(url: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs  # where files lie on disks it has no use
 
-    try:
-        with naming(url):
+    with naming(url):
+        try:
             return url_to_fs(url)
-    except ImportError as error:
-        raise UsageError(f"{url}: {one_line(error)}") from None
-    except ValueError as error:
-        raise UsageError(f"{url}: no such file system ({one_line(error)})") from None
+        except ImportError as error:
+            raise UsageError(f"{url}: {one_line(error)}") from None
+        except ValueError as error:
+            raise UsageError(f"{url}: no such file system ({one_line(error)})") from None
 
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
     """Make what goes wrong at a URL one line that names it: file systems have errors of their own.
 
+    A file that is not there, and what Arrow says of content, are the caller's to tell.
+
     Raises:
         DataError: something did.
     """
     try:
         yield
-    except (ProxylmError, FileNotFoundError, ImportError, ValueError):
+    except (ProxylmError, FileNotFoundError, pa.ArrowException):
         raise
     except Exception as error:
         if not is_url(place):

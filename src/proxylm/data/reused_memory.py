@@ -41,10 +41,11 @@ class ReusedMemory:
 
     def _free_block(self, size: int) -> NDArray[np.int32]:
         """The first block of the size that is held here alone, or a new one."""
-        for block in self._blocks:
-            # Three hold it: the list, the loop's name, and the argument of this very call.
-            if block.size == size and sys.getrefcount(block) <= 3:
-                return block
+        for place in range(len(self._blocks)):
+            # Two hold it: the list, and the argument of this very call. With a name of its own
+            # there would be three, or two: Python 3.14 no longer counts an argument that has one.
+            if self._blocks[place].size == size and sys.getrefcount(self._blocks[place]) <= 2:
+                return self._blocks[place]
         block = np.empty(size, np.int32)
         self._blocks = [block, *self._blocks][:KEPT_BLOCKS]
         return block

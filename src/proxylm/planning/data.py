@@ -1,7 +1,8 @@
 """What a run shows of its data, counted on a small draft of it: contexts planned, none filled.
 
 The draft has the run's steps, schedule and context length, but few contexts a step. A store that
-is not there yet is taken as documents of exponential lengths, all with the same rate.
+is not there yet is taken as documents of exponential lengths, all with the same rate. No source of
+the draft ends: where ``when_exhausted: stop`` would end the run, its epochs are over 1.
 """
 
 from __future__ import annotations
@@ -211,7 +212,7 @@ def _draft(
         drawn.append(Source(store, LENGTHS_VIEW if source.view else None, given.weight))
     return batches(
         drawn,
-        config.mixing,
+        config.mixing.model_copy(update={"when_exhausted": "repeat"}),
         context=config.context,
         contexts_per_step=-(-DRAFT_CONTEXTS // config.total_steps),
         steps=config.total_steps,

@@ -144,7 +144,7 @@ def plan_run(config: TrainingConfig, machines: Machines, assumptions: DataAssump
     """
     data = data_use(config, assumptions)
     model = config.model_for(data.symbol_count)
-    per_pass = max(1, config.micro_batch_symbols // config.context)
+    per_pass = config.contexts_per_pass(config.context)
     passes = Passes.of(config.contexts_per_step, per_pass, machines.gpus)
     says = "parallel" in config.model_fields_set
     fit = required_fit(model, passes, machines, config.parallel if says else None)
@@ -187,12 +187,12 @@ def _checkpoints(config: TrainingConfig) -> int:
     """Checkpoints that stay at the end: the newest, and milestones that are none of those."""
     saving = config.checkpoints
     steps = config.total_steps
-    every = range(saving.every_steps, steps + 1, saving.every_steps)
-    milestones = range(
-        saving.keep_every_steps or steps, steps + 1, saving.keep_every_steps or steps
+    every, milestones = (
+        range(period, steps + 1, period) if period else range(0)
+        for period in (saving.every_steps, saving.keep_every_steps)
     )
     newest = sorted({*every, *milestones, steps})[-saving.keep_last :]
-    return len({*newest, *(milestones if saving.keep_every_steps else ())})
+    return len({*newest, *milestones})
 
 
 def _fit_json(fit: Fit) -> dict[str, Any]:

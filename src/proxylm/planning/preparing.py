@@ -9,6 +9,7 @@ import numpy as np
 
 from proxylm.compressors.contract import ANCHOR_SPACING
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
+from proxylm.data.store.manifest import symbol_dtype
 from proxylm.models.flops import training_flops
 from proxylm.models.presets import preset
 from proxylm.planning.data import PlannedSource, Shown
@@ -124,7 +125,7 @@ def store_size(shown: Shown, mean_bytes: int) -> StoreSize:
 def _view_bytes_per_byte(source: PlannedSource) -> float:
     if source.view is None or source.rho is None:
         return 0.0
-    width = 2 if source.symbol_count <= 1 << 16 else 4
+    width = symbol_dtype(source.symbol_count).itemsize
     segments = 8 / BYTES_PER_SEGMENT if _kind(source.view) == "neural" else 0.0
     return (width + 8 / ANCHOR_SPACING) / source.rho + segments
 

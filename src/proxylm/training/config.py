@@ -199,6 +199,10 @@ class LoopConfig(Config):
     loss_spikes: LossSpikes | None = added_field(None)
     parallel: ParallelConfig = added_field(ParallelConfig())
 
+    def contexts_per_pass(self, context: int) -> int:
+        """Contexts of so many symbols in one micro batch, if a rank has as many."""
+        return max(1, self.micro_batch_symbols // context)
+
     def without_parallel(self) -> Self:
         """The same updates, whoever makes them."""
         return self.model_copy(update={"parallel": ParallelConfig()})

@@ -168,7 +168,7 @@ class Trainer:
     def _contexts_per_pass(self, batch: Batch) -> int:
         """Contexts in one micro batch, at least one."""
         contexts, context = batch.inputs.shape
-        return min(contexts, max(1, self.settings.micro_batch_symbols // context))
+        return min(contexts, self.settings.contexts_per_pass(context))
 
     def _accumulate(self, batch: Batch, workers: int) -> list[LossReport]:
         # What each pass reports stays on the device until the step's end.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -98,11 +98,11 @@ def recent_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _record(path: Path, line: bytes) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(line)
-    except ValueError:
-        raise DamagedFileError(f"{path}: not a record: {line[:40]!r}; was it edited?") from None
-    return record
+    with suppress(ValueError):
+        record = json.loads(line)
+        if isinstance(record, dict):
+            return record
+    raise DamagedFileError(f"{path}: not a record: {line[:40]!r}; was it edited?")
 
 
 def numbers_of(record: Record) -> dict[str, float]:

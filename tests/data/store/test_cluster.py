@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_corpus import gzip_and_units, open_lines, write_json_lines
@@ -170,6 +172,25 @@ def test_executors_are_read_from_yaml(tmp_path, text, expected):
 def test_a_kind_in_place_of_a_file_is_told_what_is_wanted():
     with pytest.raises(UsageError, match="slurm: no such file; a YAML file is wanted, with kind"):
         load_executor(Path("slurm"))
+
+
+def test_an_executor_is_read_before_the_corpus(tmp_path, capsys):
+    where = ["--corpus", str(tmp_path / "none"), "--out", str(tmp_path / "s")]
+    assert run(["prepare", *where, "--executor", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml: no such file" in capsys.readouterr().err
+
+
+def test_late_records_are_looked_for_now_and_then(tmp_path, monkeypatch):
+    """After its tasks have ended, the file system gets time, and is not asked without a break."""
+    monkeypatch.setattr(cluster, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "_SECONDS_BETWEEN_LOOKS", 0.05)
+    looks = []
+    records = SimpleNamespace(iterdir=lambda: looks.append(1) or ())
+    job, ended = SimpleNamespace(records=records), Future()
+    ended.set_result(None)
+    monkeypatch.setattr(cluster, "record_path", lambda records, rank: rank)
+    assert cluster._wait(job, tmp_path, ended, {3}, print) == {3}
+    assert 2 <= len(looks) <= 6
 
 
 def start_prepare(lines: Path, out: Path) -> subprocess.Popen:

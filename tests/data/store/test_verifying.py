@@ -85,6 +85,16 @@ def test_after_a_restart_only_what_has_no_stamp_is_read(small_store, tmp_path, h
     assert verify_store(store, stamps=stamps).stamped_files == 9
 
 
+def test_stamps_of_another_number_of_ranks_stay(small_store, tmp_path, hashed):
+    store, stamps = ViewStore.open(small_store), tmp_path / "stamps"
+    verify_store(store, stamps=stamps)
+    (small_store / "raw-00000.arrow").touch()
+    hashed.clear()
+    for rank in range(2):
+        verify_store(store, rank=rank, world=2, stamps=stamps)
+    assert hashed == ["raw-00000.arrow"]
+
+
 def test_a_file_that_changed_since_its_stamp_is_found(small_store, tmp_path, hashed):
     stamps = tmp_path / "stamps"
     verify_store(ViewStore.open(small_store), stamps=stamps)

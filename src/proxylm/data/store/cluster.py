@@ -147,7 +147,9 @@ def _wait(
     """Take shards as they are finished, until the tasks have ended; returns those that are not."""
     deadline = math.inf
     while waiting and time.monotonic() < deadline:
-        if wait([submission], timeout=_SECONDS_BETWEEN_LOOKS).done and deadline == math.inf:
+        if deadline < math.inf:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        elif wait([submission], timeout=_SECONDS_BETWEEN_LOOKS).done:
             deadline = time.monotonic() + _PATIENCE_SECONDS
         written = set(job.records.iterdir())
         finished = {rank for rank in waiting if record_path(job.records, rank) in written}

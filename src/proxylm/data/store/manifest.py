@@ -74,8 +74,13 @@ class ViewRecord(Config):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the stored symbols: the smaller of uint16 and uint32 that holds them all."""
-        return np.dtype(np.uint16 if self.symbol_count <= 1 << 16 else np.uint32)
+        """Type of the stored symbols."""
+        return symbol_dtype(self.symbol_count)
+
+
+def symbol_dtype(symbol_count: int) -> np.dtype[Any]:
+    """Type of the stored symbols of a view: the smaller of uint16 and uint32 that holds them."""
+    return np.dtype(np.uint16 if symbol_count <= 1 << 16 else np.uint32)
 
 
 class CorpusRecord(Config):

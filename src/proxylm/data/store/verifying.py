@@ -72,7 +72,8 @@ def verify_store(
     stamped = known.intersection(found)
     if stamps is not None and len(stamped) < len(found):
         stamps.mkdir(parents=True, exist_ok=True)
-        write_json(stamps / f"{store.fingerprint}-{rank:05d}.json", found)
+        share_name = f"{rank:05d}-of-{world:05d}"  # another world has other shares
+        write_json(stamps / f"{store.fingerprint}-{share_name}.json", found)
     return Verified(files=len(share), num_bytes=total, stamped_files=len(stamped))
 
 
