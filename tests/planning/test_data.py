@@ -11,7 +11,7 @@ from proxylm.config import load_config
 from proxylm.data.batches import Batches, batches
 from proxylm.data.rates import mean_over_steps
 from proxylm.errors import UsageError
-from proxylm.planning.data import DRAFT_CONTEXTS, DataAssumptions, data_use
+from proxylm.planning.data import DRAFT_CONTEXTS, LAYOUTS, DataAssumptions, data_use
 from proxylm.training.config import TrainingConfig
 from small_runs import CONTEXT, SYMBOL_COUNT, make_store, tiny_config
 
@@ -55,6 +55,9 @@ def test_layouts_are_those_of_contexts(tmp_path: Path) -> None:
     drawn, layouts = drawn_of(config), data_use(config, DataAssumptions()).layouts
     assert np.array_equal(layouts[0], drawn.batch(0, count=1).segment_ids[0])
     assert np.array_equal(layouts[-1], drawn.batch(STEPS - 1, count=1).segment_ids[0])
+    across = config.mixing.model_copy(update={"cross_document_attention": True})
+    layouts = data_use(config.model_copy(update={"mixing": across}), DataAssumptions()).layouts
+    assert len(layouts) == LAYOUTS and not layouts.any()
 
 
 def test_without_a_store_the_rate_of_the_view_decides() -> None:

@@ -12,6 +12,7 @@ import pytest
 from small_store import PAIRS, WIDE, pair_view, write_small_store
 
 from proxylm.compressors.contract import CompressedView
+from proxylm.corpus.document import Document
 from proxylm.data.store.manifest import (
     CorpusRecord,
     Manifest,
@@ -22,8 +23,8 @@ from proxylm.data.store.manifest import (
 )
 from proxylm.data.store.shard_files import Header, RawColumns, ViewColumns
 from proxylm.data.store.store import ViewStore
-from proxylm.data.store.writer import find_mistake, view_header
-from proxylm.errors import DamagedFileError
+from proxylm.data.store.writer import DocumentGroup, ViewCheck, find_mistake, view_header
+from proxylm.errors import DamagedFileError, DataError
 from unchecked_views import altered
 
 
@@ -241,6 +242,17 @@ def test_what_the_files_would_alter_is_caught_too(field, values, message):
     assert found is not None
     assert found[0] == 1
     assert message in found[1]
+
+
+def test_views_differ_from_those_of_an_earlier_group():
+    groups = [
+        DocumentGroup(documents=[Document(id=name, raw=bytes(10))], views={"v": [form]})
+        for name, form in (("a", view([1], segments=[10])), ("b", view([1])))
+    ]
+    check = ViewCheck({"v": PAIRS})
+    check(groups[0])
+    with pytest.raises(DataError, match=r"view 'v', document 'b': .*for some documents only"):
+        check(groups[1])
 
 
 def test_right_views_pass():
