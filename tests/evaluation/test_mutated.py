@@ -79,6 +79,19 @@ def test_two_arguments_of_one_name_are_no_program() -> None:
     assert found == [b"def f(a, b):\n    return b\n"]
 
 
+def test_only_line_feeds_end_lines() -> None:
+    problem = problem_of("def f(x):\n", "    # a\u2028b\x0cc\n    return x + 1\n")
+    found = {text.decode() for text in mutations_of(problem, MutatedSettings(mutations=99))}
+    start = "    # a\u2028b\x0cc\n    return "
+    assert found == {f"{start}x - 1\n", f"{start}x + 2\n"}
+
+
+def test_what_python_warns_of_is_not_told(recwarn: pytest.WarningsRecorder) -> None:
+    problem = problem_of("def f(x):\n", "    return x + '\\d'\n")
+    assert mutations_of(problem, MutatedSettings()) == [b"    return x - '\\d'\n"]
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("solution", ["    pass\n", "  return (\n", "    \x00\n"])
 def test_what_cannot_be_mutated_has_no_mutations(solution: str) -> None:
     assert mutations_of(problem_of("def f():\n", solution), MutatedSettings()) == []
