@@ -75,6 +75,14 @@ def test_a_job_makes_its_artifact_and_what_is_there_is_not_submitted(
     assert len(json.loads(capsys.readouterr().out)["jobs"]) == before - 1
 
 
+def test_a_job_whose_artifact_is_another_one_here_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--scale", "micro", "--pool", str(tmp_path / "pool")]
+    assert run(["recipe", "run", "figure4", *where, "--only", "0" * 64]) == 2
+    assert "nothing of the recipe has that key here" in capsys.readouterr().err
+
+
 def test_without_slurm_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

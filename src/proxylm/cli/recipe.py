@@ -139,12 +139,22 @@ def run(
         emit({"jobs": submitted, "out": str(folder)}, as_json=json, text=text)
         return
     if only is not None:
-        make_all([one for one in wanted if one.key == only], pool, say=note)
+        make_all([_of_key(wanted, only)], pool, say=note)
         return
     make_all(wanted, pool, jobs=jobs, say=note)
     found = write_results(plan, pool, folder)
     note(f"table and picture: {folder}")
     emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))
+
+
+def _of_key(artifacts: list[Artifact], key: str) -> Artifact:
+    for one in artifacts:
+        if one.key == key:
+            return one
+    raise UsageError(
+        f"--only {key}: nothing of the recipe has that key here; the corpus, the evaluation data or "
+        "proxylm itself are not those of where the job was submitted"
+    )
 
 
 def _command(
