@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from documents import ROOT
+from proxylm.checkpoints.checkpoint import step_of
 from proxylm.cli.main import run
 from proxylm.config import validate_config
 from proxylm.config_files import shipped_configs
 from proxylm.errors import UsageError
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.recipes.artifacts import run_for
 from proxylm.recipes.plan import plan_of
 from proxylm.recipes.recipe import Recipe, read_recipe, recipe_names
 from proxylm.recipes.scale import PAPER_STEPS, read_scale, scale_names, scaled, shipped_config
@@ -110,6 +113,18 @@ def test_lengths_contexts_and_heads_keep_their_ratios() -> None:
     assert full.symbols_per_step == 2 * bits.symbols_per_step
     attention = full.model_for(0).attention
     assert isinstance(attention, CausalAttention) and attention.kv_heads == 1  # 8 of 32 heads
+
+
+@pytest.mark.parametrize("steps", [2, 10, 33, 999])
+def test_checkpoints_that_are_measured_are_kept(steps: int) -> None:
+    scale = SCALES["micro"].model_copy(update={"steps": steps})
+    for recipe in RECIPES.values():
+        for run in {name: run_for(name, scale, seed=0) for name in recipe.runs.values()}.values():
+            total, every = run.config.total_steps, run.config.checkpoints.keep_every_steps
+            for share in recipe.shares:
+                step = step_of(run.checkpoint(Path("pool"), share))
+                assert 0 < step <= total and (step == total or step % every == 0), recipe.title
+                assert abs(step - share * total) <= max(1, (every or 0) / 2)
 
 
 def test_a_recipe_is_checked_when_it_is_read() -> None:

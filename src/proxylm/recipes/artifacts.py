@@ -47,6 +47,7 @@ from proxylm.recipes.views import (
     TokenizerView,
     ViewChoice,
 )
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.run import train
@@ -305,9 +306,17 @@ class Run(Artifact):
             return {REASON: f"diverged: {error}"}
         return {name: value for name, value in result.as_json().items() if name != "run"}
 
+    @property
+    def own_reading(self) -> str:
+        """How it is meant to be read: as bytes where it was shown any, else as tokens."""
+        rates = self.config.mixing.rate.rates(self.config.total_steps)
+        return TOKENS if rates.min() == 1 else BYTES
+
     def checkpoint(self, pool: Path, share: float) -> Path:
-        """The checkpoint after a share of the steps; a run keeps those at its milestones."""
-        step = round(share * self.config.total_steps)
+        """The checkpoint nearest to a share of the steps, of those at milestones and the last."""
+        total = self.config.total_steps
+        every = total if share == 1 else self.config.checkpoints.keep_every_steps or total
+        step = min(total, every * max(1, round(share * total / every)))
         return self.folder(pool) / CHECKPOINTS_FOLDER / checkpoint_name(step)
 
 
@@ -340,7 +349,7 @@ def run_for(configuration: str, scale: Scale, seed: int) -> Run:
         UsageError: there is no such configuration, or the scale has nothing in place of a part.
     """
     config = scaled(shipped_config(configuration), scale).model_copy(update={"seed": seed})
-    source = config.data[0]
+    [source] = config.data
     view = source.view
     store = Store(
         source.store.removeprefix("stores/") + ("" if view is None else f"-{view}"),
