@@ -169,7 +169,7 @@ def test_several_are_made_at_a_time_in_other_processes(tmp_path: Path) -> None:
     processes = {name: process for name, process, _ in log_of(tmp_path)}
     assert processes["left"] != processes["right"]
     assert str(os.getpid()) not in processes.values()
-    with pytest.raises(ProxylmError, match="a process was killed.*under way: sums: fatal"):
+    with pytest.raises(ProxylmError, match=r"a process was killed.*under way: sums: fatal"):
         make_all([Fatal("fatal")], tmp_path, jobs=2)
 
 

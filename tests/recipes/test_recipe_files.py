@@ -119,10 +119,10 @@ def test_lengths_contexts_and_heads_keep_their_ratios() -> None:
 def test_checkpoints_that_are_measured_are_kept(steps: int) -> None:
     scale = SCALES["micro"].model_copy(update={"steps": steps})
     for recipe in RECIPES.values():
-        for run in {name: run_for(name, scale, seed=0) for name in recipe.runs.values()}.values():
-            total, every = run.config.total_steps, run.config.checkpoints.keep_every_steps
+        for one in [run_for(name, scale, seed=0) for name in recipe.runs.values()]:
+            total, every = one.config.total_steps, one.config.checkpoints.keep_every_steps
             for share in recipe.shares:
-                step = step_of(run.checkpoint(Path("pool"), share))
+                step = step_of(one.checkpoint(Path("pool"), share))
                 assert 0 < step <= total and (step == total or step % every == 0), recipe.title
                 assert abs(step - share * total) <= max(1, (every or 0) / 2)
 

@@ -152,8 +152,8 @@ def _of_key(artifacts: list[Artifact], key: str) -> Artifact:
         if one.key == key:
             return one
     raise UsageError(
-        f"--only {key}: nothing of the recipe has that key here; the corpus, the evaluation data or "
-        "proxylm itself are not those of where the job was submitted"
+        f"--only {key}: nothing of the recipe has that key here; the corpus, the evaluation data "
+        "or proxylm itself are not those of where the job was submitted"
     )
 
 
