@@ -136,6 +136,15 @@ def test_a_recipe_is_checked_when_it_is_read() -> None:
         validate_config(Recipe, values | {"paper": {"a": {"pass@1": 1.0}}})
 
 
+def test_a_file_in_place_of_the_tables_folder_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--pool", str(tmp_path / "pool"), "--out", __file__]
+    assert run(["recipe", "run", "figure4", "--scale", "micro", *where]) == 2
+    assert "is a file; --out names a folder" in capsys.readouterr().err
+    assert not (tmp_path / "pool").exists()
+
+
 def test_commands_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["recipe", "list"]) == 0
     assert "table10" in capsys.readouterr().out

@@ -36,9 +36,9 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def submitted(pool: Path, name: str) -> int:
+def submitted(pool: Path, name: str, options: str = "--partition=long --time=60") -> int:
     where = ["--scale", "micro", "--pool", str(pool), "--json"]
-    return run(["recipe", "run", name, *where, "--slurm", "--partition=long --time=60"])
+    return run(["recipe", "run", name, *where, "--slurm", options])
 
 
 def test_every_artifact_is_a_job_after_those_that_it_needs(
@@ -89,3 +89,5 @@ def test_without_slurm_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert submitted(tmp_path / "pool", "figure4") == 2
     assert "there is no sbatch here" in capsys.readouterr().err
+    assert submitted(tmp_path / "pool", "figure4", "--comment='open") == 2
+    assert "--slurm --comment='open: No closing quotation" in capsys.readouterr().err

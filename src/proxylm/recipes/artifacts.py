@@ -28,7 +28,7 @@ from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
-from proxylm.files import read_json
+from proxylm.files import is_there, read_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.pipelines.neural_compressor import (
     NeuralTraining,
@@ -158,7 +158,7 @@ class TrainedCompressor(Artifact):
         """See the base class; what needs no corpus does not depend on it."""
         own: dict[str, Any] = {"view": plain_config(self.view)}
         if isinstance(self.view, ReadyView):
-            return own
+            return own | self._content_of(self.view.name)
         split = {"held_out_fraction": self.held_out_fraction}
         return own | split | {"corpus": self.corpus.fingerprint}
 
@@ -172,6 +172,10 @@ class TrainedCompressor(Artifact):
     def load(self, pool: Path) -> Compressor:
         """The compressor."""
         return load_compressor(self.folder(pool))
+
+    def _content_of(self, name: str) -> dict[str, str]:
+        """What a saved compressor holds; a name alone says all of one that needs no files."""
+        return {"fingerprint": load_compressor(name).fingerprint} if is_there(name) else {}
 
     def _train(self, folder: Path, pool: Path, say: Say) -> None:
         match self.view:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.analysis.charts import Curve, line_chart
-from proxylm.errors import UsageError
 from proxylm.files import atomic_file, write_json
 from proxylm.recipes.artifacts import REASON, Run
 from proxylm.recipes.plan import RESULT, Plan
@@ -98,10 +97,8 @@ def write_results(plan: Plan, pool: Path, out: Path) -> dict[str, Any]:
     What is not made yet is a dash.
 
     Raises:
-        UsageError: ``out`` is a file.
+        UsageError: matplotlib, which draws the picture, is not there.
     """
-    if out.is_file():
-        raise UsageError(f"{out}: is a file; --out names a folder")
     out.mkdir(parents=True, exist_ok=True)
     results = Results(plan, pool)
     table = table_of(results)
