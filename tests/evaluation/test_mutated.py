@@ -6,6 +6,8 @@ import ast
 import tokenize
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,6 +133,20 @@ def test_a_tie_counts_half_and_problems_count_alike() -> None:
     accuracy, error = _accuracy(costs, [3, 3])
     assert accuracy == pytest.approx((0.75 + 0.5) / 2)
     assert error == pytest.approx(0.125)
+
+
+def test_bits_per_byte_do_not_see_the_length() -> None:
+    problem = problem_of("def f(x):\n", "    return x < 3.5\n")  # its mutation has a byte more
+    benchmark = replace(load_humaneval(HUMANEVAL), problems=(problem,))
+    writer: Any = SimpleNamespace(read_as="bytes", prompt_end="keep")
+    writer.scorer = SimpleNamespace(bits=lambda _, texts: np.array([8.0 * len(t) for t in texts]))
+    report = evaluate_mutated(writer, benchmark)
+    assert (report.mutations, report.accuracy, report.accuracy_per_byte) == (1, 1.0, 0.5)
+
+
+def test_attributes_are_no_variables() -> None:
+    problem = problem_of("def f(x, y):\n", "    return x.y\n")
+    assert mutations_of(problem, MutatedSettings()) == [b"    return y.y\n"]
 
 
 def test_problems_without_mutations_are_left_out() -> None:
