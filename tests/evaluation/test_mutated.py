@@ -6,6 +6,8 @@ import ast
 import tokenize
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +81,19 @@ def test_two_arguments_of_one_name_are_no_program() -> None:
     assert found == [b"def f(a, b):\n    return b\n"]
 
 
+def test_only_line_feeds_end_lines() -> None:
+    problem = problem_of("def f(x):\n", "    # a\u2028b\x0cc\n    return x + 1\n")
+    found = {text.decode() for text in mutations_of(problem, MutatedSettings(mutations=99))}
+    start = "    # a\u2028b\x0cc\n    return "
+    assert found == {f"{start}x - 1\n", f"{start}x + 2\n"}
+
+
+def test_what_python_warns_of_is_not_told(recwarn: pytest.WarningsRecorder) -> None:
+    problem = problem_of("def f(x):\n", "    return x + '\\d'\n")
+    assert mutations_of(problem, MutatedSettings()) == [b"    return x - '\\d'\n"]
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("solution", ["    pass\n", "  return (\n", "    \x00\n"])
 def test_what_cannot_be_mutated_has_no_mutations(solution: str) -> None:
     assert mutations_of(problem_of("def f():\n", solution), MutatedSettings()) == []
@@ -118,6 +133,20 @@ def test_a_tie_counts_half_and_problems_count_alike() -> None:
     accuracy, error = _accuracy(costs, [3, 3])
     assert accuracy == pytest.approx((0.75 + 0.5) / 2)
     assert error == pytest.approx(0.125)
+
+
+def test_bits_per_byte_do_not_see_the_length() -> None:
+    problem = problem_of("def f(x):\n", "    return x < 3.5\n")  # its mutation has a byte more
+    benchmark = replace(load_humaneval(HUMANEVAL), problems=(problem,))
+    writer: Any = SimpleNamespace(read_as="bytes", prompt_end="keep")
+    writer.scorer = SimpleNamespace(bits=lambda _, texts: np.array([8.0 * len(t) for t in texts]))
+    report = evaluate_mutated(writer, benchmark)
+    assert (report.mutations, report.accuracy, report.accuracy_per_byte) == (1, 1.0, 0.5)
+
+
+def test_attributes_are_no_variables() -> None:
+    problem = problem_of("def f(x, y):\n", "    return x.y\n")
+    assert mutations_of(problem, MutatedSettings()) == [b"    return y.y\n"]
 
 
 def test_problems_without_mutations_are_left_out() -> None:

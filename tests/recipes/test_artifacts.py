@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import small_neural
 from proxylm.compressors.neural.compressor import NeuralCompressor
+from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.compressors.token_bytes import TokenBytesCompressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.config import plain_config, validate_config
@@ -17,7 +19,7 @@ from proxylm.errors import ProxylmError
 from proxylm.recipes.artifacts import Artifact, Store, TrainedCompressor, compressor_for
 from proxylm.recipes.engine import make_all
 from proxylm.recipes.scale import Scale, read_scale
-from proxylm.recipes.views import CorpusChoice
+from proxylm.recipes.views import CorpusChoice, ReadyView
 
 NO_WINDOWS = {"segmentation": {"kind": "lines"}, "coder": {"window_bits": None, "pack_bits": 8}}
 SMALL_LM = {"layers": 1, "width": 16, "ffn": 16, "heads": 2, "context": 64}
@@ -86,6 +88,17 @@ def test_keys_follow_the_corpus_where_something_is_trained_on_it(scale: Scale) -
     for view, is_same in (("tokenizer", False), ("huffman", False), ("gzip", True)):
         keys = {compressor_for(view, "stores/python", one).key for one in (scale, less)}
         assert (len(keys) == 1) == is_same
+
+
+def test_the_key_of_a_saved_compressor_follows_its_content(scale: Scale, tmp_path: Path) -> None:
+    saved, keys = tmp_path / "saved", set()
+    views = scale.views | {"saved": ReadyView(name=str(saved))}
+    for name in ("units:bits=4", "units:bits=2"):
+        shutil.rmtree(saved, ignore_errors=True)
+        save_compressor(load_compressor(name), saved)
+        changed = scale.model_copy(update={"views": views})
+        keys.add(compressor_for("saved", "stores/python", changed).key)
+    assert len(keys) == 2
 
 
 def test_a_store_holds_the_documents_and_one_view(scale: Scale, tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +18,7 @@ from typing import Any, ClassVar
 import pytest
 
 from proxylm.errors import ProxylmError, UsageError
+from proxylm.recipes import engine
 from proxylm.recipes.artifacts import Artifact
 from proxylm.recipes.engine import make_all, settle
 
@@ -116,7 +120,10 @@ def test_killed_and_started_again_it_ends_with_the_same(tmp_path: Path, after: i
     assert sorted(names) == sorted([*EXPECTED, killed])
 
 
-def test_two_engines_share_the_work_and_make_nothing_twice(tmp_path: Path) -> None:
+def test_two_engines_share_the_work_and_make_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_LOOKS", 0.05)
     context = multiprocessing.get_context("fork")
     child = context.Process(target=make_all, args=(graph(seconds=0.3), tmp_path))
     child.start()
@@ -162,8 +169,29 @@ def test_several_are_made_at_a_time_in_other_processes(tmp_path: Path) -> None:
     processes = {name: process for name, process, _ in log_of(tmp_path)}
     assert processes["left"] != processes["right"]
     assert str(os.getpid()) not in processes.values()
-    with pytest.raises(ProxylmError, match="sums: fatal: its process was killed"):
+    with pytest.raises(ProxylmError, match=r"a process was killed.*under way: sums: fatal"):
         make_all([Fatal("fatal")], tmp_path, jobs=2)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_killed_process_names_all_that_was_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    begun: list[Future[bool]] = []
+
+    def begin(artifact: Artifact, pool: Path) -> Future[bool]:
+        if at_once and begun:
+            raise BrokenProcessPool("killed before this one was begun")
+        begun.append(Future())
+        if len(begun) == 2:
+            for future in begun:
+                future.set_exception(BrokenProcessPool("killed"))
+        return begun[-1]
+
+    monkeypatch.setattr(engine, "_workers", lambda jobs: nullcontext(begin))
+    named = "sums: left;" if at_once else "sums: left, sums: right;"
+    with pytest.raises(ProxylmError, match=f"a process was killed.*under way: {named}"):
+        make_all([Summed("left"), Summed("right")], tmp_path, jobs=2)
 
 
 def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from documents import ROOT
+from proxylm.checkpoints.checkpoint import step_of
 from proxylm.cli.main import run
 from proxylm.config import validate_config
 from proxylm.config_files import shipped_configs
 from proxylm.errors import UsageError
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.recipes.artifacts import run_for
 from proxylm.recipes.plan import plan_of
 from proxylm.recipes.recipe import Recipe, read_recipe, recipe_names
 from proxylm.recipes.scale import PAPER_STEPS, read_scale, scale_names, scaled, shipped_config
@@ -112,6 +115,18 @@ def test_lengths_contexts_and_heads_keep_their_ratios() -> None:
     assert isinstance(attention, CausalAttention) and attention.kv_heads == 1  # 8 of 32 heads
 
 
+@pytest.mark.parametrize("steps", [2, 10, 33, 999])
+def test_checkpoints_that_are_measured_are_kept(steps: int) -> None:
+    scale = SCALES["micro"].model_copy(update={"steps": steps})
+    for recipe in RECIPES.values():
+        for one in [run_for(name, scale, seed=0) for name in recipe.runs.values()]:
+            total, every = one.config.total_steps, one.config.checkpoints.keep_every_steps
+            for share in recipe.shares:
+                step = step_of(one.checkpoint(Path("pool"), share))
+                assert 0 < step <= total and (step == total or step % every == 0), recipe.title
+                assert abs(step - share * total) <= max(1, (every or 0) / 2)
+
+
 def test_a_recipe_is_checked_when_it_is_read() -> None:
     values = {"title": "A table", "measures": {"used": {"kind": "training"}}}
     wrong = {"columns": {"x": {"value": "unknown.steps"}}}
@@ -119,6 +134,15 @@ def test_a_recipe_is_checked_when_it_is_read() -> None:
         validate_config(Recipe, values | wrong)
     with pytest.raises(UsageError, match="there is no row 'a'"):
         validate_config(Recipe, values | {"paper": {"a": {"pass@1": 1.0}}})
+
+
+def test_a_file_in_place_of_the_tables_folder_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--pool", str(tmp_path / "pool"), "--out", __file__]
+    assert run(["recipe", "run", "figure4", "--scale", "micro", *where]) == 2
+    assert "is a file; --out names a folder" in capsys.readouterr().err
+    assert not (tmp_path / "pool").exists()
 
 
 def test_commands_say_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,9 +36,9 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def submitted(pool: Path, name: str) -> int:
+def submitted(pool: Path, name: str, options: str = "--partition=long --time=60") -> int:
     where = ["--scale", "micro", "--pool", str(pool), "--json"]
-    return run(["recipe", "run", name, *where, "--slurm", "--partition=long --time=60"])
+    return run(["recipe", "run", name, *where, "--slurm", options])
 
 
 def test_every_artifact_is_a_job_after_those_that_it_needs(
@@ -75,9 +75,19 @@ def test_a_job_makes_its_artifact_and_what_is_there_is_not_submitted(
     assert len(json.loads(capsys.readouterr().out)["jobs"]) == before - 1
 
 
+def test_a_job_whose_artifact_is_another_one_here_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--scale", "micro", "--pool", str(tmp_path / "pool")]
+    assert run(["recipe", "run", "figure4", *where, "--only", "0" * 64]) == 2
+    assert "nothing of the recipe has that key here" in capsys.readouterr().err
+
+
 def test_without_slurm_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert submitted(tmp_path / "pool", "figure4") == 2
     assert "there is no sbatch here" in capsys.readouterr().err
+    assert submitted(tmp_path / "pool", "figure4", "--comment='open") == 2
+    assert "--slurm --comment='open: No closing quotation" in capsys.readouterr().err

@@ -69,9 +69,10 @@ def bits(as_bytes: float | None, as_tokens: float | None) -> dict[str, Any]:
 
 
 def test_numbers_stand_beside_the_papers_and_dashes_have_reasons(tmp_path: Path) -> None:
-    found = plan()
+    runs = {"proxy": "paper/table14/95-5", "of tokens": "paper/table1/1.5b-tokenizer"}
+    found = plan(runs=runs)
     record(found, tmp_path, "proxy", "bits", bits(2.5, 1.5))
-    record(found, tmp_path, "bytes", "bits", bits(None, 2.0))  # a model of tokens alone
+    record(found, tmp_path, "of tokens", "bits", bits(None, 2.0))
     record(found, tmp_path, "proxy", "training", {"symbols": 1000}, share=0.5)
     record(found, tmp_path, "gzip", "rate", {"bytes_per_symbol": 2.0, "nodes": None})
     table = write_results(found, tmp_path, tmp_path / "out")
@@ -84,15 +85,22 @@ def test_numbers_stand_beside_the_papers_and_dashes_have_reasons(tmp_path: Path)
         "| row | bits | tokens | half | ρ | paper: pass@1 |",
         "|---|---|---|---|---|---|",
         "| proxy | 2.50 | 1.500 | 1,000 | – | 15.9 |",
-        "| bytes | 2.00 | 2.000 | – | – | – |",
+        "| of tokens | 2.00 | 2.000 | – | – | – |",
     ]
     assert "| gzip | – | – | – | 2.0 | – |" in page
     assert "Take care." in page and MICRO.notes[0] in page
-    assert "– half of bytes: not measured yet" in page
+    assert "– half of of tokens: not measured yet" in page
     assert "– never: not measured at this scale" in page
     assert json.loads((tmp_path / "out" / "table.json").read_text()) == table
     assert table["rows"][0]["cells"]["bits"] == {"value": 2.5, "values": [2.5]}
     assert table["rows"][2]["cells"]["bits"]["value"] is None
+
+
+def test_a_reading_that_failed_is_not_replaced_by_the_other(tmp_path: Path) -> None:
+    found = plan()
+    record(found, tmp_path, "proxy", "bits", bits(None, 1.5))
+    cell = Results(found, tmp_path).cell("proxy", "bits.own.bits_per_byte")
+    assert (cell.value, cell.reason) == (None, "no bytes")
 
 
 def test_seeds_are_a_mean_and_its_spread(tmp_path: Path) -> None:

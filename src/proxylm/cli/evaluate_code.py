@@ -15,6 +15,7 @@ from proxylm.cli.evaluation_options import (
     RECODE,
     TRANSLATION,
     about_programs,
+    benchmark_of,
     evaluation_folder,
     job_of,
     load_for,
@@ -84,7 +85,7 @@ def prompt_boundary(
     from proxylm.cli.evaluation_tables import boundary_rows
     from proxylm.evaluation.prompt_boundary import evaluate_boundary
 
-    benchmark = _benchmark("humaneval", settings)
+    benchmark = benchmark_of("humaneval", settings)
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     name, forms = f"prompt-boundary-{benchmark.name}", {benchmark.name: [benchmark]}
     evaluate = partial(evaluate_boundary, writer, benchmark)
@@ -145,7 +146,7 @@ def translation(
     from proxylm.cli.evaluation_tables import translation_rows
     from proxylm.evaluation.translation import TranslationWriter, evaluate_translation
 
-    benchmark = _benchmark("humaneval", settings)
+    benchmark = benchmark_of("humaneval", settings)
     model = load_for(run, settings, device)
     model.config.require_compressed_symbols()
     compressor = compressor_for(run, settings.reading.compressor)
@@ -164,19 +165,12 @@ def _code(
     from proxylm.cli.evaluation_tables import code_rows
     from proxylm.evaluation.code_generation import evaluate_code
 
-    benchmark = _benchmark(name, settings)
+    benchmark = benchmark_of(name, settings)
     writer = writer_of(load_for(run, settings, device), run, settings.reading)
     forms = {benchmark.name: [benchmark]}
     evaluate = partial(evaluate_code, writer, benchmark)
     plans, name = [settings.greedy, settings.sampled], benchmark.name
     _report(name, run, settings, writer, forms, evaluate, code_rows, plans, as_json=as_json)
-
-
-def _benchmark(name: str, settings: EvaluationSettings) -> Benchmark:
-    from proxylm.evaluation.benchmarks.catalog import load_benchmark
-
-    benchmark = load_benchmark(f"{name}-plus" if settings.plus else name, settings.data)
-    return benchmark.select(limit=settings.limit, task_ids=settings.problems)
 
 
 def _report(

@@ -10,6 +10,7 @@ import typer
 from proxylm.cli.evaluation_options import (
     BENCHMARK,
     about_model,
+    benchmark_of,
     report_object,
     writer_of,
 )
@@ -49,15 +50,12 @@ def mutated(
     Example: proxylm evaluate mutated runs/demo/proxy --limit 20
     """
     from proxylm.cli.evaluation_tables import mutated_rows
-    from proxylm.evaluation.benchmarks.catalog import load_benchmark
     from proxylm.evaluation.mutated import evaluate_mutated
     from proxylm.generation.loading import load
 
-    name = f"{benchmark}-plus" if settings.plus else benchmark
-    problems = load_benchmark(name, settings.data)
-    chosen = problems.select(limit=settings.limit, task_ids=settings.problems)
+    problems = benchmark_of(benchmark, settings)
     model = load(run, device=device)
-    report = evaluate_mutated(writer_of(model, run, settings.reading), chosen, mutating)
+    report = evaluate_mutated(writer_of(model, run, settings.reading), problems, mutating)
     about = about_model(model, run) | mutating.model_dump()
     headers, *rows = mutated_rows(report)
     emit(report_object(report, about), as_json=json, text=table(headers, rows))
@@ -98,7 +96,7 @@ def next_line(
 
 
 def _held_out_of(run: Path, given: Path | None, trained_on: str | None) -> ViewStore:
-    """The store that was given, else that of the run's data, which must not have changed."""
+    """The store that was given, else that of the training, which must not have changed."""
     from proxylm.checkpoints.run_data import run_data
     from proxylm.data.store.store import ViewStore
 

@@ -58,6 +58,14 @@ def task_names(listed: str) -> list[str]:
     return list(filter(None, names))
 
 
+def benchmark_of(name: str, settings: EvaluationSettings) -> Benchmark:
+    """The problems of a benchmark that are chosen, of its plus form where that is asked for."""
+    from proxylm.evaluation.benchmarks.catalog import load_benchmark
+
+    benchmark = load_benchmark(f"{name}-plus" if settings.plus else name, settings.data)
+    return benchmark.select(limit=settings.limit, task_ids=settings.problems)
+
+
 def load_for(run: Path, settings: EvaluationSettings, device: str) -> ByteModel:
     """The model, once everything else about the command is known to be right.
 

@@ -132,19 +132,38 @@ def run(
     plan, pool = _plan(recipe, scale, seeds, data, overrides), pool.resolve()
     wanted = plan.artifacts()
     folder = (out or pool / "tables" / f"{name}-{Path(scale).stem}").resolve()
+    if folder.is_file():
+        raise UsageError(f"{folder}: is a file; --out names a folder")
     if slurm is not None:
         again = _command(name, scale, pool, folder, seeds, data, overrides)
-        submitted = submit(wanted, pool, again, shlex.split(slurm), note)
+        submitted = submit(wanted, pool, again, _words(slurm), note)
         text = f"{len(submitted)} jobs; the last one writes {folder}"
         emit({"jobs": submitted, "out": str(folder)}, as_json=json, text=text)
         return
     if only is not None:
-        make_all([one for one in wanted if one.key == only], pool, say=note)
+        make_all([_of_key(wanted, only)], pool, say=note)
         return
     make_all(wanted, pool, jobs=jobs, say=note)
     found = write_results(plan, pool, folder)
     note(f"table and picture: {folder}")
     emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))
+
+
+def _words(given: str) -> list[str]:
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise UsageError(f"--slurm {given}: {error}") from None
+
+
+def _of_key(artifacts: list[Artifact], key: str) -> Artifact:
+    for one in artifacts:
+        if one.key == key:
+            return one
+    raise UsageError(
+        f"--only {key}: nothing of the recipe has that key here; the corpus, the evaluation data "
+        "or proxylm itself are not those of where the job was submitted"
+    )
 
 
 def _command(

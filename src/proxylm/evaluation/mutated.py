@@ -145,11 +145,11 @@ class _Program:
 
     def __init__(self, prompt: str, solution: str) -> None:
         program = prompt + solution
-        tree = ast.parse(program)
+        tree = _parsed(program)
         self._dump = ast.dump(tree)
         self._variables = sorted(_variables(tree))
         self._tokens = list(tokenize.generate_tokens(io.StringIO(program).readline))
-        lines = program.splitlines(keepends=True)
+        lines = io.StringIO(program).readlines()  # as the tokens count them, by line feeds alone
         self._line_starts = np.cumsum([0, *map(len, lines)]) - len(prompt)
 
     def edits(self, numbers: random.Random) -> dict[str, list[_Edit]]:
@@ -165,9 +165,7 @@ class _Program:
     def differs(self, program: str) -> bool:
         """Whether a text is a program, and another one than this."""
         try:
-            tree = ast.parse(program)
-            with warnings.catch_warnings(action="ignore"):
-                compile(tree, "mutated", "exec", dont_inherit=True)  # two arguments of one name
+            tree = _parsed(program)
         except (SyntaxError, ValueError):
             return False
         return ast.dump(tree) != self._dump
@@ -184,6 +182,14 @@ class _Program:
         is_variable = token.type == tokenize.NAME and token.string in self._variables
         if is_variable and others and before.string != ".":
             yield "variable", numbers.choice(others)
+
+
+def _parsed(program: str) -> ast.Module:
+    """The tree of a program that compiles; what Python warns of (``"\\d"``) is no concern here."""
+    with warnings.catch_warnings(action="ignore"):
+        tree = ast.parse(program)
+        compile(tree, "mutated", "exec", dont_inherit=True)  # refuses two arguments of one name
+    return tree
 
 
 def _variables(tree: ast.AST) -> set[str]:

@@ -28,7 +28,7 @@ from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
 from proxylm.device import DeviceName
 from proxylm.errors import UsageError
-from proxylm.files import read_json
+from proxylm.files import is_there, read_json
 from proxylm.fingerprint import fingerprint_of
 from proxylm.pipelines.neural_compressor import (
     NeuralTraining,
@@ -47,6 +47,7 @@ from proxylm.recipes.views import (
     TokenizerView,
     ViewChoice,
 )
+from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.training.config import TrainingConfig
 from proxylm.training.loop import TrainingDivergedError
 from proxylm.training.run import train
@@ -157,7 +158,7 @@ class TrainedCompressor(Artifact):
         """See the base class; what needs no corpus does not depend on it."""
         own: dict[str, Any] = {"view": plain_config(self.view)}
         if isinstance(self.view, ReadyView):
-            return own
+            return own | self._content_of(self.view.name)
         split = {"held_out_fraction": self.held_out_fraction}
         return own | split | {"corpus": self.corpus.fingerprint}
 
@@ -171,6 +172,10 @@ class TrainedCompressor(Artifact):
     def load(self, pool: Path) -> Compressor:
         """The compressor."""
         return load_compressor(self.folder(pool))
+
+    def _content_of(self, name: str) -> dict[str, str]:
+        """What a saved compressor holds; a name alone says all of one that needs no files."""
+        return {"fingerprint": load_compressor(name).fingerprint} if is_there(name) else {}
 
     def _train(self, folder: Path, pool: Path, say: Say) -> None:
         match self.view:
@@ -305,9 +310,17 @@ class Run(Artifact):
             return {REASON: f"diverged: {error}"}
         return {name: value for name, value in result.as_json().items() if name != "run"}
 
+    @property
+    def own_reading(self) -> str:
+        """How it is meant to be read: as bytes where it was shown any, else as tokens."""
+        rates = self.config.mixing.rate.rates(self.config.total_steps)
+        return TOKENS if rates.min() == 1 else BYTES
+
     def checkpoint(self, pool: Path, share: float) -> Path:
-        """The checkpoint after a share of the steps; a run keeps those at its milestones."""
-        step = round(share * self.config.total_steps)
+        """The checkpoint nearest to a share of the steps, of those at milestones and the last."""
+        total = self.config.total_steps
+        every = total if share == 1 else self.config.checkpoints.keep_every_steps or total
+        step = min(total, every * max(1, round(share * total / every)))
         return self.folder(pool) / CHECKPOINTS_FOLDER / checkpoint_name(step)
 
 
@@ -340,7 +353,7 @@ def run_for(configuration: str, scale: Scale, seed: int) -> Run:
         UsageError: there is no such configuration, or the scale has nothing in place of a part.
     """
     config = scaled(shipped_config(configuration), scale).model_copy(update={"seed": seed})
-    source = config.data[0]
+    [source] = config.data
     view = source.view
     store = Store(
         source.store.removeprefix("stores/") + ("" if view is None else f"-{view}"),

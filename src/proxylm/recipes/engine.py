@@ -54,23 +54,43 @@ def make_all(
     say(f"{len(artifacts) - len(left)} of {len(artifacts)} artifacts are there already")
     running: dict[Future[bool], Artifact] = {}
     told: set[str] = set()
-    with _workers(jobs) as begin:
+    with _workers(jobs) as begin, _named_if_killed(running):
         while left:
-            busy = {one.key for one in running.values()}
-            ready = [
-                one
-                for key, one in left.items()
-                if key not in busy and not any(need.key in left for need in one.needs)
-            ]
-            for one in ready[: jobs - len(running)]:
+            for one in _ready(left, running)[: jobs - len(running)]:
                 if one.key not in told:  # what another process makes is asked for again and again
-                    say(f"{one.kind}: {one.name}")
+                    say(_named(one))
                     told.add(one.key)
                 running[begin(one, pool)] = one
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             made = [_was_ours(future, running, left) for future in done]
             if not any(made):
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _ready(left: dict[str, Artifact], running: dict[Future[bool], Artifact]) -> list[Artifact]:
+    busy = {one.key for one in running.values()}
+    return [
+        one
+        for key, one in left.items()
+        if key not in busy and not any(need.key in left for need in one.needs)
+    ]
+
+
+def _named(artifact: Artifact) -> str:
+    return f"{artifact.kind}: {artifact.name}"
+
+
+@contextmanager
+def _named_if_killed(running: dict[Future[bool], Artifact]) -> Iterator[None]:
+    """Where a worker is killed, name all that was under way: nothing says which one it made."""
+    try:
+        yield
+    except BrokenProcessPool:
+        names = ", ".join(map(_named, running.values())) or "nothing"
+        raise ProxylmError(
+            f"a process was killed, perhaps for memory; under way: {names}; the same command goes "
+            "on, with fewer --jobs if need be"
+        ) from None
 
 
 def settle(artifact: Artifact, pool: Path, say: Say = lambda _: None) -> bool:
@@ -99,16 +119,12 @@ def _was_ours(
     future: Future[bool], running: dict[Future[bool], Artifact], left: dict[str, Artifact]
 ) -> bool:
     """Whether an artifact that was begun is made now; else another process is at it."""
-    artifact = running.pop(future)
+    artifact = running[future]
     try:
         made = future.result()
     except ProxylmError as error:
-        raise ProxylmError(f"{artifact.kind}: {artifact.name}: {error}") from error
-    except BrokenProcessPool:
-        raise ProxylmError(
-            f"{artifact.kind}: {artifact.name}: its process was killed, perhaps for memory; "
-            "the same command goes on, with fewer --jobs if need be"
-        ) from None
+        raise ProxylmError(f"{_named(artifact)}: {error}") from error
+    del running[future]
     del left[artifact.key]
     if not made:
         left[artifact.key] = artifact  # after all others

@@ -161,9 +161,9 @@ class MeasuredRun:
         Raises:
             UsageError: saying so.
         """
-        rates = self.run.config.mixing.rate.rates(self.run.config.total_steps)
-        if read_as == BYTES and rates.min() == 1:
+        if read_as == BYTES and self.run.own_reading != BYTES:
             raise UsageError("it was never shown raw bytes")
+        rates = self.run.config.mixing.rate.rates(self.run.config.total_steps)
         if read_as == TOKENS and rates.max() == 0:
             raise UsageError(KNOWS_BYTES_ALONE)
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxylm.analysis.charts import Curve, line_chart
-from proxylm.errors import UsageError
 from proxylm.files import atomic_file, write_json
-from proxylm.recipes.artifacts import REASON
+from proxylm.recipes.artifacts import REASON, Run
 from proxylm.recipes.plan import RESULT, Plan
 from proxylm.recipes.recipe import WHOLE_RUN, Column, Plot
-from proxylm.scoring.read_as import BYTES, TOKENS
 
 TABLE_FILE = "table.json"
 MARKDOWN_FILE = "table.md"
@@ -70,7 +68,6 @@ class Results:
 
     plan: Plan
     pool: Path
-    _known: dict[str, Any] = field(default_factory=dict)
 
     def cell(self, row: str, place: str, share: float = WHOLE_RUN) -> Cell:
         """The number at a place (``recipe.Column``) of a row."""
@@ -78,7 +75,10 @@ class Results:
         values, reasons = [], []
         for measurement in self.plan.measurements(row, name, share):
             record = measurement.record(self.pool) or {REASON: NOT_MADE}
-            value, reason = _looked_up(record, [RESULT, *inside.split(".")])
+            names = inside.split(".")
+            if isinstance(measurement.of, Run):
+                names = [measurement.of.own_reading if one == OWN else one for one in names]
+            value, reason = _looked_up(record, [RESULT, *names])
             if reason:
                 reasons.append(reason)
             else:
@@ -97,10 +97,8 @@ def write_results(plan: Plan, pool: Path, out: Path) -> dict[str, Any]:
     What is not made yet is a dash.
 
     Raises:
-        UsageError: ``out`` is a file.
+        UsageError: matplotlib, which draws the picture, is not there.
     """
-    if out.is_file():
-        raise UsageError(f"{out}: is a file; --out names a folder")
     out.mkdir(parents=True, exist_ok=True)
     results = Results(plan, pool)
     table = table_of(results)
@@ -245,9 +243,6 @@ def _looked_up(value: Any, names: Sequence[str]) -> tuple[Any, str]:
     for name in names:
         if isinstance(value, dict) and REASON in value:
             return None, value[REASON]
-        if name == OWN:
-            is_bytes = REASON not in value[BYTES]
-            name = BYTES if is_bytes else TOKENS
         value = value.get(name) if isinstance(value, dict) else None
         if value is None:
             return None, "not measured at this scale"

@@ -114,7 +114,7 @@ class NeuralView(Config):
 
 
 class ReadyView(Config):
-    """A compressor that needs no training, by its name (``gzip``, ``units:bits=4``)."""
+    """A compressor that needs no training, by its name (``gzip``, ``units:bits=4``) or folder."""
 
     kind: Literal["ready"] = "ready"
     name: str
