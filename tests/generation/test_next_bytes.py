@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from proxylm.compressors.contract import CompressedView, Compressor
+from longest_words import LongestWords
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.generation.byte_model import ByteModel
@@ -27,33 +25,7 @@ from small_models import ATTENTIONS, small_model
 
 TOKENS = [b"a", b"b", b"ab", b"", b"aba", b"bb", b"b"]
 SPELLINGS = Spellings(TOKENS)
-
-
-class Longest(Compressor):
-    """The longest token first."""
-
-    kind = "longest"
-    reversible = True
-    symbol_count = len(TOKENS)
-    settings: dict[str, Any] = {}  # noqa: RUF012 - a compressor without settings
-    spellings = TOKENS
-
-    def encode(self, documents: Any) -> list[Any]:
-        return [CompressedView(symbols=np.array([*cut(raw)], np.uint32)) for raw in documents]
-
-    def divide(self, raw: bytes, view: CompressedView) -> Any:
-        lengths = [len(TOKENS[symbol]) for symbol in view.symbols]
-        return np.array(lengths, np.int64), np.ones(len(lengths), np.int64)
-
-    def decode(self, symbols: Any) -> list[bytes]:
-        return [b"".join(TOKENS[symbol] for symbol in row) for row in symbols]
-
-
-def cut(raw: bytes) -> Iterator[int]:
-    while raw:
-        longest = max((token for token in TOKENS if token and raw.startswith(token)), key=len)
-        yield TOKENS.index(longest)
-        raw = raw[len(longest) :]
+LONGEST = LongestWords(TOKENS)
 
 
 @cache
@@ -170,7 +142,7 @@ def test_the_cached_row_gives_what_whole_forwards_give(model: ByteModel) -> None
 def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading = TokenReading(model, Longest())
+    reading = TokenReading(model, LONGEST)
     monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 5)
     prompt = b"abbababbab"
     exact = ExactBytes(model.module, reading.scoring, SPELLINGS)
@@ -188,7 +160,7 @@ def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
 
 
 def test_the_greedy_answer_follows_the_most_probable_cover(model: ByteModel) -> None:
-    reading = TokenReading(model, Longest())
+    reading = TokenReading(model, LONGEST)
     options = SymbolOptions(prompt_end=PromptEnd.EXACT, max_new_symbols=6, temperature=0.0)
     [best, *_] = ExactBytes(model.module, reading.scoring, SPELLINGS).covers(b"abab")
     [found] = reading.complete([b"abab"], options, samples=[0])
@@ -203,14 +175,14 @@ def test_the_greedy_answer_follows_the_most_probable_cover(model: ByteModel) -> 
 
 
 def test_bits_do_not_depend_on_where_the_prompt_ends(model: ByteModel) -> None:
-    scorer = TokensWriter(model, Longest(), PromptEnd.EXACT).scorer
+    scorer = TokensWriter(model, LONGEST, PromptEnd.EXACT).scorer
     text = b"abbaba"
     whole = scorer.bits([b""], [text])[0]
     bits = [scorer.bits([text[:at]], [text[at:]])[0] for at in range(len(text))]
     parts = [scorer.bits([text[:at]], [text[at:end]])[0] for at, end in pairwise(range(7))]
     assert sum(parts) == pytest.approx(whole, rel=1e-4)
     assert bits[2] == pytest.approx(sum(parts[2:]), rel=1e-4)
-    kept = TokensWriter(model, Longest(), PromptEnd.KEEP).scorer
+    kept = TokensWriter(model, LONGEST, PromptEnd.KEEP).scorer
     assert whole < kept.bits([b""], [text])[0]  # one way among all
 
 
@@ -218,7 +190,7 @@ def test_far_behind_the_prompt_text_is_read_as_it_is_cut(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 2)
-    reading = TokenReading(model, Longest()).scoring
+    reading = TokenReading(model, LONGEST).scoring
     text, prompt = b"aaabbbaabb", b"aaa"
     tokens, starts = reading.read(text)
     assert starts.tolist()[:5] == [0, 1, 2, 4, 6]  # a a ab bb ...
@@ -235,8 +207,8 @@ def test_far_behind_the_prompt_text_is_read_as_it_is_cut(
 
 
 def test_symbols_without_bytes_of_their_own_cover_nothing(model: ByteModel) -> None:
-    class Silent(Longest):
+    class Silent(LongestWords):
         spellings = None
 
-    with pytest.raises(UsageError, match="covered token by token, and symbols of 'longest'"):
-        TokensWriter(model, Silent(), PromptEnd.EXACT)
+    with pytest.raises(UsageError, match="covered token by token, and symbols of 'longest-words'"):
+        TokensWriter(model, Silent(TOKENS), PromptEnd.EXACT)
