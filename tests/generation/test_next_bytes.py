@@ -89,21 +89,32 @@ def test_what_has_little_part_in_the_text_is_dropped_unless_it_is_kept() -> None
         return following(tokens)
 
     texts = every_text(6)
-    errors, numbers = [], []
+    errors, numbers, covers = [], [], []
     for share in (0.0, 0.005, 0.3):
         asked.clear()
         state = NextBytes(recorded, SPELLINGS, least_share=share)
         state.append(b"ababab")
         errors.append(abs(math.exp(state.log_probability) / texts[b"ababab"] - 1))
         numbers.append(len(asked))
+        covers.append(len(state.covers()))
         assert state.probabilities().sum() == pytest.approx(1)
     assert errors[0] < 1e-9 and errors[0] < errors[1] < 0.1
-    assert numbers[0] > numbers[1] > numbers[2]
+    assert numbers[0] > numbers[1] > numbers[2] and covers[0] > covers[1] > covers[2]
     kept = (0, 1, 0, 1, 0)
     asked.clear()
     state = NextBytes(recorded, SPELLINGS, least_share=0.9, kept=kept)
     state.append(b"ababab")
     assert kept in asked
+
+
+def test_of_many_sequences_the_most_probable_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxylm.generation.next_bytes.MOST_FOLLOWED", 3)
+    texts = every_text(6)
+    state = NextBytes(following, SPELLINGS, least_share=1e-12)
+    state.append(b"ababab")
+    tokens = {cover.tokens for cover in state.covers()}
+    assert 1 <= len(tokens - {()}) <= 3  # before any token there is always something to follow
+    assert 0.1 < math.exp(state.log_probability) / texts[b"ababab"] < 1
 
 
 def test_bytes_that_no_tokens_spell_are_an_error() -> None:
