@@ -173,15 +173,19 @@ def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
 def test_the_greedy_answer_follows_the_most_probable_cover(model: ByteModel) -> None:
     reading = TokenReading(model, LONGEST)
     options = SymbolOptions(prompt_end=PromptEnd.EXACT, max_new_symbols=6, temperature=0.0)
-    [best, *_] = ExactBytes(model.module, reading.scoring, SPELLINGS).covers(b"abab")
-    [found] = reading.complete([b"abab"], options, samples=[0])
+    [best, *others] = ExactBytes(model.module, reading.scoring, SPELLINGS).covers(b"abab")
+    assert sum(math.exp(one.log_probability - best.log_probability) for one in others) > 0.2
+    found, *again = reading.complete([b"abab"] * 12, options, samples=range(12))
+    assert all(one.data == found.data for one in again)
+    kept = options.model_copy(update={"prompt_end": PromptEnd.KEEP})
+    of_nothing = [reading.complete([b""], one, samples=[0])[0].data for one in (options, kept)]
+    assert of_nothing[0] == of_nothing[1]
     tokens = [*best.tokens, best.last]
     asked = ModelTokens(model.module, reading.scoring.prefix.tolist(), SPELLINGS)
     with torch.inference_mode():
         while len(tokens) < len(best.tokens) + 6:
             likely = asked.following(tuple(tokens))
             tokens.append(SPELLINGS.order[int(likely.argmax())])
-    assert (b"abab" + found.data).startswith(b"abab")
     assert SPELLINGS.spell(tokens).startswith(b"abab" + found.data)
 
 
