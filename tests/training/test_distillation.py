@@ -98,7 +98,7 @@ def test_text_that_is_impossible_to_the_model_has_no_targets(folder: Path) -> No
     reading = CompressedReading(compressor, sentinels=False)
     teacher = Teacher(model, reading, list(compressor.token_bytes), weight=1.0)
     found = teacher.targets(batch_of(MIXED, OTHER))
-    # Where a token begins, some byte is possible; the "h" of " th" is not, behind a "t" that is not.
+    # Where a token begins, some byte is possible; the "h" of " th" is not, behind a "t".
     assert found.rows.tolist() == [4, 5, 7, len(MIXED) + 1]
     torch.testing.assert_close(found.probabilities.sum(dim=1), torch.ones(4))
 
