@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from longest_words import LongestWords
 from oracle_models import ScriptedModule
-from proxylm.compressors.contract import CompressedView, Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.compressors.tokenizer.training import BpeTraining
@@ -33,41 +33,13 @@ WORDS = [b"a", b"b", b"ab", b"abc", b"\n", b"\n  ", b"x", b" ", b"c", b"", b"bc\
 END = "end"
 
 
-class Words(Compressor):
-    """The longest word first; every word spells its bytes wherever it stands."""
-
-    kind = "words"
-    reversible = True
-    symbol_count = len(WORDS)
-    settings: dict[str, Any] = {}  # noqa: RUF012 - a compressor without settings
-    spellings = WORDS
-
-    def encode(self, documents: Any) -> list[Any]:
-        views = [np.array(list(self._words(raw)), np.uint32) for raw in documents]
-        return [CompressedView(symbols=one) for one in views]
-
-    def divide(self, raw: bytes, view: CompressedView) -> Any:
-        lengths = [len(WORDS[symbol]) for symbol in view.symbols]
-        return np.array(lengths, np.int64), np.ones(len(lengths), np.int64)
-
-    def _words(self, raw: bytes) -> Any:
-        while raw:
-            known = [word for word in WORDS if word and raw.startswith(word)]
-            longest = max(known, key=len)
-            yield WORDS.index(longest)
-            raw = raw[len(longest) :]
-
-    def decode(self, symbols: Any) -> list[bytes]:
-        return [b"".join(WORDS[symbol] for symbol in row) for row in symbols]
-
-
 def scripted(read: Sequence[bytes], written: Sequence[bytes | str]) -> TokenReading:
     """A model that continues these words with those, almost surely."""
     ids = {word: COMPRESSED_OFFSET + index for index, word in enumerate(WORDS)}
     answer = [COMPRESSED_CLOSE if one == END else ids[one] for one in written]  # type: ignore[index]
     prompt = [BOS, COMPRESSED_OPEN, *(ids[word] for word in read)]
     module = ScriptedModule([(prompt, answer)], compressed_symbols=len(WORDS))
-    return TokenReading(ByteModel(module), Words())
+    return TokenReading(ByteModel(module), LongestWords(WORDS))
 
 
 def completed(reading: TokenReading, prompt: bytes, end: str | None = None, **options: Any) -> Any:
@@ -130,7 +102,7 @@ def test_stop_strings_are_looked_for_after_the_prompt() -> None:
 def test_healed_symbols_are_those_of_the_definition(temperature: float) -> None:
     """Drawn from the model's own distribution over what can spell the dropped bytes first."""
     model = small_model(seed=5, sharpness=12, vocabulary_size=COMPRESSED_OFFSET + len(WORDS))
-    reading = TokenReading(ByteModel(model), Words())
+    reading = TokenReading(ByteModel(model), LongestWords(WORDS))
     options = SymbolOptions(
         max_new_symbols=6, temperature=temperature, top_p=0.9, seed=3, prompt_end=PromptEnd.HEAL
     )

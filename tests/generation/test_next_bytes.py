@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from proxylm.compressors.contract import CompressedView, Compressor
+from longest_words import LongestWords
 from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.answers.writers import TokensWriter
 from proxylm.generation.byte_model import ByteModel
@@ -27,33 +25,7 @@ from small_models import ATTENTIONS, small_model
 
 TOKENS = [b"a", b"b", b"ab", b"", b"aba", b"bb", b"b"]
 SPELLINGS = Spellings(TOKENS)
-
-
-class Longest(Compressor):
-    """The longest token first."""
-
-    kind = "longest"
-    reversible = True
-    symbol_count = len(TOKENS)
-    settings: dict[str, Any] = {}  # noqa: RUF012 - a compressor without settings
-    spellings = TOKENS
-
-    def encode(self, documents: Any) -> list[Any]:
-        return [CompressedView(symbols=np.array([*cut(raw)], np.uint32)) for raw in documents]
-
-    def divide(self, raw: bytes, view: CompressedView) -> Any:
-        lengths = [len(TOKENS[symbol]) for symbol in view.symbols]
-        return np.array(lengths, np.int64), np.ones(len(lengths), np.int64)
-
-    def decode(self, symbols: Any) -> list[bytes]:
-        return [b"".join(TOKENS[symbol] for symbol in row) for row in symbols]
-
-
-def cut(raw: bytes) -> Iterator[int]:
-    while raw:
-        longest = max((token for token in TOKENS if token and raw.startswith(token)), key=len)
-        yield TOKENS.index(longest)
-        raw = raw[len(longest) :]
+LONGEST = LongestWords(TOKENS)
 
 
 @cache
@@ -117,21 +89,32 @@ def test_what_has_little_part_in_the_text_is_dropped_unless_it_is_kept() -> None
         return following(tokens)
 
     texts = every_text(6)
-    errors, numbers = [], []
+    errors, numbers, covers = [], [], []
     for share in (0.0, 0.005, 0.3):
         asked.clear()
         state = NextBytes(recorded, SPELLINGS, least_share=share)
         state.append(b"ababab")
         errors.append(abs(math.exp(state.log_probability) / texts[b"ababab"] - 1))
         numbers.append(len(asked))
+        covers.append(len(state.covers()))
         assert state.probabilities().sum() == pytest.approx(1)
     assert errors[0] < 1e-9 and errors[0] < errors[1] < 0.1
-    assert numbers[0] > numbers[1] > numbers[2]
+    assert numbers[0] > numbers[1] > numbers[2] and covers[0] > covers[1] > covers[2]
     kept = (0, 1, 0, 1, 0)
     asked.clear()
     state = NextBytes(recorded, SPELLINGS, least_share=0.9, kept=kept)
     state.append(b"ababab")
     assert kept in asked
+
+
+def test_of_many_sequences_the_most_probable_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxylm.generation.next_bytes.MOST_FOLLOWED", 3)
+    texts = every_text(6)
+    state = NextBytes(following, SPELLINGS, least_share=1e-12)
+    state.append(b"ababab")
+    tokens = {cover.tokens for cover in state.covers()}
+    assert 1 <= len(tokens - {()}) <= 3  # before any token there is always something to follow
+    assert 0.1 < math.exp(state.log_probability) / texts[b"ababab"] < 1
 
 
 def test_bytes_that_no_tokens_spell_are_an_error() -> None:
@@ -170,7 +153,7 @@ def test_the_cached_row_gives_what_whole_forwards_give(model: ByteModel) -> None
 def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading = TokenReading(model, Longest())
+    reading = TokenReading(model, LONGEST)
     monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 5)
     prompt = b"abbababbab"
     exact = ExactBytes(model.module, reading.scoring, SPELLINGS)
@@ -188,29 +171,33 @@ def test_a_sampled_answer_has_the_distribution_of_the_next_byte(
 
 
 def test_the_greedy_answer_follows_the_most_probable_cover(model: ByteModel) -> None:
-    reading = TokenReading(model, Longest())
+    reading = TokenReading(model, LONGEST)
     options = SymbolOptions(prompt_end=PromptEnd.EXACT, max_new_symbols=6, temperature=0.0)
-    [best, *_] = ExactBytes(model.module, reading.scoring, SPELLINGS).covers(b"abab")
-    [found] = reading.complete([b"abab"], options, samples=[0])
+    [best, *others] = ExactBytes(model.module, reading.scoring, SPELLINGS).covers(b"abab")
+    assert sum(math.exp(one.log_probability - best.log_probability) for one in others) > 0.2
+    found, *again = reading.complete([b"abab"] * 12, options, samples=range(12))
+    assert all(one.data == found.data for one in again)
+    kept = options.model_copy(update={"prompt_end": PromptEnd.KEEP})
+    of_nothing = [reading.complete([b""], one, samples=[0])[0].data for one in (options, kept)]
+    assert of_nothing[0] == of_nothing[1]
     tokens = [*best.tokens, best.last]
     asked = ModelTokens(model.module, reading.scoring.prefix.tolist(), SPELLINGS)
     with torch.inference_mode():
         while len(tokens) < len(best.tokens) + 6:
             likely = asked.following(tuple(tokens))
             tokens.append(SPELLINGS.order[int(likely.argmax())])
-    assert (b"abab" + found.data).startswith(b"abab")
     assert SPELLINGS.spell(tokens).startswith(b"abab" + found.data)
 
 
 def test_bits_do_not_depend_on_where_the_prompt_ends(model: ByteModel) -> None:
-    scorer = TokensWriter(model, Longest(), PromptEnd.EXACT).scorer
+    scorer = TokensWriter(model, LONGEST, PromptEnd.EXACT).scorer
     text = b"abbaba"
     whole = scorer.bits([b""], [text])[0]
     bits = [scorer.bits([text[:at]], [text[at:]])[0] for at in range(len(text))]
     parts = [scorer.bits([text[:at]], [text[at:end]])[0] for at, end in pairwise(range(7))]
     assert sum(parts) == pytest.approx(whole, rel=1e-4)
     assert bits[2] == pytest.approx(sum(parts[2:]), rel=1e-4)
-    kept = TokensWriter(model, Longest(), PromptEnd.KEEP).scorer
+    kept = TokensWriter(model, LONGEST, PromptEnd.KEEP).scorer
     assert whole < kept.bits([b""], [text])[0]  # one way among all
 
 
@@ -218,7 +205,7 @@ def test_far_behind_the_prompt_text_is_read_as_it_is_cut(
     model: ByteModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxylm.generation.next_bytes.BYTES_AROUND_THE_END", 2)
-    reading = TokenReading(model, Longest()).scoring
+    reading = TokenReading(model, LONGEST).scoring
     text, prompt = b"aaabbbaabb", b"aaa"
     tokens, starts = reading.read(text)
     assert starts.tolist()[:5] == [0, 1, 2, 4, 6]  # a a ab bb ...
@@ -235,8 +222,8 @@ def test_far_behind_the_prompt_text_is_read_as_it_is_cut(
 
 
 def test_symbols_without_bytes_of_their_own_cover_nothing(model: ByteModel) -> None:
-    class Silent(Longest):
+    class Silent(LongestWords):
         spellings = None
 
-    with pytest.raises(UsageError, match="covered token by token, and symbols of 'longest'"):
-        TokensWriter(model, Silent(), PromptEnd.EXACT)
+    with pytest.raises(UsageError, match="covered token by token, and symbols of 'longest-words'"):
+        TokensWriter(model, Silent(TOKENS), PromptEnd.EXACT)

@@ -114,6 +114,8 @@ def test_an_imported_model_is_read_as_tokens_and_as_bytes(tmp_path: Path, capsys
         ({"quantization_config": {"bits": 4}}, "quantization_config is"),
         ({"vocab_size": 100}, "vocab_size is 100, and the tokenizer has 260 tokens"),
         ({"layer_types": ["sliding_attention"] * 2}, "layer_types is 'sliding_attention'"),
+        ({"layer_types": 5}, "layer_types is 5"),
+        ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "factor is 0.5"),
         ({"eos_token_id": 4000}, "eos_token_id is 4000"),
         ({"num_hidden_layers": 3}, "is in none of its files"),
     ],

@@ -16,6 +16,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.data.batch import Batch
 from proxylm.errors import UsageError
 from proxylm.interchange.importing import import_model
+from proxylm.scoring.readings import CompressedReading
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,
@@ -88,6 +89,18 @@ def test_targets_are_sums_over_the_tokens_that_go_on(folder: Path) -> None:
             if one.startswith(known) and len(one) > len(known):
                 wanted[one[len(known)]] += probability
         np.testing.assert_allclose(row.numpy(), wanted / wanted.sum(), atol=1e-6)
+
+
+def test_text_that_is_impossible_to_the_model_has_no_targets(folder: Path) -> None:
+    model = load_module(folder).module
+    model.model.embed_tokens.weight.data *= 1e4  # the output layer, too: all but one token is 0
+    compressor = load_compressor(folder / "compressor")
+    reading = CompressedReading(compressor, sentinels=False)
+    teacher = Teacher(model, reading, list(compressor.token_bytes), weight=1.0)
+    found = teacher.targets(batch_of(MIXED, OTHER))
+    # Where a token begins, some byte is possible; the "h" of " th" is not, behind a "t".
+    assert found.rows.tolist() == [4, 5, 7, len(MIXED) + 1]
+    torch.testing.assert_close(found.probabilities.sum(dim=1), torch.ones(4))
 
 
 def test_its_part_is_added_to_the_loss_and_has_the_gradient_of_a_soft_target(folder: Path) -> None:

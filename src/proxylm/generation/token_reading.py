@@ -112,7 +112,8 @@ class TokenReading:
         )
 
     def _request(self, prompt: bytes, options: SymbolOptions, sample: int) -> SymbolRequest:
-        opened = open_prompt(self.scoring, prompt, options.prompt_end)
+        prompt_end = options.prompt_end if prompt else PromptEnd.KEEP  # nothing has no end
+        opened = open_prompt(self.scoring, prompt, prompt_end)
         return SymbolRequest(
             prompt=(opened.ids - COMPRESSED_OFFSET).astype(np.uint32),
             compressor=self.compressor,

@@ -1,1 +1,1 @@
-"""Models in other programs' layouts: published EvaByte folders, exports for transformers."""
+"""Models in other programs' layouts: pretrained ones brought in, exports for transformers."""

@@ -18,8 +18,6 @@ from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BOS, BYTE_COUNT, COMPRESSED_OFFSET, EOS, PAD, RAW_OFFSET
 
-EMBEDDING, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
-
 
 class ByteRows(StrEnum):
     """What the rows of raw bytes begin as.
@@ -44,7 +42,6 @@ def with_bytes(
     begins: int | None,
     ends: int | None,
     rows: ByteRows = ByteRows.SINGLE,
-    seed: int = 0,
 ) -> LanguageModel:
     """A model of special symbols, raw bytes and the same tokens; token logits stay bit for bit.
 
@@ -53,35 +50,42 @@ def with_bytes(
         tokenizer: its tokens by id.
         begins, ends: ids of the tokens that begin and end a text; None where it has none.
         rows: see ``ByteRows``.
-        seed: of random rows.
     """
     size = COMPRESSED_OFFSET + model.config.vocabulary_size
     config = model.config.model_copy(update={"vocabulary_size": size})
     with torch.device("meta"):
         grown = LanguageModel(config)
     grown.to_empty(device="cpu")
-    stated, tensors = model.state_dict(), grown.state_dict()
-    members = _members(tokenizer.token_bytes, rows)
-    for name, tensor in tensors.items():
-        if name not in (EMBEDDING, OUTPUT):
-            tensor.copy_(stated[name])
-            continue
+    stated = model.state_dict()
+    for name, tensor in grown.state_dict().items():
         tokens = stated[name]
+        if tensor.shape == tokens.shape:  # neither the embedding nor the output layer
+            tensor.copy_(tokens)
+            continue
         tensor[COMPRESSED_OFFSET:] = tokens
         tensor[:COMPRESSED_OFFSET] = tokens.mean(dim=0)
         for symbol, token in ((BOS, begins), (EOS, ends), (PAD, ends)):
             if token is not None:
                 tensor[symbol] = tokens[token]
-        raw = tensor[RAW_OFFSET:COMPRESSED_OFFSET]
-        if rows is ByteRows.RANDOM:
-            generator = torch.Generator().manual_seed(seed)
-            raw.copy_(torch.randn(raw.shape, generator=generator) * tokens.std(dim=0))
+        _begin(tensor[RAW_OFFSET:COMPRESSED_OFFSET], tokens, tokenizer.token_bytes, rows)
+    return grown
+
+
+def _begin(raw: Tensor, tokens: Tensor, spelled: Sequence[bytes], rows: ByteRows) -> None:
+    """Write the rows of raw bytes; those that nothing is known of keep what they have."""
+    if rows is ByteRows.RANDOM:
+        drawn = torch.randn(raw.shape, generator=torch.Generator().manual_seed(0))
+        raw.copy_(drawn * tokens.std(dim=0))
+    elif rows is ByteRows.FIT:
+        _fit(raw, tokens, spelled)
+    else:
+        members: list[list[int]] = [[] for _ in range(BYTE_COUNT)]
+        for token, spelling in enumerate(spelled):
+            if spelling and (rows is ByteRows.FIRST or len(spelling) == 1):
+                members[spelling[0]].append(token)
         for byte, ids in enumerate(members):
             if ids:
                 raw[byte] = tokens[ids].mean(dim=0)
-        if rows is ByteRows.FIT:
-            _fit(raw, tokens, tokenizer.token_bytes)
-    return grown
 
 
 def _fit(raw: Tensor, tokens: Tensor, spelled: Sequence[bytes]) -> None:
@@ -89,19 +93,8 @@ def _fit(raw: Tensor, tokens: Tensor, spelled: Sequence[bytes]) -> None:
     shares = np.zeros((len(spelled), BYTE_COUNT))
     for token, spelling in enumerate(spelled):
         np.add.at(shares[token], list(spelling), 1 / max(1, len(spelling)))
-    known = shares.any(axis=0)
+    spelling_tokens, known = shares.any(axis=1), shares.any(axis=0)
     centre = tokens.mean(dim=0).double()
-    wanted = (tokens[: len(spelled)].double() - centre).numpy()[shares.any(axis=1)]
-    fitted = np.linalg.lstsq(shares[shares.any(axis=1)][:, known], wanted, rcond=None)[0]
+    wanted = (tokens[: len(spelled)].double() - centre).numpy()[spelling_tokens]
+    fitted = np.linalg.lstsq(shares[spelling_tokens][:, known], wanted, rcond=None)[0]
     raw[torch.from_numpy(known)] = (torch.from_numpy(fitted) + centre).to(raw.dtype)
-
-
-def _members(spelled: Sequence[bytes], rows: ByteRows) -> list[list[int]]:
-    """For each byte, the tokens whose mean its row is."""
-    members: list[list[int]] = [[] for _ in range(BYTE_COUNT)]
-    if rows in (ByteRows.RANDOM, ByteRows.FIT):
-        return members
-    for token, spelling in enumerate(spelled):
-        if spelling and (rows is ByteRows.FIRST or len(spelling) == 1):
-            members[spelling[0]].append(token)
-    return members

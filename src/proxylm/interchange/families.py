@@ -77,7 +77,8 @@ def family_config(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
         )
     for key, wanted in _MEANS_NOTHING.items():
         require_value(values, key, wanted, origin=origin)
-    for kind in values.get("layer_types") or ():
+    kinds = values.get("layer_types") or []
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
         require_value({"layer_types": kind}, "layer_types", "full_attention", origin=origin)
     fields = {ours: required(values, key, origin=origin) for ours, key in COMMON_FIELDS.items()}
     attention = {
@@ -104,6 +105,7 @@ def _rotation(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
     theta = nested.get("rope_theta", values.get("rope_theta"))
     if theta is None:
         raise CheckpointError(f"{origin}: key 'rope_theta' is missing")
+    require_value(nested, "partial_rotary_factor", 1.0, origin=origin)
     kind = nested.get("rope_type", nested.get("type", "default"))
     match kind:
         case "default":

@@ -22,7 +22,7 @@ from proxylm.checkpoints.tensor_files import TensorFiles
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
 from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError, one_line
-from proxylm.files import read_json, write_json
+from proxylm.files import read_json, require_new, write_json
 from proxylm.interchange.byte_rows import ByteRows, with_bytes
 from proxylm.interchange.families import family_config
 from proxylm.models.language_model import LanguageModel
@@ -62,8 +62,7 @@ def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -
         CheckpointError: an architecture, a key or a value that is not supported; it is named.
         DataError: a file is damaged, or the tokenizer is none that can be taken exactly.
     """
-    if out.exists():
-        raise UsageError(f"{out}: is there already; choose another --out")
+    require_new(out)
     if not source.exists():
         raise UsageError(f"{source}: no such folder or file")
     if source.is_dir():

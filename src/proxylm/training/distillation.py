@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Float64, Int
 
 from proxylm.checkpoints.reading import load_module
 from proxylm.checkpoints.run_data import compressor_of
@@ -93,42 +93,46 @@ class Teacher:
     def targets(self, batch: Batch) -> ByteTargets:
         """The distribution of every byte that the batch asks for.
 
-        Left out are bytes of the last token of a document's part, which may be cut, and parts that
-        the tokenizer cannot spell.
+        Left out are bytes of the last token of a document's part, which may be cut, parts that
+        the tokenizer cannot spell, and bytes before which the text is impossible to the model.
         """
-        rows: list[int] = []
-        found: list[Float32[np.ndarray, " 256"]] = []
-        for stretch in self._stretches(batch):
-            try:
-                read = self._reading.read(stretch.text)
-            except DataError:
-                continue
-            if len(read.ids):
-                said = self._probabilities(read.ids)
-                for row, offset in zip(stretch.rows, stretch.offsets, strict=True):
-                    token = int(np.searchsorted(read.starts, offset, side="right")) - 1
-                    if token < len(read.ids) - 1:
-                        rows.append(int(row))
-                        found.append(self._of_byte(said[token], read, token, int(offset)))
-        probabilities = np.array(found, dtype=np.float32).reshape(-1, BYTE_COUNT)
+        found = [one for stretch in self._stretches(batch) for one in self._of_stretch(stretch)]
+        sums = np.array([of_byte for _, of_byte in found]).reshape(-1, BYTE_COUNT)
+        probabilities = (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32)
         device = self._model.lm_head.weight.device
         return ByteTargets(
-            rows=torch.tensor(rows, dtype=torch.int64, device=device),
+            rows=torch.tensor([row for row, _ in found], dtype=torch.int64, device=device),
             probabilities=torch.from_numpy(probabilities).to(device),
             weight=self._weight,
         )
 
+    def _of_stretch(self, stretch: Stretch) -> Iterator[tuple[int, Float64[np.ndarray, " 256"]]]:
+        """Rows of the batch, and the probabilities of the tokens that go on with each byte."""
+        if not len(stretch.rows):
+            return
+        try:
+            read = self._reading.read(stretch.text)
+        except DataError:
+            return
+        said = self._probabilities(read.ids)
+        tokens = np.searchsorted(read.starts, stretch.offsets, side="right") - 1
+        for row, offset, token in zip(
+            stretch.rows.tolist(), stretch.offsets.tolist(), tokens.tolist(), strict=True
+        ):
+            sums = self._of_byte(said[token], read, token, offset)
+            if token < len(read.ids) - 1 and sums.any():
+                yield row, sums
+
     def _of_byte(
         self, said: Float32[np.ndarray, " token"], read: ReadText, token: int, offset: int
-    ) -> Float32[np.ndarray, " 256"]:
+    ) -> Float64[np.ndarray, " 256"]:
         """Of the byte at ``offset``, in a token of which the bytes before it are known."""
         depth = offset - int(read.starts[token])
         spelled = self._of_token[int(read.ids[token]) - COMPRESSED_OFFSET]
         places = self._spellings.range_of(spelled[:depth])
         next_bytes = self._spellings.byte_at(depth)[places]
         goes_on = next_bytes >= 0
-        sums = np.bincount(next_bytes[goes_on], said[places][goes_on], minlength=BYTE_COUNT)
-        return (sums / sums.sum()).astype(np.float32)
+        return np.bincount(next_bytes[goes_on], said[places][goes_on], minlength=BYTE_COUNT)
 
     @torch.no_grad()
     def _probabilities(self, ids: Ids) -> Float32[np.ndarray, "position token"]:

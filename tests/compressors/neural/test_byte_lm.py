@@ -98,6 +98,9 @@ def test_a_damaged_folder_is_named(tmp_path):
         ({"attention": {"kind": "eva", "window": 128, "chunk": 8}}, "causal attention"),
         ({"sentinels": True}, "without sentinels"),
         ({"vocabulary_size": 400}, "bytes alone"),
+        ({"attention": {"kind": "causal", "kv_heads": 4, "query_key_norm": "all"}}, "no norms of"),
+        ({"norms": "after"}, "no norms of"),
+        ({"rope_scaling": {"kind": "linear", "factor": 2.0}}, "no stretched positions"),
     ],
 )
 def test_other_models_are_refused(changes, message):

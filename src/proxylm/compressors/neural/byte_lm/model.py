@@ -58,6 +58,11 @@ class ByteLM:
             raise UsageError("a byte LM has causal attention and was trained without sentinels")
         if config.vocabulary_size != COMPRESSED_OFFSET:
             raise UsageError(f"a byte LM knows bytes alone, this one {config.vocabulary_size} ids")
+        if not config.is_plain or config.rope_scaling:  # which the float64 pass does not compute
+            raise UsageError(
+                "a byte LM has plain Llama's block: no biases, no norms of queries and keys or "
+                "behind attention, no heads of their own width, no stretched positions"
+            )
         self.device = resolve_device(device)
         self._positions_per_block = POSITIONS_PER_BLOCK[self.device.type]
         self.model = model.eval().requires_grad_(False).to(self.device)
