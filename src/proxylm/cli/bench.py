@@ -14,7 +14,7 @@ from proxylm.cli.serve import require_serving
 if TYPE_CHECKING:
     from proxylm.bench.report import BenchmarkRow
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from proxylm.scoring.readings import Ids
     from proxylm.scoring.settings import DocumentScoring
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 app.command("humaneval")(evaluate_code.humaneval)
 app.command("mbpp")(evaluate_code.mbpp)

@@ -38,9 +38,13 @@ DRAWING = ("temperature", "top_p", "seed", "stop")
 
 @options(
     bounds=Flags(
-        "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
+        "proxylm.generation.options:GenerationOptions",
+        ("max_new_bytes", *DRAWING, "utf8"),
+        panel="Sampling",
     ),
-    symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
+    symbols=Flags(
+        "proxylm.generation.options:SymbolOptions", ("max_new_symbols",), panel="Sampling"
+    ),
     reading=PROMPTING,
 )
 def generate(

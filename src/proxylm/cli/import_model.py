@@ -9,7 +9,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from proxylm.scoring.readings import Reading
 
 _READ_AS = "proxylm.scoring.read_as:ReadAs"
-READING = Flags(_READ_AS, ("read_as", "compressor"))
-PROMPTING = Flags(_READ_AS, (*READING.names, "prompt_end"))
+READING = Flags(_READ_AS, ("read_as", "compressor"), panel="Reading")
+PROMPTING = Flags(_READ_AS, (*READING.names, "prompt_end"), panel="Reading")
 NO_DRAFTER = "none"
 
 RunArgument = Annotated[
