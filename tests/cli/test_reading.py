@@ -40,7 +40,7 @@ def test_bytes_need_no_compressor_and_tokens_find_theirs(run: Path) -> None:
 @pytest.mark.parametrize(
     ("read_as", "given", "message"),
     [
-        ("words", None, "--read-as words: must be bytes or tokens, or a view of .*units"),
+        ("words", None, "--read-as words: must be bytes, tokens or mixed, or a view of .*units"),
         ("units", UNITS, "--read-as units names a compressor, and so does --compressor"),
         ("bytes", UNITS, "--compressor goes with --read-as tokens"),
         ("tokens", "units:bits=16", "has room for 256"),

@@ -10,7 +10,7 @@ import numpy as np
 from proxylm.compressors.tokenizer.certain_places import byte_ends
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_integers
-from proxylm.scoring.readings import Ids, Reading, ReadText, starts_of
+from proxylm.scoring.readings import Reading, ReadText, starts_of
 
 
 def tokenizer_reading(tokenizer: Any) -> Reading:

@@ -299,4 +299,3 @@ _GROUP_SIZE = LONG_TEXT
 _PIECE_COST = 4
 _BLOCK = 1 << 16
 """Tokens that are spelled at once: as Python objects they take ten times their memory."""
-
