@@ -151,13 +151,20 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
     return request
 
 
-def require_room(request: CompletionRequest, lengths: Sequence[int], limits: ServingLimits) -> None:
+def require_room(
+    request: CompletionRequest,
+    lengths: Sequence[int],
+    limits: ServingLimits,
+    *,
+    counted: str = "bytes",
+) -> None:
     """Refuse prompts that leave no room for what is to be written.
 
     Args:
         request: asks for it.
-        lengths: of each prompt, the bytes and symbols that the model reads.
+        lengths: of each prompt, as the model reads it.
         limits: the server's.
+        counted: what the lengths count, for the message.
 
     Raises:
         ApiError: 400.
@@ -166,8 +173,8 @@ def require_room(request: CompletionRequest, lengths: Sequence[int], limits: Ser
     if max(lengths) + request.max_tokens > longest:
         raise ApiError(
             400,
-            f"prompt: {max(lengths)} bytes and max_tokens {request.max_tokens} are more than "
-            f"the {longest} bytes that one sequence may have here",
+            f"prompt: {max(lengths)} {counted} and max_tokens {request.max_tokens} are more than "
+            f"the {longest} {counted} that one sequence may have here",
             param="prompt",
             code="context_length_exceeded",
         )

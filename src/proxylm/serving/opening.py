@@ -50,7 +50,7 @@ async def open_prompts(
         len(one.prefix) - plain + len(prompt) - one.covered
         for one, prompt in zip(opened, request.prompt, strict=True)
     ]
-    require_room(request, lengths, limits)
+    require_room(request, lengths, limits, counted="bytes and symbols")
     return opened
 
 
