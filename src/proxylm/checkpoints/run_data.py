@@ -9,6 +9,7 @@ from typing import Any
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.mixture import PieceGranularity
 from proxylm.data.sources import data_fingerprint
 from proxylm.data.store.manifest import MANIFEST_NAME
 from proxylm.data.store.store import ViewStore
@@ -108,6 +109,20 @@ def run_data(path: Path) -> RunData | None:
         return None
     view = sources[0].get("view")
     return RunData(stores=stores, view=view if isinstance(view, str) else None)
+
+
+def shows_pieces(path: Path) -> bool | None:
+    """Whether a run's documents are cut into pieces in both forms; None where that is unknown.
+
+    Raises:
+        DamagedFileError: the run's configuration cannot be read.
+    """
+    run = run_folder(path)
+    if not (run / CONFIG_FILE).is_file():
+        return None
+    mixing: Any = read_run_config(run).get("mixing")
+    granularity = mixing.get("granularity") if isinstance(mixing, dict) else None
+    return isinstance(granularity, dict) and granularity.get("kind") == PieceGranularity().kind
 
 
 def compressor_of(path: Path) -> Compressor | None:
