@@ -54,11 +54,11 @@ def some_ids(vocabulary: int, *, length: int = 61) -> torch.Tensor:
     return ids
 
 
-@pytest.mark.parametrize(("variant", "dropped"), CASES)
-def test_logits_and_greedy_bytes_are_ours(variant: str, dropped: bool, tmp_path: Path) -> None:
-    run, folder = make_export(
-        tmp_path, variant, vocabulary=Vocabulary.BYTES if dropped else Vocabulary.BOTH
-    )
+@pytest.mark.parametrize(("variant", "vocabulary"), CASES)
+def test_logits_and_greedy_bytes_are_ours(
+    variant: str, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    run, folder = make_export(tmp_path, variant, vocabulary=vocabulary)
     ours = proxylm.load(run)
     model, tokenizer = load_both(folder)
     size = model.config.vocab_size

@@ -36,7 +36,9 @@ def causal_layout_for(config: ModelConfig) -> CausalLayout:
         if layout.family.is_of(config):
             return layout
     if isinstance(config.attention, EvaAttention):
-        raise UsageError("attention eva is in no other program's models of this kind")
+        raise UsageError(
+            "attention eva has no counterpart in llama.cpp; --to hf brings modelling code along"
+        )
     raise UsageError(
         f"no family ({', '.join(FAMILIES)}) has attention.biases {config.attention.biases} with "
         f"attention.query_key_norm '{config.attention.query_key_norm}' and norms '{config.norms}'"
