@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Scorer:
             return self._exact_bits(as_documents(prompts), as_documents(continuations))
         sequences, owners = self._owned(prompts, continuations)
         bits = sequence_bits(self.model, sequences)
-        return np.bincount(owners, bits, minlength=len(prompts))
+        return _sums(owners, bits, len(prompts))
 
     def bits_and_greediness(
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]
@@ -69,8 +70,8 @@ class Scorer:
         """
         sequences, owners = self._owned(prompts, continuations)
         bits, greedy = bits_and_greediness(self.model, sequences)
-        others = np.bincount(owners, ~greedy, minlength=len(prompts))
-        return np.bincount(owners, bits, minlength=len(prompts)), others == 0
+        others = _sums(owners, ~greedy, len(prompts))
+        return _sums(owners, bits, len(prompts)), others == 0
 
     def _exact_bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
         assert isinstance(self.reading, CompressedReading), "bytes are kept"
@@ -144,3 +145,8 @@ def solution_bytes(problems: Sequence[Problem]) -> Bits:
 def solution_bits_per_byte(scorer: Scorer, problems: Sequence[Problem]) -> float:
     """All bits of the canonical solutions over all their bytes."""
     return float(scorer.solution_bits(problems).sum() / solution_bytes(problems).sum())
+
+
+def _sums(owners: NDArray[np.intp], values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """The sum of the values of each owner."""
+    return np.bincount(owners, values, minlength=count).astype(np.float64, copy=False)

@@ -47,16 +47,18 @@ def certain_places(raw: bytes, borders: Borders) -> tuple[Places, Places]:
     Returns:
         ``[p]`` both, rising: the places, and how many bytes have to be known for each.
     """
-    places, known, start = [], [], 0
+    places: list[Places] = []
+    known: list[Places] = []
+    start = 0
     for piece in cut_at_invalid_bytes(raw):
         if isinstance(piece, bytes):
-            places.append([start])
-            known.append([start + _LONGEST_CHARACTER])
+            places.append(np.array([start]))
+            known.append(np.array([start + _LONGEST_CHARACTER]))
             start += len(piece)
             continue
         ends = start + byte_ends(piece)
         if start:  # the run before ends here, as the first character shows
-            places.append([start])
+            places.append(np.array([start]))
             known.append(ends[:1])
         cuts = borders.cuts(piece)
         places.append(ends[cuts])
