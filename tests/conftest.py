@@ -44,16 +44,18 @@ LONGEST_FIRST = ["test_wheel.py", "test_readme.py", "test_demo.py", "test_rank_f
 RANKS = ["test_rank_faults.py", "test_ranks.py", "test_train_on_ranks.py"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """A worker takes a whole file, whose fixtures are then made once.
 
     Files with several ranks are one group: two of them at once would share two cores among up to
     eight processes that wait for each other at every operation, which takes eight times as long.
     """
-    for item in items:
-        group = "ranks" if item.path.name in RANKS else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    group = "ranks" if item.path.name in RANKS else str(item.path)
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin."""
     items.sort(key=_turn)
 
 

@@ -17,8 +17,10 @@ PROXYLM = Path(sys.executable).with_name("proxylm")
 def script() -> str:
     if shutil.which("bash") is None or not PROXYLM.exists():
         pytest.skip("needs bash and the installed command")
-    asked = [str(PROXYLM), "--show-completion", "bash"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    asks = os.environ | {"_PROXYLM_COMPLETE": "source_bash"}  # as --show-completion does
+    return subprocess.run(
+        [str(PROXYLM)], capture_output=True, text=True, check=True, env=asks
+    ).stdout
 
 
 @pytest.mark.parametrize(
