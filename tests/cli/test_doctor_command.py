@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proxylm.cli import doctor
 from proxylm.cli.doctor import EXTRAS
 from proxylm.cli.main import run
 
@@ -64,3 +66,29 @@ def test_what_is_missing_comes_with_how_to_get_it(
     assert findings["disk, here"]["state"] == "lacking"
     assert run(["doctor"]) == 1
     assert "-> pip install 'proxylm[serve]'" in capsys.readouterr().out
+
+
+def test_what_cannot_be_looked_at_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def _sandbox() -> Iterator[doctor.Finding]:
+        yield doctor.Finding(about="first", found="is here")
+        raise ImportError("no such library")
+
+    monkeypatch.setattr(doctor, "LOOKS", (_sandbox,))
+    status, findings = found(capsys)
+    assert (status, list(findings)) == (1, ["first", "sandbox"])
+    assert findings["sandbox"]["found"] == "not looked at: no such library"
+
+
+def test_kernels_that_are_not_kept_are_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def njit(**options: object) -> Any:
+        raise RuntimeError("no locator available")
+
+    monkeypatch.setattr("numba.njit", njit)
+    monkeypatch.setattr(doctor, "LOOKS", (doctor._kernels,))
+    status, findings = found(capsys)
+    assert (status, findings["kernels"]["state"]) == (0, "lacking")
+    assert "NUMBA_CACHE_DIR" in findings["kernels"]["remedy"]

@@ -59,6 +59,20 @@ class ExportResult:
     dropped_heads: int
     needs_remote_code: bool
 
+    @classmethod
+    def of(
+        cls, out: Path, original: ModelConfig, exported: ModelConfig, **others: Any
+    ) -> ExportResult:
+        """What left of a model; ``others`` are ``architecture`` and ``needs_remote_code``."""
+        return cls(
+            folder=str(out),
+            parameters=exported.parameter_count,
+            vocabulary_size=exported.vocabulary_size,
+            dropped_symbols=original.vocabulary_size - exported.vocabulary_size,
+            dropped_heads=original.target_heads - exported.target_heads,
+            **others,
+        )
+
     @property
     def has_compressed_symbols(self) -> bool:
         """Whether there are more than specials and bytes."""
@@ -90,8 +104,15 @@ def export_model(
     config.require_raw_bytes()
     layout = layout_for(config)
     exported = layout.expressible(vocabulary.of(config))
-    card = Card(name=out.resolve().name, original=config, exported=exported, vocabulary=vocabulary,
-                layout=layout, checkpoint=loaded.checkpoint, source=imported)  # fmt: skip
+    card = Card(
+        name=out.resolve().name,
+        original=config,
+        exported=exported,
+        vocabulary=vocabulary,
+        layout=layout,
+        checkpoint=loaded.checkpoint,
+        source=imported,
+    )
     with atomic_folder(out) as folder:
         if vocabulary is Vocabulary.TOKENS:
             write_as_imported(folder, source, imported, exported)
@@ -100,13 +121,11 @@ def export_model(
             _write_vocabulary(folder, exported)
         _write_tensors(folder, kept_tensors(loaded.module, exported, vocabulary))
         (folder / CARD_FILE).write_text(describe(card), encoding="utf-8")
-    return ExportResult(
-        folder=str(out),
+    return ExportResult.of(
+        out,
+        config,
+        exported,
         architecture=layout.class_name,
-        parameters=exported.parameter_count,
-        vocabulary_size=exported.vocabulary_size,
-        dropped_symbols=config.vocabulary_size - exported.vocabulary_size,
-        dropped_heads=config.target_heads - exported.target_heads,
         needs_remote_code=bool(layout.code),
     )
 

@@ -26,7 +26,7 @@ from proxylm.interchange.export import ExportResult
 from proxylm.interchange.gguf_file import CONFIG_KEY, gguf_library, interleaved, stored_names
 from proxylm.interchange.source import source_of
 from proxylm.interchange.vocabulary import EMBEDDING, OUTPUT, Vocabulary, kept_tensors
-from proxylm.models.config import LinearRope, Llama3Rope, ModelConfig
+from proxylm.models.config import EvaAttention, LinearRope, Llama3Rope, ModelConfig
 from proxylm.models.rotary import inverse_frequencies
 from proxylm.symbols import (
     BOS,
@@ -79,6 +79,10 @@ def export_gguf(source: Path, out: Path, *, weights: WeightType = WeightType.F32
     loaded = load_module(source)
     config = loaded.module.config
     config.require_raw_bytes()
+    if isinstance(config.attention, EvaAttention):
+        raise UsageError(
+            "attention eva has no counterpart in llama.cpp; --to hf brings modelling code along"
+        )
     layout = causal_layout_for(config)
     exported = layout.expressible(Vocabulary.BYTES.of(config))
     _require_known(exported, layout.model_type, weights)
@@ -97,14 +101,8 @@ def export_gguf(source: Path, out: Path, *, weights: WeightType = WeightType.F32
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-    return ExportResult(
-        folder=str(out),
-        architecture=layout.model_type,
-        parameters=exported.parameter_count,
-        vocabulary_size=exported.vocabulary_size,
-        dropped_symbols=config.vocabulary_size - exported.vocabulary_size,
-        dropped_heads=config.target_heads - exported.target_heads,
-        needs_remote_code=False,
+    return ExportResult.of(
+        out, config, exported, architecture=layout.model_type, needs_remote_code=False
     )
 
 

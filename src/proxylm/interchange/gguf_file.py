@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from proxylm.checkpoints.layouts.choice import causal_layout_for, read_config
-from proxylm.errors import CheckpointError, DataError, UsageError, one_line
+from proxylm.errors import CheckpointError, DataError, needing_extra, one_line
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
@@ -33,10 +33,8 @@ def gguf_library(path: Path) -> ModuleType:
     Raises:
         UsageError: it is not installed.
     """
-    try:
+    with needing_extra(f"{path}: GGUF", "gguf"):
         import gguf
-    except ImportError as error:
-        raise UsageError(f"{path}: GGUF needs gguf ({error}): pip install proxylm[gguf]") from None
     return gguf
 
 

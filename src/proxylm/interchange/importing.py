@@ -24,7 +24,14 @@ from proxylm.checkpoints.saving import save
 from proxylm.checkpoints.tensor_files import TensorFiles
 from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError, one_line
+from proxylm.errors import (
+    CheckpointError,
+    DamagedFileError,
+    DataError,
+    UsageError,
+    needing_extra,
+    one_line,
+)
 from proxylm.files import atomic_folder, read_json, require_new, write_json
 from proxylm.interchange.byte_rows import ByteRows, with_bytes
 from proxylm.interchange.gguf_file import GGUF_SUFFIX, GgufFile
@@ -181,13 +188,9 @@ def _one_id(values: Mapping[str, Any], key: str, path: Path) -> int | None:
 
 def _read_gguf(path: Path, tensor_types: dict[str, int]) -> ForeignModel:
     """Through transformers, which knows the quantizations; dequantized to float32."""
-    try:
+    with needing_extra(f"{path}: reading GGUF", "gguf"):
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: reading GGUF needs transformers ({error}): pip install proxylm[gguf]"
-        ) from None
     disable_progress_bar()
     place: dict[str, Any] = {
         "pretrained_model_name_or_path": str(path.resolve().parent),

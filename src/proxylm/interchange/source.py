@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from proxylm.checkpoints.published_folder import CONFIG_FILE
-from proxylm.checkpoints.run_data import CONFIG_FILE as RUN_CONFIG
-from proxylm.checkpoints.run_data import read_run_config, run_folder
+from proxylm.checkpoints.run_data import run_config_of
 from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
@@ -106,10 +105,8 @@ def source_of(path: Path) -> Source | None:
     for _ in range(_LONGEST_CHAIN):
         if (path / SOURCE_FOLDER).is_dir():
             return _read(path / SOURCE_FOLDER)
-        run = run_folder(path)
-        started_from = None
-        if (run / RUN_CONFIG).is_file():
-            started_from = read_run_config(run).get("init_from")
+        config = run_config_of(path)
+        started_from = None if config is None else config.get("init_from")
         if not isinstance(started_from, str):
             return None
         path = Path(started_from)

@@ -10,7 +10,7 @@ from proxylm.checkpoints.layouts.contract import Facts, Layout, read_facts
 from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
 from proxylm.checkpoints.layouts.families import FAMILIES
 from proxylm.errors import CheckpointError, UsageError
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 
 EVABYTE = EvaByteLayout()
 CAUSAL = tuple(map(CausalLayout, FAMILIES.values()))
@@ -30,15 +30,12 @@ def causal_layout_for(config: ModelConfig) -> CausalLayout:
     """The layout of a model with causal attention.
 
     Raises:
-        UsageError: it has EVA attention, or no family has its biases and norms.
+        UsageError: no family has its biases and norms.
     """
+    assert isinstance(config.attention, CausalAttention)
     for layout in CAUSAL:
         if layout.family.is_of(config):
             return layout
-    if isinstance(config.attention, EvaAttention):
-        raise UsageError(
-            "attention eva has no counterpart in llama.cpp; --to hf brings modelling code along"
-        )
     raise UsageError(
         f"no family ({', '.join(FAMILIES)}) has attention.biases {config.attention.biases} with "
         f"attention.query_key_norm '{config.attention.query_key_norm}' and norms '{config.norms}'"
