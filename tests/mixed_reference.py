@@ -35,13 +35,17 @@ def compressor_of_kind(kind: str) -> Compressor:
 def model_over(
     compressor: Compressor, attention: str = "eva", *, sentinels: bool = True, context: int = 1024
 ) -> LanguageModel:
-    return small_model(
+    model = small_model(
         seed=7,
         attention=ATTENTIONS[attention],
         sentinels=sentinels,
         context=context,
         vocabulary_size=vocabulary_size(compressor.symbol_count),
     )
+    for name, weight in model.named_parameters():
+        if "v_proj" in name or "o_proj" in name:  # what stands far before shall matter
+            weight.data.mul_(10)
+    return model
 
 
 def laid_by_hand(compressor: Compressor, prompt: bytes, *, sentinels: bool) -> list[int]:
@@ -59,12 +63,19 @@ def laid_by_hand(compressor: Compressor, prompt: bytes, *, sentinels: bool) -> l
 
 
 @torch.no_grad()
-def bits_after(model: LanguageModel, ids: Sequence[int], continuation: bytes) -> np.ndarray:
-    """Bits of each byte of a continuation, by one whole forward over all of it."""
+def bits_after(
+    model: LanguageModel, ids: Sequence[int], continuation: bytes, *, of_bytes: bool = False
+) -> np.ndarray:
+    """Bits of each byte of a continuation, by one whole forward over all of it.
+
+    ``of_bytes``: among bytes alone, as a model without ends writes them.
+    """
     whole = torch.tensor([[*ids, *(one + RAW_OFFSET for one in continuation)]])
     logits = model.logits(whole)[0, :, 0].double()
     if model.config.normalizes_by_format:
         logits = logits[:, :COMPRESSED_OFFSET]
+    if of_bytes:
+        logits[:, :RAW_OFFSET] = logits[:, COMPRESSED_OFFSET:] = -torch.inf
     nats = -logits.log_softmax(dim=-1)
     places = range(len(ids) - 1, whole.shape[1] - 1)
     found = [nats[place, whole[0, place + 1]].item() for place in places]

@@ -77,6 +77,10 @@ def test_tokens_come_back_bit_for_bit(kind: str, tmp_path: Path) -> None:
     for name, tensor in theirs.state_dict().items():
         assert torch.equal(kept[name], tensor), name
     assert model.config.eos_token_id == theirs.config.eos_token_id
+    sizes = ("vocab_size", "max_position_embeddings")
+    assert [getattr(model.config, one) for one in sizes] == [
+        getattr(theirs.config, one) for one in sizes
+    ]
     for name in ("tokenizer.json", "generation_config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages }}"

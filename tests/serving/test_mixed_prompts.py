@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from mixed_reference import TEXT, compressor_of_kind, model_over
+from mixed_reference import TEXT, bits_after, compressor_of_kind, laid_by_hand, model_over
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.serving.app import create_app
@@ -57,6 +58,10 @@ def test_prompts_are_read_mixed_and_answered_in_bytes(model: ByteModel, service:
     expected = model.generate_batch([one.encode() for one in prompts], max_new_bytes=8)
     assert texts == [one.decode("utf-8", "replace") for one in expected]
     assert [len(one) for one in tokens] == [8] * 4
+    for prompt, choice, written in zip(prompts, answer["choices"], expected, strict=True):
+        read = laid_by_hand(compressor_of_kind("bpe"), prompt.encode(), sentinels=True)
+        nats = bits_after(model.module, read, written, of_bytes=True) * np.log(2)
+        assert choice["logprobs"]["token_logprobs"] == pytest.approx(-nats, abs=1e-4)
     assert answer["usage"]["prompt_tokens"] == sum(len(one.encode()) for one in prompts)
     [echoed] = ask(service, prompt=TEXT[:200], echo=True).json()["choices"]
     assert echoed["text"] == TEXT[:200] + texts[0]
