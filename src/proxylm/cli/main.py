@@ -40,6 +40,7 @@ from proxylm.cli import (
     serve,
     sweep,
     train,
+    train_heads,
     train_neural,
     views,
 )
@@ -82,6 +83,7 @@ COMMANDS: dict[str, dict[str, ModuleType | Callable[..., object]]] = {
         "sweep": sweep.sweep,
         "import": import_model,
         "byteify": byteify.byteify,
+        "train-heads": train_heads.train_heads,
         "runs": runs,
         "report": report.report,
     },

@@ -202,7 +202,9 @@ class LanguageModel(nn.Module):
                 f"targets: shape {list(targets.shape)}, but ids {list(ids.shape)} and "
                 f"{self.config.target_heads} heads need {[*ids.shape, self.config.target_heads]}"
             )
-        hidden, outputs = self.hidden(ids, segment_ids, position_ids), self._output_layers()
+        outputs = self._output_layers()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_its_body()):
+            hidden = self.hidden(ids, segment_ids, position_ids)
         report = heads_loss(
             hidden.flatten(0, 1),
             ids.flatten().long(),
@@ -215,6 +217,10 @@ class LanguageModel(nn.Module):
         denominator = report.positions.clamp(min=1) if normalizer is None else normalizer
         part = teacher_loss(hidden.flatten(0, 1), outputs.shared[0], taught, denominator)
         return replace(report, loss=report.loss + part)
+
+    def _trains_its_body(self) -> bool:
+        """Whether backward goes beyond the output layers; otherwise nothing is kept for it."""
+        return any(parameter.requires_grad for parameter in self.model.parameters())
 
     def _output_layers(self) -> OutputLayers:
         width, raw = self.config.width, None
