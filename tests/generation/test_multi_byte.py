@@ -22,9 +22,9 @@ from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import OutputFormat
 from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.generation.sampling import nucleus
-from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.feed import Feed
+from proxylm.models.kernels.dispatch import step_modules
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format
 from small_models import small_model
@@ -147,7 +147,7 @@ def test_the_plain_modules_that_a_gpu_runs_give_the_same(
 ) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(16, seed=8)
     expected, _ = decoded(model, prompts, None, max_new_bytes=30)
-    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: Block.step)
+    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step_modules)
     found, _ = decoded(model, prompts, drafter, max_new_bytes=30)
     assert near_ties(model, prompts, found, expected) <= 1
 
@@ -374,7 +374,9 @@ def test_typical_acceptance_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw"), ("eva", "one")])
+@pytest.mark.parametrize(
+    ("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw"), ("eva", "one")]
+)
 def test_greedy_bytes_over_a_thousand_prompts(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads, steps=250), some_prompts(1200, seed=6)
     expected, passes = decoded(model, prompts, None, max_new_bytes=48)

@@ -48,7 +48,6 @@ class LayerCache:
         self.room = Room(0, 0, 0)
         self.buffer: Tensor | None = None
         self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
-        self.block_arrays: Any = None  # the CPU step's views of its block's weights
 
     def rounds(
         self, feed: Feed, like: Tensor, summary_vectors: SummaryVectors
@@ -58,7 +57,7 @@ class LayerCache:
         ``like`` is any key of the pass, ``[..., H_kv, D]``. The caller writes the round's keys and
         values into the buffer.
         """
-        buffer = self._reserve(feed.room, like)
+        buffer = self.reserve(feed.room, like)
         for round_ in feed.rounds:
             for sealing in round_.sealing:
                 self._seal(sealing, summary_vectors)
@@ -96,7 +95,8 @@ class LayerCache:
         if self.buffer is not None:
             self.buffer[:, rows, :, to_places] = self.buffer[:, rows, :, from_places]
 
-    def _reserve(self, room: Room, like: Tensor) -> Tensor:
+    def reserve(self, room: Room, like: Tensor) -> Tensor:
+        """The buffer, as large as ``room`` says; ``like`` is any key, ``[..., H_kv, D]``."""
         if self.buffer is None or self.room != room:
             old, was = self.buffer, self.room
             heads, width = like.shape[-2:]
@@ -158,6 +158,7 @@ class Cache:
         attention = config.attention if isinstance(config.attention, EvaAttention) else None
         self.positions = np.zeros(batch_size, dtype=np.int64)
         self.layers = [LayerCache(attention) for _ in range(config.layers)]
+        self.stack_arrays: Any = None  # the CPU step's views of all layers
         self._window = attention.window if attention else _ENDLESS
         self._chunks_per_window = attention.chunks_per_window if attention else 0
         self._sealed = np.zeros(batch_size, dtype=np.int64)  # windows that are summaries

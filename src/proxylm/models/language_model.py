@@ -259,8 +259,7 @@ class LanguageModel(nn.Module):
         rotation = rotation_of(positions, *shape)
         x = self.model.embed_tokens(symbols).float()
         step = step_for(self.config, self.lm_head.weight)
-        for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
-            x = step(layer, x, rotation, layer_cache, feed)
+        x = step(list(self.model.blocks()), x, rotation, cache, feed)
         cache.advance(feed)
         return self.model.norm(x)
 

@@ -71,7 +71,7 @@ def _with_heads(sizes: ModelConfig) -> dict[str, Any]:
 
 
 def _raw_bytes_of(mixing: dict[str, Any] | None, *, sentinels: bool) -> dict[str, Any]:
-    """Raw bytes alone, in pieces where the model was trained on pieces: it goes on being read so."""
+    """Raw bytes alone, in pieces where the model knows pieces: it goes on being read so."""
     plain = Mixture.bytes_only(sentinels=sentinels).model_dump(mode="json")
     granularity = (mixing or {}).get("granularity", {})
     if granularity.get("kind") == PieceGranularity().kind:

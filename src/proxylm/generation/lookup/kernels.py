@@ -120,6 +120,7 @@ def draft_tree(
     newest_ks: Int32s,
     earlier_nk: Int32s,
     heads_lb: Float32s,
+    share_l: Float64s,
     depth: int,
     least: float,
     byte_d: Int64s,
@@ -130,7 +131,7 @@ def draft_tree(
     At most ``len(byte_d)`` bytes, at most ``depth`` one after another, none reached with less than
     ``least``. ``parent_d`` is as in ``Draft.parents``. The text needs room for ``depth`` bytes
     behind its end, which is written over. ``heads_lb`` are a model's own probabilities of the first
-    levels, and have half the say in them.
+    levels, and have ``share_l`` of the say in them.
     """
     most = len(byte_d)
     level_d = np.zeros(most + 1, dtype=np.int64)
@@ -151,8 +152,10 @@ def draft_tree(
                 follows = parent_d[follows - 1]
             predict(text_n, end + level, newest_ks, earlier_nk, predicted_b)
             if level < len(heads_lb):
+                share = share_l[level]
                 for value in range(256):
-                    predicted_b[value] = 0.5 * (predicted_b[value] + heads_lb[level, value])
+                    own = (1.0 - share) * predicted_b[value]
+                    predicted_b[value] = own + share * heads_lb[level, value]
             for _ in range(ALTERNATIVES):
                 value = np.argmax(predicted_b)
                 if reached * predicted_b[value] < least or predicted_b[value] <= 0.0:

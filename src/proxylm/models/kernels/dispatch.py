@@ -9,7 +9,7 @@ block, and the test that binds it to the definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import torch
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from proxylm.models.attention import AttentionForm, DenseForm
 from proxylm.models.blocks import Block, BlockRun
-from proxylm.models.cache import LayerCache
+from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
-from proxylm.models.kernels.decoding.step import step_block
+from proxylm.models.kernels.decoding.step import step_blocks
 from proxylm.models.kernels.flex import FlexForm
 from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.kernels.training.runs import plan_runs
@@ -30,7 +30,8 @@ from proxylm.models.rotary import Rotation, rotation_of
 # its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
 _COMPILED_FORMS = 64
 
-BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
+BlocksStep = Callable[[Sequence[Block], Tensor, Rotation, Cache, Feed], Tensor]
+"""All blocks over a pass's symbols: ``[T, width]`` float32 in and out."""
 
 
 def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor) -> Tensor:
@@ -100,9 +101,18 @@ def execution_for(
     return partial(run_by_hand, settings)
 
 
-def step_for(config: ModelConfig, weight: Tensor) -> BlockStep:
-    """How further symbols go through a block and its cache."""
-    return step_block if _by_hand(config, weight) and not _rounds() else Block.step
+def step_modules(
+    blocks: Sequence[Block], x: Tensor, rotation: Rotation, cache: Cache, feed: Feed
+) -> Tensor:
+    """The blocks' own modules."""
+    for block, layer_cache in zip(blocks, cache.layers, strict=True):
+        x = block.step(x, rotation, layer_cache, feed)
+    return x
+
+
+def step_for(config: ModelConfig, weight: Tensor) -> BlocksStep:
+    """How further symbols go through the blocks and their cache."""
+    return step_blocks if _by_hand(config, weight) and not _rounds() else step_modules
 
 
 def _by_hand(config: ModelConfig, weight: Tensor) -> bool:
