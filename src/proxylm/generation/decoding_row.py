@@ -184,8 +184,11 @@ class DecodingRow:
         return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: Logits) -> int:
-        if not math.isfinite(logits.max()):
+        best = int(logits.argmax())
+        if not math.isfinite(logits[best]):
             raise DamagedWeightsError
         options = self.options
+        if options.temperature == 0:
+            return best
         number = uniform(options.seed, self._request.sample, self.generated)
         return draw(logits, options.temperature, options.top_p, number)

@@ -198,29 +198,30 @@ class Cache:
             UsageError: a tree that is deeper; its row is named.
         """
         trees = dict(trees or {})
-        rows = np.repeat(np.arange(self.batch_size), counts)
-        indices = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        depths = indices.copy()
+        rows, indices = _flat(counts)
+        depths = indices.copy() if trees else indices
         for row, tree in trees.items():
             depths[rows == row] = tree.depths
         position_ids = self.positions[rows] + depths
-        windows = position_ids // self._window
+        windows, within = np.divmod(position_ids, self._window)
         for row in trees:
             if np.ptp(windows[rows == row]):
                 raise UsageError(f"row {row}: a tree crosses a window; feed it after the border")
         summaries = windows * self._chunks_per_window
-        offsets = position_ids % self._window + (indices - depths)
+        offsets = within + (indices - depths) if trees else within
         self._grow(int(summaries.max(initial=0)), 1 + int(offsets.max(initial=0)))
         places = self._room.summaries + offsets
-        ancestors = _ancestor_places(rows, places - indices, trees)
-        in_tree = ancestors[:, :1].max(axis=1, initial=-1) >= 0
+        ancestors, end = np.empty((len(rows), 0), dtype=np.int64), places + 1
+        if trees:
+            ancestors = _ancestor_places(rows, places - indices, trees)
+            end = np.where(ancestors[:, 0] >= 0, places - indices, end)
         whole = Round(
             tokens=slice(None),
             sealing=[],
             rows=rows,
             places=places,
             first=self._room.summaries - summaries,
-            end=np.where(in_tree, places - indices, places + 1),
+            end=end,
             ancestors=ancestors,
         )
         sealed = self._sealed.copy()
@@ -269,6 +270,8 @@ class Cache:
         Raises:
             UsageError: a row with a tree that is not; or see ``rewind``.
         """
+        if not paths and not feed.trees:
+            return
         if missing := feed.trees.keys() - paths.keys():
             raise UsageError(f"row {min(missing)}: fed a tree, but not the path of it that is kept")
         positions = self.positions.copy()
@@ -341,12 +344,21 @@ class Cache:
         )
 
 
+def _flat(counts: Integers) -> tuple[Integers, Integers]:
+    """Of all symbols, row after row: the row, and which of the row's it is."""
+    rows = np.flatnonzero(counts)
+    if counts.sum() == len(rows):  # one each, as where nothing is drafted
+        return rows, np.zeros(len(rows), dtype=np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def _ancestor_places(rows: Integers, starts: Integers, trees: Mapping[int, SymbolTree]) -> Integers:
     """``[T, A]``: places of each tree symbol's ancestors and its own; -1 is none.
 
     ``starts`` are the places of each symbol's row's first symbol.
     """
-    widest = max((tree.ancestors.shape[1] for tree in trees.values()), default=0)
+    widest = max(tree.ancestors.shape[1] for tree in trees.values())
     places = np.full((len(rows), widest), -1, dtype=np.int64)
     for row, tree in trees.items():
         tokens = np.flatnonzero(rows == row)

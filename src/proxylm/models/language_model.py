@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
 from proxylm.errors import UsageError
-from proxylm.models.blocks import Block
+from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
@@ -33,7 +33,6 @@ from proxylm.models.loss import (
 )
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
-from proxylm.models.rotary import rotation_of
 from proxylm.symbols import COMPRESSED_OFFSET
 
 
@@ -254,14 +253,13 @@ class LanguageModel(nn.Module):
         self, symbols: Int[Tensor, " symbol"], cache: Cache, feed: Feed
     ) -> Float32[Tensor, "symbol width"]:
         """One pass as planned: ``T`` symbols, row after row, to final states ``[T, width]``."""
-        positions = torch.from_numpy(feed.position_ids).to(symbols.device)
-        shape = self.config.head_width, self.config.rope_theta, self.config.rope_scaling
-        rotation = rotation_of(positions, *shape)
         x = self.model.embed_tokens(symbols).float()
         step = step_for(self.config, self.lm_head.weight)
-        x = step(list(self.model.blocks()), x, rotation, cache, feed)
+        rope = self.config.head_width, self.config.rope_theta, self.config.rope_scaling
+        layers = Layers(list(self.model.blocks()), self.model.norm, rope)
+        hidden = step(layers, x, cache, feed)
         cache.advance(feed)
-        return self.model.norm(x)
+        return hidden
 
     def extend_vocabulary(self, new_size: int, *, seed: int = 0) -> None:
         """Grow embedding and shared heads to ``new_size`` symbols in place, old rows unchanged.

@@ -9,18 +9,18 @@ block, and the test that binds it to the definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from proxylm.models.attention import AttentionForm, DenseForm
-from proxylm.models.blocks import Block, BlockRun
+from proxylm.models.blocks import Block, BlockRun, Layers
 from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
-from proxylm.models.kernels.decoding.step import step_blocks
+from proxylm.models.kernels.decoding.step import step_layers
 from proxylm.models.kernels.flex import FlexForm
 from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.kernels.training.runs import plan_runs
@@ -30,8 +30,8 @@ from proxylm.models.rotary import Rotation, rotation_of
 # its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
 _COMPILED_FORMS = 64
 
-BlocksStep = Callable[[Sequence[Block], Tensor, Rotation, Cache, Feed], Tensor]
-"""All blocks over a pass's symbols: ``[T, width]`` float32 in and out."""
+LayersStep = Callable[[Layers, Tensor, Cache, Feed], Tensor]
+"""All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both."""
 
 
 def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor) -> Tensor:
@@ -101,18 +101,18 @@ def execution_for(
     return partial(run_by_hand, settings)
 
 
-def step_modules(
-    blocks: Sequence[Block], x: Tensor, rotation: Rotation, cache: Cache, feed: Feed
-) -> Tensor:
-    """The blocks' own modules."""
-    for block, layer_cache in zip(blocks, cache.layers, strict=True):
+def step_modules(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    """The layers' own modules."""
+    rotation = rotation_of(torch.from_numpy(feed.position_ids).to(x.device), *layers.rope)
+    for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
         x = block.step(x, rotation, layer_cache, feed)
-    return x
+    out: Tensor = layers.norm(x)
+    return out
 
 
-def step_for(config: ModelConfig, weight: Tensor) -> BlocksStep:
-    """How further symbols go through the blocks and their cache."""
-    return step_blocks if _by_hand(config, weight) and not _rounds() else step_modules
+def step_for(config: ModelConfig, weight: Tensor) -> LayersStep:
+    """How further symbols go through the layers and their cache."""
+    return step_layers if _by_hand(config, weight) and not _rounds() else step_modules
 
 
 def _by_hand(config: ModelConfig, weight: Tensor) -> bool:

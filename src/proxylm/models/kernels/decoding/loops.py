@@ -146,17 +146,18 @@ def step_layers(
     buffer_addresses_l: Integers,
     buffer_shape: tuple[int, int, int, int, int],
     widths: tuple[int, int],
+    norm_w: Array,
     offset: float,
     epsilon: float,
-    cos_te: Array,
-    sin_te: Array,
+    position_t: Integers,
+    frequency_e: Array,
     row_t: Integers,
     place_t: Integers,
     first_t: Integers,
     end_t: Integers,
     ancestors_ta: Integers,
 ) -> None:
-    """All blocks, one after the other, over the residual stream.
+    """All blocks, one after the other, and the last norm, over the residual stream.
 
     Of each layer come the addresses of its weights, in the order of ``step.LayerArrays``, and of
     its buffer, of ``buffer_shape``; ``widths`` are those of all queries, and ``ffn``.
@@ -172,6 +173,12 @@ def step_layers(
     mixed_to = np.empty((count, query_width), dtype=np.float32)
     gate_tf = np.empty((count, ffn), dtype=np.float32)
     up_tf = np.empty((count, ffn), dtype=np.float32)
+    cos_te = np.empty((count, len(frequency_e)), dtype=np.float32)
+    sin_te = np.empty_like(cos_te)
+    for t in range(count):
+        for e in range(len(frequency_e)):
+            angle = np.float32(position_t[t]) * frequency_e[e]
+            cos_te[t, e], sin_te[t, e] = np.cos(angle), np.sin(angle)
     for layer in range(len(weight_addresses_l9)):
         at = weight_addresses_l9[layer]
         buffer_2bgpd = array_at(buffer_addresses_l[layer], buffer_shape)
@@ -196,3 +203,4 @@ def step_layers(
         add_products(normed_tw, array_at(at[7], (ffn, width)), up_tf)
         activate(gate_tf, up_tf)
         add_products(gate_tf, array_at(at[8], (width, ffn)), residual_tw)
+    normalize(residual_tw, norm_w, offset, epsilon, residual_tw)

@@ -11,7 +11,6 @@ Shapes: ``T`` symbols of a pass, ``t`` of one round of it; rotation ``[T, 1, D/2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxylm.models.blocks import Block
+from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache, LayerCache, attend
 from proxylm.models.feed import Feed, Room, Round
 from proxylm.models.kernels.decoding import loops
@@ -30,23 +29,25 @@ from proxylm.models.kernels.decoding.few_rows import (
     linear,
 )
 from proxylm.models.norm import RMSNorm
-from proxylm.models.rotary import Rotation
+from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
 
 ONE_THREAD_PRODUCTS = 1 << 20
 """Up to this many products ``B H M D``, one thread attends faster than a pool could start."""
 
 
-def step_blocks(
-    blocks: Sequence[Block], x: Tensor, rotation: Rotation, cache: Cache, feed: Feed
-) -> Tensor:
-    """All blocks one after the other: float32 ``[T, width]`` in and out."""
+def step_layers(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    """All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both.
+
+    Uses ``x`` up.
+    """
     [first_round, *further] = feed.rounds
-    few = not (further or first_round.sealing) and are_few(x, blocks[0].mlp.gate_proj.weight)
+    few = not (further or first_round.sealing) and are_few(x, layers.blocks[0].mlp.gate_proj.weight)
     if few and _is_small(x.shape[1], first_round):
-        return _step_few(blocks, x, rotation, cache, feed)
-    for block, layer_cache in zip(blocks, cache.layers, strict=True):
+        return _step_few(layers, x, cache, feed)
+    rotation = rotation_of(torch.from_numpy(feed.position_ids), *layers.rope)
+    for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
         x = _step_many(block, x, rotation, layer_cache, feed)
-    return x
+    return _normalized(x, layers.norm)
 
 
 def _is_small(width: int, round_: Round) -> bool:
@@ -92,19 +93,23 @@ class StackArrays:
     Attributes:
         weights: int64 ``[L, 9]``, addresses of each layer's ``LayerArrays``.
         widths: of all queries, and ``ffn``.
+        norm: the last one; what the others add to their weights, and their epsilon, is the same.
+        frequencies: float32 ``[D/2]``, of the rotation.
         buffers: int64 ``[L]``, addresses of the layers' buffers.
         buffer_shape: of each.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self._arrays = [_arrays_of(block) for block in blocks]  # kept alive
+    def __init__(self, layers: Layers) -> None:
+        self._arrays = [_arrays_of(block) for block in layers.blocks]  # kept alive
+        self.norm = _norm_arrays(layers.norm)
+        self.frequencies = inverse_frequencies(*layers.rope).numpy()
         self.weights = np.array([[one.ctypes.data for one in layer] for layer in self._arrays])
         first = self._arrays[0]
         self.widths = len(first.queries), len(first.gate)
         self._room: Room | None = None
         self.buffers = np.empty(0, dtype=np.int64)
         self.buffer_shape: tuple[int, ...] = ()
-        attention = blocks[0].self_attn
+        attention = layers.blocks[0].self_attn
         width = attention.head_width
         self._like = torch.empty(0, attention.k_proj.out_features // width, width)
 
@@ -118,31 +123,29 @@ class StackArrays:
         self._room = room
 
 
-def _step_few(
-    blocks: Sequence[Block], x: Tensor, rotation: Rotation, cache: Cache, feed: Feed
-) -> Tensor:
+def _step_few(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
     if cache.stack_arrays is None:
-        cache.stack_arrays = StackArrays(blocks)
+        cache.stack_arrays = StackArrays(layers)
     stack: StackArrays = cache.stack_arrays
     stack.follow(cache, feed.room)
     [round_] = feed.rounds
-    rows = x.clone()
+    x = x.contiguous()
     loops.step_layers(
-        rows.numpy(),
+        x.numpy(),
         stack.weights,
         stack.buffers,
         stack.buffer_shape,
         stack.widths,
-        *_norm_arrays(blocks[0].input_layernorm)[1:],
-        rotation.cos.numpy()[:, 0],
-        rotation.sin.numpy()[:, 0],
+        *stack.norm,
+        feed.position_ids,
+        stack.frequencies,
         round_.rows,
         round_.places,
         round_.first,
         round_.end,
         round_.ancestors,
     )
-    return rows
+    return x
 
 
 def _norm_arrays(norm: RMSNorm) -> tuple[Array, float, float]:
