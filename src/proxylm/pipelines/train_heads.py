@@ -59,7 +59,7 @@ def train_heads_run(
     recipe = read_config_file(RECIPE)
     values: dict[str, Any] = laid_over(found, recipe.values)
     # A step has whole contexts, however long the model's are.
-    values["symbols_per_step"] = max(values["symbols_per_step"], sizes.context)
+    values["symbols_per_step"] = -(-values["symbols_per_step"] // sizes.context) * sizes.context
     for override in overrides:
         apply_override(values, override)
     return validate_config(TrainingConfig, values, origin=f"train-heads (with {recipe.origin})")
