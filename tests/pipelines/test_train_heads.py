@@ -77,7 +77,8 @@ def test_an_imported_model_is_given_data(place: Path) -> None:
     with pytest.raises(UsageError, match="nothing says what it was trained on; give --data"):
         train_heads_run(place / "tied")
     sizes = load_module(place / "tied").module.config
-    config = train_heads_run(place / "tied", [place / "small"], SHORT[1:3])
+    store = Path(train_heads_run(place / "run").data[0].store)
+    config = train_heads_run(place / "tied", [store], SHORT[1:3])
     assert config.symbols_per_step % sizes.context == 0
     begun, imported = open_inputs(config).new_model(), load_module(place / "tied").module
     for name, value in imported.state_dict().items():

@@ -172,7 +172,7 @@ class Lookup(Config):
 
     How probable a byte is there, say all earlier places of the row's prompt and output that end
     with the same bytes (up to 12 of them), the longer the more. A model's further heads, if it
-    has any, have half the say in the bytes that they are about.
+    has any, have a say in the bytes that they are about, as far as they have been right.
 
     Attributes:
         nodes: most bytes in all.

@@ -69,12 +69,19 @@ def test_drafts_are_the_most_probable_bytes() -> None:
     assert values[0] == max(first, key=lambda value: first[value])
 
 
-def test_heads_have_half_the_say() -> None:
-    text, heads = b"abcabcab", np.zeros((1, 256), dtype=np.float32)
+def test_heads_have_a_say_that_grows_while_they_are_right() -> None:
+    text, heads = SeenText(b"abcabcab"), np.zeros((1, 256), dtype=np.float32)
     heads[0, ord("x")] = 1.0
-    values, parents = SeenText(text).draft(heads, depth=1, nodes=3, least_probability=0.2)
-    assert bytes(values.tolist()) == b"xc"
+    bounds = {"depth": 1, "nodes": 3, "least_probability": 0.05}
+    values, parents = text.draft(heads, **bounds)
+    assert bytes(values.tolist()) == b"cx"  # the text has seen a c
     assert parents.tolist() == [0, 0]
+    for value in b"xx":  # the text has not seen an x after ab, nor after abx
+        text.append(value)
+        text.draft(heads, **bounds)
+    text.append(ord("c"))
+    values, _ = text.draft(heads, **bounds)
+    assert values[0] == ord("x")
 
 
 def test_a_long_text_is_forgotten_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
