@@ -18,7 +18,7 @@ from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
-from proxylm.generation.drafts import Chain, Lookup, Tree
+from proxylm.generation.drafts import Chain, Drafter, Lookup, Tree
 from proxylm.generation.loading import load
 from proxylm.models.language_model import LanguageModel
 from proxylm.training.config import CheckpointConfig, PresetModel, StepCount, TrainingConfig
@@ -69,5 +69,5 @@ def run_multi_byte_benchmark(
         model, store = train_on_standard_library(Path(folder), steps)
         documents = [store.raw(int(ordinal)).tobytes() for ordinal in store.ordinals(held_out=True)]
     texts = stretches(documents, prompts, prompt_bytes + new_bytes)
-    drafters = {"chain": Chain(), "tree": Tree(), "lookup": Lookup()}
+    drafters: dict[str, Drafter] = {"chain": Chain(), "tree": Tree(), "lookup": Lookup()}
     return measure_drafts("generate", model, texts, prompt_bytes, drafters, sampled=True)

@@ -157,7 +157,7 @@ def draft_tree(
                     own = (1.0 - share) * predicted_b[value]
                     predicted_b[value] = own + share * heads_lb[level, value]
             for _ in range(ALTERNATIVES):
-                value = np.argmax(predicted_b)
+                value = int(np.argmax(predicted_b))
                 if reached * predicted_b[value] < least or predicted_b[value] <= 0.0:
                     break
                 reached_c[candidates] = reached * predicted_b[value]

@@ -24,7 +24,7 @@ _SMALLEST, _LARGEST = np.float32(-87.0), np.float32(88.0)
 Generated = tuple[Any, Callable[..., Any]]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _float_pointer(_: Any, address: Any) -> Generated:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -32,7 +32,7 @@ def _float_pointer(_: Any, address: Any) -> Generated:
     return types.CPointer(types.float32)(types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _float_of_bits(_: Any, bits: Any) -> Generated:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -43,7 +43,7 @@ def _float_of_bits(_: Any, bits: Any) -> Generated:
 @compiled
 def array_at(address: int, shape: tuple[int, ...]) -> Any:
     """The contiguous float32 array at an address; whoever gives it keeps the array alive."""
-    return carray(_float_pointer(np.int64(address)), shape)
+    return carray(_float_pointer(np.int64(address)), shape)  # type: ignore[call-arg]
 
 
 @compiled
@@ -63,4 +63,5 @@ def exponential(x: Any) -> Any:
     p = p * r + np.float32(1.6666665459e-1)
     p = p * r + np.float32(5.0000001201e-1)
     p = p * r * r + r + np.float32(1.0)
-    return p * _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+    bits = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    return p * _float_of_bits(bits)  # type: ignore[call-arg]

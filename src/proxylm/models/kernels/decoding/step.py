@@ -74,12 +74,8 @@ def _arrays_of(block: Block) -> LayerArrays:
     norms = block.input_layernorm, block.post_attention_layernorm
     first, second = (norm.weight.detach().numpy() for norm in norms)
     projections = attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
-    return LayerArrays(
-        first,
-        *map(_array, projections),
-        second,
-        *map(_array, (mlp.gate_proj, mlp.up_proj, mlp.down_proj)),
-    )
+    inner = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+    return LayerArrays._make([first, *map(_array, projections), second, *map(_array, inner)])
 
 
 def _array(projection: nn.Linear) -> Array:
@@ -108,7 +104,7 @@ class StackArrays:
         self.widths = len(first.queries), len(first.gate)
         self._room: Room | None = None
         self.buffers = np.empty(0, dtype=np.int64)
-        self.buffer_shape: tuple[int, ...] = ()
+        self.buffer_shape = (0, 0, 0, 0, 0)
         attention = layers.blocks[0].self_attn
         width = attention.head_width
         self._like = torch.empty(0, attention.k_proj.out_features // width, width)
@@ -119,7 +115,8 @@ class StackArrays:
             return
         buffers = [layer.reserve(room, self._like) for layer in cache.layers]
         self.buffers = np.array([buffer.data_ptr() for buffer in buffers])
-        self.buffer_shape = tuple(buffers[0].shape)
+        two, rows, heads, places, width = buffers[0].shape
+        self.buffer_shape = two, rows, heads, places, width
         self._room = room
 
 
