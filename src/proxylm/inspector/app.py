@@ -1,0 +1,183 @@
+"""The routes: the page's files, and one path for each question that the page asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic_core import to_json
+from starlette.types import ASGIApp
+
+from proxylm.config import Config
+from proxylm.errors import ProxylmError
+from proxylm.inspector.context_views import PackedContexts
+from proxylm.inspector.guard import Guard
+from proxylm.inspector.holdings import Holdings
+from proxylm.inspector.model_views import (
+    continuation,
+    draft_passes,
+    exact_next_bytes,
+    next_symbols,
+    surprisal,
+    what_is_read,
+)
+from proxylm.inspector.page_files import page_files
+from proxylm.inspector.requests import (
+    MAX_BODY_BYTES,
+    MAX_OPEN_BODIES,
+    MAX_TEXT_BYTES,
+    CollisionsAsked,
+    ContextAsked,
+    ContinuationAsked,
+    DeletionsAsked,
+    DraftsAsked,
+    ReadingAsked,
+    ViewsAsked,
+)
+from proxylm.inspector.text_views import collisions, deletions, text_views
+from proxylm.serving.api_errors import ApiError, install_error_handlers
+from proxylm.serving.bodies import read_json_body
+from proxylm.serving.completion_request import read_parameters
+
+Asked = TypeVar("Asked", bound=Config)
+
+
+def create_app(holdings: Holdings) -> ASGIApp:
+    """The application over what is held."""
+    app = FastAPI(title="proxylm inspect", openapi_url=None, docs_url=None, redoc_url=None)
+    install_error_handlers(app)
+
+    @app.exception_handler(ProxylmError)
+    async def _what_a_user_can_cause(_: Request, error: ProxylmError) -> JSONResponse:
+        return ApiError(400, str(error)).response()
+
+    app.include_router(_page_routes())
+    app.include_router(_questions(holdings))
+    return Guard(app)
+
+
+def _page_routes() -> APIRouter:
+    routes = APIRouter()
+    for path, (content, media_type) in page_files().items():
+        answer = partial(Response, content, media_type=media_type)
+        routes.add_api_route(path, answer, methods=["GET"], response_model=None)
+    return routes
+
+
+class _Ask:
+    """Makes routes of functions: the body is read and checked, the answer is written as JSON."""
+
+    def __init__(self) -> None:
+        self.routes = APIRouter(prefix="/api")
+        self._open_bodies = asyncio.Semaphore(MAX_OPEN_BODIES)
+
+    def __call__(self, path: str, kind: type[Asked], answer: Callable[[Asked], Any]) -> None:
+        # No coroutine: what computes runs in a thread, the event loop is everybody's.
+        def ask(body: bytes = Depends(self._read)) -> Response:
+            return _json(answer(read_parameters(kind, body)))
+
+        self.routes.add_api_route(path, ask, methods=["POST"], response_model=None)
+
+    async def _read(self, request: Request) -> bytes:
+        return await read_json_body(
+            request, max_bytes=MAX_BODY_BYTES, open_bodies=self._open_bodies
+        )
+
+
+def _questions(holdings: Holdings) -> APIRouter:
+    ask = _Ask()
+    _ask_of_texts(ask, holdings)
+    _ask_of_models(ask, holdings)
+    _ask_of_contexts(ask, holdings)
+
+    @ask.routes.get("/holdings")
+    def _holdings() -> Response:
+        return _json(holdings.as_json() | {"max_text_bytes": MAX_TEXT_BYTES})
+
+    return ask.routes
+
+
+def _ask_of_texts(ask: _Ask, holdings: Holdings) -> None:
+    compressors, lock = holdings.compressors, Lock()
+
+    def views(asked: ViewsAsked) -> Any:
+        with lock:
+            return {"views": text_views(compressors, asked.text, asked.reference)}
+
+    def deleted(asked: DeletionsAsked) -> Any:
+        with lock:
+            return deletions(compressors, asked.text, asked.place)
+
+    def colliding(asked: CollisionsAsked) -> Any:
+        with lock:
+            return collisions(holdings.compressor(asked.compressor), asked.segment)
+
+    ask("/views", ViewsAsked, views)
+    ask("/deletions", DeletionsAsked, deleted)
+    ask("/collisions", CollisionsAsked, colliding)
+
+
+def _ask_of_models(ask: _Ask, holdings: Holdings) -> None:
+    def of_model(function: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Holds the model of a question while the function computes of it."""
+
+        def answer(asked: Any) -> Any:
+            inspected = holdings.model(asked.model)
+            with inspected.lock:
+                return function(inspected, inspected.reading(asked.read_as), asked)
+
+        return answer
+
+    ask("/read", ReadingAsked, of_model(lambda _, how, asked: what_is_read(how, asked.text)))
+    ask("/surprisal", ReadingAsked, of_model(lambda it, how, asked: surprisal(it, how, asked.text)))
+    ask(
+        "/next",
+        ReadingAsked,
+        of_model(lambda it, how, asked: {"next": next_symbols(it, how, asked.text)}),
+    )
+    ask(
+        "/exact-next",
+        ReadingAsked,
+        of_model(lambda it, how, asked: {"next": exact_next_bytes(it, how, asked.text)}),
+    )
+    ask(
+        "/continuation",
+        ContinuationAsked,
+        of_model(
+            lambda it, how, asked: {"bytes": continuation(it, how, asked.text, asked.num_bytes)}
+        ),
+    )
+    ask(
+        "/drafts",
+        DraftsAsked,
+        of_model(
+            lambda it, how, asked: {
+                "passes": draft_passes(
+                    it, how, asked.text, drafter=asked.drafter, num_bytes=asked.num_bytes
+                )
+            }
+        ),
+    )
+
+
+def _ask_of_contexts(ask: _Ask, holdings: Holdings) -> None:
+    contexts = PackedContexts()
+
+    def context(asked: ContextAsked) -> Any:
+        attention = None
+        if asked.model is not None:
+            attention = holdings.model(asked.model).model.config.attention
+        chosen = asked.model_dump(exclude={"store", "model"})
+        return contexts.context(holdings.store(asked.store), attention=attention, **chosen)
+
+    ask("/context", ContextAsked, context)
+
+
+def _json(content: Any) -> Response:
+    """JSON, bytes in it as base64."""
+    return Response(to_json(content, bytes_mode="base64"), media_type="application/json")
