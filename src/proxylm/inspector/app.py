@@ -64,9 +64,15 @@ def create_app(holdings: Holdings) -> ASGIApp:
 def _page_routes() -> APIRouter:
     routes = APIRouter()
     for path, (content, media_type) in page_files().items():
-        answer = partial(Response, content, media_type=media_type)
-        routes.add_api_route(path, answer, methods=["GET"], response_model=None)
+        routes.add_api_route(path, _file(content, media_type), methods=["GET"])
     return routes
+
+
+def _file(content: bytes, media_type: str) -> Callable[[], Response]:
+    def answer() -> Response:
+        return Response(content, media_type=media_type)
+
+    return answer
 
 
 class _Ask:

@@ -46,6 +46,9 @@ SHOWN_NEXT = 16
 SHOWN_READ = 400
 """Of what a model reads, the last so many symbols are told."""
 
+LEAST_STRETCH, MOST_STRETCHES = 16, 64
+"""Bytes predicted at a time, and how often, where a text is read mixed."""
+
 END = "end"
 """The name of the text's end among what can come next."""
 
@@ -134,7 +137,9 @@ def surprisal(inspected: InspectedModel, reading: Reading, text: bytes) -> dict[
         DataError: the text is empty, or cannot be read so.
         DamagedWeightsError: the bits are no numbers.
     """
-    scores = score(inspected.model, [text], reading)
+    # Read mixed, a stretch of bytes follows the symbols of all before: short, to show what they do.
+    stride = max(LEAST_STRETCH, len(text) // MOST_STRETCHES) if reading.name == MIXED else None
+    scores = score(inspected.model, [text], reading, stride=stride)
     starts = np.unique(reading.read(text).starts)
     return {
         "bits": np.round(scores.per_byte[0], 4).tolist(),
