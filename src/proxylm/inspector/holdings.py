@@ -21,8 +21,8 @@ from proxylm.inspector.model_views import InspectedModel
 from proxylm.printable import printable
 
 BYTES = "bytes"
-UNTRAINED = {BYTES: "units:bits=8", "units of 16 bits": "units:bits=16", "gzip": "gzip"}
-"""What needs no training: the bytes themselves, always the first view, and two compressors."""
+UNTRAINED = {"units of 16 bits": "units:bits=16", "gzip": "gzip"}
+"""Compressors that need no training; they stand behind those that were given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +102,15 @@ def open_holdings(
         UsageError, DataError, CheckpointError: one of them cannot be opened; the message names it.
     """
     opened = _Opening()
-    for name, given in UNTRAINED.items():
-        opened.add_compressor(name, load_compressor(given))
+    opened.add_compressor(BYTES, load_compressor("units:bits=8"))
     for given in compressors:
         opened.add_compressor(_short_name(given), load_compressor(given))
     for run in runs:
         opened.add_run(run, device)
     for folder in stores:
         opened.add_store(folder)
+    for name, given in UNTRAINED.items():
+        opened.add_compressor(name, load_compressor(given))
     return opened.holdings()
 
 

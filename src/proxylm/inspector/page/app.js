@@ -67,15 +67,21 @@ function changed() {
   asking(() => Promise.all(sections.map((section) => section.text?.())));
 }
 
-function take(bytes) {
+function take(bytes, cursor = bytes.length) {
   const cut = bytes.subarray(0, state.holdings.max_text_bytes);
-  state.reference = cut;
   text.value = textOf(cut);
   // A text area turns every line end into one sign; the reference is what it then holds.
   state.reference = bytesOf(text.value);
-  text.setSelectionRange(text.value.length, text.value.length);
+  const place = textOf(cut.subarray(0, cursor)).length;
+  text.setSelectionRange(place, place);
   changed();
   if (cut.length < bytes.length) say(byId("text-error"), `The file has ${count(bytes.length)} bytes; the first ${count(cut.length)} are shown.`);
+}
+
+// An example's cursor stands where its first ‸ does.
+function takeExample(name) {
+  const [before, after] = EXAMPLES[name].split("‸");
+  take(bytesOf(before + after), bytesOf(before).length);
 }
 
 export function setCursor(place) {
@@ -87,7 +93,7 @@ export function setCursor(place) {
 function controls() {
   const example = byId("example");
   example.append(...Object.keys(EXAMPLES).map((name) => option(name)));
-  example.addEventListener("change", () => take(bytesOf(EXAMPLES[example.value])));
+  example.addEventListener("change", () => takeExample(example.value));
   byId("file").addEventListener("change", async (event) => {
     const [file] = event.target.files;
     if (!file) return;
@@ -97,8 +103,15 @@ function controls() {
     if (file.size > most) say(byId("text-error"), `${file.name} has ${count(file.size)} bytes; the first ${count(most)} are shown.`);
     event.target.value = "";
   });
-  byId("pin").addEventListener("click", () => { state.reference = state.bytes; changed(); });
-  byId("restore").addEventListener("click", () => take(state.reference));
+  byId("pin").addEventListener("click", () => {
+    text.focus();
+    state.reference = state.bytes;
+    changed();
+  });
+  byId("restore").addEventListener("click", () => {
+    text.focus(); // the button is about to be disabled
+    take(state.reference, state.cursor);
+  });
   text.addEventListener("input", changed);
   document.addEventListener("selectionchange", () => { if (document.activeElement === text) readCursor(); });
 }
@@ -113,7 +126,7 @@ async function start() {
   sections = [startViews(state), startModel(state, { setCursor }), startContexts(state)];
   controls();
   theme();
-  take(bytesOf(Object.values(EXAMPLES)[0]));
+  takeExample(Object.keys(EXAMPLES)[0]);
 }
 
 start();

@@ -11,10 +11,9 @@ function colour(name) {
   return found;
 }
 
-export const seriesColour = (index) => `var(--chart-${(index % 7) + 1})`;
-
 // `lines` are {label, values, stepped}; `onPoint(index)` is told which x is pointed at.
-export function lineChart(place, { x, lines, xLabel, yLabel, about, onPoint, format }) {
+export function lineChart(place, given) {
+  const { x, lines, xLabel, yLabel, about, onPoint, format, axisFormat } = given;
   drawn.get(place)?.plot.destroy();
   place.hidden = false;
   place.replaceChildren();
@@ -27,7 +26,10 @@ export function lineChart(place, { x, lines, xLabel, yLabel, about, onPoint, for
     width: Math.max(240, place.clientWidth),
     height: 230,
     scales: { x: { time: false }, y: { range: (_, low, high) => [Math.min(0, low), Math.max(high * 1.05, 1e-9)] } },
-    axes: [{ ...axis, label: xLabel, labelSize: 22 }, { ...axis, label: yLabel, labelSize: 22, size: 52 }],
+    axes: [
+      { ...axis, label: xLabel, labelSize: 18, size: 34 },
+      { ...axis, label: yLabel, labelSize: 18, size: 54, values: axisFormat && ((_, ticks) => ticks.map(axisFormat)) },
+    ],
     legend: { live: true },
     cursor: { points: { size: 6 } },
     series: [
@@ -41,7 +43,7 @@ export function lineChart(place, { x, lines, xLabel, yLabel, about, onPoint, for
     hooks: { setCursor: [(plot) => { if (plot.cursor.idx !== null && plot.cursor.idx !== undefined) onPoint?.(plot.cursor.idx); }] },
   };
   const plot = new uPlot(options, [x, ...lines.map((line) => line.values)], place);
-  drawn.set(place, { plot, again: () => lineChart(place, { x, lines, xLabel, yLabel, about, onPoint, format }) });
+  drawn.set(place, { plot, again: () => lineChart(place, given) });
   SIZES.observe(place);
 }
 

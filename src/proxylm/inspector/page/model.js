@@ -279,7 +279,7 @@ class Drafts {
   constructor(panel) {
     this.panel = panel;
     const inBytes = panel.model.readings.filter((name) => name !== "tokens");
-    this.kind = element("select", {}, ...panel.model.drafters.map((name) => option(name)));
+    this.kind = element("select", {}, ...panel.model.drafters.map((name) => option(name)).reverse());
     this.as = element("select", {}, ...inBytes.map((name) => option(name)));
     this.run = element("button", { type: "button", textContent: "Draft at the cursor", onclick: () => this.#draft() });
     this.told = element("p", { class: "facts", role: "status" });

@@ -1,7 +1,7 @@
 // Every compressor's view of the text, what an edit changed in it, and what single deletions move.
 
 import { fromBase64, hexOf, named, shown, toBase64 } from "./bytes.js";
-import { lineChart, seriesColour } from "./charts.js";
+import { lineChart } from "./charts.js";
 import { ask, byId, count, element, newest, number, percent, plural, say } from "./dom.js";
 import { Pieces } from "./pieces.js";
 
@@ -211,12 +211,10 @@ function startSweep(state, cards) {
       lineChart(chart, {
         x: starts, xLabel: "byte of the deleted character", yLabel: "symbols moved",
         about: `Share of symbols that move when one character is deleted. Means: ${means.map(({ name, mean }) => `${name} ${mean === null ? "none" : percent(mean)}`).join(", ")}.`,
-        lines: curves.map(({ name, distances }) => ({ label: name, values: distances, stepped: true })),
-        format: percent,
+        lines: curves.map(({ name, distances }, index) => ({ label: `${name} (mean ${means[index].mean === null ? "none" : percent(means[index].mean)})`, values: distances, stepped: true })),
+        format: percent, axisFormat: (share) => `${Math.round(100 * share)} %`,
         onPoint: (index) => { for (const card of cards.values()) card.pieces.alsoAt(starts[index], starts[index + 1] ?? bytes.length); },
       });
-      byId("sweep-means").replaceChildren(...means.map(({ name, mean }, index) =>
-        element("div", {}, element("span", { class: "legend" }, element("i", { style: { "--swatch": seriesColour(index) } }), element("span", { textContent: name })), element("b", { textContent: mean === null ? "no exact form" : `${percent(mean)} on average` }))));
     } catch (error) {
       say(byId("sweep-error"), error.message);
       told.textContent = "";
