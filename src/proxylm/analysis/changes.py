@@ -1,4 +1,4 @@
-"""What an edit changes in a compressor's symbols, one text at a time (paper, section 3.4, Figure 4).
+"""What an edit changes in a compressor's symbols, one text at a time (paper, §3.4, Fig. 4).
 
 The distance is that of ``stability``, which takes many samples instead: the normalized Levenshtein
 distance of the symbol sequences. Here the symbols that stay are named as well.

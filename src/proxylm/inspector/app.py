@@ -19,6 +19,7 @@ from proxylm.inspector.context_views import PackedContexts
 from proxylm.inspector.guard import Guard
 from proxylm.inspector.holdings import Holdings
 from proxylm.inspector.model_views import (
+    InspectedModel,
     continuation,
     draft_passes,
     exact_next_bytes,
@@ -40,6 +41,7 @@ from proxylm.inspector.requests import (
     ViewsAsked,
 )
 from proxylm.inspector.text_views import collisions, deletions, text_views
+from proxylm.scoring.readings import Reading
 from proxylm.serving.api_errors import ApiError, install_error_handlers
 from proxylm.serving.bodies import read_json_body
 from proxylm.serving.completion_request import read_parameters
@@ -129,46 +131,41 @@ def _ask_of_texts(ask: _Ask, holdings: Holdings) -> None:
 
 
 def _ask_of_models(ask: _Ask, holdings: Holdings) -> None:
-    def of_model(function: Callable[..., Any]) -> Callable[[Any], Any]:
-        """Holds the model of a question while the function computes of it."""
+    def read(asked: ReadingAsked, model: InspectedModel, reading: Reading) -> Any:
+        return what_is_read(reading, asked.text)
 
-        def answer(asked: Any) -> Any:
-            inspected = holdings.model(asked.model)
-            with inspected.lock:
-                return function(inspected, inspected.reading(asked.read_as), asked)
+    def surprising(asked: ReadingAsked, model: InspectedModel, reading: Reading) -> Any:
+        return surprisal(model, reading, asked.text)
 
-        return answer
+    def following(asked: ReadingAsked, model: InspectedModel, reading: Reading) -> Any:
+        return {"next": next_symbols(model, reading, asked.text)}
 
-    ask("/read", ReadingAsked, of_model(lambda _, how, asked: what_is_read(how, asked.text)))
-    ask("/surprisal", ReadingAsked, of_model(lambda it, how, asked: surprisal(it, how, asked.text)))
-    ask(
-        "/next",
-        ReadingAsked,
-        of_model(lambda it, how, asked: {"next": next_symbols(it, how, asked.text)}),
-    )
-    ask(
-        "/exact-next",
-        ReadingAsked,
-        of_model(lambda it, how, asked: {"next": exact_next_bytes(it, how, asked.text)}),
-    )
-    ask(
-        "/continuation",
-        ContinuationAsked,
-        of_model(
-            lambda it, how, asked: {"bytes": continuation(it, how, asked.text, asked.num_bytes)}
-        ),
-    )
-    ask(
-        "/drafts",
-        DraftsAsked,
-        of_model(
-            lambda it, how, asked: {
-                "passes": draft_passes(
-                    it, how, asked.text, drafter=asked.drafter, num_bytes=asked.num_bytes
-                )
-            }
-        ),
-    )
+    def following_exactly(asked: ReadingAsked, model: InspectedModel, reading: Reading) -> Any:
+        return {"next": exact_next_bytes(model, reading, asked.text)}
+
+    def continued(asked: ContinuationAsked, model: InspectedModel, reading: Reading) -> Any:
+        return {"bytes": continuation(model, reading, asked.text, asked.num_bytes)}
+
+    def drafted(asked: DraftsAsked, model: InspectedModel, reading: Reading) -> Any:
+        wanted = {"drafter": asked.drafter, "num_bytes": asked.num_bytes}
+        return {"passes": draft_passes(model, reading, asked.text, **wanted)}
+
+    ask("/read", ReadingAsked, partial(_of_model, holdings, read))
+    ask("/surprisal", ReadingAsked, partial(_of_model, holdings, surprising))
+    ask("/next", ReadingAsked, partial(_of_model, holdings, following))
+    ask("/exact-next", ReadingAsked, partial(_of_model, holdings, following_exactly))
+    ask("/continuation", ContinuationAsked, partial(_of_model, holdings, continued))
+    ask("/drafts", DraftsAsked, partial(_of_model, holdings, drafted))
+
+
+def _of_model(
+    holdings: Holdings, answer: Callable[[Any, InspectedModel, Reading], Any], asked: ReadingAsked
+) -> Any:
+    """An answer by the model and the reading that are asked for, while nobody else uses the model."""
+    model = holdings.model(asked.model)
+    reading = model.reading(asked.read_as)
+    with model.lock:
+        return answer(asked, model, reading)
 
 
 def _ask_of_contexts(ask: _Ask, holdings: Holdings) -> None:

@@ -1,4 +1,4 @@
-"""A packed training context of a store: its symbols, spans and masks, and what attention reaches."""
+"""A packed training context of a store: symbols, spans, masks, and what attention reaches."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import UsageError
+from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.loading import load
 from proxylm.inspector.model_views import InspectedModel
 from proxylm.printable import printable
@@ -119,11 +120,17 @@ class _Opening:
 
     def __init__(self) -> None:
         self._compressors: dict[str, Compressor] = {}
-        self._models: dict[str, InspectedModel] = {}
+        self._models: dict[str, tuple[ByteModel, Compressor | None]] = {}
         self._stores: dict[str, ViewStore] = {}
 
     def holdings(self) -> Holdings:
-        return Holdings(compressors=self._compressors, models=self._models, stores=self._stores)
+        """Everything; a model that has no compressor at hand takes its own among the others'."""
+        known = {one.fingerprint: one for one in self._compressors.values()}
+        models = {
+            name: InspectedModel(name, model, own or known.get(model.compressor_fingerprint or ""))
+            for name, (model, own) in self._models.items()
+        }
+        return Holdings(compressors=self._compressors, models=models, stores=self._stores)
 
     def add_compressor(self, name: str, compressor: Compressor) -> None:
         known = (one.fingerprint for one in self._compressors.values())
@@ -133,7 +140,7 @@ class _Opening:
     def add_run(self, run: Path, device: str) -> None:
         model, compressor = load(run, device=device), compressor_of(run)
         name = _free(_short_name(run), self._models)
-        self._models[name] = InspectedModel(name, model, compressor)
+        self._models[name] = model, compressor
         data = run_data(run)
         if data is not None:
             for folder in data.stores:
@@ -160,12 +167,8 @@ def _short_name(given: str | Path) -> str:
 
 def _free(name: str, taken: Iterable[str]) -> str:
     names = set(taken)
-    found = next(
-        candidate
-        for number in range(1, len(names) + 2)
-        if (candidate := name if number == 1 else f"{name} ({number})") not in names
-    )
-    return found
+    candidates = [name, *(f"{name} ({number})" for number in range(2, len(names) + 2))]
+    return next(candidate for candidate in candidates if candidate not in names)
 
 
 def _named(held: Mapping[str, Any], name: str, kind: str) -> Any:

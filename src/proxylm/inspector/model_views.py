@@ -28,7 +28,12 @@ from proxylm.generation.prompt_ends import Spellings
 from proxylm.generation.request import ByteRequest, raw_symbols
 from proxylm.generation.token_reading import TokenReading
 from proxylm.scoring.read_as import BYTES, MIXED, TOKENS, PromptEnd
-from proxylm.scoring.readings import CompressedReading, RawReading, Reading, reading_of
+from proxylm.scoring.readings import (
+    CompressedReading,
+    RawReading,
+    Reading,
+    reading_of,
+)
 from proxylm.scoring.score import score
 from proxylm.symbols import (
     BYTE_COUNT,
@@ -51,6 +56,8 @@ LEAST_STRETCH, MOST_STRETCHES = 16, 64
 
 END = "end"
 """The name of the text's end among what can come next."""
+
+_EVERY_BYTE = [bytes([byte]) for byte in range(BYTE_COUNT)]
 
 
 class InspectedModel:
@@ -173,9 +180,8 @@ def next_symbols(inspected: InspectedModel, reading: Reading, text: bytes) -> li
         logits = head_0_logits(module, hidden, end=output.end)[0] + output.mask
     exponents = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = exponents / exponents.sum()
-    following = probabilities[output.offset :]
-    spelled = _spelled(reading)
-    return _most_probable(following, float(probabilities[: output.offset].sum()), spelled)
+    end = float(probabilities[: output.offset].sum())
+    return _most_probable(probabilities[output.offset :], end, _spelled(reading))
 
 
 def exact_next_bytes(
@@ -192,8 +198,8 @@ def exact_next_bytes(
         raise UsageError("exact next bytes are those of tokens that spell bytes of their own")
     asked = ExactBytes(inspected.model.module, reading, Spellings(spellings))
     probabilities = asked.after(text)[0].probabilities()
-    own = [bytes([byte]) for byte in range(BYTE_COUNT)]
-    return _most_probable(probabilities[:BYTE_COUNT], float(probabilities[BYTE_COUNT]), own)
+    end = float(probabilities[BYTE_COUNT])
+    return _most_probable(probabilities[:BYTE_COUNT], end, _EVERY_BYTE)
 
 
 def continuation(inspected: InspectedModel, reading: Reading, text: bytes, num_bytes: int) -> bytes:
@@ -290,7 +296,7 @@ def _spelled(reading: Reading) -> list[bytes] | None:
     if isinstance(reading, CompressedReading):
         spellings = reading.compressor.spellings
         return None if spellings is None else list(spellings)
-    return [bytes([byte]) for byte in range(BYTE_COUNT)]
+    return _EVERY_BYTE
 
 
 def _most_probable(

@@ -1,4 +1,4 @@
-"""A text as every compressor's symbols: spans, rates, what an edit changes, strings that collide."""
+"""A text as every compressor's symbols: spans, rates, what an edit changes, what collides."""
 
 from __future__ import annotations
 

@@ -72,6 +72,7 @@ class Panel {
           element("span", {}, element("i", { style: { "--swatch": "var(--raw)" } }), "bytes"),
           element("span", {}, element("i", { style: { "--swatch": "var(--compressed)" } }), "compressed symbols"),
           element("span", {}, element("i", { style: { "--swatch": "var(--special)" } }), "special symbols"),
+          element("span", {}, element("b", { class: "true", textContent: "green" }), ": what the text goes on with"),
           element("span", {}, "surprisal 0 ", element("i", { class: "scale" }), `${HOTTEST} bits per byte or more`))),
       element("div", { class: "readings" }, ...this.columns.map((one) => one.node)),
       ...absent,
@@ -139,7 +140,7 @@ class Reading {
     this.written = element("div", { class: "pieces", tabIndex: 0, role: "region", "aria-label": `Written, read as ${name}`, hidden: true });
     this.error = element("p", { class: "error", role: "alert", hidden: true });
     this.exact = null;
-    const choice = element("div");
+    const choice = element("div", { class: "row" }, this.nextTold);
     if (name === "tokens") {
       this.exact = element("select", { onchange: () => this.cursor() }, option("tokens"), option("bytes", "bytes, exactly"));
       choice.append(element("label", { class: "inline facts" }, "Told in ", this.exact));
@@ -149,7 +150,7 @@ class Reading {
       element("p", { class: "facts", textContent: ABOUT[name] }),
       this.error, this.heat.node,
       this.readTold, this.read.node,
-      this.nextTold, choice, this.next,
+      choice, this.next,
       this.written);
   }
 
@@ -210,7 +211,7 @@ class Reading {
   }
 
   #showNext(next, after) {
-    this.nextTold.textContent = after.length ? "Expected next (in bold: what the text goes on with)" : "Expected next, at the end of the text";
+    this.nextTold.textContent = "Expected next";
     const shownNext = next.slice(0, 8);
     const rest = 1 - shownNext.reduce((sum, one) => sum + one.probability, 0);
     const rows = shownNext.map(({ name, bytes, probability }) => {
@@ -233,7 +234,7 @@ class Reading {
       const { bytes } = await ask("continuation", { ...this.panel.asked(this.name, before), num_bytes: WRITTEN_BYTES });
       const written = fromBase64(bytes);
       this.written.replaceChildren(
-        element("span", { class: "facts", textContent: shown(before.subarray(Math.max(0, before.length - 24))).text }),
+        element("span", { class: "given", textContent: shown(before.subarray(Math.max(0, before.length - 24))).text }),
         element("span", { class: "written", textContent: written.length ? shown(written).text : "(the text ends here)" }));
     }, () => { this.written.hidden = true; });
   }

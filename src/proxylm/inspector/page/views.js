@@ -58,9 +58,10 @@ class ViewCard {
     const lossy = compressor.reversible ? "" : ", lossy";
     this.node = element("article", { class: "card view", "aria-label": `View ${compressor.name}` },
       element("div", { class: "title" },
-        element("h3", { textContent: compressor.name }),
-        element("span", { class: "kind", textContent: `${kind}${plural(compressor.symbol_count, "possible symbol")}${lossy}` }),
-        this.moved, this.counted, this.rho),
+        element("h3", { textContent: compressor.name }), this.rho),
+      element("div", { class: "told" },
+        element("span", { textContent: `${kind}${plural(compressor.symbol_count, "possible symbol")}${lossy}` }),
+        this.counted, this.moved),
       element("div", { class: "meter", "aria-hidden": "true" }, this.meter),
       this.error, this.pieces.node, this.strip);
     new ResizeObserver(() => this.drawStrip()).observe(this.strip);
