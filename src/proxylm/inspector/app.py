@@ -161,7 +161,7 @@ def _ask_of_models(ask: _Ask, holdings: Holdings) -> None:
 def _of_model(
     holdings: Holdings, answer: Callable[[Any, InspectedModel, Reading], Any], asked: ReadingAsked
 ) -> Any:
-    """An answer by the model and the reading that are asked for, while nobody else uses the model."""
+    """An answer by the model and reading that are asked for; the model answers one at a time."""
     model = holdings.model(asked.model)
     reading = model.reading(asked.read_as)
     with model.lock:

@@ -1,0 +1,77 @@
+"""A text in every view: spans and symbols as the library's, changes, deletions, collisions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proxylm.compressors.registry import load_compressor
+from proxylm.compressors.segments import segments
+from proxylm.errors import UsageError
+from proxylm.inspector import text_views as module
+from proxylm.inspector.text_views import collisions, deletions, text_views
+from small_neural import small_compressor, text
+
+TEXT = b"def area(x):\n    return x\n" * 3
+COMPRESSORS = {name: load_compressor(name) for name in ("units:bits=8", "gzip")}
+
+
+@pytest.mark.parametrize("raw", [TEXT, b"", b"\xff\x00"])
+def test_spans_and_symbols_are_those_of_the_library(raw):
+    for view, compressor in zip(text_views(COMPRESSORS, raw), COMPRESSORS.values(), strict=True):
+        found = segments(compressor, raw)
+        assert view["starts"] == found.spans[:, 0].tolist()
+        assert np.split(view["symbols"], np.cumsum(view["counts"])[:-1])[-1].tolist() == (
+            found.symbols[-1].tolist() if len(found.symbols) else []
+        )
+        assert sum(view["counts"]) == len(view["symbols"])
+        assert "change" not in view
+
+
+def test_an_edit_is_told_in_each_view():
+    byte, gzip = text_views(COMPRESSORS, TEXT[1:], TEXT)
+    assert byte["change"]["distance"] == pytest.approx(1 / len(TEXT))
+    assert all(byte["change"]["kept"]) and byte["change"]["lost"] == 1
+    assert gzip["change"]["distance"] > 0.1
+    assert len(gzip["change"]["kept"]) == len(gzip["symbols"])
+
+
+def test_a_view_that_cannot_be_had_is_an_error_of_its_own_alone(monkeypatch):
+    class Refuses(type(COMPRESSORS["gzip"])):
+        def encode(self, documents):
+            return super().encode(documents)[:0]
+
+    refuses = Refuses.from_settings({})
+    good, bad = text_views({"good": COMPRESSORS["gzip"], "bad": refuses}, TEXT)
+    assert "symbols" in good
+    assert bad == {"name": "bad", "error": "gzip: encode gave 0 results for 1 documents"}
+
+
+def test_deletions_are_of_the_stretch_around_the_cursor(monkeypatch):
+    monkeypatch.setattr(module, "SWEPT_BYTES", 32)
+    for place in (0, 40, len(TEXT), 10 * len(TEXT)):
+        found = deletions(COMPRESSORS, TEXT, place)
+        starts = found["starts"]
+        assert len(starts) <= 32
+        assert starts[0] <= min(place, len(TEXT) - 1) <= starts[-1]
+        assert [one["name"] for one in found["curves"]] == list(COMPRESSORS)
+        assert found["curves"][0]["distances"] == pytest.approx([1 / len(starts)] * len(starts))
+    with pytest.raises(UsageError, match="no character"):
+        deletions(COMPRESSORS, b"", 0)
+
+
+def test_collisions_are_all_strings_with_the_windows_codes():
+    compressor = small_compressor()
+    raw = text(3)
+    found = segments(compressor, raw)
+    for (start, stop), symbols in zip(found.spans[:20].tolist(), found.symbols, strict=False):
+        windows = collisions(compressor, raw[start:stop])["windows"]
+        assert b"".join(one["string"] for one in windows) == raw[start:stop]
+        assert [symbol for one in windows for symbol in one["symbols"]] == symbols.tolist()
+        for one in windows:
+            assert one["count"] >= len(one["strings"]) >= 1
+            for string in one["strings"]:
+                # A string alone in a segment is a window of its own.
+                own = collisions(compressor, string)["windows"]
+                assert [each["symbols"] for each in own] == [one["symbols"]]
+    assert collisions(load_compressor("gzip"), b"any") == {"windows": None}
