@@ -1,4 +1,4 @@
-"""docs/inspect.md: its pictures are there and small, its command takes the options that it shows."""
+"""docs/inspect.md: its pictures are there and small, its command takes the options shown."""
 
 from __future__ import annotations
 

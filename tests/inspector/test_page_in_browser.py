@@ -145,6 +145,12 @@ def test_a_models_side(opened: Any) -> None:
         "Read as mixed",
     ]
     page.wait_for_selector("#model .bars td.number")
+    page.locator("#text").fill("x = ")
+    page.keyboard.type("arena")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#model .reading')].every(one =>"
+        "[...one.querySelectorAll('.heat')].map(each => each.textContent).join('') === 'x = arena')"
+    )
     page.get_by_role("button", name="Draft at the cursor").click()
     page.wait_for_selector(".passes li")
     assert "passes" in page.locator("#model [role=status]").text_content()

@@ -29,8 +29,16 @@ export function startModel(state, { setCursor }) {
   const place = element("div", { class: "stack" });
   body.append(element("div", { class: "row" }, element("label", { class: "inline", for: "model-choice" }, "Model ", choose), element("p", { class: "facts", id: "model-facts" })), place);
   const asking = newest();
-  let isSeen = false;
-  const refresh = () => { if (isSeen) asking(() => panel.text()); };
+  let isSeen = false, isStale = false;
+  // Of two waiting questions the last is asked: a new cursor must not make the new text forgotten.
+  const update = () => {
+    if (isSeen) asking(async () => {
+      const whole = isStale;
+      isStale = false;
+      await (whole ? panel.text() : panel.cursor());
+    });
+  };
+  const refresh = () => { isStale = true; update(); };
   function open(model) {
     byId("model-facts").textContent = `${count(model.parameters)} parameters, contexts of ${count(model.context)}, ${attention(model.attention)}, ${plural(model.heads, "head")}`;
     panel = new Panel(state, model, setCursor);
@@ -44,7 +52,7 @@ export function startModel(state, { setCursor }) {
   open(models[0]);
   return {
     text() { refresh(); },
-    cursor() { if (isSeen) asking(() => panel.cursor()); },
+    cursor: update,
   };
 }
 
