@@ -25,6 +25,7 @@ ROOMS = (
     "evaluation",
     "pipelines",
     "analysis",
+    "inspector",
     "recipes",
     "demo",
     "bench",

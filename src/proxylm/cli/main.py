@@ -30,6 +30,7 @@ from proxylm.cli import (
     export,
     generate,
     import_model,
+    inspector,
     plan,
     prepare,
     rates,
@@ -88,6 +89,7 @@ COMMANDS: dict[str, dict[str, ModuleType | Callable[..., object]]] = {
     "A trained model": {
         "generate": generate.generate,
         "serve": serve.serve,
+        "inspect": inspector.inspect,
         "export": export.export,
         "evaluate": evaluate,
     },

@@ -136,7 +136,8 @@ def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]
 
 Drafter = Annotated[Chain | Tree, Field(discriminator="kind")]
 
-_DRAFTERS: dict[str, Drafter | None] = {"none": None, "chain": Chain(), "tree": Tree()}
+DRAFTERS: dict[str, Drafter | None] = {"none": None, "chain": Chain(), "tree": Tree()}
+"""The drafters as they are by default, by name; ``none``: one byte per pass."""
 
 
 def drafter_named(kind: str) -> Drafter | None:
@@ -145,6 +146,6 @@ def drafter_named(kind: str) -> Drafter | None:
     Raises:
         UsageError: there is no such drafter.
     """
-    if kind not in _DRAFTERS:
-        raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(_DRAFTERS)}")
-    return _DRAFTERS[kind]
+    if kind not in DRAFTERS:
+        raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(DRAFTERS)}")
+    return DRAFTERS[kind]
