@@ -26,9 +26,10 @@ $(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# The long tests run notebooks in a kernel, and shards on Ray: both are large.
+# The long tests run notebooks in a kernel, shards on Ray, and the inspector's page in a browser
+# (where the system has Chromium).
 $(LONG_INSTALLED): $(DEV_INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks,ray]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[browser,notebooks,ray]"
 	touch $@
 
 demo: $(INSTALLED)

@@ -16,6 +16,7 @@ from proxylm.cli.main import run as run_command
 COMMAND = [sys.executable, "-c", "from proxylm.cli.main import main; main()", "inspect"]
 
 
+@pytest.mark.long
 def test_the_page_is_answered_until_it_is_ended() -> None:
     process = subprocess.Popen(
         [*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

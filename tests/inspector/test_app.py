@@ -109,7 +109,7 @@ def test_only_this_machines_own_page_is_answered(client, headers, status):
         ("views", {"text": "%%"}, 422, "text: "),
         ("views", {"text": [1]}, 422, "text: "),
         ("views", {"text": TEXT, "more": 1}, 422, "more: there is no such parameter"),
-        ("views", {"text": "A" * (2 * MAX_TEXT_BYTES)}, 422, "text: Data should have at most"),
+        ("views", {"text": "A" * (2 * MAX_TEXT_BYTES)}, 422, "text: Value should have at most"),
         ("views", {"text": "A" * MAX_BODY_BYTES}, 413, "the body is larger than"),
         ("next", OF_MODEL | {"model": "none"}, 400, "'none': there is none of that name"),
         ("next", OF_MODEL | {"read_as": "letters"}, 400, "must be one of bytes, tokens, mixed"),

@@ -15,7 +15,7 @@ from proxylm.models.masks import dense_mask
 from proxylm.symbols import IGNORED_TARGET
 from small_models import ATTENTIONS
 
-ASKED = {"view": None, "mixture": "pieces", "step": 3, "number": 2, "context": 64}
+ASKED = {"view": None, "mixture": "pieces", "step": 3, "number": 2, "context": 512}
 
 
 def test_a_context_is_the_batchs(holdings):
@@ -24,7 +24,7 @@ def test_a_context_is_the_batchs(holdings):
     drawn = batches(
         Source(store, None),
         READY_MIXTURES["pieces"](),
-        context=64,
+        context=512,
         contexts_per_step=CONTEXTS_PER_STEP,
         steps=STEPS,
     )

@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compressors.neural.fake_lm import FakeLM
+from proxylm.compressors.neural.coder.automaton_build import build_automaton
+from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.registry import load_compressor
 from proxylm.compressors.segments import segments
 from proxylm.errors import UsageError
 from proxylm.inspector import text_views as module
-from proxylm.inspector.text_views import collisions, deletions, text_views
-from small_neural import small_compressor, text
+from proxylm.inspector.text_views import (
+    SHOWN_STRINGS,
+    colliding_windows,
+    collisions,
+    deletions,
+    text_views,
+)
 
 TEXT = b"def area(x):\n    return x\n" * 3
 COMPRESSORS = {name: load_compressor(name) for name in ("units:bits=8", "gzip")}
@@ -61,17 +69,19 @@ def test_deletions_are_of_the_stretch_around_the_cursor(monkeypatch):
 
 
 def test_collisions_are_all_strings_with_the_windows_codes():
-    compressor = small_compressor()
-    raw = text(3)
-    found = segments(compressor, raw)
-    for (start, stop), symbols in zip(found.spans[:20].tolist(), found.symbols, strict=False):
-        windows = collisions(compressor, raw[start:stop])["windows"]
-        assert b"".join(one["string"] for one in windows) == raw[start:stop]
-        assert [symbol for one in windows for symbol in one["symbols"]] == symbols.tolist()
-        for one in windows:
-            assert one["count"] >= len(one["strings"]) >= 1
-            for string in one["strings"]:
-                # A string alone in a segment is a window of its own.
-                own = collisions(compressor, string)["windows"]
-                assert [each["symbols"] for each in own] == [one["symbols"]]
+    automaton = build_automaton(FakeLM(), CoderSettings(pack_bits=8))
+    raw = b"def a: \xff"
+    windows = list(colliding_windows(automaton, raw))
+    assert b"".join(one["string"] for one in windows) == raw
+    assert any(one["count"] > 1 for one in windows)
+    for one in windows:
+        assert len(one["strings"]) == min(SHOWN_STRINGS, one["count"])
+        for string in one["strings"]:
+            (alone,) = colliding_windows(automaton, string)
+            assert alone["symbols"] == one["symbols"] and alone["count"] == one["count"]
+        assert [each["symbol"] for each in one["behind"]] == one["symbols"]
+        assert all(each["count"] >= one["count"] for each in one["behind"])
+
+
+def test_other_compressors_have_no_windows():
     assert collisions(load_compressor("gzip"), b"any") == {"windows": None}

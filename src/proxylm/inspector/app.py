@@ -147,8 +147,9 @@ def _ask_of_models(ask: _Ask, holdings: Holdings) -> None:
         return {"bytes": continuation(model, reading, asked.text, asked.num_bytes)}
 
     def drafted(asked: DraftsAsked, model: InspectedModel, reading: Reading) -> Any:
-        wanted = {"drafter": asked.drafter, "num_bytes": asked.num_bytes}
-        return {"passes": draft_passes(model, reading, asked.text, **wanted)}
+        drafter, num_bytes = asked.drafter, asked.num_bytes
+        found = draft_passes(model, reading, asked.text, drafter=drafter, num_bytes=num_bytes)
+        return {"passes": found}
 
     ask("/read", ReadingAsked, partial(_of_model, holdings, read))
     ask("/surprisal", ReadingAsked, partial(_of_model, holdings, surprising))

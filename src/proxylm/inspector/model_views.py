@@ -30,6 +30,7 @@ from proxylm.generation.token_reading import TokenReading
 from proxylm.scoring.read_as import BYTES, MIXED, TOKENS, PromptEnd
 from proxylm.scoring.readings import (
     CompressedReading,
+    MixedReading,
     RawReading,
     Reading,
     reading_of,
@@ -288,6 +289,7 @@ def _read(
 
 def _symbol_spans(reading: Reading, text: bytes) -> Int64[np.ndarray, "symbol 2"]:
     """The bytes of each of a text's symbols; those of a run where they are not told apart."""
+    assert isinstance(reading, CompressedReading | MixedReading), "others read no symbols"
     found = segments(reading.compressor, text)
     return np.repeat(found.spans, [len(one) for one in found.symbols], axis=0)
 

@@ -13,6 +13,7 @@ from proxylm.analysis.collisions import Cluster
 from proxylm.analysis.neural_facts import window_nodes, windows_with
 from proxylm.analysis.stability import document_slices
 from proxylm.compressors.contract import Compressor
+from proxylm.compressors.neural.coder.automaton import Automaton
 from proxylm.compressors.neural.compressor import NeuralCompressor
 from proxylm.compressors.segments import segments
 from proxylm.errors import ProxylmError, UsageError
@@ -83,7 +84,29 @@ def collisions(compressor: Compressor, segment: bytes) -> dict[str, Any]:
     """
     if not isinstance(compressor, NeuralCompressor) or compressor.automaton is None:
         return {"windows": None}
-    return {"windows": list(_windows(compressor, segment))}
+    return {"windows": list(colliding_windows(compressor.automaton, segment))}
+
+
+def colliding_windows(automaton: Automaton, segment: bytes) -> Iterator[dict[str, Any]]:
+    """A segment's windows, each with the strings that share its code.
+
+    Returns:
+        ``string``, ``symbols``, ``count`` of the strings, the first of ``strings``, their
+        ``lcp_ratio``; and ``behind``: where a code has several symbols, the strings of each symbol.
+    """
+    for own in window_nodes(automaton, segment):
+        code = int(automaton.codes[own])
+        strings = [automaton.strings[node] for node in automaton.nodes_by_code[code]]
+        symbols = automaton.code_symbols(code)
+        yield {
+            "string": automaton.strings[own],
+            "symbols": symbols,
+            "count": len(strings),
+            "strings": strings[:SHOWN_STRINGS],
+            "lcp_ratio": Cluster(symbols=tuple(symbols), strings=tuple(strings)).lcp_ratio,
+            # Where a window is one symbol, these are the same strings.
+            "behind": [_behind(automaton, one) for one in symbols] if len(symbols) > 1 else [],
+        }
 
 
 def _view_or_error(compressor: Compressor, text: bytes, reference: bytes | None) -> dict[str, Any]:
@@ -124,27 +147,8 @@ def _slice_at(text: bytes, place: int) -> tuple[int, bytes]:
     return before, piece
 
 
-def _windows(compressor: NeuralCompressor, segment: bytes) -> Iterator[dict[str, Any]]:
-    automaton = compressor.automaton
-    assert automaton is not None
-    for own in window_nodes(automaton, segment):
-        code = int(automaton.codes[own])
-        strings = [automaton.strings[node] for node in automaton.nodes_by_code[code]]
-        symbols = automaton.code_symbols(code)
-        yield {
-            "string": automaton.strings[own],
-            "symbols": symbols,
-            "count": len(strings),
-            "strings": strings[:SHOWN_STRINGS],
-            "lcp_ratio": Cluster(symbols=tuple(symbols), strings=tuple(strings)).lcp_ratio,
-            # Where a window is one symbol, these are the same strings.
-            "behind": [] if len(symbols) == 1 else [_behind(compressor, one) for one in symbols],
-        }
-
-
-def _behind(compressor: NeuralCompressor, symbol: int) -> dict[str, Any]:
+def _behind(automaton: Automaton, symbol: int) -> dict[str, Any]:
     """The windows whose code has a symbol among others."""
-    assert compressor.automaton is not None
-    found = windows_with(compressor.automaton, symbol)
+    found = windows_with(automaton, symbol)
     strings = [string for string, _ in islice(found, SHOWN_STRINGS)]
     return {"symbol": symbol, "count": len(strings) + sum(1 for _ in found), "strings": strings}

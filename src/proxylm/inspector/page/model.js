@@ -142,8 +142,9 @@ class Reading {
     this.exact = null;
     const choice = element("div", { class: "row" }, this.nextTold);
     if (name === "tokens") {
-      this.exact = element("select", { onchange: () => this.cursor() }, option("tokens"), option("bytes", "bytes, exactly"));
-      choice.append(element("label", { class: "inline facts" }, "Told in ", this.exact));
+      this.exact = element("select", { onchange: () => this.cursor() }, option("tokens", "in tokens"), option("bytes", "in exact bytes"));
+      this.exact.setAttribute("aria-label", "How what comes next is told");
+      choice.append(this.exact);
     }
     this.node = element("article", { class: "card reading", "aria-label": `Read as ${name}` },
       element("div", { class: "row" }, element("h3", { textContent: `Read as ${name}` }), this.bitsTold),
@@ -242,7 +243,7 @@ class Reading {
   #tell(index) {
     const item = this.heat.items[index];
     const bytes = this.panel.state.bytes.subarray(item.start, item.stop);
-    tell([["Read as", this.name], ["Bytes", element("span", { class: "code", textContent: named(bytes) })], ["Surprisal", `${number(item.bits, 3)} bits`], ["Probability", percent(2 ** -item.bits)], ["Place", `byte ${count(item.start)}; press Enter to put the cursor here`]]);
+    tell([["Read as", this.name], ["Bytes", element("span", { class: "code", textContent: named(bytes) })], ["Surprisal", `${number(item.bits, 3)} bits`], ["Probability", percent(2 ** -item.bits)], ["Place", `byte ${count(item.start)}; choose it (Enter, or a click) to put the cursor there`]]);
   }
 
   #tellRead(index) {
