@@ -111,7 +111,11 @@ def _formats(runs: Sequence[RunHistory]) -> dict[str, Reader]:
         name for run in runs for one in run.records for name in one.get("loss_by_format", {})
     )
     names.pop("special", None)  # a symbol or two of each context
-    return {name: lambda record, name=name: record["loss_by_format"].get(name) for name in names}
+    return {name: _format_reader(name) for name in names}
+
+
+def _format_reader(name: str) -> Reader:
+    return lambda record: record.get("loss_by_format", {}).get(name)
 
 
 def _heads(runs: Sequence[RunHistory]) -> dict[str, Reader]:
@@ -132,7 +136,7 @@ def _chart(runs: Sequence[RunHistory], title: str, unit: str, lines: dict[str, R
     curves = []
     for number, run in enumerate(runs):
         for label, read in lines.items():
-            y = _grouped([_read(read, record) for record in run.records])
+            y = _grouped([read(record) for record in run.records])
             if any(value is not None for value in y):
                 curves.append(Curve(run=number, label=label, grid=STEPS, y=y))
     return Chart(title=title, unit=unit, curves=curves)
@@ -151,13 +155,6 @@ def _held_out_chart(runs: Sequence[RunHistory], view: str) -> Chart:
 def _at(record: dict[str, Any], axis: str) -> float | None:
     value = record.get(axis)
     return value / _SECONDS_PER_HOUR if axis == "seconds" and value is not None else value
-
-
-def _read(read: Reader, record: dict[str, Any]) -> float | None:
-    try:
-        return read(record)
-    except KeyError:
-        return None
 
 
 def _grouped(values: Sequence[float | None]) -> list[float | None]:

@@ -67,12 +67,12 @@ def differences(runs: Sequence[RunHistory]) -> dict[str, list[str]]:
 
 def _flat(value: Any, key: str = "") -> dict[str, str]:
     if isinstance(value, Mapping):
-        inner = value.items()
+        inner = dict(value)
     elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
-        inner = ((str(place), one) for place, one in enumerate(value))
+        inner = dict(enumerate(value))
     else:
         return {key: str(value)}
     found: dict[str, str] = {}
-    for name, one in inner:
+    for name, one in inner.items():
         found |= _flat(one, f"{key}.{name}" if key else str(name))
     return found
