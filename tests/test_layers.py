@@ -25,6 +25,7 @@ ROOMS = (
     "evaluation",
     "pipelines",
     "analysis",
+    "report",
     "inspector",
     "recipes",
     "demo",
