@@ -13,9 +13,13 @@ MOST_BYTES = 150_000
 
 
 def test_pictures_are_there_described_and_small():
-    named = re.findall(r"!\[[^]]+\]\((images/[^)]+)\)|<img src=\"(images/[^\"]+)\"[^>]* alt=", PAGE)
+    named = re.findall(
+        r"!\[[^]]+\]\((pictures/[^)]+)\)|<img src=\"(pictures/[^\"]+)\"[^>]* alt=", PAGE
+    )
     pictures = {one or other for one, other in named}
-    assert pictures == {f"images/{path.name}" for path in (ROOT / "docs/images").glob("inspect-*")}
+    assert pictures == {
+        f"pictures/{path.name}" for path in (ROOT / "docs/pictures").glob("inspect-*")
+    }
     assert all((ROOT / "docs" / name).stat().st_size <= MOST_BYTES for name in pictures)
 
 
