@@ -26,6 +26,7 @@ ROOMS = (
     "pipelines",
     "analysis",
     "recipes",
+    "results",
     "demo",
     "bench",
     "cli",

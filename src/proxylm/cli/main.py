@@ -32,6 +32,7 @@ from proxylm.cli import (
     rates,
     recipe,
     report,
+    results,
     runs,
     sandbox,
     serve,
@@ -72,6 +73,7 @@ app.add_typer(configs.app, name="configs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(import_model.app, name="import")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(results.app, name="results")
 app.add_typer(runs.app, name="runs")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
