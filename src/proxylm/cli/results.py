@@ -13,6 +13,7 @@ from proxylm.cli.recipe import DataOption
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
+    from proxylm.results.points import Points
     from proxylm.results.running import Running
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -80,8 +81,7 @@ def run(
         _emit_plan(running, as_json=json)
         return
     record = running.run(results, jobs=jobs, say=note)
-    lacking = dict.fromkeys(one.lacking for one in running.points().points if one.lacking)
-    for reason in lacking:
+    for reason in _lacking(running.points()):
         note(f"left out: {reason}")
     made = f"{len(record.observations)} observations, {record.core_hours:.2f} core-hours"
     emit(
@@ -144,12 +144,11 @@ def _emit_plan(running: Running, *, as_json: bool) -> None:
         for one in artifacts
     ]
     left = sum(row["core_hours"] for row in rows if not row["is_there"])
-    shown = [
-        [row["kind"], row["name"], "yes" if row["is_there"] else "no", f"{row['core_hours']:.2f}"]
+    lines = [
+        f"{'there' if row['is_there'] else '':5}  {row['core_hours']:5.2f} h  {row['name']}"
         for row in rows
         if row["core_hours"]
     ]
-    lines = [table(["kind", "name", "there", "core-hours"], shown)]
     lines += [f"left out: {one}" for one in _lacking(points)]
     budget = running.experiment.core_hours
     lines.append(f"about {left:.1f} core-hours are left; at most {budget:g} in all")
@@ -159,5 +158,6 @@ def _emit_plan(running: Running, *, as_json: bool) -> None:
     emit({"artifacts": rows, **about}, as_json=as_json, text="\n".join(lines))
 
 
-def _lacking(points: Any) -> list[str]:
+def _lacking(points: Points) -> list[str]:
+    """Why some cannot be made, each reason once."""
     return list(dict.fromkeys(one.lacking for one in points.points if one.lacking))

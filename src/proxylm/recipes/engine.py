@@ -77,7 +77,8 @@ def make_all(
                     told.add(one.key)
                 running[begin(one, pool)] = one
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            if any([_was_ours(future, running, left) for future in done]):
+            ours = [_was_ours(future, running, left) for future in done]
+            if any(ours):
                 made()
             else:
                 time.sleep(SECONDS_BETWEEN_LOOKS)

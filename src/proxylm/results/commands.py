@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,10 +27,11 @@ from pydantic import Field, PositiveFloat
 
 from proxylm.checkpoints.checkpoint import MANIFEST
 from proxylm.config import Config
-from proxylm.errors import ProxylmError, UsageError
+from proxylm.errors import DataNotAtHandError, ProxylmError, UsageError
 from proxylm.files import sha256_of
 from proxylm.fingerprint import fingerprint_of
 from proxylm.recipes.artifacts import REASON, Artifact, Record, Say
+from proxylm.recipes.engine import CPU_SECONDS
 from proxylm.recipes.measures import EvaluationData
 from proxylm.recipes.plan import RESULT
 from proxylm.results.points import Inputs, Label, Number, Point, Points
@@ -74,7 +75,7 @@ class PointTemplate(CommandTemplate):
 
     Attributes:
         labels: that all of them have.
-        numbers: by name, the place in what the command says.
+        numbers: by name, the place in what the command says, labels in it as in the words.
     """
 
     labels: dict[str, Label] = Field(default_factory=dict)
@@ -104,8 +105,9 @@ class CommandsWork(Config):
         for template in self.points_of:
             for labels, texts in template.variants():
                 words = filled(template.command, texts)
-                own = {**template.labels, **labels}
-                found.append(_point(own, words, template, _Names(inputs, steps)))
+                places = {name: filled(at, texts) for name, at in template.numbers.items()}
+                point = _point(words, places, template.minutes, _Names(inputs, steps))
+                found.append(replace(point, labels={**template.labels, **labels}))
         return Points(points=tuple(found))
 
     def seconds(self, command: Command) -> float:
@@ -114,8 +116,8 @@ class CommandsWork(Config):
 
     def _steps(self) -> Iterator[tuple[str, tuple[str, float]]]:
         for name, template in self.steps.items():
-            for _, texts in template.variants():
-                yield filled(name, texts), (filled(template.command, texts), template.minutes)
+            for labels, texts in template.variants():
+                yield filled(name, labels), (filled(template.command, texts), template.minutes)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ class _Names:
         """The command of some words.
 
         Raises:
-            UsageError: a name stands for nothing, or an input is not given.
+            UsageError: a name stands for nothing.
+            DataNotAtHandError: an input is not given, or has no such part yet.
         """
         paths, made = {}, {}
         for word in shlex.split(words):
@@ -206,7 +209,7 @@ class _Names:
                 raise UsageError(f"'{words}': there is no step or input '{found[1]}'")
             paths[found[1]] = self.inputs.path(found[1])
             if not (whole := Path(f"{paths[found[1]]}{found[2]}")).exists():
-                raise UsageError(f"{whole}: is not there (yet)")
+                raise DataNotAtHandError(f"{whole}: is not there (yet)")
         return Command(name, words=words, paths=paths, made=made, minutes=minutes)
 
 
@@ -230,13 +233,14 @@ def content_of(path: Path) -> str:
 
 
 def said(words: list[str]) -> dict[str, Any]:
-    """What ``proxylm`` prints as JSON.
+    """What ``proxylm`` prints as JSON, and the CPU seconds that it took.
 
     Raises:
         ProxylmError: it failed, in its own words.
     """
     command = [sys.executable, "-m", "proxylm", *words]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    before = sum(os.times()[2:4])
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_thread
     ) as process:
@@ -249,17 +253,15 @@ def said(words: list[str]) -> dict[str, Any]:
     if process.returncode:
         last = errors.strip().splitlines()[-1:] or [f"status {process.returncode}"]
         raise ProxylmError(f"proxylm {' '.join(words)}: {last[0]}")
-    found: dict[str, Any] = json.loads(output)
-    return found
+    spent = sum(os.times()[2:4]) - before  # of children that have ended
+    return {**json.loads(output), CPU_SECONDS: round(spent, 3)}
 
 
-def _point(labels: dict[str, Label], words: str, template: PointTemplate, names: _Names) -> Point:
-    name = " ".join(map(str, labels.values()))
+def _point(words: str, places: Mapping[str, str], minutes: float, names: _Names) -> Point:
+    """A point without labels."""
     try:
-        command = names.command(name, words, template.minutes)
-    except UsageError as error:
-        return Point(labels=labels, lacking=str(error))
-    numbers = {
-        name: Number(command, tuple(place.split("."))) for name, place in template.numbers.items()
-    }
-    return Point(labels=labels, numbers=numbers)
+        command = names.command(words, words, minutes)
+    except DataNotAtHandError as error:
+        return Point(labels={}, lacking=str(error))
+    numbers = {name: Number(command, tuple(place.split("."))) for name, place in places.items()}
+    return Point(labels={}, numbers=numbers)

@@ -1,6 +1,6 @@
 """An experiment as data, read from ``files/NAME.yaml``: what is made, and how it is told.
 
-What it told of is the paper's statements: each has a rule that gives a verdict from the numbers.
+What it tells are statements, the paper's and goals of ours; a rule gives each its verdict.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Falls(Difference):
     """The difference falls as another number grows.
 
     Attributes:
-        over: the other number, in powers of ten; of the observations that are subtracted.
+        over: the other number, or a label that is one, in powers of ten; of the observations that
+            are no counterparts.
         paper_crossing: where the paper's difference is zero.
     """
 

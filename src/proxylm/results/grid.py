@@ -17,7 +17,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from proxylm.config import Config, validate_config
 from proxylm.config_files import laid_over, read_config_file
 from proxylm.corpus.config import HeldOutFraction
-from proxylm.errors import UsageError
+from proxylm.errors import DataNotAtHandError
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
 from proxylm.recipes.artifacts import Run, Store, TrainedCompressor
@@ -229,7 +229,7 @@ class _Grid:
         labels: dict[str, Label] = {"size": size, "arm": arm, "corpus": corpus, "seed": seed}
         try:
             documents = self._corpus(corpus)
-        except UsageError as error:
+        except DataNotAtHandError as error:
             return Point(labels=labels, lacking=str(error))
         run = self._run(size, arm, documents, seed, peaks)
         numbers = {name: self._number(run, place) for name, place in self.work.numbers.items()}

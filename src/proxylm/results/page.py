@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from proxylm.errors import DataError
+from proxylm.errors import UsageError
 from proxylm.files import atomic_file
 from proxylm.recipes.table import DASH, markdown
 from proxylm.results.experiment import (
@@ -27,14 +27,15 @@ from proxylm.results.verdicts import LEAST_PAIRS, Finding, Line, Pairs, finding
 
 HEAD = f"""# Results
 
-What came out of experiments of our own, beside what the paper says. This page is made from the
-files in `results/` by `proxylm results page`, and from nothing else; `proxylm results run NAME` makes
-such a file, here or on a larger machine ([recipes.md](recipes.md)).
+What came out of experiments of our own, beside what the paper says. `proxylm results page` makes this
+page from the files in [results](results/README.md), and from nothing else; `proxylm results run NAME`
+makes such a file, here or on a larger machine ([recipes.md](recipes.md#experiments-of-our-own)).
 
 A statement *agrees* or *does not at this size* where a mean difference over at least {LEAST_PAIRS}
 pairs, or a slope, is further from zero than two standard errors; where it is not, it *cannot be
-told*. Pairs have the same size, corpus and seed. After ± stands a standard deviation over seeds;
-after a mean difference, its standard error. Intervals are two standard errors to either side.
+told*. Pairs differ in what is compared alone: seed, size and corpus are the same. In tables, a
+standard deviation over seeds stands after ±; after a mean difference, its standard error; after a
+slope, two of them. Where a line meets zero is an interval of two standard errors (Fieller's).
 """
 
 NOT_RUN = "not run here"
@@ -44,7 +45,8 @@ def write_page(folder: Path, page: Path) -> None:
     """Write the page of a folder of records.
 
     Raises:
-        DataError: there are none in it.
+        UsageError: there is no such folder.
+        DataError: a record is damaged.
     """
     text = page_of(read_records(folder))
     with atomic_file(page) as temporary:
@@ -52,30 +54,29 @@ def write_page(folder: Path, page: Path) -> None:
 
 
 def read_records(folder: Path) -> list[ResultRecord]:
-    """All records of a folder: shipped experiments in their order, then others by name.
+    """All records of a folder, by their files' names.
 
     Raises:
-        DataError: there are none, or one is damaged.
+        UsageError: there is no such folder.
+        DamagedFileError: a file is no record.
     """
-    order = experiment_names()
-    found = [read_record(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
-    if not found:
-        raise DataError(f"{folder}: no results there; 'proxylm results run NAME' writes them")
-    return sorted(found, key=lambda one: (one.experiment not in order, _place(one, order)))
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; 'proxylm results run NAME' writes into one")
+    return [read_record(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
 def page_of(records: Sequence[ResultRecord]) -> str:
-    """The page as Markdown; shipped experiments that have no record are named as not run."""
+    """The page as Markdown: shipped experiments in their order, run or not, then others.
+
+    Raises:
+        UsageError: the file of an experiment is not there any more.
+    """
     by_name = {one.experiment: one for one in records}
     names = list(dict.fromkeys([*experiment_names(), *by_name]))
     told = [(read_experiment(name), by_name.get(name)) for name in names]
     parts = [HEAD, _overview(told)]
     parts += [_section(one, record) for one, record in told if record is not None]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
-
-
-def _place(record: ResultRecord, order: Sequence[str]) -> int:
-    return order.index(record.experiment) if record.experiment in order else 0
 
 
 def _overview(told: Sequence[tuple[Experiment, ResultRecord | None]]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from proxylm.errors import UsageError
+from proxylm.errors import DataNotAtHandError, UsageError
 from proxylm.recipes.artifacts import REASON, Artifact
 from proxylm.recipes.plan import RESULT
 from proxylm.recipes.table import NOT_MADE, looked_up
@@ -101,21 +100,18 @@ class Inputs:
         """The path of an input.
 
         Raises:
-            UsageError: it is not given, or not there.
+            DataNotAtHandError: it is not given.
         """
         if name not in self.given:
-            raise UsageError(f"needs --input {name}=PATH: {self.described[name]}")
-        path = self.given[name]
-        if not path.exists():
-            raise UsageError(f"--input {name}={path}: is not there")
-        return path.resolve()
+            raise DataNotAtHandError(f"needs --input {name}=PATH: {self.described[name]}")
+        return self.given[name]
 
 
 def inputs_from(described: Mapping[str, str], words: Iterable[str]) -> Inputs:
     """Inputs from ``NAME=PATH``.
 
     Raises:
-        UsageError: a word is no such, or names none that is asked for.
+        UsageError: a word is no such, names none that is asked for, or its path is not there.
     """
     given: dict[str, Path] = {}
     for word in words:
@@ -123,5 +119,7 @@ def inputs_from(described: Mapping[str, str], words: Iterable[str]) -> Inputs:
         if not is_path or name not in described:
             known = ", ".join(described) or "there are none"
             raise UsageError(f"--input {word}: expected NAME=PATH; names: {known}")
-        given[name] = Path(path)
+        if not Path(path).exists():
+            raise UsageError(f"--input {word}: is not there")
+        given[name] = Path(path).resolve()
     return Inputs(described=described, given=given)

@@ -9,7 +9,6 @@ from typing import Any
 
 from proxylm.errors import DamagedFileError
 from proxylm.files import read_json, write_json
-from proxylm.recipes.artifacts import Artifact
 from proxylm.recipes.engine import CPU_SECONDS, MADE_BY
 from proxylm.results.experiment import Experiment
 from proxylm.results.points import Label, Point, Points
@@ -34,6 +33,11 @@ class Observation:
     def has(self, labels: Mapping[str, Label]) -> bool:
         """Whether it has all of these labels."""
         return all(self.labels.get(name) == value for name, value in labels.items())
+
+    def place(self, name: str) -> float:
+        """A number, or a label that is one; 0 where it has none of that name."""
+        value = self.numbers.get(name, self.labels.get(name, 0))
+        return value if isinstance(value, int | float) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +103,11 @@ def read_record(path: Path) -> ResultRecord:
     """
     values = read_json(path)
     try:
-        kept = {name: tuple(Observation(**one) for one in values.pop(name)) for name in _LISTS}
-        return ResultRecord(**values, **kept)
-    except (AttributeError, KeyError, TypeError):
+        lists = {name: tuple(Observation(**one) for one in values[name]) for name in _LISTS}
+        record: ResultRecord = ResultRecord(**(values | lists))
+    except (KeyError, TypeError):
         raise DamagedFileError(f"{path}: is no result of 'proxylm results run'") from None
+    return record
 
 
 def _observed(points: Iterable[Point], pool: Path) -> tuple[Observation, ...]:
@@ -120,8 +125,3 @@ def _observed(points: Iterable[Point], pool: Path) -> tuple[Observation, ...]:
 def _rounded(value: float) -> float:
     """Six digits: more than any of these measures tells."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def artifacts_left(points: Points, pool: Path) -> list[Artifact]:
-    """What is not made yet, what others need before them."""
-    return [one for one in points.artifacts() if not one.is_settled(pool)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,16 +80,15 @@ class Running:
         Raises:
             ProxylmError: something cannot be made.
         """
-        write: Callable[[], None] = lambda: _write(self.record(), results)  # noqa: E731
+
+        def write() -> None:
+            record = self.record()
+            if record.observations or record.sweep:
+                write_record(record, results)
+
         before = -1
         while len(artifacts := self.points().artifacts()) > before:
             make_all(artifacts, self.pool, jobs=jobs, say=say, made=write)
             before = len(artifacts)
-        record = self.record()
-        write_record(record, results)
-        return record
-
-
-def _write(record: ResultRecord, results: Path) -> None:
-    if record.observations or record.sweep:
-        write_record(record, results)
+        write()
+        return self.record()

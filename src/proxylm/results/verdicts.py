@@ -171,13 +171,15 @@ def straight_line(x: Sequence[float], y: Sequence[float]) -> Line | None:
 
 
 def _trend(rule: Falls, observations: Sequence[Observation]) -> Finding:
-    found = [pair for pair in paired(rule, observations) if rule.over in pair[1].numbers]
-    x = [math.log10(other.numbers[rule.over]) for _, other in found]
-    y = [_difference(rule, one, other) for one, other in found]
-    line = straight_line(x, y)
+    found = [
+        (place, _difference(rule, one, other))
+        for one, other in paired(rule, observations)
+        if (place := one.place(rule.over)) > 0
+    ]
+    line = straight_line([math.log10(place) for place, _ in found], [value for _, value in found])
     by_place: dict[float, list[float]] = {}
-    for (_, other), value in zip(found, y, strict=True):
-        by_place.setdefault(other.numbers[rule.over], []).append(value)
+    for place, value in found:
+        by_place.setdefault(place, []).append(value)
     pairs = tuple(
         Pairs(label=place, differences=tuple(values)) for place, values in sorted(by_place.items())
     )
