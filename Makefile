@@ -7,6 +7,8 @@ DEV_INSTALLED := $(VENV)/.installed-dev
 LONG_INSTALLED := $(VENV)/.installed-long
 # One torch thread per test worker: two workers fill a 2-core machine.
 WORKERS ?= 2
+# A file of tests at a time (tests/conftest.py), in the order in which they are collected.
+DIVIDED := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: setup demo test test-long gpu-check lint format clean
 
@@ -33,11 +35,11 @@ demo: $(INSTALLED)
 	$(BIN)/proxylm demo
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest $(DIVIDED)
 
 # Prints the files with lines that no test reaches, and fails below pyproject.toml's floor.
 test-long: lint $(LONG_INSTALLED)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --timeout 3600 -m "long or not long" \
+	$(BIN)/python -m pytest $(DIVIDED) --timeout 3600 -m "long or not long" \
 		--cov --cov-report term:skip-covered
 
 # What only GPUs show: attention's backward there, bfloat16, ranks over NCCL. Where there are none,

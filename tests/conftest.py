@@ -39,6 +39,30 @@ install_import_hook(CHECKED_MODULES, "beartype.beartype")
 settings.register_profile("proxylm", deadline=None)
 settings.load_profile("proxylm")
 
+# Where tests are divided among workers, these begin: what takes a minute would else end alone.
+LONGEST_FIRST = ["test_wheel.py", "test_readme.py", "test_demo.py", "test_rank_faults.py"]
+RANKS = ["test_rank_faults.py", "test_ranks.py", "test_train_on_ranks.py"]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A worker takes a whole file, whose fixtures are then made once.
+
+    Files with several ranks are one group: two of them at once would share two cores among up to
+    eight processes that wait for each other at every operation, which takes eight times as long.
+    """
+    group = "ranks" if item.path.name in RANKS else str(item.path)
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    name = item.path.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
 
 @pytest.fixture(scope="session")
 def golden() -> Path:

@@ -68,8 +68,11 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def written(folder: Path, kind: str, **saving: Any) -> Any:
-    """A random model of a kind in a folder as transformers writes it, and the model."""
+def written(folder: Path, kind: str, *, scale: float = 1.0, **saving: Any) -> Any:
+    """A random model of a kind in a folder as transformers writes it, and the model.
+
+    With matrices of a larger scale, attention is sharp and greedy choices are far apart.
+    """
     model_class, config = MODELS[kind]
     torch.manual_seed(3)
     model = model_class(config).eval()
@@ -77,6 +80,8 @@ def written(folder: Path, kind: str, **saving: Any) -> Any:
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
+            else:
+                parameter.mul_(scale)
     model.save_pretrained(folder, **saving)
     tokenizer().save(str(folder / "tokenizer.json"))
     return model

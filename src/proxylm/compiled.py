@@ -84,3 +84,16 @@ class KernelGroup:
             return cast(Kernel, numba.njit(**options)(function))
         finally:
             _numba_config.CACHE_DIR = before
+
+
+def keeps_kernels() -> bool:
+    """Whether kernels that were compiled are kept for later processes; see ``compiled``."""
+    try:
+        numba.njit(cache=True)(_nothing)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _nothing() -> None:
+    """A kernel."""

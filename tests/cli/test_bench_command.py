@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from proxylm.bench import multi_byte
+from proxylm.bench import multi_byte, prefill
 from proxylm.bench.report import BenchmarkRow
 from proxylm.cli.main import run as run_command
 
@@ -30,7 +30,8 @@ def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     name = request.param
     module = importlib.import_module(f"proxylm.bench.{name}")
     monkeypatch.setattr(module, f"run_{name}_benchmark", lambda *_, **__: ROWS)
-    monkeypatch.setattr(multi_byte, "run_multi_byte_benchmark", list)  # generate's other half
+    monkeypatch.setattr(multi_byte, "run_multi_byte_benchmark", list)  # generate's other parts
+    monkeypatch.setattr(prefill, "run_prefill_benchmark", list)
     return str(name)
 
 

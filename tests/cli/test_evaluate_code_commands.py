@@ -331,7 +331,7 @@ def test_a_damaged_sample_fails_its_evaluation_alone(evaluate: Command, run: Pat
         (["humaneval", "--read-as", "tokens", "--prompt-end", "heal"], "of their own"),
         (["prompt-boundary", "--prompt-end", "strip"], "would take every suffix away"),
         (["humaneval", "--problem", "x"], "has no problem 'x'"),
-        (["humaneval", "--read-as", "words"], "--read-as words: must be bytes or tokens"),
+        (["humaneval", "--read-as", "words"], "--read-as words: must be bytes, tokens or mixed"),
         (["humaneval", "--read-as", "tokens", "--compressor", "gzip"], "and this one is"),
         (["mbpp"], "give its file with --data"),
         (["recode"], "give its folder or archive with --data"),

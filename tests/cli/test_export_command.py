@@ -25,7 +25,7 @@ def test_json_says_what_was_written(
 ) -> None:
     out = tmp_path / "deep" / "out"
     arguments = ["export", str(run), "--to", "hf", "--out", str(out)]
-    assert run_command([*arguments, "--drop-compressed", "--json"]) == 0
+    assert run_command([*arguments, "--vocabulary", "bytes", "--json"]) == 0
     output = capsys.readouterr()
     result = json.loads(output.out)
     assert result["folder"] == str(out)
@@ -44,13 +44,16 @@ def test_the_readable_form_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "EvaByteForCausalLM" in output.out and "trust_remote_code" in output.out
     assert output.out.count("\n") == 1
     assert output.err.startswith("the compressed symbols are kept and have no entry in tokenizer")
-    assert output.err.count("\n") == 1 and "add --drop-compressed" in output.err
+    assert output.err.count("\n") == 1 and "add --vocabulary bytes" in output.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "gguf", "--out", "x"], "--to"),
+        (["--to", "onnx", "--out", "x"], "--to"),
+        (["--to", "gguf", "--out", "x", "--vocabulary", "both"], "--vocabulary both: --to gguf"),
+        (["--to", "hf", "--out", "x", "--weights", "f16"], "--weights f16: --to hf writes f32"),
+        (["--to", "hf", "--out", "x", "--vocabulary", "tokens"], "small: not imported"),
         (["--out", "x"], "--to"),
         (["--to", "hf"], "--out"),
         (["--to", "hf", "--out", "taken"], "taken: exists already"),

@@ -161,7 +161,7 @@ def test_arguments_that_are_not_utf_8_reach_the_model_as_they_are(
         (["--json-schema", "no-such-schema"], "no-such-schema"),
         (["--json-schema", __file__], "not JSON"),
         (["--drafter", "three"], "none, chain, tree"),
-        (["--read-as", "words"], "bytes or tokens"),
+        (["--read-as", "words"], "bytes, tokens or mixed"),
         (["--max-new-symbols", "9"], "--max-new-bytes"),
         (["--read-as", "tokens", "--max-new-bytes", "9"], "--max-new-symbols"),
         (["--read-as", "tokens"], "--compressor"),

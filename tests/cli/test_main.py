@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -265,6 +266,21 @@ def command_paths(app: typer.Typer, prefix: tuple[str, ...] = ()) -> list[tuple[
 def test_every_command_shows_an_example(capsys, path):
     assert cli.run([*path, "--help"]) == 0
     assert "Example: proxylm" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("path", "headings"),
+    [
+        ([], ["Data", "Training", "A trained model", "The method", "This machine"]),
+        (["generate"], ["Sampling", "Reading"]),
+        (["plan"], ["Machines", "Data without a store"]),
+        (["compressor", "train", "neural"], ["Segmentation", "Coder"]),
+    ],
+)
+def test_help_lists_in_groups(capsys, path, headings):
+    assert cli.run([*path, "--help"]) == 0
+    shown = re.findall(r"^\W+(\w[\w ]*?) ─+\W*$", capsys.readouterr().out, re.M)
+    assert set(headings) <= set(shown)
 
 
 @pytest.mark.parametrize("path", command_paths(cli.app), ids=" ".join)

@@ -12,7 +12,7 @@ from proxylm.compressors.registry import load_compressor
 from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.scoring.read_as import ReadAs
-from proxylm.scoring.readings import CompressedReading, RawReading
+from proxylm.scoring.readings import CompressedReading, MixedReading, RawReading
 from small_models import small_model
 from units_store import write_units_store
 
@@ -40,7 +40,7 @@ def test_bytes_need_no_compressor_and_tokens_find_theirs(run: Path) -> None:
 @pytest.mark.parametrize(
     ("read_as", "given", "message"),
     [
-        ("words", None, "--read-as words: must be bytes or tokens, or a view of .*units"),
+        ("words", None, "--read-as words: must be bytes, tokens or mixed, or a view of .*units"),
         ("units", UNITS, "--read-as units names a compressor, and so does --compressor"),
         ("bytes", UNITS, "--compressor goes with --read-as tokens"),
         ("tokens", "units:bits=16", "has room for 256"),
@@ -64,3 +64,31 @@ def test_without_training_data_there_are_no_views(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         read_by(ByteModel(small_model()), tmp_path, ReadAs(read_as=read_as))
+
+
+@pytest.mark.parametrize(
+    ("mixing", "is_warned"),
+    [
+        ({"granularity": {"kind": "piece"}}, False),
+        ({"granularity": {"kind": "document"}}, True),
+        ({}, True),
+        (None, True),
+    ],
+)
+def test_mixed_reading_warns_where_no_document_was_cut_into_pieces(
+    run: Path, capsys: pytest.CaptureFixture[str], mixing: object, is_warned: bool
+) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"mixing": mixing}))
+    model = ByteModel(small_model(), compressor_fingerprint=load_compressor(UNITS).fingerprint)
+    for given in (None, UNITS):
+        found = read_by(model, run, ReadAs(read_as="mixed", compressor=given))
+        assert isinstance(found, MixedReading)
+        assert ("were not cut into pieces" in capsys.readouterr().err) == is_warned
+
+
+def test_nothing_is_said_of_a_model_whose_training_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_by(ByteModel(small_model()), tmp_path, ReadAs(read_as="mixed", compressor=UNITS))
+    assert capsys.readouterr().err == ""

@@ -227,7 +227,7 @@ def test_yaml_that_is_none_is_one_line(task: str) -> None:
 
 def test_our_own_mistakes_keep_their_traceback(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = BytesWriter(ByteModel(small_model()))
-    monkeypatch.setattr(Scorer, "sequences", lambda *_: 1 / 0)
+    monkeypatch.setattr(Scorer, "_sequences", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate_with_harness(writer, find_tasks([task]))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from proxylm.interchange.export import export_model
+from proxylm.interchange.vocabulary import Vocabulary
 from small_models import ATTENTIONS, save_small_run
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -40,9 +41,11 @@ def make_run(folder: Path, variant: str, *, seed: int = 3, **changes: Any) -> Pa
     return run
 
 
-def make_export(folder: Path, variant: str, *, drop_compressed: bool = False) -> tuple[Path, Path]:
+def make_export(
+    folder: Path, variant: str, *, vocabulary: Vocabulary = Vocabulary.BOTH
+) -> tuple[Path, Path]:
     """A run of a variant, and its export."""
     run = make_run(folder, variant)
-    out = folder / f"{variant}{'-bytes' if drop_compressed else ''}"
-    export_model(run, out, drop_compressed=drop_compressed)
+    out = folder / f"{variant}-{vocabulary}"
+    export_model(run, out, vocabulary=vocabulary)
     return run, out

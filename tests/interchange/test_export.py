@@ -15,6 +15,7 @@ import proxylm
 from proxylm.checkpoints.layouts.choice import read_config
 from proxylm.errors import CannotWriteError, CheckpointError, UsageError
 from proxylm.interchange.export import export_model
+from proxylm.interchange.vocabulary import Vocabulary
 from proxylm.symbols import COMPRESSED_OFFSET, EOS, RAW_CLOSE, RAW_OFFSET
 from small_models import COMPRESSED_SYMBOLS, save_small_run
 
@@ -42,7 +43,7 @@ def test_an_export_loads_back(variant: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_without_compressed_symbols_byte_logits_are_the_same(variant: str, tmp_path: Path) -> None:
-    run, folder = make_export(tmp_path, variant, drop_compressed=True)
+    run, folder = make_export(tmp_path, variant, vocabulary=Vocabulary.BYTES)
     before, after = proxylm.load(run), proxylm.load(folder)
     assert after.config.vocabulary_size == COMPRESSED_OFFSET
     assert after.compressor_fingerprint is None
@@ -59,9 +60,9 @@ def test_without_compressed_symbols_byte_logits_are_the_same(variant: str, tmp_p
 
 def test_an_export_can_be_exported_again(tmp_path: Path) -> None:
     run, folder = make_export(tmp_path, "eva")
-    result = export_model(folder, tmp_path / "again", drop_compressed=True)
+    result = export_model(folder, tmp_path / "again", vocabulary=Vocabulary.BYTES)
     assert result.dropped_symbols == COMPRESSED_SYMBOLS
-    direct = export_model(run, tmp_path / "direct", drop_compressed=True)
+    direct = export_model(run, tmp_path / "direct", vocabulary=Vocabulary.BYTES)
     assert direct.parameters == result.parameters
     first, second = proxylm.load(tmp_path / "again"), proxylm.load(tmp_path / "direct")
     assert torch.equal(first.logits(IDS), second.logits(IDS))
@@ -107,7 +108,7 @@ def test_what_cannot_be_expressed_is_refused_and_leaves_nothing(tmp_path: Path) 
     taken.mkdir()
     (taken / "file").touch()
     with pytest.raises(UsageError, match="taken: exists already"):
-        export_model(run, taken, drop_compressed=True)
+        export_model(run, taken, vocabulary=Vocabulary.BYTES)
     assert [path.name for path in taken.iterdir()] == ["file"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [run.name, "taken"]
 
@@ -142,11 +143,11 @@ def test_shards_load_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"proxylm": None}, "a Llama model that proxylm did not export"),
-        ({"rope_scaling": {"rope_type": "yarn"}}, "rope_scaling is 'yarn', only 'default'"),
+        ({"proxylm": None}, "a LlamaForCausalLM that proxylm did not export"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type is 'yarn'; default, linear and"),
         ({"attention_bias": True}, "attention_bias is True, only False is supported"),
-        ({"head_dim": 99}, "head_dim is 99, only 16 is supported"),
-        ({"num_key_value_heads": None}, "key 'num_key_value_heads' is missing"),
+        ({"head_dim": 99}, "attention.head_width 99 must be even"),
+        ({"num_key_value_heads": 3}, "heads 2 must be a multiple of kv_heads 3"),
         ({"rope_theta": None}, "key 'rope_theta' is missing"),
         ({"proxylm": {"softmax": "odd"}}, "config.json: proxylm: softmax"),
         ({"proxylm": {"symbols": {"raw_open": 5}}}, "differ from this program's layout"),

@@ -142,13 +142,3 @@ def test_places_that_cannot_be_are_one_line(tmp_path: Path, capsys: Any) -> None
     ):
         assert run(["import", "hf", str(tmp_path / source), "--out", str(tmp_path / "o")]) != 0
         assert shown in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "llama"])
-def test_what_an_export_would_change_is_refused(tmp_path: Path, capsys: Any, kind: str) -> None:
-    written(tmp_path / "theirs", kind)
-    import_model(tmp_path / "theirs", tmp_path / "ours")
-    command = ["export", str(tmp_path / "ours"), "--to", "hf", "--out", str(tmp_path / "exported")]
-    assert run(command) == 2
-    assert "imported model cannot be exported" in capsys.readouterr().err
-    assert not (tmp_path / "exported").exists()

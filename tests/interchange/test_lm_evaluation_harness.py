@@ -13,6 +13,7 @@ from exported import make_export
 
 import proxylm
 from proxylm.generation.request import prompt_symbols
+from proxylm.interchange.vocabulary import Vocabulary
 from proxylm.symbols import COMPRESSED_OFFSET
 
 pytest.importorskip("transformers", reason="needs the extra 'lm-eval'")
@@ -60,7 +61,7 @@ def test_arc_easy_scores_what_our_logits_say(task: str, tmp_path: Path) -> None:
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    _, folder = make_export(tmp_path, "llama", drop_compressed=True)
+    _, folder = make_export(tmp_path, "llama", vocabulary=Vocabulary.BYTES)
     results = lm_eval.simple_evaluate(
         model=HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=2),
         tasks=[task],

@@ -10,6 +10,7 @@ import yaml
 
 from proxylm.checkpoints.checkpoint import checkpoint_folders, open_checkpoint
 from proxylm.interchange.export import export_model
+from proxylm.interchange.vocabulary import Vocabulary
 from proxylm.training.run import TrainResult, train
 from small_runs import SYMBOL_COUNT, make_store, tiny_config
 
@@ -22,8 +23,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult
     return run, train(tiny_config(store, steps=6), run)
 
 
-def card_of(run: Path, out: Path, *, drop_compressed: bool = False) -> str:
-    export_model(run, out, drop_compressed=drop_compressed)
+def card_of(run: Path, out: Path, *, vocabulary: Vocabulary = Vocabulary.BOTH) -> str:
+    export_model(run, out, vocabulary=vocabulary)
     return (out / "README.md").read_text(encoding="utf-8")
 
 
@@ -66,7 +67,7 @@ def test_dropped_symbols_and_lost_files_are_said(
     run = Path(shutil.copytree(trained[0], tmp_path / "run"))
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("views-here", "views-gone"))
-    card = card_of(run, tmp_path / "one", drop_compressed=True)
+    card = card_of(run, tmp_path / "one", vocabulary=Vocabulary.BYTES)
     assert "`views-gone`, weight 1: the view store is not at hand" in section(card, "Data")
     assert f"its {SYMBOL_COUNT} symbols are left out" in section(card, "Compressor")
     assert "measured with the compressed symbols, which this export" in section(card, "Results")

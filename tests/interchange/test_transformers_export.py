@@ -23,6 +23,7 @@ from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
 from proxylm.cli.main import run as run_command
 from proxylm.generation.request import prompt_symbols
 from proxylm.interchange.export import export_model
+from proxylm.interchange.vocabulary import Vocabulary
 from proxylm.models.formats import can_follow
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, RAW_OFFSET, RAW_OPEN
 from small_models import save_run, save_small_run, small_model
@@ -31,7 +32,8 @@ transformers = pytest.importorskip("transformers", reason="needs the extra 'hf'"
 
 PROMPTS = [b"def area(radius):\n", "a\u00e9\u4e16\U0001f600".encode(), b"x" * 40, b""]
 CLOSE = {"atol": 1e-5, "rtol": 0.0}
-CASES = [(variant, False) for variant in KEEPING] + [(variant, True) for variant in VARIANTS]
+CASES = [(variant, Vocabulary.BOTH) for variant in KEEPING]
+CASES += [(variant, Vocabulary.BYTES) for variant in VARIANTS]
 
 
 def load_both(folder: Path) -> tuple[Any, Any]:
@@ -52,21 +54,23 @@ def some_ids(vocabulary: int, *, length: int = 61) -> torch.Tensor:
     return ids
 
 
-@pytest.mark.parametrize(("variant", "dropped"), CASES)
-def test_logits_and_greedy_bytes_are_ours(variant: str, dropped: bool, tmp_path: Path) -> None:
-    run, folder = make_export(tmp_path, variant, drop_compressed=dropped)
+@pytest.mark.parametrize(("variant", "vocabulary"), CASES)
+def test_logits_and_greedy_bytes_are_ours(
+    variant: str, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    run, folder = make_export(tmp_path, variant, vocabulary=vocabulary)
     ours = proxylm.load(run)
     model, tokenizer = load_both(folder)
-    vocabulary = model.config.vocab_size
-    assert (vocabulary == COMPRESSED_OFFSET) == dropped
+    size = model.config.vocab_size
+    assert (size == COMPRESSED_OFFSET) == (vocabulary is Vocabulary.BYTES)
 
-    ids = some_ids(vocabulary)
+    ids = some_ids(size)
     with torch.no_grad():
         found = model(ids).logits
-    wanted = ours.logits(ids)[:, :, 0, :vocabulary]
+    wanted = ours.logits(ids)[:, :, 0, :size]
     assert found.dtype == torch.float32
     if variant == "llama-by-format":  # plain Llama cannot leave out what cannot follow
-        allowed = can_follow(ids, vocabulary)
+        allowed = can_follow(ids, size)
         found, wanted = found[allowed], wanted[allowed]
     torch.testing.assert_close(found, wanted, **CLOSE)
 

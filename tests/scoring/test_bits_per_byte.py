@@ -17,10 +17,11 @@ from proxylm.errors import DataError, UsageError
 from proxylm.evaluation.likelihood import Scorer
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.passes import ScoredSequence, content_bits, symbol_bits
+from proxylm.scoring.passes import content_bits, symbol_bits
 from proxylm.scoring.predictors import OurPredictor
 from proxylm.scoring.readings import CompressedReading, RawReading, Reading
 from proxylm.scoring.score import score
+from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, COMPRESSED_OPEN, RAW_OFFSET, RAW_OPEN, Format
 from proxylm.threads import in_order, torch_threads
 from small_models import ATTENTIONS, COMPRESSED_SYMBOLS, small_model

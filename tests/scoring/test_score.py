@@ -298,7 +298,7 @@ def flat(size: int) -> Any:
         (flat(400), OwnReading(lambda raw: ([1], [0, 0]), prefix=[1]), "not as many, or fall"),
         (flat(400), OwnReading(lambda raw: ([1], [9]), prefix=[1]), "start 0 is 9, not an int"),
         (flat(400), OwnReading(lambda raw: None, prefix=[1]), "not read as ids and their starts"),
-        (small_model(), "words", "--read-as words: must be bytes or tokens"),
+        (small_model(), "words", "--read-as words: must be bytes, tokens or mixed"),
     ],
 )
 def test_what_cannot_be_scored_is_said_in_one_line(model: Any, read_as: Any, message: str) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from proxylm.generation.batch_decoder import BatchDecoder
+from proxylm.scoring.readings import RawReading
 from proxylm.serving.app import create_app
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -24,8 +25,14 @@ LIMITS = ServingLimits(max_rows=1, max_queue=1, max_length_bytes=100, max_open_b
 def service() -> Service:
     """Over a scheduler that does not run."""
     metrics = ServingMetrics()
-    scheduler = Scheduler(lambda: BatchDecoder(MODEL, max_rows=1), limits=LIMITS, metrics=metrics)
-    return Service(name="m", scheduler=scheduler, limits=LIMITS, metrics=metrics)
+    scheduler = Scheduler(
+        lambda: BatchDecoder(MODEL, max_rows=1),
+        limits=LIMITS,
+        metrics=metrics,
+    )
+    return Service(
+        name="m", scheduler=scheduler, limits=LIMITS, metrics=metrics, reading=RawReading()
+    )
 
 
 def ask(served: Service, method: str, path: str, **options: Any) -> httpx.Response:

@@ -9,9 +9,11 @@ from typing import cast
 
 from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import ByteLogprobs
+from proxylm.scoring.readings import RawReading
 from proxylm.serving.choice_text import TextDelta
 from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.opening import OpenedPrompt
 from proxylm.serving.scheduler import ScheduledSequence
 from proxylm.serving.service import Service
 from proxylm.symbols import RAW_OFFSET
@@ -58,7 +60,8 @@ async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
     service = SimpleNamespace(scheduler=AllAtOnce(), drafter=None)
-    choices = Choices(request, cast(Service, service))
+    opened = [OpenedPrompt(prefix=RawReading().prefix)]
+    choices = Choices(request, opened, cast(Service, service))
     turns = 0
 
     async def other() -> None:

@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxylm.serving.api_errors import ApiError
-from proxylm.serving.completion_request import CompletionRequest, parse_completion_request
+from proxylm.serving.completion_request import (
+    CompletionRequest,
+    parse_completion_request,
+    require_room,
+)
 from proxylm.serving.limits import MAX_SCORED_BYTES, ServingLimits
 
 LIMITS = ServingLimits(max_rows=4, max_queue=6, max_length_bytes=100)
@@ -179,10 +183,12 @@ def test_a_name_with_a_line_break_is_refused_in_one_line() -> None:
 
 
 def test_a_prompt_that_is_too_long_is_400() -> None:
-    assert parse(prompt="p" * 84, max_tokens=16).max_tokens == 16
+    require_room(parse(prompt="p" * 84, max_tokens=16), [84], LIMITS)
     for longer in ({"prompt": "p" * 85}, {"prompt": ["a", "p" * 101], "max_tokens": 0}):
-        error = refused(json.dumps({"model": "m", **longer}).encode())
-        assert (error.status, error.code, error.param) == (
+        request = parse(**longer)
+        with pytest.raises(ApiError) as caught:
+            require_room(request, list(map(len, request.prompt)), LIMITS)
+        assert (caught.value.status, caught.value.code, caught.value.param) == (
             400,
             "context_length_exceeded",
             "prompt",

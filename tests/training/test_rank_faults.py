@@ -137,7 +137,6 @@ def test_ranks_agree_on_a_damaged_checkpoint_whoever_finds_it(
     assert (first.status, second) == (1, ranked_runs.Ended(1, "", ""))
 
 
-@pytest.mark.long
 def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with at_work(2, store, out) as ranks:
@@ -149,7 +148,6 @@ def test_a_signal_to_one_rank_saves_one_common_step(store: Path, tmp_path: Path)
     assert checkpoint.state.step == steps_made(out) > 1
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("world", "shard"), [(2, "all"), (4, 2)])
 def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
     store: Path, tmp_path: Path, world: int, shard: Any
@@ -163,7 +161,6 @@ def test_a_rank_that_stands_still_ends_the_others_within_the_timeout(
         assert time.monotonic() - stopped_at < 5 * timeout
 
 
-@pytest.mark.long
 def test_two_trainers_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with at_work(1, store, out) as first:
@@ -206,7 +203,6 @@ def test_a_shard_that_only_its_writer_sees_is_in_the_manifest(tmp_path: Path) ->
     assert sum(name.startswith("shard-") for name in files) == 2
 
 
-@pytest.mark.long
 def test_a_full_disk_leaves_the_checkpoint_before(store: Path, tmp_path: Path) -> None:
     with mounted_small_disk(tmp_path / "disk", 1 << 20) as disk:
         out = disk / "run"
@@ -262,7 +258,6 @@ def require_one_stream_of_contexts(store: Path, out: Path) -> None:
     assert [one["contexts_hash"] for one in records] == hashes
 
 
-@pytest.mark.long
 def test_the_failure_of_one_rank_is_the_error_of_all(tmp_path: Path) -> None:
     folders = [tmp_path / "here", tmp_path / "there"]
     for folder in folders:

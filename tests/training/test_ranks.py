@@ -84,12 +84,11 @@ def test_one_process_is_divided_among_nobody(store: Path) -> None:
     assert train(tiny_config(store, steps=2, **settings)).steps == 2
 
 
-@pytest.mark.long
 def test_causal_attention_on_ranks(store: Path, tmp_path: Path) -> None:
-    for world in (1, 2):
+    for world in (1, 2, 3, 4):
         out = tmp_path / str(world)
         run_ranks(world, ranked_runs.trained, store, out, STEPS, changes(CAUSAL))
-    require_same_run(tmp_path / "2", tmp_path / "1")
+        require_same_run(out, tmp_path / "1")
 
 
 def test_a_rank_that_sees_no_raw_context_leaves_the_raw_heads_to_the_others(tmp_path: Path) -> None:
@@ -106,9 +105,7 @@ def test_recomputed_activations_change_no_bit(
     require_same_bits(weights(tmp_path / "run"), weights(eva_runs[2]))
 
 
-@pytest.mark.parametrize(
-    ("world", "shard"), [(3, "all"), pytest.param(4, 2, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("world", "shard"), [(3, "all"), (4, 2)])
 def test_ranks_draw_the_weights_that_one_process_draws(world: int, shard: object) -> None:
     settings = changes(parallel={"shard": shard}, seed=9)
     sizes = tiny_config(Path("none"), **settings).model_for(SYMBOL_COUNT)
@@ -118,7 +115,6 @@ def test_ranks_draw_the_weights_that_one_process_draws(world: int, shard: object
         require_same_bits(found, expected)
 
 
-@pytest.mark.long
 def test_ranks_start_from_the_weights_of_a_run(
     store: Path, eva_runs: dict[int, Path], tmp_path: Path
 ) -> None:
@@ -128,7 +124,6 @@ def test_ranks_start_from_the_weights_of_a_run(
     require_same_run(tmp_path / "2", tmp_path / "1")
 
 
-@pytest.mark.long
 def test_the_largest_model_is_divided_in_less_than_a_gigabyte() -> None:
     [used] = run_ranks(1, ranked_runs.largest_model_on_meta)
     assert used < 1e9
@@ -143,14 +138,13 @@ def stopped(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.long
 def test_a_callback_evaluates_the_whole_model(stopped: Path) -> None:
     last = read_metrics(stopped / "metrics.jsonl")[-1]
     [bits] = proxylm.load(stopped).bits_per_byte([ranked_runs.WORDS])
     assert last["words"] == pytest.approx(bits, rel=1e-6)
 
 
-@pytest.mark.parametrize("world", [1, 2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("world", [1, 2, 4])
 def test_what_two_ranks_saved_goes_on_with_any_number(
     store: Path, stopped: Path, eva_runs: dict[int, Path], tmp_path: Path, world: int
 ) -> None:

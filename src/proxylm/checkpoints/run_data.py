@@ -9,6 +9,7 @@ from typing import Any
 from proxylm.checkpoints.checkpoint import CHECKPOINTS_FOLDER
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.mixture import PieceGranularity
 from proxylm.data.sources import data_fingerprint
 from proxylm.data.store.manifest import MANIFEST_NAME
 from proxylm.data.store.store import ViewStore
@@ -96,10 +97,8 @@ def run_data(path: Path) -> RunData | None:
     Raises:
         DamagedFileError: the run's configuration cannot be read.
     """
-    run = run_folder(path)
-    if not (run / CONFIG_FILE).is_file():
-        return None
-    sources: Any = read_run_config(run).get("data")
+    config = run_config_of(path)
+    sources = None if config is None else config.get("data")
     if not isinstance(sources, list) or not sources:
         return None
     names = [one.get("store") if isinstance(one, dict) else None for one in sources]
@@ -108,6 +107,26 @@ def run_data(path: Path) -> RunData | None:
         return None
     view = sources[0].get("view")
     return RunData(stores=stores, view=view if isinstance(view, str) else None)
+
+
+def shows_pieces(path: Path) -> bool | None:
+    """Whether a run's documents are cut into pieces in both forms; None where that is unknown.
+
+    Raises:
+        DamagedFileError: the run's configuration cannot be read.
+    """
+    config = run_config_of(path)
+    if config is None:
+        return None
+    mixing = config.get("mixing")
+    granularity = mixing.get("granularity") if isinstance(mixing, dict) else None
+    return isinstance(granularity, dict) and granularity.get("kind") == PieceGranularity().kind
+
+
+def run_config_of(path: Path) -> dict[str, Any] | None:
+    """The configuration of the run that ``path`` is, or is a checkpoint of; None without one."""
+    run = run_folder(path)
+    return read_run_config(run) if (run / CONFIG_FILE).is_file() else None
 
 
 def compressor_of(path: Path) -> Compressor | None:

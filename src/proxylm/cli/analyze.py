@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN_SIZES = 10
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 app.command("gzip-continuation")(analyze_gzip.gzip_continuation)

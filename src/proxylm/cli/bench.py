@@ -14,7 +14,7 @@ from proxylm.cli.serve import require_serving
 if TYPE_CHECKING:
     from proxylm.bench.report import BenchmarkRow
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -57,14 +57,17 @@ def train(
 def generate(json: JsonOption = False) -> None:
     """Decoding byte by byte, beside the matrix products it cannot avoid; several bytes per pass.
 
-    The latter on a model of eight heads that is trained here first, for a few minutes.
+    The last on a model of eight heads that is trained here first, for a few minutes. And reading a
+    long prompt mixed, beside reading it as bytes.
 
     Example: proxylm bench generate --json
     """
     from proxylm.bench.generate import run_generate_benchmark
     from proxylm.bench.multi_byte import run_multi_byte_benchmark
+    from proxylm.bench.prefill import run_prefill_benchmark
 
-    _print("generate", [*run_generate_benchmark(), *run_multi_byte_benchmark()], as_json=json)
+    rows = [*run_generate_benchmark(), *run_prefill_benchmark(), *run_multi_byte_benchmark()]
+    _print("generate", rows, as_json=json)
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxylm.corpus.contract import Corpus
     from proxylm.corpus.left_out import LeftOut
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 train = typer.Typer(no_args_is_help=True, help="Train a compressor on a corpus's training part.")
 app.add_typer(train, name="train")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from proxylm.cli.options import OverridesArgument
+from proxylm.cli.options import ConfigArgument, OverridesArgument
 from proxylm.cli.output import JsonOption, emit, table
 
 if TYPE_CHECKING:
     from proxylm.training.config import TrainingConfig
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
@@ -33,7 +33,7 @@ def list_configs(json: JsonOption = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[Path, typer.Argument(help="A name of 'proxylm configs list', or a file.")],
+    name: ConfigArgument,
     overrides: OverridesArgument = None,
     json: JsonOption = False,
 ) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from proxylm.scoring.readings import Ids
     from proxylm.scoring.settings import DocumentScoring
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 app.command("humaneval")(evaluate_code.humaneval)
 app.command("mbpp")(evaluate_code.mbpp)
@@ -84,7 +84,9 @@ def bpb(
 
     Each file is one document (of JSON lines, Parquet and Arrow: each record), read alone from its
     start; one longer than the context is read in windows. The total is all bits over all raw bytes.
-    It comes first, and below it the first documents; --rows FILE has all of them.
+    It comes first, and below it the first documents; --rows FILE has all of them. With --read-as
+    mixed every document is predicted in stretches of --stride bytes, each after the symbols of what
+    comes before it.
 
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
@@ -120,7 +122,7 @@ def bpb(
         "store": None if store is None else str(store),
         "held_out": held_out,
         **limits,
-        **_windows(loaded, len(prefix), context, stride),
+        **_windows(loaded, reading.read_as, len(prefix), context, stride),
     }
     if rows or failure is None:
         result = _result(rows, left_out) | {"read_as": reading.read_as, "about": about}
@@ -161,13 +163,16 @@ def _rows_file(path: Path | None) -> Iterator[Callable[[DocumentScore], None]]:
 
 
 def _windows(
-    model: ByteModel, prefix_length: int, context: int | None, stride: int | None
+    model: ByteModel, read_as: str, prefix_length: int, context: int | None, stride: int | None
 ) -> dict[str, int]:
-    """The windows of documents longer than the context, in symbols."""
+    """The windows of documents longer than the context, in symbols; or a stretch's bytes."""
     from proxylm.models.scoring_windows import default_stride
+    from proxylm.scoring.mixed import default_stretch
+    from proxylm.scoring.read_as import MIXED
 
     size = context or model.config.context
-    return {"context": size, "stride": stride or default_stride(size, prefix_length)}
+    default = default_stretch if read_as == MIXED else default_stride
+    return {"context": size, "stride": stride or default(size, prefix_length)}
 
 
 def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: bool) -> None:
@@ -182,12 +187,13 @@ def _from_store(
 ) -> tuple[Ids, Iterator[ReadDocument]]:
     from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_from_store, read_store, stored_view
+    from proxylm.scoring.read_as import MIXED
 
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
     chosen = store.ordinals(held_out=True) if held_out else range(store.document_count)
     ordinals = map(int, chosen)
-    if reading.compressor is not None:
+    if reading.compressor is not None or reading.read_as == MIXED:
         found = read_by(model, run, reading)
         return found.prefix, read_store(store, ordinals, found)
     return read_from_store(store, ordinals, model, stored_view(store, model, reading.read_as))

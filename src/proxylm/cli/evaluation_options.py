@@ -95,12 +95,14 @@ def evaluation_folder(run: Path) -> Path:
 
 def writer_of(model: ByteModel, run: Path, reading: ReadAs) -> PromptWriter:
     """The model read as ``--read-as``, ``--compressor`` and ``--prompt-end`` say (``read_by``)."""
-    from proxylm.evaluation.answers.writers import BytesWriter, TokensWriter
-    from proxylm.scoring.readings import CompressedReading
+    from proxylm.evaluation.answers.writers import BytesWriter, MixedWriter, TokensWriter
+    from proxylm.scoring.readings import CompressedReading, MixedReading
 
     found = read_by(model, run, reading)
     if isinstance(found, CompressedReading):
         return TokensWriter(model, found.compressor, reading.prompt_end)
+    if isinstance(found, MixedReading):
+        return MixedWriter(model, found.compressor, reading.prompt_end)
     return BytesWriter(model, reading.prompt_end)
 
 

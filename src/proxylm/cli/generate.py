@@ -38,9 +38,13 @@ DRAWING = ("temperature", "top_p", "seed", "stop")
 
 @options(
     bounds=Flags(
-        "proxylm.generation.options:GenerationOptions", ("max_new_bytes", *DRAWING, "utf8")
+        "proxylm.generation.options:GenerationOptions",
+        ("max_new_bytes", *DRAWING, "utf8"),
+        panel="Sampling",
     ),
-    symbols=Flags("proxylm.generation.options:SymbolOptions", ("max_new_symbols",)),
+    symbols=Flags(
+        "proxylm.generation.options:SymbolOptions", ("max_new_symbols",), panel="Sampling"
+    ),
     reading=PROMPTING,
 )
 def generate(
@@ -80,8 +84,8 @@ def generate(
     from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
     from proxylm.generation.token_reading import TokenReading
-    from proxylm.scoring.read_as import BYTES
-    from proxylm.scoring.readings import CompressedReading
+    from proxylm.scoring.read_as import BYTES, MIXED
+    from proxylm.scoring.readings import CompressedReading, RawReading
 
     ends = {} if reading.prompt_end is None else {"prompt_end": reading.prompt_end}
     chosen = with_values(
@@ -91,7 +95,7 @@ def generate(
         structured_output=_structured_output(regex, json_schema, grammar),
         **ends,
     )
-    if reading.read_as != BYTES:
+    if reading.read_as not in (BYTES, MIXED):
         _check_tokens(chosen)
     elif was_given(symbols, "max_new_symbols"):
         raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
@@ -105,7 +109,8 @@ def generate(
     else:
         if chosen.drafter and loaded.config.target_heads == 1:
             note("this model has one head, which drafts nothing: one byte per pass")
-        deltas = loaded.deltas(given, chosen)
+        assert isinstance(found, RawReading), "what ends in no symbols ends in bytes"
+        deltas = loaded.with_reading(found).deltas(given, chosen)
     if json:
         emit(_generate_object(given, deltas), as_json=True, text="")
     else:

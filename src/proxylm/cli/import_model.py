@@ -9,7 +9,7 @@ import typer
 
 from proxylm.cli.output import JsonOption, emit
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.callback()
@@ -49,18 +49,9 @@ def import_hf(
 
     if byte_rows not in list(ByteRows):
         raise UsageError(f"--byte-rows {byte_rows}: choose one of {', '.join(ByteRows)}")
-    foreign = import_model(source, out, rows=ByteRows(byte_rows))
-    config, tokenizer = foreign.module.config, foreign.tokenizer
-    result = {
-        "folder": str(out),
-        "parameters": config.parameter_count,
-        "layers": config.layers,
-        "width": config.width,
-        "tokens": tokenizer.symbol_count,
-        "tied_embeddings": config.tied_embeddings,
-    }
+    result = import_model(source, out, rows=ByteRows(byte_rows))
     text = (
-        f"{out}: {config.parameter_count:,} parameters, {config.layers} layers of width "
-        f"{config.width}, {tokenizer.symbol_count} tokens"
+        f"{out}: {result.parameters:,} parameters, {result.layers} layers of width "
+        f"{result.width}, {result.tokens} tokens"
     )
-    emit(result, as_json=json, text=text)
+    emit(result.as_json(), as_json=json, text=text)

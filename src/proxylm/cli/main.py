@@ -6,11 +6,13 @@ runs, so that ``proxylm --help`` answers at once.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import ModuleType
 from typing import TypeGuard
 
 import typer
@@ -23,6 +25,7 @@ from proxylm.cli import (
     compressor,
     configs,
     demo,
+    doctor,
     evaluate,
     export,
     generate,
@@ -59,36 +62,64 @@ app = typer.Typer(
     name="proxylm",
     help="Train one language model on raw bytes and compressed views; run it on raw bytes alone.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 compressor.train.command("neural")(train_neural.train_neural)
-app.add_typer(analyze.app, name="analyze")
-app.add_typer(bench.app, name="bench")
-app.add_typer(compressor.app, name="compressor")
-app.add_typer(configs.app, name="configs")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(import_model.app, name="import")
-app.add_typer(recipe.app, name="recipe")
-app.add_typer(results.app, name="results")
-app.add_typer(runs.app, name="runs")
-app.add_typer(sandbox.app, name="sandbox")
-app.add_typer(views.app, name="views")
-app.command("compress")(compress.compress)
-app.command("plan")(plan.plan)
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("byteify")(byteify.byteify)
-app.command("sweep")(sweep.sweep)
-app.command("generate")(generate.generate)
-app.command("serve")(serve.serve)
-app.command("export")(export.export)
-app.command("rates")(rates.rates)
-app.command("report")(report.report)
-app.command("demo")(demo.demo)
+COMMANDS: dict[str, dict[str, ModuleType | Callable[..., object]]] = {
+    "Data": {
+        "compressor": compressor,
+        "prepare": prepare.prepare,
+        "views": views,
+        "compress": compress.compress,
+    },
+    "Training": {
+        "configs": configs,
+        "plan": plan.plan,
+        "train": train.train,
+        "sweep": sweep.sweep,
+        "import": import_model,
+        "byteify": byteify.byteify,
+        "runs": runs,
+        "report": report.report,
+    },
+    "A trained model": {
+        "generate": generate.generate,
+        "serve": serve.serve,
+        "export": export.export,
+        "evaluate": evaluate,
+    },
+    "The method": {
+        "demo": demo.demo,
+        "recipe": recipe,
+        "results": results,
+        "analyze": analyze,
+        "rates": rates.rates,
+    },
+    "This machine": {
+        "doctor": doctor.doctor,
+        "bench": bench,
+        "sandbox": sandbox,
+    },
+}
+"""The commands, and modules with groups of them, as the help lists them."""
+
+
+def _register(name: str, command: ModuleType | Callable[..., object], panel: str) -> None:
+    if isinstance(command, ModuleType):
+        about = inspect.cleandoc(command.__doc__ or "").partition(": ")[2].splitlines()[0]
+        about = f"{about[:1].upper()}{about[1:]}"
+        app.add_typer(command.app, name=name, help=about, rich_help_panel=panel)
+    else:
+        app.command(name, rich_help_panel=panel)(command)
+
+
+for _panel, _commands in COMMANDS.items():
+    for _name, _command in _commands.items():
+        _register(_name, _command, _panel)
 defer_options(app)
 
 

@@ -57,11 +57,16 @@ class OptionField:
         return any(form.get("type") == "boolean" for form in self.forms)
 
     @property
+    def choices(self) -> list[str]:
+        """The values that there are, where they can be listed."""
+        words = [f"{word}" for form in self.forms for word in _choices(form)]
+        return list(dict.fromkeys(words))
+
+    @property
     def metavar(self) -> str:
         """The choices, or the type and the bounds, for reading."""
-        words = [f"{word}" for form in self.forms for word in _choices(form)]
-        if words:
-            return f"<{'|'.join(dict.fromkeys(words))}>"
+        if self.choices:
+            return f"<{'|'.join(self.choices)}>"
         form = next(form for form in self.forms if form.get("type") in _WORDS)
         word = "path" if form.get("format") == "path" else _WORDS[form["type"]]
         low = _bound(form, "minimum", "exclusiveMinimum", 1)

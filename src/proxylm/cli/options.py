@@ -12,9 +12,10 @@ once, whatever the commands need.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -27,9 +28,29 @@ if TYPE_CHECKING:
     from proxylm.cli.option_fields import OptionField
     from proxylm.config import Config
 
+
+def _config_names() -> list[str]:
+    from proxylm.config_files import shipped_configs
+
+    return shipped_configs()
+
+
+def any_of(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """For a shell that completes a value: the words that begin with what is typed."""
+    return lambda incomplete: [word for word in words() if word.startswith(incomplete)]
+
+
 OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings to replace, as key.sub=value."),
+]
+ConfigArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CONFIG",
+        help="YAML file, or a name of 'configs list'.",
+        autocompletion=any_of(_config_names),
+    ),
 ]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Filled = TypeVar("Filled", bound="Config")
@@ -44,11 +65,14 @@ class Flags:
         names: the options, with underscores: a field's name, or ``option=place`` for a field of
             another name or inside a section (``samples=plan.samples``).
         defaults: by place, values of the command's own instead of the class's.
+        panel: the heading under which the help lists them; what stands in a section of the
+            configuration is under the section's name.
     """
 
     config: str
     names: Sequence[str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    panel: str | None = None
 
     @property
     def config_class(self) -> type[Config]:
@@ -77,7 +101,7 @@ class Flags:
                 option,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty if required and one.is_required else None,
-                annotation=_annotation(flag_of(option), one),
+                annotation=_annotation(flag_of(option), one, self.panel),
             )
             for option, one in self.fields.items()
         ]
@@ -217,13 +241,19 @@ def _option_and_place(name: str) -> tuple[str, str]:
     return option, place or option
 
 
-def _annotation(flag: str, one: OptionField) -> Any:
+def _annotation(flag: str, one: OptionField, panel: str | None) -> Any:
     """The option as typer takes it: its values are texts, and what they mean is for us to say."""
+    section = one.place.rpartition(".")[0].rpartition(".")[2]
+    shown: dict[str, Any] = {
+        "help": one.help,
+        "rich_help_panel": section.replace("_", " ").capitalize() or panel,
+    }
     if one.is_flag:
         names = f"{flag}/--no-{flag.removeprefix('--')}" if one.default else flag
-        return Annotated[bool | None, typer.Option(names, help=one.help)]
+        return Annotated[bool | None, typer.Option(names, **shown)]
     value = list[str] | None if one.is_list else str | None
-    return Annotated[value, typer.Option(flag, help=one.help, metavar=one.metavar)]
+    shown |= {"metavar": one.metavar, "autocompletion": any_of(lambda: one.choices)}
+    return Annotated[value, typer.Option(flag, **shown)]
 
 
 def _stand_in(function: Callable[..., Any]) -> Callable[[], None]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from proxylm.cli.options import Flags, OverridesArgument, options
+from proxylm.cli.options import ConfigArgument, Flags, OverridesArgument, options
 from proxylm.cli.output import JsonOption, emit, table
 
 if TYPE_CHECKING:
@@ -20,11 +17,13 @@ _ASSUMPTIONS = ("rho", "symbol_count", "mean_bytes", "data_bytes")
 
 
 @options(
-    machines=Flags("proxylm.planning.machines:Machines", _MACHINES),
-    assumptions=Flags("proxylm.planning.data:DataAssumptions", _ASSUMPTIONS),
+    machines=Flags("proxylm.planning.machines:Machines", _MACHINES, panel="Machines"),
+    assumptions=Flags(
+        "proxylm.planning.data:DataAssumptions", _ASSUMPTIONS, panel="Data without a store"
+    ),
 )
 def plan(
-    config: Annotated[Path, typer.Argument(help="YAML file, or a name of 'configs list'.")],
+    config: ConfigArgument,
     machines: Machines,
     assumptions: DataAssumptions,
     overrides: OverridesArgument = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxylm.cli.options import Flags
+from proxylm.cli.output import note
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from proxylm.scoring.readings import Reading
 
 _READ_AS = "proxylm.scoring.read_as:ReadAs"
-READING = Flags(_READ_AS, ("read_as", "compressor"))
-PROMPTING = Flags(_READ_AS, (*READING.names, "prompt_end"))
+READING = Flags(_READ_AS, ("read_as", "compressor"), panel="Reading")
+PROMPTING = Flags(_READ_AS, (*READING.names, "prompt_end"), panel="Reading")
 NO_DRAFTER = "none"
 
 RunArgument = Annotated[
@@ -54,16 +55,29 @@ def read_by(model: ByteModel, run: Path, reading: ReadAs) -> Reading:
         UsageError: there is no such view, no compressor, or the model cannot be read so
             (``reading_of``).
     """
-    from proxylm.scoring.read_as import BYTES, TOKENS
+    from proxylm.scoring.read_as import BYTES, MIXED, TOKENS
     from proxylm.scoring.readings import reading_of
 
     name, given = reading.read_as, reading.compressor
     if name == BYTES:
         if given is not None:
-            raise UsageError("--compressor goes with --read-as tokens; bytes need none")
+            raise UsageError("--compressor goes with --read-as tokens or mixed; bytes need none")
         return reading_of(model)
-    compressor = compressor_for(run, given) if name == TOKENS else _of_view(run, name, given)
-    return reading_of(model, TOKENS, compressor)
+    if name == MIXED:
+        _note_unless_pieces(run)
+    if name in (TOKENS, MIXED):
+        return reading_of(model, name, compressor_for(run, given))
+    return reading_of(model, TOKENS, _of_view(run, name, given))
+
+
+def _note_unless_pieces(run: Path) -> None:
+    from proxylm.checkpoints.run_data import shows_pieces
+
+    if shows_pieces(run) is False:
+        note(
+            "warning: this run's documents were not cut into pieces, so it has not seen bytes go "
+            "on after symbols; after </compressed> it may write the same text again"
+        )
 
 
 def _of_view(run: Path, name: str, given: str | None) -> Compressor:
@@ -76,7 +90,8 @@ def _of_view(run: Path, name: str, given: str | None) -> Compressor:
     if store is None or name not in store.view_names:
         views = ", ".join(store.view_names) if store else "which is not at hand"
         raise UsageError(
-            f"--read-as {name}: must be bytes or tokens, or a view of the training data ({views})"
+            f"--read-as {name}: must be bytes, tokens or mixed, or a view of the training data "
+            f"({views})"
         )
     if given is not None:
         raise UsageError(f"--read-as {name} names a compressor, and so does --compressor")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.options import OverridesArgument
+from proxylm.cli.options import OverridesArgument, any_of
 from proxylm.cli.output import JsonOption, emit, note, table
 from proxylm.errors import UsageError
 from proxylm.files import require_utf8
@@ -19,10 +19,20 @@ if TYPE_CHECKING:
     from proxylm.recipes.plan import Plan
     from proxylm.recipes.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
+
+
+def _names() -> list[str]:
+    from proxylm.recipes.recipe import recipe_names
+
+    return list(recipe_names())
+
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name of 'proxylm recipe list'.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name of 'proxylm recipe list'.", autocompletion=any_of(_names)
+    ),
 ]
 ScaleOption = Annotated[
     str,

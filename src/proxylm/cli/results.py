@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from proxylm.results.points import Points
     from proxylm.results.running import Running
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 RESULTS = Path("docs/results")
 PAGE = Path("docs/results.md")

@@ -14,7 +14,7 @@ from proxylm.errors import ProxylmError, UsageError
 if TYPE_CHECKING:
     from proxylm.training.overview import RunOverview
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")

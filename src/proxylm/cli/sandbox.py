@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from proxylm.sandbox.adversarial.suite import SuiteResult
     from proxylm.sandbox.detection import TierState
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

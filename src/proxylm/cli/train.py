@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.options import OverridesArgument
+from proxylm.cli.options import ConfigArgument, OverridesArgument
 from proxylm.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file, or a name of 'configs list'.")],
+    config: ConfigArgument,
     out: Annotated[Path, typer.Option("--out", help="Run folder; an unfinished run goes on.")],
     overrides: OverridesArgument = None,
     wandb: Annotated[

@@ -17,7 +17,7 @@ from proxylm.limits import MAX_CONTEXT, MAX_STEPS
 if TYPE_CHECKING:
     from proxylm.data.mixture import Mixture
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True)
 
 MAX_CONTEXTS_PER_STEP = 1 << 16
 MAX_HEADS = 1024

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.view import CompressedView
@@ -124,6 +124,25 @@ class Compressor(ABC):
         ends = np.concatenate([view.anchors, [[len(raw), len(view.symbols)]]]).astype(np.int64)
         sizes = np.diff(ends, axis=0, prepend=np.zeros((1, 2), np.int64))
         return sizes[:, 0], sizes[:, 1]
+
+    def settled(
+        self, raw: bytes, view: CompressedView
+    ) -> Int64[np.ndarray, "place byte_symbol_known=3"] | None:
+        """Places up to which a document's symbols are certain, whatever it goes on with.
+
+        Rows (byte, symbol, known), rising: of every document that begins with ``raw[:known]``,
+        the first ``byte`` bytes are the first ``symbol`` symbols, which are those of this view.
+        What cannot be shown to be such a place is left out. Anchors are not enough: a tokenizer
+        may cut the end of a text otherwise once it goes on.
+
+        Args:
+            raw: the document.
+            view: what ``encode`` made of it.
+
+        Returns:
+            The places; None if there never is one (gzip), or a compressor does not say.
+        """
+        return None
 
     def compress(self, documents: Sequence[bytes]) -> list[NDArray[np.uint32]]:
         """Compress documents to uint32 arrays ``[m_i]`` of symbols in ``[0, symbol_count)``.

@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import xxhash
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens, anchors_of_uneven_tokens
@@ -290,6 +290,17 @@ class TokenBytesCompressor(Compressor):
         """Token by token, as many symbols as its code word has."""
         tokens = self._read(0, view.symbols)
         return self._tokenizer.num_bytes_of(tokens), self._code.lengths[tokens] // self._width
+
+    def settled(
+        self, raw: bytes, view: CompressedView
+    ) -> Int64[np.ndarray, "place byte_symbol_known=3"] | None:
+        """Where the tokenizer's tokens are certain."""
+        tokens = self._read(0, view.symbols)
+        places = self._tokenizer.settled(raw, CompressedView(symbols=tokens))
+        if places is not None:
+            ends = np.cumsum(self._code.lengths[tokens] // self._width, dtype=np.int64)
+            places[:, 1] = ends[places[:, 1] - 1]
+        return places
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """Read the code words, then the tokens."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import (
@@ -66,6 +67,15 @@ class UnitsCompressor(Compressor):
         offsets = np.arange(ANCHOR_SPACING, len(symbols), ANCHOR_SPACING)
         anchors = np.stack((offsets * bits // BITS_PER_BYTE, offsets), axis=1)
         return CompressedView(symbols=symbols, anchors=anchors.astype(np.uint32))
+
+    def settled(
+        self, raw: bytes, view: CompressedView
+    ) -> Int64[np.ndarray, "place byte_symbol_known=3"]:
+        """Every byte, or pair of bytes: units never depend on what follows."""
+        bits = self._settings.bits
+        step = max(1, bits // BITS_PER_BYTE)
+        places = np.arange(step, len(raw) + 1, step)
+        return np.stack((places, places * BITS_PER_BYTE // bits, places), axis=1)
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """The bytes of each sequence of units."""

@@ -5,15 +5,19 @@ bits per byte of the canonical solution given the prompt: the bits of its symbol
 the prompt (``<bos> <raw> prompt``, or the compressor's symbols of both), over its raw bytes.
 What is not read of a prompt's end (``scoring.prompts``) counts with the solution, as under the
 suffixes of ``prompt_boundary``; with ``exact`` all ways to cover both in tokens count together.
-Prompts that do not fit the context are read through strided windows, as in ``evaluate bpb``.
+Prompts that do not fit the context are read through strided windows, as in ``evaluate bpb``; read
+mixed, they lose their beginning.
 
 Docs: ``docs/evaluation.md`` has the names and formulas of all forms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +28,16 @@ from proxylm.generation.next_bytes import ExactBytes
 from proxylm.generation.prompt_ends import Spellings
 from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.passes import ScoredSequence, sequence_bits
-from proxylm.scoring.prompts import open_prompt
+from proxylm.models.scoring_windows import default_stride
+from proxylm.scoring.mixed import MixedText
+from proxylm.scoring.passes import bits_and_greediness, sequence_bits
+from proxylm.scoring.prompts import open_prompt, stripped
 from proxylm.scoring.read_as import PromptEnd
-from proxylm.scoring.readings import CompressedReading, Reading
+from proxylm.scoring.readings import CompressedReading, MixedReading, Reading
+from proxylm.scoring.sequences import ScoredSequence
 
 Bits = NDArray[np.float64]
+MixedOf = Callable[[bytes], MixedText | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,22 @@ class Scorer:
         """
         if self.prompt_end is PromptEnd.EXACT:
             return self._exact_bits(as_documents(prompts), as_documents(continuations))
-        return sequence_bits(self.model, self.sequences(prompts, continuations))
+        sequences, owners = self._owned(prompts, continuations)
+        bits = sequence_bits(self.model, sequences)
+        return _sums(owners, bits, len(prompts))
+
+    def bits_and_greediness(
+        self, prompts: Sequence[bytes], continuations: Sequence[bytes]
+    ) -> tuple[Bits, NDArray[np.bool_]]:
+        """``bits``, and whether greedy decoding would write each continuation.
+
+        Raises:
+            DataError: as ``bits``.
+        """
+        sequences, owners = self._owned(prompts, continuations)
+        bits, greedy = bits_and_greediness(self.model, sequences)
+        others = _sums(owners, ~greedy, len(prompts))
+        return _sums(owners, bits, len(prompts)), others == 0
 
     def _exact_bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
         assert isinstance(self.reading, CompressedReading), "bytes are kept"
@@ -57,21 +80,48 @@ class Scorer:
         exact = ExactBytes(self.model, self.reading, Spellings(spellings))
         return np.array([exact.bits(*pair) for pair in zip(prompts, continuations, strict=True)])
 
-    def sequences(
+    def _owned(
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]
-    ) -> list[ScoredSequence]:
-        """Each continuation after its prompt, as the model reads them."""
+    ) -> tuple[list[ScoredSequence], NDArray[np.intp]]:
+        """Continuations after their prompts, as the model reads them, and which each is of."""
         pairs = zip(as_documents(prompts), as_documents(continuations), strict=True)
-        return [self._sequence(prompt, continuation) for prompt, continuation in pairs]
+        mixed_of = lru_cache(maxsize=1)(self.reading.mixed)  # a prompt's choices follow each other
+        found = [self._sequences(*pair, mixed_of) for pair in pairs]
+        owners = np.repeat(np.arange(len(found)), [len(own) for own in found])
+        return list(chain.from_iterable(found)), owners
 
-    def _sequence(self, prompt: bytes, continuation: bytes) -> ScoredSequence:
+    def _sequences(
+        self, prompt: bytes, continuation: bytes, mixed_of: MixedOf
+    ) -> list[ScoredSequence]:
+        if isinstance(self.reading, MixedReading):
+            return self._stretches(prompt, continuation, mixed_of)
         opened = open_prompt(self.reading, prompt, self.prompt_end)
         after = self.reading.read(opened.end + continuation).ids
-        return ScoredSequence(
-            prefix=self.reading.prefix,
-            content=np.concatenate([opened.ids, after]),
-            first_scored=len(opened.ids),
-        )
+        return [
+            ScoredSequence(
+                prefix=self.reading.prefix,
+                content=np.concatenate([opened.ids, after]),
+                first_scored=len(opened.ids),
+            )
+        ]
+
+    def _stretches(
+        self, prompt: bytes, continuation: bytes, mixed_of: MixedOf
+    ) -> list[ScoredSequence]:
+        """The continuation in bytes after the prompt's symbols, as it would be generated.
+
+        One that is longer than half of the context goes on after the symbols of all before.
+        """
+        if self.prompt_end is PromptEnd.STRIP:
+            prompt, end = stripped(prompt)
+            continuation = end + continuation
+        context = self.model.config.context
+        stride = default_stride(context, len(self.reading.prefix))
+        whole = prompt + continuation
+        text = mixed_of(whole if len(continuation) > stride else prompt)
+        assert text is not None, "a mixed reading has one"
+        text = replace(text, raw=self.reading.read(whole).ids)
+        return list(text.stretches(len(prompt), stride=stride, context=context))
 
     def solution_bits(self, problems: Sequence[Problem]) -> Bits:
         """Bits of each problem's canonical solution given its prompt."""
@@ -95,3 +145,8 @@ def solution_bytes(problems: Sequence[Problem]) -> Bits:
 def solution_bits_per_byte(scorer: Scorer, problems: Sequence[Problem]) -> float:
     """All bits of the canonical solutions over all their bytes."""
     return float(scorer.solution_bits(problems).sum() / solution_bytes(problems).sum())
+
+
+def _sums(owners: NDArray[np.intp], values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """The sum of the values of each owner."""
+    return np.bincount(owners, values, minlength=count).astype(np.float64, copy=False)

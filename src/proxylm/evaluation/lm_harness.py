@@ -30,7 +30,6 @@ from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import Draws, PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
-from proxylm.scoring.passes import bits_and_greediness
 
 OLMES_TASKS = (
     "arc_challenge",
@@ -68,8 +67,7 @@ class HarnessModel(LM):
         prompts, continuations = (
             [request.args[place].encode() for request in requests] for place in (0, 1)
         )
-        sequences = self._scorer.sequences(prompts, continuations)
-        bits, greedy = bits_and_greediness(self._scorer.model, sequences)
+        bits, greedy = self._scorer.bits_and_greediness(prompts, continuations)
         return [
             (-float(one) * math.log(2), bool(same)) for one, same in zip(bits, greedy, strict=True)
         ]

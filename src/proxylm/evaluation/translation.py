@@ -31,8 +31,9 @@ from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.request import ByteRequest, raw_symbols
-from proxylm.scoring.passes import ScoredSequence, sequence_bits
+from proxylm.scoring.passes import sequence_bits
 from proxylm.scoring.readings import RawReading
+from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import (
     BOS,
     COMPRESSED_CLOSE,

@@ -7,8 +7,11 @@ are the library's, called with the model in evaluation mode.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxylm.checkpoints.run_data import compressor_of
+from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
 from proxylm.generation.decoding import Completion, complete, decode
 from proxylm.generation.decoding_row import ByteDelta
@@ -25,7 +30,8 @@ from proxylm.inputs import as_documents
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.prompts import stripped
-from proxylm.scoring.read_as import PromptEnd
+from proxylm.scoring.read_as import MIXED, PromptEnd
+from proxylm.scoring.readings import RawReading, reading_of
 from proxylm.scoring.score import score
 
 IntegerArray = Tensor | NDArray[np.integer]
@@ -42,6 +48,7 @@ class ByteModel:
         data_fingerprint: of the data it was trained on; None where it was read from no checkpoint.
         checkpoint: name of the checkpoint it was read from; None where it was none.
         folder: that it was loaded from, which may have its compressor; None where it was none.
+        reading: how prompts are read: as bytes, or mixed (``read_mixed``).
 
     Example, with random weights:
 
@@ -62,23 +69,58 @@ class ByteModel:
         data_fingerprint: str | None = None,
         checkpoint: str | None = None,
         folder: Path | None = None,
+        reading: RawReading | None = None,
     ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.compressor_fingerprint = compressor_fingerprint
         self.data_fingerprint = data_fingerprint
         self.checkpoint = checkpoint
         self.folder = folder
+        self.reading = reading or RawReading(sentinels=module.config.sentinels)
 
     @property
     def config(self) -> ModelConfig:
         """Sizes and kind of the model."""
         return self.module.config
 
+    def with_reading(self, reading: RawReading) -> Self:
+        """The same model with prompts read in another way; what it writes are bytes."""
+        other = copy(self)
+        other.reading = reading
+        return other
+
+    def read_mixed(self, compressor: Compressor | None = None) -> Self:
+        """The same model with prompts read mixed: as symbols, and their end as bytes.
+
+        The prompt is ``<bos> <compressed> symbols </compressed> <raw> bytes``, as in a training on
+        pieces of documents: about ``rho`` times fewer symbols (``scoring.mixed``).
+
+        >>> from proxylm.compressors.registry import load_compressor
+        >>> from proxylm.models.presets import preset
+        >>> model = ByteModel(LanguageModel(preset("demo", vocabulary_size=320 + 65792)))
+        >>> mixed = model.read_mixed(load_compressor("units:bits=16"))
+        >>> len(mixed.generate(b"def area(", max_new_bytes=8)) <= 8
+        True
+
+        Args:
+            compressor: that of its training; None takes the one that its folder has or names.
+
+        Raises:
+            UsageError: there is none, it is not the model's, or it cannot be read so.
+            DamagedFileError: what the folder has cannot be read.
+        """
+        if compressor is None and self.folder is not None:
+            compressor = compressor_of(self.folder)
+        reading = reading_of(self, MIXED, compressor)
+        assert isinstance(reading, RawReading), "its prompts end in bytes"
+        return self.with_reading(reading)
+
     def generate(self, prompt: bytes, **options: Any) -> bytes:
         """The bytes that the model continues ``prompt`` with.
 
-        The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone) and writes raw
-        bytes until it closes the text, a stop string is complete, or the limit is reached.
+        The model reads ``<bos> <raw> prompt`` (an empty prompt: the prefix alone), or the prompt
+        as its ``reading`` says, and writes raw bytes until it closes the text, a stop string is
+        complete, or the limit is reached.
 
         Args:
             prompt: raw bytes.
@@ -105,7 +147,8 @@ class ByteModel:
 
     def deltas(self, prompt: bytes, options: GenerationOptions) -> Iterator[ByteDelta]:
         """As ``stream``, with the reason of the end on the last delta (which may be empty)."""
-        return decode(self.module, _requests(as_documents([prompt], kind="prompt"), options, [0]))
+        given = as_documents([prompt], kind="prompt")
+        return decode(self.module, self._requests(given, options, [0]))
 
     def generate_batch(self, prompts: Sequence[bytes], **options: Any) -> list[bytes]:
         """Continue many prompts together; lengths may differ.
@@ -145,7 +188,21 @@ class ByteModel:
         numbers = range(len(given)) if samples is None else samples
         if len(numbers) != len(given):
             raise UsageError(f"{len(numbers)} sample numbers for {len(given)} prompts")
-        return complete(self.module, _requests(given, options, numbers))
+        return complete(self.module, self._requests(given, options, numbers))
+
+    def _requests(
+        self, prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
+    ) -> list[ByteRequest]:
+        strips = options.prompt_end is PromptEnd.STRIP
+        parts = [stripped(prompt) if strips else (prompt, b"") for prompt in prompts]
+        # A prompt's samples follow each other.
+        request_of = lru_cache(maxsize=1)(partial(self._request, options))
+        pairs = zip(parts, samples, strict=True)
+        return [replace(request_of(*part), sample=sample) for part, sample in pairs]
+
+    def _request(self, options: GenerationOptions, prompt: bytes, end: bytes) -> ByteRequest:
+        prefix, covered = self.reading.opened(prompt)
+        return ByteRequest(prompt=prompt, end=end, options=options, prefix=prefix, covered=covered)
 
     def logits(
         self,
@@ -189,28 +246,19 @@ class ByteModel:
         context: int | None = None,
         stride: int | None = None,
     ) -> list[float]:
-        """Bits per byte of each document read as bytes (method, section 9).
+        """Bits per byte of each document, read as prompts are (method, section 9).
 
         ``proxylm.score`` has the definition, and more; ``context`` defaults to the model's
-        training context and ``stride`` to half of it.
+        training context and ``stride`` to half of it (read mixed, to stretches of 256 bytes).
 
         Raises:
             UsageError: a document is no bytes, an impossible context or stride, or the model has
                 no bytes.
             DataError: a document is empty (nothing to divide by).
         """
-        return score(self, documents, context=context, stride=stride).per_document.tolist()
-
-
-def _requests(
-    prompts: Sequence[bytes], options: GenerationOptions, samples: Sequence[int]
-) -> list[ByteRequest]:
-    strips = options.prompt_end is PromptEnd.STRIP
-    opened = [stripped(prompt) if strips else (prompt, b"") for prompt in prompts]
-    return [
-        ByteRequest(prompt=read, end=end, options=options, sample=sample)
-        for (read, end), sample in zip(opened, samples, strict=True)
-    ]
+        self.config.require_raw_bytes()
+        found = score(self, documents, self.reading, context=context, stride=stride)
+        return found.per_document.tolist()
 
 
 def _integer_tensor(

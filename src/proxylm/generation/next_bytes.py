@@ -28,8 +28,9 @@ from proxylm.errors import DataError, UsageError
 from proxylm.generation.output_format import OutputFormat, head_0_logits
 from proxylm.generation.prompt_ends import Spellings
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.passes import ScoredSequence, sequence_bits
+from proxylm.scoring.passes import sequence_bits
 from proxylm.scoring.readings import Reading
+from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, Format
 
 LEAST_SHARE = 1e-4

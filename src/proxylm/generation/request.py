@@ -89,7 +89,9 @@ class ByteRequest(DecodingRequest):
             has no log-probabilities.
         score_prompt: the prompt's bytes come first, with their log-probabilities.
         prefix: ids that the prompt follows in place of ``<bos> <raw>``: those of a translation
-            prompt (``<bos> <compressed> z </compressed> <raw>``).
+            prompt (``<bos> <compressed> z </compressed> <raw>``), or of one that is read mixed.
+        covered: how many of the prompt's first bytes the prefix stands for; they are not read
+            again, and cannot be scored.
     """
 
     prompt: bytes
@@ -97,12 +99,13 @@ class ByteRequest(DecodingRequest):
     end: bytes = b""
     score_prompt: bool = False
     prefix: Int64[np.ndarray, " prefix"] | None = None
+    covered: int = 0
 
     def symbols(self, *, sentinels: bool) -> Int64[np.ndarray, " symbols"]:
         """See the base class."""
         if self.prefix is None:
             return prompt_symbols(self.prompt, sentinels=sentinels)
-        return np.concatenate([self.prefix, raw_symbols(self.prompt)])
+        return np.concatenate([self.prefix, raw_symbols(self.prompt[self.covered :])])
 
     def output(self, *, sentinels: bool) -> OutputFormat:
         """See the base class."""

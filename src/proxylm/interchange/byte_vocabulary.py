@@ -13,8 +13,10 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from proxylm.compressors.tokenizer.specification import ALPHABET
+from proxylm.models.config import ModelConfig
 from proxylm.symbols import (
     BOS,
+    COMPRESSED_OFFSET,
     EOS,
     PAD,
     RAW_CLOSE,
@@ -62,3 +64,10 @@ def tokenizer_settings(*, context: int) -> dict[str, Any]:
 def end_symbols(*, sentinels: bool) -> list[int]:
     """The symbols that end raw text: what ``generate`` stops at."""
     return [EOS, RAW_CLOSE] if sentinels else [EOS]
+
+
+def suppressed_symbols(config: ModelConfig) -> list[int]:
+    """The symbols that raw text does not hold, by which logits as they were trained allow them."""
+    ends = end_symbols(sentinels=config.sentinels)
+    specials = [symbol for symbol in range(RAW_OFFSET) if symbol not in ends]
+    return [*specials, *range(COMPRESSED_OFFSET, config.vocabulary_size)]

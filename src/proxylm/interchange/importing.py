@@ -9,25 +9,36 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from proxylm.checkpoints.checkpoint import Origin, write_saved_model
+from proxylm.checkpoints.layouts.families import family_config
 from proxylm.checkpoints.published_folder import CONFIG_FILE, TENSORS_FILE, tensor_files
+from proxylm.checkpoints.run_data import COMPRESSOR_FOLDER
 from proxylm.checkpoints.saving import save
 from proxylm.checkpoints.tensor_files import TensorFiles
-from proxylm.compressors.registry import load_compressor
+from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.compressors.tokenizer import TokenizerCompressor
-from proxylm.errors import CheckpointError, DamagedFileError, DataError, UsageError, one_line
-from proxylm.files import read_json, require_new, write_json
+from proxylm.errors import (
+    CheckpointError,
+    DamagedFileError,
+    DataError,
+    UsageError,
+    needing_extra,
+    one_line,
+)
+from proxylm.files import atomic_folder, read_json, require_new, write_json
 from proxylm.interchange.byte_rows import ByteRows, with_bytes
-from proxylm.interchange.families import family_config
+from proxylm.interchange.gguf_file import GGUF_SUFFIX, GgufFile
+from proxylm.interchange.source import SOURCE_FOLDER, Source, SourceDescription, read_settings
+from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 
-GGUF_SUFFIX = ".gguf"
 _FOLLOWS = r".*\.rotary_emb\.inv_freq"
 """A tensor of old files that follows from the configuration."""
 
@@ -40,16 +51,42 @@ class ForeignModel:
         module: ids are the tokens' own.
         tokenizer: the compressor that it reads by.
         begins, ends: ids of the tokens that begin and end a text; None where it has none.
+        source: what else its files say.
     """
 
     module: LanguageModel
     tokenizer: TokenizerCompressor
     begins: int | None
     ends: int | None
+    source: Source
 
 
-def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -> ForeignModel:
-    """Import a folder as transformers has them, or a GGUF file; returns it as it was read.
+@dataclass(frozen=True, kw_only=True)
+class ImportResult:
+    """What was imported.
+
+    Attributes:
+        folder: where it is now.
+        parameters, layers, width, tied_embeddings: of the model as it was.
+        tokens: that its tokenizer has; 0 of one of our own byte models.
+    """
+
+    folder: str
+    parameters: int
+    layers: int
+    width: int
+    tokens: int
+    tied_embeddings: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as ``proxylm import --json`` prints them."""
+        return asdict(self)
+
+
+def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -> ImportResult:
+    """Import a folder as transformers has them, or a GGUF file.
+
+    A GGUF file that ``proxylm export`` wrote comes back as the byte model that it is.
 
     Args:
         source: a folder with ``config.json``, safetensors and ``tokenizer.json``, or a GGUF file
@@ -68,14 +105,38 @@ def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -
     if source.is_dir():
         foreign = read_folder(source)
     elif source.suffix == GGUF_SUFFIX:
-        foreign = _read_gguf(source)
+        file = GgufFile(source)
+        if file.is_ours:
+            module = file.module()
+            save(module, out)
+            return _result(out, module.config, tokens=0)
+        foreign = _read_gguf(source, file.tensor_types())
     else:
         raise UsageError(f"{source}: give a folder with {CONFIG_FILE}, or a {GGUF_SUFFIX} file")
+    _save(foreign, out, rows)
+    return _result(out, foreign.module.config, tokens=foreign.tokenizer.symbol_count)
+
+
+def _save(foreign: ForeignModel, out: Path, rows: ByteRows) -> None:
     model = with_bytes(
         foreign.module, foreign.tokenizer, begins=foreign.begins, ends=foreign.ends, rows=rows
     )
-    save(model, out, foreign.tokenizer)
-    return foreign
+    origin = Origin(compressor_fingerprint=foreign.tokenizer.fingerprint)
+    with atomic_folder(out) as folder:
+        write_saved_model(folder, model.state_dict(), model.config, step=None, origin=origin)
+        save_compressor(foreign.tokenizer, folder / COMPRESSOR_FOLDER)
+        foreign.source.save(folder / SOURCE_FOLDER)
+
+
+def _result(out: Path, config: ModelConfig, *, tokens: int) -> ImportResult:
+    return ImportResult(
+        folder=str(out),
+        parameters=config.parameter_count,
+        layers=config.layers,
+        width=config.width,
+        tokens=tokens,
+        tied_embeddings=config.tied_embeddings,
+    )
 
 
 def read_folder(folder: Path) -> ForeignModel:
@@ -107,6 +168,11 @@ def read_folder(folder: Path) -> ForeignModel:
         tokenizer=tokenizer,
         begins=ends if begins is None else begins,
         ends=ends,
+        source=Source(
+            description=SourceDescription(name=folder.resolve().name),
+            config=values,
+            settings=read_settings(folder),
+        ),
     )
 
 
@@ -120,16 +186,11 @@ def _one_id(values: Mapping[str, Any], key: str, path: Path) -> int | None:
     return first
 
 
-def _read_gguf(path: Path) -> ForeignModel:
+def _read_gguf(path: Path, tensor_types: dict[str, int]) -> ForeignModel:
     """Through transformers, which knows the quantizations; dequantized to float32."""
-    try:
-        import gguf  # noqa: F401
+    with needing_extra(f"{path}: reading GGUF", "gguf"):
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: reading GGUF needs transformers and gguf ({error}): pip install proxylm[gguf]"
-        ) from None
     disable_progress_bar()
     place: dict[str, Any] = {
         "pretrained_model_name_or_path": str(path.resolve().parent),
@@ -143,8 +204,12 @@ def _read_gguf(path: Path) -> ForeignModel:
         except Exception as error:  # of whatever kind: the library's, about the file
             raise DataError(f"{path}: cannot be read as GGUF ({one_line(error)})") from None
         # Not by save_pretrained, which takes the model for a quantized one still.
-        values = model.config.to_dict() | {"quantization_config": None}
+        values = model.config.to_dict()
+        for key in ("quantization_config", "_name_or_path"):  # and that is a path of this machine
+            values.pop(key, None)
         write_json(Path(folder) / CONFIG_FILE, values)
         tensors = {name: value.contiguous() for name, value in model.named_parameters()}
         save_file(tensors, Path(folder) / TENSORS_FILE)
-        return read_folder(Path(folder))
+        foreign = read_folder(Path(folder))
+        description = SourceDescription(name=path.name, tensor_types=tensor_types)
+        return replace(foreign, source=replace(foreign.source, description=description))

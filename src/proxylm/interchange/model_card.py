@@ -18,6 +18,8 @@ from proxylm.data.mixture_numbers import mixture_numbers
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.manifest import Manifest, read_manifest
 from proxylm.errors import DataError
+from proxylm.interchange.source import Source
+from proxylm.interchange.vocabulary import Vocabulary
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.printable import printable
 from proxylm.symbols import COMPRESSED_OFFSET, RAW_OFFSET, UNK, symbol_name
@@ -41,14 +43,18 @@ class Card:
         name: its title.
         original: the model as it was trained.
         exported: the model as it is in the folder.
+        vocabulary: which of its symbols are there.
         layout: how it is written.
+        source: what it was imported from; None of a model of our own.
         checkpoint: where its weights come from; None without a run.
     """
 
     name: str
     original: ModelConfig
     exported: ModelConfig
+    vocabulary: Vocabulary
     layout: Layout
+    source: Source | None
     checkpoint: Checkpoint | None
 
     @property
@@ -73,6 +79,7 @@ def describe(card: Card) -> str:
     state = card.checkpoint.state if card.checkpoint else None
     sections = {
         "Use": _use(card),
+        **({"Source": _source_model(card.source)} if card.source else {}),
         "Model": _model(card),
         "Data": _data(training),
         "Compressor": _compressor(card, training),
@@ -85,6 +92,8 @@ def describe(card: Card) -> str:
         "A language model that reads and writes raw bytes, trained with proxylm by proxy "
         "compression (arXiv 2602.04289) and written by `proxylm export`.\n"
     )
+    if card.vocabulary is Vocabulary.TOKENS:
+        introduction = "A language model of tokens, written by `proxylm export`.\n"
     return f"{FRONT_MATTER}\n# {printable(card.name)}\n\n{introduction}{body}"
 
 
@@ -108,6 +117,13 @@ def _use(card: Card) -> str:
     )
 
 
+def _source_model(source: Source) -> str:
+    described = source.description
+    if described.quantized_types:
+        return _list(described.dequantized)
+    return _list(f"imported from `{printable(described.name)}`")
+
+
 def _model(card: Card) -> str:
     config = card.exported
     attention = f"causal, {config.kv_heads} key-value heads"
@@ -121,10 +137,19 @@ def _model(card: Card) -> str:
         f"{config.layers} layers, width {config.width}, feed-forward {config.ffn}, "
         f"{config.heads} attention heads",
         f"attention: {attention}; trained on contexts of {config.context} symbols",
+        _symbols(card),
+        f"prediction heads: {heads}; softmax `{config.softmax}`",
+    )
+
+
+def _symbols(card: Card) -> str:
+    config = card.exported
+    if card.vocabulary is Vocabulary.TOKENS:
+        return f"vocabulary: the {config.vocabulary_size} tokens of its tokenizer"
+    return (
         f"vocabulary: {config.vocabulary_size} symbols (specials below {RAW_OFFSET}, bytes from "
         f"there to {COMPRESSED_OFFSET - 1}, compressed symbols after that); "
-        f"{'with' if config.sentinels else 'without'} sentinels around raw text",
-        f"prediction heads: {heads}; softmax `{config.softmax}`",
+        f"{'with' if config.sentinels else 'without'} sentinels around raw text"
     )
 
 
@@ -163,8 +188,10 @@ def _compressor(card: Card, training: TrainingConfig | None) -> str:
                 f"{'reversible' if record.reversible else 'lossy'}, "
                 f"fingerprint `{record.compressor_fingerprint}`"
             )
-    if card.exported.vocabulary_size == COMPRESSED_OFFSET:
+    if card.vocabulary is Vocabulary.BYTES:
         lines.append(f"its {symbols:,} symbols are left out of this export")
+    elif card.vocabulary is Vocabulary.TOKENS:
+        lines.append(f"its {symbols:,} symbols are the tokens of this export")
     else:
         lines.append(f"its {symbols:,} symbols are ids from {COMPRESSED_OFFSET} on")
     return _list(*lines)
@@ -207,7 +234,7 @@ def _results(card: Card, state: TrainingState | None) -> str:
         f"held-out bits per byte, read as {'bytes' if view == 'raw' else view}: {bits:.4f}"
         for view, bits in state.held_out.items()
     ]
-    if held_out and card.exported.vocabulary_size < card.original.vocabulary_size:
+    if held_out and card.vocabulary is Vocabulary.BYTES and card.original.compressed_symbol_count:
         held_out.append(
             "these were measured with the compressed symbols, which this export leaves out"
         )
@@ -227,17 +254,29 @@ def _limits(card: Card, state: TrainingState | None) -> str:
         "a base model: it continues text; it was not tuned to follow instructions, and nothing "
         "filters what it writes",
         f"text longer than {card.exported.context} symbols was not seen in one piece in training",
-        f"the literal spellings of special tokens (`{symbol_name(UNK)}` and its kin) in a text are "
-        "read as those tokens; `split_special_tokens=True` reads them as text",
-        'for training, pad on the right (`tokenizer.padding_side = "right"`): with padding on the '
-        "left, the loss of transformers also asks for `<bos>` after padding",
-        "what it writes may be invalid UTF-8, which the tokenizer shows as U+FFFD",
+        *_limits_of_vocabulary(card),
         "the licence of the training data is not known to the exporter",
     ]
     if state is not None and state.symbols:
         ratio = state.symbols / card.original.parameter_count
         lines.append(f"it was trained on {ratio:.2g} symbols per parameter")
     return _list(*lines, *_limits_of_layout(card))
+
+
+def _limits_of_vocabulary(card: Card) -> tuple[str, ...]:
+    if card.vocabulary is Vocabulary.TOKENS:
+        if not card.original.sentinels:
+            return ()
+        return (
+            "trained with `<bos>` and a sentinel before every text, which this export cannot have",
+        )
+    return (
+        f"the literal spellings of special tokens (`{symbol_name(UNK)}` and its kin) in a text are "
+        "read as those tokens; `split_special_tokens=True` reads them as text",
+        'for training, pad on the right (`tokenizer.padding_side = "right"`): with padding on the '
+        "left, the loss of transformers also asks for `<bos>` after padding",
+        "what it writes may be invalid UTF-8, which the tokenizer shows as U+FFFD",
+    )
 
 
 def _limits_of_layout(card: Card) -> Iterator[str]:
@@ -250,12 +289,12 @@ def _limits_of_layout(card: Card) -> Iterator[str]:
             "refused, as is `output_attentions`; columns that `attention_mask` leaves out are "
             "skipped, so that rows can be padded"
         )
-    elif card.exported.normalizes_by_format:
+    elif card.exported.normalizes_by_format and card.vocabulary is Vocabulary.BYTES:
         yield (
             "trained with softmax by_format: inside raw text the probabilities are the trained "
             "ones, after a closing sentinel this export also gives bytes some"
         )
-    if card.exported.vocabulary_size > COMPRESSED_OFFSET:
+    if card.vocabulary is Vocabulary.BOTH and card.original.compressed_symbol_count:
         yield (
             "compressed symbols keep their logits and have no entry in `tokenizer.json`; "
             "`generation_config.json` suppresses them"

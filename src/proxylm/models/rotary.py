@@ -25,13 +25,16 @@ def rotation_of(
     position_ids: Tensor, head_width: int, theta: float, scaling: RopeScaling | None = None
 ) -> Rotation:
     """The rotation of each position; ``position_ids`` is ``[B or 1, N]`` or ``[T]``."""
-    frequencies = _inverse_frequencies(head_width, theta, scaling, position_ids.device)
+    frequencies = inverse_frequencies(head_width, theta, scaling, position_ids.device)
     angles = position_ids[..., None, None].to(torch.float32) * frequencies
     return Rotation(angles.cos(), angles.sin())
 
 
-def _inverse_frequencies(
-    head_width: int, theta: float, scaling: RopeScaling | None, device: torch.device
+def inverse_frequencies(
+    head_width: int,
+    theta: float,
+    scaling: RopeScaling | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Radians that each pair of channels turns by in a position, float32 ``[D/2]``."""
     steps = torch.arange(0, head_width, 2, dtype=torch.float32, device=device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from proxylm.files import require_utf8
 from proxylm.groups import in_groups
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.passes import ScoredSequence, symbol_bits
+from proxylm.scoring.mixed import MixedText
+from proxylm.scoring.passes import symbol_bits
 from proxylm.scoring.predictors import OurPredictor, Predictor
 from proxylm.scoring.read_as import BYTES, TOKENS
 from proxylm.scoring.readings import (
@@ -39,6 +41,7 @@ from proxylm.scoring.readings import (
     prefix_of,
     reading_of,
 )
+from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import Format
 
 GROUP_BYTES = 1 << 20
@@ -54,12 +57,20 @@ class ReadDocument:
         num_bytes: its raw size.
         ids: int64 ``[m]``, what the model reads of it (``readings.ReadText``).
         starts: int64 ``[m]``, where that stands among its bytes; None where nobody asks.
+        mixed: the document where stretches of it are predicted after symbols; else None.
     """
 
     name: str
     num_bytes: int
     ids: Ids
     starts: Ids | None = None
+    mixed: MixedText | None = None
+
+    def sequences(self, prefix: Ids, context: int, stride: int | None) -> list[ScoredSequence]:
+        """What scores all of it, in order: the whole, or each stretch."""
+        if self.mixed is None:
+            return [ScoredSequence(prefix=prefix, content=self.ids)]
+        return list(self.mixed.stretches(0, stride=stride, context=context))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +121,19 @@ def symbol_scores(
 ) -> Iterator[tuple[ReadDocument, Float64[np.ndarray, " symbol"]]]:
     """Documents in order, each with the bits of its symbols; see ``passes.symbol_bits``.
 
+    ``stride`` counts bytes where stretches are predicted after symbols (``mixed.STRETCH_BYTES``).
+
     Raises:
         UsageError, DamagedWeightsError, DataError: as ``passes.symbol_bits``.
     """
+    size = predictor.context if context is None else context
     for group in in_groups(documents, attrgetter("num_bytes"), GROUP_BYTES):
-        sequences = [ScoredSequence(prefix=prefix, content=document.ids) for document in group]
-        bits = symbol_bits(predictor, sequences, context=context, stride=stride)
-        yield from zip(group, bits, strict=True)
+        sequences = [document.sequences(prefix, size, stride) for document in group]
+        windows = None if group[0].mixed else stride  # a stretch has no windows
+        given = list(chain.from_iterable(sequences))
+        bits = iter(symbol_bits(predictor, given, context=context, stride=windows))
+        for document, own in zip(group, sequences, strict=True):
+            yield document, np.concatenate(list(islice(bits, len(own))))
 
 
 def score_documents(
@@ -335,6 +352,7 @@ def read_document(name: str, raw: bytes, reading: Reading) -> ReadDocument:
         raise DataError(f"{name} is empty: bits per byte has nothing to divide by")
     try:
         ids, starts = reading.read(raw)
+        mixed = reading.mixed(raw)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    return ReadDocument(name=name, num_bytes=len(raw), ids=ids, starts=starts)
+    return ReadDocument(name=name, num_bytes=len(raw), ids=ids, starts=starts, mixed=mixed)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,25 +27,11 @@ from proxylm.models.scoring_windows import ScoringWindow, default_stride, scorin
 from proxylm.ranks import ALONE, Ranks
 from proxylm.scoring.predictors import OurPredictor, Predictor
 from proxylm.scoring.readings import content_ids, prefix_of
+from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import PAD, Format
 from proxylm.threads import in_order
 
 Measured = TypeVar("Measured")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredSequence:
-    """What one sequence gives the model, and which part of it is scored.
-
-    Attributes:
-        prefix: int64 ``[p]`` ids that start every window, at least one.
-        content: int64 ``[m]`` ids, of one format where the model is ours.
-        first_scored: content symbols before this one are read, but cost nothing.
-    """
-
-    prefix: Int64[np.ndarray, " prefix"]
-    content: Int64[np.ndarray, " symbol"]
-    first_scored: int = 0
 
 
 def symbol_bits(

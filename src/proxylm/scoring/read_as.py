@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
+
+from pydantic import model_validator
 
 from proxylm.config import Config
 
-BYTES, TOKENS = "bytes", "tokens"
+BYTES, TOKENS, MIXED = "bytes", "tokens", "mixed"
 
 
 class PromptEnd(StrEnum):
@@ -18,7 +21,7 @@ class PromptEnd(StrEnum):
     EXACT = "exact"  # in every way in which tokens can cover it
 
 
-DEFAULT_ENDS = {BYTES: PromptEnd.KEEP, TOKENS: PromptEnd.STRIP}
+DEFAULT_ENDS = {BYTES: PromptEnd.KEEP, TOKENS: PromptEnd.STRIP, MIXED: PromptEnd.KEEP}
 """By how the model is read. A tokenizer merges a prompt's trailing white space with what follows,
 so that tokens of a prompt that keeps it are tokens that training never showed (paper, D.11)."""
 
@@ -27,8 +30,9 @@ class ReadAs(Config):
     """What a model's input and output are taken for.
 
     Attributes:
-        read_as: how the model reads: bytes, tokens (its compressor's symbols), or the name of a
-            view of its training data.
+        read_as: how the model reads: bytes, tokens (its compressor's symbols), mixed (what comes
+            before in symbols, its end and what follows in bytes), or the name of a view of its
+            training data.
         compressor: the model's compressor, where its symbols are read. (default: its training
             data's)
         prompt_end: how a prompt ends: without its trailing white space, as it is, or without its
@@ -39,3 +43,12 @@ class ReadAs(Config):
     read_as: str = BYTES
     compressor: str | None = None
     prompt_end: PromptEnd | None = None
+
+    @model_validator(mode="after")
+    def _ends_in_bytes(self) -> Self:
+        if self.read_as == MIXED and self.prompt_end in (PromptEnd.HEAL, PromptEnd.EXACT):
+            raise ValueError(
+                f"--prompt-end {self.prompt_end} is about tokens at a prompt's end, which is bytes "
+                "with --read-as mixed: keep or strip it"
+            )
+        return self

@@ -1,7 +1,8 @@
 """How a document is read when it is scored or continued: as its bytes, or as symbols.
 
 One meaning everywhere, on the command line (``--read-as``) and in the library (``read_as=``):
-``bytes``, or ``tokens`` for the symbols of the compressor that the model was trained with.
+``bytes``; ``tokens`` for the symbols of the compressor that the model was trained with; ``mixed``
+for symbols of what comes before and bytes of what is predicted (``mixed``).
 ``reading_of`` makes the reading of one of our models; ``tokenizer_readings`` has those of others.
 """
 
@@ -15,11 +16,12 @@ from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.checkpoints.reading import TrainedModel, require_compressor
-from proxylm.compressors.contract import CannotCompress, Compressor
+from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_symbols
 from proxylm.models.config import ModelConfig
-from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.mixed import MixedText
+from proxylm.scoring.read_as import BYTES, MIXED, TOKENS
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
 Ids = Int64[np.ndarray, " symbol"]
@@ -57,6 +59,10 @@ class Reading(ABC):
             DataError: it cannot be read so, exactly.
         """
 
+    def mixed(self, document: bytes) -> MixedText | None:
+        """The document, to predict parts of it after symbols; None where it is all in one form."""
+        return None
+
 
 class RawReading(Reading):
     """Documents as their bytes: ``<bos> <raw> bytes``, or without sentinels ``<bos> bytes``."""
@@ -70,6 +76,61 @@ class RawReading(Reading):
         """See the base class."""
         raw = np.frombuffer(document, dtype=np.uint8)
         return ReadText(raw.astype(np.int64) + Format.RAW.offset, np.arange(len(raw)))
+
+    def opened(self, prompt: bytes) -> tuple[Ids, int]:
+        """What stands before a prompt's bytes.
+
+        Returns:
+            The ids, and how many of the prompt's first bytes these stand for: none.
+        """
+        return self.prefix, 0
+
+
+class MixedReading(RawReading):
+    """Bytes after symbols: ``<bos> <compressed> symbols </compressed> <raw> bytes``.
+
+    A text that the compressor has no exact form for is read as bytes alone. The compressor may be
+    lossy: what is predicted is bytes.
+
+    Raises:
+        UsageError: the compressor never knows symbols for certain before it has a whole text.
+    """
+
+    name = MIXED
+
+    def __init__(self, compressor: Compressor, *, sentinels: bool = True) -> None:
+        super().__init__(sentinels=sentinels)
+        nothing = CompressedView(symbols=np.empty(0, dtype=np.uint32))
+        if compressor.settled(b"", nothing) is None:
+            raise UsageError(
+                f"--read-as mixed: symbols of '{compressor.kind}' are never certain before a text "
+                "is complete (Compressor.settled): read as bytes or tokens"
+            )
+        self.compressor = compressor
+        self._sentinels = sentinels
+
+    def mixed(self, document: bytes) -> MixedText:
+        """See the base class.
+
+        Raises:
+            DataError: the compressor errs.
+        """
+        [view] = self.compressor.views([document])
+        places = np.empty((0, 3), dtype=np.int64)
+        if isinstance(view, CannotCompress):
+            view = CompressedView(symbols=np.empty(0, dtype=np.uint32))
+        elif (settled := self.compressor.settled(document, view)) is not None:
+            places = settled
+        return MixedText(
+            raw=self.read(document).ids,
+            symbols=_compressed_ids(self.compressor, view),
+            places=places,
+            sentinels=self._sentinels,
+        )
+
+    def opened(self, prompt: bytes) -> tuple[Ids, int]:
+        """See the base class; the bytes that are certain as symbols stand among the ids."""
+        return self.mixed(prompt).opened(len(prompt))
 
 
 class CompressedReading(Reading):
@@ -100,13 +161,9 @@ class CompressedReading(Reading):
         [view] = self.compressor.views([document])
         if isinstance(view, CannotCompress):
             raise DataError(f"cannot be compressed ({view.reason}) {view.detail}".rstrip())
-        try:
-            symbols = as_symbols(view.symbols, self.compressor.symbol_count).astype(np.int64)
-        except ValueError as error:
-            raise DataError(f"{self.compressor.kind}: {error}") from None
+        ids = _compressed_ids(self.compressor, view)
         num_bytes, num_symbols = self.compressor.divide(document, view)
-        starts = np.repeat(starts_of(num_bytes), num_symbols)
-        return ReadText(symbols + Format.COMPRESSED.offset, starts)
+        return ReadText(ids, np.repeat(starts_of(num_bytes), num_symbols))
 
 
 def reading_of(
@@ -116,8 +173,8 @@ def reading_of(
 
     Args:
         model: the model.
-        read_as: ``bytes``, ``tokens``, or the compressor whose symbols are read.
-        compressor: the one whose symbols are ``tokens``.
+        read_as: ``bytes``, ``tokens``, ``mixed``, or the compressor whose symbols are read.
+        compressor: the one whose symbols are read.
 
     Raises:
         UsageError: there is no such way; tokens are asked for without a compressor; the compressor
@@ -129,16 +186,31 @@ def reading_of(
     if read_as == BYTES:
         config.require_raw_bytes()
         return RawReading(sentinels=config.sentinels)
-    if read_as != TOKENS:
-        raise UsageError(f"--read-as {read_as}: must be {BYTES} or {TOKENS}")
+    if read_as not in (TOKENS, MIXED):
+        raise UsageError(f"--read-as {read_as}: must be {BYTES}, {TOKENS} or {MIXED}")
     config.require_compressed_symbols()
     if compressor is None:
         raise UsageError(
-            "read as tokens: this needs the model's compressor: give --compressor, or read_as=it"
+            f"read as {read_as}: this needs the model's compressor: give --compressor, or "
+            "read_as=it"
         )
-    reading = CompressedReading(compressor, sentinels=config.sentinels)
+    kind = CompressedReading if read_as == TOKENS else MixedReading
+    reading = kind(compressor, sentinels=config.sentinels)
     require_compressor(model, compressor.symbol_count, compressor.fingerprint)
     return reading
+
+
+def _compressed_ids(compressor: Compressor, view: CompressedView) -> Ids:
+    """A view's symbols in the model's vocabulary.
+
+    Raises:
+        DataError: the compressor errs.
+    """
+    try:
+        symbols = as_symbols(view.symbols, compressor.symbol_count)
+    except ValueError as error:
+        raise DataError(f"{compressor.kind}: {error}") from None
+    return symbols.astype(np.int64) + Format.COMPRESSED.offset
 
 
 def prefix_of(content_format: Format, *, sentinels: bool) -> Ids:

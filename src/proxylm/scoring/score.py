@@ -31,7 +31,7 @@ from proxylm.inputs import as_documents, items_of
 from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.documents import read_document, symbol_scores
 from proxylm.scoring.predictors import LogitsFunction, LogitsPredictor, OurPredictor
-from proxylm.scoring.read_as import BYTES, TOKENS
+from proxylm.scoring.read_as import BYTES, MIXED, TOKENS
 from proxylm.scoring.readings import CompressedReading, RawReading, Reading, reading_of
 from proxylm.scoring.tokenizer_readings import tokenizer_reading
 
@@ -50,7 +50,7 @@ class Scores:
             A symbol of several bytes counts whole on its first, and its other bytes have 0; where
             only several symbols together are known to stand for some bytes, all count on the
             first of these. So the sums over bytes are the documents' bits.
-        read_as: ``bytes``, ``tokens``, or the tokenizer's name.
+        read_as: ``bytes``, ``tokens``, ``mixed``, or the tokenizer's name.
         context: most symbols that a forward pass read.
         left_out: documents of a corpus that were not scored, by reason.
     """
@@ -116,13 +116,14 @@ def score(
             ``open_corpus`` takes; or an open corpus. None is empty.
         read_as: ``bytes`` in our layout of symbols (``proxylm.symbols``; ``<bos> <raw>`` comes
             first, or ``<bos>`` for a model of ours without sentinels); ``tokens``, the symbols of
-            the compressor that a run was trained with; another compressor, whose symbols lie as in
+            the compressor that a run was trained with; ``mixed``, stretches of bytes after the
+            symbols of all before (``scoring.mixed``); another compressor, whose symbols lie as in
             our layout; a ``transformers`` or ``tiktoken`` tokenizer; or any ``Reading``
             (``scoring.tokenizer_readings.OwnReading`` makes one of a function).
         context: most symbols of a forward pass; None takes the model's training context, and for
             models that are not ours 2048, or fewer where their configuration says so.
         stride: symbols that each further window of a longer document scores; None takes half of
-            the context.
+            the context. Read mixed: bytes of a stretch; None takes 256, or what fits.
 
     Returns:
         The scores, in the order of the documents.
@@ -182,7 +183,7 @@ def _reading(model: ScoredModel, ours: TrainedModel | None, read_as: Any) -> Rea
     if ours is not None:
         is_path = isinstance(model, str | os.PathLike)
         folder: Any = model if is_path else getattr(model, "folder", None)
-        knows = folder is not None and read_as == TOKENS
+        knows = folder is not None and read_as in (TOKENS, MIXED)
         return reading_of(ours, read_as, compressor_of(Path(folder)) if knows else None)
     if isinstance(read_as, Compressor):
         return CompressedReading(read_as)

@@ -14,7 +14,8 @@ class DocumentScoring(Config):
 
     Attributes:
         context: symbols per window. (default: as in training)
-        stride: symbols per further window. (default: half the context)
+        stride: symbols per further window; bytes of a stretch, read mixed. (default: half the
+            context; mixed 256)
         limit_documents: stop after so many documents.
         limit_bytes: stop with the document that reaches this many bytes.
         rows: write every document's row into this file, as JSON lines.

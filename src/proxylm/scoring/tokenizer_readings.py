@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from proxylm.compressors.tokenizer.certain_places import byte_ends
 from proxylm.errors import DataError, UsageError
 from proxylm.inputs import as_integers
-from proxylm.scoring.readings import Ids, Reading, ReadText, starts_of
+from proxylm.scoring.readings import Reading, ReadText, starts_of
 
 
 def tokenizer_reading(tokenizer: Any) -> Reading:
@@ -74,7 +75,8 @@ class TokenizerReading(Reading):
         if any(text[first:last].strip() for first, last in gaps):
             raise DataError("holds what the tokenizer leaves out")
         # Some leave white space out of their offsets, and a character's parts all have the whole.
-        return ReadText(ids, _byte_offsets(text)[np.minimum(starts, before[:-1])])
+        offsets = np.concatenate([[0], byte_ends(text)])
+        return ReadText(ids, offsets[np.minimum(starts, before[:-1])])
 
 
 class TiktokenReading(Reading):
@@ -143,10 +145,3 @@ def _decoded(document: bytes) -> str:
         return document.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"is not UTF-8, which this tokenizer reads ({error.reason})") from None
-
-
-def _byte_offsets(text: str) -> Ids:
-    """Where each character, and the end, of a text lies among its UTF-8 bytes: ``[n + 1]``."""
-    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    lengths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return np.concatenate([[0], np.cumsum(lengths)])

@@ -14,6 +14,7 @@ from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import parse_completion_request
 from proxylm.serving.completions import answer
 from proxylm.serving.metrics import COMPLETIONS, RequestMetrics
+from proxylm.serving.opening import open_prompts
 from proxylm.serving.service import Service
 from proxylm.serving.tokenization import tokenization_routes
 
@@ -40,7 +41,8 @@ def _openai_routes(service: Service) -> APIRouter:
         body = await service.read_body(request)
         wanted = parse_completion_request(body, service.limits)
         service.require_model(wanted.model)
-        return await answer(wanted, Choices(wanted, service), request.receive)
+        opened = await open_prompts(wanted, service.reading, service.limits)
+        return await answer(wanted, Choices(wanted, opened, service), request.receive)
 
     @routes.get("/v1/models")
     async def _list_models() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from proxylm.generation.decoding_row import Finish
@@ -15,6 +15,7 @@ from proxylm.generation.request import ByteRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import ChoiceText, TextDelta
 from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.opening import OpenedPrompt
 from proxylm.serving.scheduler import Event, ScheduledSequence
 from proxylm.serving.service import Service
 
@@ -26,6 +27,11 @@ _BYTES_TOGETHER = 1024
 class Choices:
     """The choices of one request, ``n`` for each prompt, numbered as OpenAI does.
 
+    Args:
+        request: asks for them.
+        opened: its prompts as they are read.
+        service: decodes them.
+
     Attributes:
         new_bytes: generated so far and handed out, over all choices.
 
@@ -33,7 +39,9 @@ class Choices:
         ApiError: (on construction) the server cannot take the request on now.
     """
 
-    def __init__(self, request: CompletionRequest, service: Service) -> None:
+    def __init__(
+        self, request: CompletionRequest, opened: Sequence[OpenedPrompt], service: Service
+    ) -> None:
         self.new_bytes = 0
         self._request = request
         self._scheduler = service.scheduler
@@ -43,7 +51,7 @@ class Choices:
         self._unfinished = request.sequence_count
         self._sequences = [
             self._sequence(index, decoding)
-            for index, decoding in enumerate(_decoding_requests(request, service.drafter))
+            for index, decoding in enumerate(_decoding_requests(request, opened, service.drafter))
         ]
         self._scheduler.submit(self._sequences)
 
@@ -99,10 +107,12 @@ class Choices:
         return gained
 
 
-def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> list[ByteRequest]:
+def _decoding_requests(
+    request: CompletionRequest, opened: Sequence[OpenedPrompt], drafter: Drafter | None
+) -> list[ByteRequest]:
     """Those of all choices, in order."""
     requests = []
-    for prompt in request.prompt:
+    for prompt, read in zip(request.prompt, opened, strict=True):
         # Of each prompt: equal ones differ unless a seed is given.
         seed = secrets.randbits(63) if request.seed is None else request.seed
         options = GenerationOptions(
@@ -118,6 +128,8 @@ def _decoding_requests(request: CompletionRequest, drafter: Drafter | None) -> l
             options=options,
             logprobs=request.logprobs,
             score_prompt=request.scores_prompts,
+            prefix=read.prefix,
+            covered=read.covered,
         )
         requests += [replace(first, sample=sample) for sample in range(request.n)]
     return requests

@@ -7,6 +7,7 @@ empty prompt: the model starts a document of its own. ``max_tokens`` and ``usage
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
@@ -133,8 +134,8 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
     """Read a request's body and hold it against the server's limits.
 
     Raises:
-        ApiError: 400 for what is no JSON and for a prompt that is too long, 422 for parameters of
-            a wrong type or out of their range.
+        ApiError: 400 for what is no JSON, 422 for parameters of a wrong type or out of their
+            range.
     """
     request = read_parameters(CompletionRequest, body)
     longest = limits.max_length_bytes
@@ -147,16 +148,36 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
     if request.scores_prompts and scored > MAX_SCORED_BYTES:
         message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
         raise ApiError(422, message, param="echo")
-    prompt_length = max(map(len, request.prompt))
-    if prompt_length + request.max_tokens > longest:
+    return request
+
+
+def require_room(
+    request: CompletionRequest,
+    lengths: Sequence[int],
+    limits: ServingLimits,
+    *,
+    counted: str = "bytes",
+) -> None:
+    """Refuse prompts that leave no room for what is to be written.
+
+    Args:
+        request: asks for it.
+        lengths: of each prompt, as the model reads it.
+        limits: the server's.
+        counted: what the lengths count, for the message.
+
+    Raises:
+        ApiError: 400.
+    """
+    longest = limits.max_length_bytes
+    if max(lengths) + request.max_tokens > longest:
         raise ApiError(
             400,
-            f"prompt: {prompt_length} bytes and max_tokens {request.max_tokens} are more than "
-            f"the {longest} bytes that one sequence may have here",
+            f"prompt: {max(lengths)} {counted} and max_tokens {request.max_tokens} are more than "
+            f"the {longest} {counted} that one sequence may have here",
             param="prompt",
             code="context_length_exceeded",
         )
-    return request
 
 
 def read_parameters(kind: type[Parameters], body: bytes) -> Parameters:

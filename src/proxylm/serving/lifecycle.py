@@ -89,6 +89,7 @@ def serve(
             scheduler=scheduler,
             limits=limits,
             metrics=metrics,
+            reading=model.reading,
             drafter=drafter,
             api_key=api_key,
         )

@@ -25,8 +25,8 @@ class ServingLimits(Config):
     Attributes:
         max_rows: sequences decoded together; a request has prompts times ``n`` of them.
         max_queue: further sequences that may wait for a row; beyond that the answer is 429.
-        max_length_bytes: most bytes of one prompt and its completion together. (default: the
-            model's context)
+        max_length_bytes: most bytes of one prompt and its completion together; of what is read as
+            symbols, these count. (default: the model's context)
         max_body_bytes: largest body of a request; beyond that the answer is 413.
         max_open_bodies: requests whose bodies are being read at once; beyond that the answer is
             503 before the body is read.

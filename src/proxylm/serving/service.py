@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request
 
 from proxylm.generation.drafts import Drafter
+from proxylm.scoring.readings import RawReading
 from proxylm.serving.api_errors import ApiError, too_many_requests
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -31,6 +32,7 @@ class Service:
         scheduler: decodes for all requests.
         limits: of one request and of all.
         metrics: of this server.
+        reading: how prompts are read.
         drafter: drafts several bytes per forward pass; None: one byte per pass.
         api_key: what ``Authorization: Bearer`` must carry, but for metrics and health; None:
             nothing.
@@ -41,6 +43,7 @@ class Service:
     scheduler: Scheduler
     limits: ServingLimits
     metrics: ServingMetrics
+    reading: RawReading
     drafter: Drafter | None = None
     api_key: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))

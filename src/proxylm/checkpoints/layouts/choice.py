@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxylm.checkpoints.layouts.causal import CausalLayout
 from proxylm.checkpoints.layouts.contract import Facts, Layout, read_facts
 from proxylm.checkpoints.layouts.evabyte import EvaByteLayout
-from proxylm.checkpoints.layouts.llama import LlamaLayout
-from proxylm.errors import CheckpointError
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.checkpoints.layouts.families import FAMILIES
+from proxylm.errors import CheckpointError, UsageError
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 
-EVABYTE, LLAMA = EvaByteLayout(), LlamaLayout()
-LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (EVABYTE, LLAMA)}
+EVABYTE = EvaByteLayout()
+CAUSAL = tuple(map(CausalLayout, FAMILIES.values()))
+LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (EVABYTE, *CAUSAL)}
 
 
 def layout_for(config: ModelConfig) -> Layout:
-    """The layout that a model is exported in."""
-    return EVABYTE if isinstance(config.attention, EvaAttention) else LLAMA
+    """The layout that a model is exported in.
+
+    Raises:
+        UsageError: no family has its biases and norms.
+    """
+    return EVABYTE if isinstance(config.attention, EvaAttention) else causal_layout_for(config)
+
+
+def causal_layout_for(config: ModelConfig) -> CausalLayout:
+    """The layout of a model with causal attention.
+
+    Raises:
+        UsageError: no family has its biases and norms.
+    """
+    assert isinstance(config.attention, CausalAttention)
+    for layout in CAUSAL:
+        if layout.family.is_of(config):
+            return layout
+    raise UsageError(
+        f"no family ({', '.join(FAMILIES)}) has attention.biases {config.attention.biases} with "
+        f"attention.query_key_norm '{config.attention.query_key_norm}' and norms '{config.norms}'"
+    )
 
 
 def read_config(

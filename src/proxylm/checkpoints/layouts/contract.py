@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from proxylm.config import Config, validate_config
 from proxylm.errors import CheckpointError
@@ -63,10 +63,11 @@ class Layout(ABC):
         code: modelling code that goes into the folder; empty where transformers has its own.
     """
 
-    model_type: ClassVar[str]
-    class_name: ClassVar[str]
-    code: ClassVar[tuple[Path, ...]] = ()
+    model_type: str
+    class_name: str
+    code: tuple[Path, ...] = ()
 
+    @abstractmethod
     def read(self, values: Mapping[str, Any], facts: Facts | None, *, origin: str) -> ModelConfig:
         """The model that a parsed ``config.json`` describes.
 
@@ -79,20 +80,6 @@ class Layout(ABC):
             CheckpointError: a key is missing, or has a value that this layout cannot mean.
             UsageError: sizes that do not fit together.
         """
-        fields = self.own_fields(values, facts, origin) | _common_fields(values, facts, origin)
-        config = validate_config(ModelConfig, fields, origin=origin)
-        # Heads of another width, or keys and values shared in another way.
-        own = {"head_dim": config.head_width, "num_key_value_heads": config.kv_heads}
-        for key, ours in own.items():
-            if values.get(key) is not None:
-                require_value(values, key, ours, origin=origin)
-        return config
-
-    @abstractmethod
-    def own_fields(
-        self, values: Mapping[str, Any], facts: Facts | None, origin: str
-    ) -> dict[str, Any]:
-        """Attention and heads as fields of ``ModelConfig``; arguments and errors as ``read``."""
 
     @abstractmethod
     def write(self, config: ModelConfig) -> dict[str, Any]:
@@ -118,10 +105,6 @@ COMMON_FIELDS = {
 }
 """Fields of ``ModelConfig`` by the keys that all layouts have for them."""
 
-COMMON_CONSTANTS = {"tie_word_embeddings": False, "hidden_act": "silu"}
-REFUSED_IF_SET = {"qk_norm": False, "attention_bias": False, "mlp_bias": False}
-"""Keys that change what a model computes, with the only value that is ours."""
-
 
 def common_values(layout: Layout, config: ModelConfig, facts: Facts) -> dict[str, Any]:
     """The whole ``config.json`` of a model in a layout."""
@@ -130,45 +113,13 @@ def common_values(layout: Layout, config: ModelConfig, facts: Facts) -> dict[str
         "model_type": layout.model_type,
         "torch_dtype": "float32",
         **{key: getattr(config, field) for field, key in COMMON_FIELDS.items()},
-        "rope_theta": config.rope_theta,
-        **COMMON_CONSTANTS,
+        "hidden_act": "silu",
         "bos_token_id": BOS,
         "eos_token_id": EOS,
         "pad_token_id": PAD,
         **layout.write(config),
         FACTS_KEY: facts.model_dump(mode="json"),
     }
-
-
-def _common_fields(values: Mapping[str, Any], facts: Facts | None, origin: str) -> dict[str, Any]:
-    """The fields of ``ModelConfig`` that all layouts write the same way."""
-    fields: dict[str, Any] = {
-        ours: required(values, theirs, origin=origin) for ours, theirs in COMMON_FIELDS.items()
-    }
-    for key, wanted in (COMMON_CONSTANTS | REFUSED_IF_SET).items():
-        require_value(values, key, wanted, origin=origin)
-    _require_plain_rotation(values, origin=origin)
-    # transformers 5 writes the base under rope_parameters, everything before it at the top.
-    nested = values.get("rope_parameters")
-    place = nested if isinstance(nested, Mapping) and "rope_theta" in nested else values
-    fields["rope_theta"] = required(place, "rope_theta", origin=origin)
-    if facts is None:
-        return fields | {"sentinels": False}
-    return fields | {"softmax": facts.softmax, "sentinels": facts.sentinels}
-
-
-def _require_plain_rotation(values: Mapping[str, Any], *, origin: str) -> None:
-    for key in ("rope_scaling", "rope_parameters"):
-        scaling = values.get(key) or {}
-        if not isinstance(scaling, Mapping):
-            raise CheckpointError(f"{origin}: {key} is {scaling!r}, expected keys and values")
-        # Older programs write the kind as "type".
-        kind = scaling.get("rope_type", scaling.get("type", "default"))
-        if kind != "default":
-            raise CheckpointError(f"{origin}: {key} is {kind!r}, only 'default' is supported")
-        others = sorted(map(str, scaling.keys() - {"rope_type", "type", "rope_theta"}))
-        if others:
-            raise CheckpointError(f"{origin}: {key}.{others[0]} is not supported")
 
 
 def read_facts(values: Mapping[str, Any], *, origin: str) -> Facts | None:

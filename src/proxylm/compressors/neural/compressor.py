@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import (
@@ -184,6 +185,15 @@ class NeuralCompressor(Compressor):
         with ThreadPoolExecutor(1) as coding:
             running = [coding.submit(self._code, *self._cut(group)) for group in groups]
             return [view for group_views in running for view in group_views.result()]
+
+    def settled(
+        self, raw: bytes, view: CompressedView
+    ) -> Int64[np.ndarray, "place byte_symbol_known=3"]:
+        """The ends of segments: the byte after one is the last that decides it."""
+        lengths, counts = self.divide(raw, view)
+        ends = np.cumsum(lengths, dtype=np.int64)[:-1]
+        symbols = np.cumsum(counts, dtype=np.int64)[:-1]
+        return np.stack((ends, symbols, ends + 1), axis=1)
 
     @property
     def _overlaps(self) -> bool:

@@ -7,7 +7,6 @@ normalizer that drops something, an unknown token) is refused rather than change
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from itertools import groupby
@@ -17,11 +16,12 @@ from typing import Any, Self
 
 import numpy as np
 import xxhash
-from jaxtyping import Int
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.anchors import anchors_of_tokens
 from proxylm.compressors.contract import CannotCompress, CompressedView, Compressor
+from proxylm.compressors.tokenizer.certain_places import certain_places, cut_at_invalid_bytes
 from proxylm.compressors.tokenizer.libraries import LONG_TEXT
 from proxylm.compressors.tokenizer.opening import (
     TOKENIZER_FILE,
@@ -34,9 +34,6 @@ from proxylm.config import Config, validate_config
 from proxylm.errors import DamagedFileError, DataError
 from proxylm.groups import in_groups
 from proxylm.symbols import BYTE_COUNT
-
-INVALID_BYTES = re.compile("[\udc80-\udcff]+")
-"""How Python decodes bytes that are not UTF-8 under ``surrogateescape``."""
 
 NOT_EXACT = "not_exact"
 """Reason: the tokenizer's tokens do not spell the document."""
@@ -86,6 +83,7 @@ class TokenizerCompressor(Compressor):
         self._file_name, self._pattern = opened.file_name, opened.pattern
         self._memory_per_byte = opened.memory_per_byte
         self._choice, self._cuts = opened.choice, opened.cuts
+        self._borders = opened.borders
         self.token_bytes: list[bytes] = self._choice.vocabulary.token_bytes
         self.symbol_count = len(self.token_bytes)
         self._spellings = np.array(self.token_bytes, dtype=object)
@@ -187,7 +185,7 @@ class TokenizerCompressor(Compressor):
 
     def _cut(self, raw: bytes) -> Iterator[str | bytes]:
         """A document as stretches of valid text and the runs of bytes between them, in order."""
-        for piece in _cut_at_invalid_bytes(raw):
+        for piece in cut_at_invalid_bytes(raw):
             if isinstance(piece, str) and self._cuts is not None:
                 yield from self._cuts.stretches(piece)
             else:
@@ -231,6 +229,18 @@ class TokenizerCompressor(Compressor):
     ) -> tuple[Int[np.ndarray, " token"], Int[np.ndarray, " token"]]:
         """Token by token, a symbol each."""
         return self.num_bytes_of(view.symbols), np.ones(len(view.symbols), np.int64)
+
+    def settled(
+        self, raw: bytes, view: CompressedView
+    ) -> Int64[np.ndarray, "place byte_symbol_known=3"] | None:
+        """Ends of tokens where words end for certain; None where no word can be shown to."""
+        if self._borders is None:
+            return None
+        places, known = certain_places(raw, self._borders)
+        ends = np.cumsum(self.num_bytes_of(view.symbols), dtype=np.int64)
+        tokens = np.searchsorted(ends, places)
+        is_end = np.append(ends, -1)[tokens] == places
+        return np.stack((places, tokens + 1, known), axis=1)[is_end]
 
     def _spells(self, symbols: NDArray[np.uint32], raw: bytes) -> bool:
         """Whether the tokens are the document's, byte for byte."""
@@ -289,17 +299,3 @@ _GROUP_SIZE = LONG_TEXT
 _PIECE_COST = 4
 _BLOCK = 1 << 16
 """Tokens that are spelled at once: as Python objects they take ten times their memory."""
-
-
-def _cut_at_invalid_bytes(raw: bytes) -> Iterator[str | bytes]:
-    """A document as valid texts and the runs of bytes between them, in order."""
-    text = raw.decode(errors="surrogateescape")
-    runs = () if text.isascii() else INVALID_BYTES.finditer(text)
-    start = 0
-    for run in runs:
-        if run.start() > start:
-            yield text[start : run.start()]
-        yield run[0].encode(errors="surrogateescape")
-        start = run.end()
-    if start < len(text):
-        yield text[start:]

@@ -164,18 +164,18 @@ class SafeCuts:
 
     def _last_cut(self, text: str, start: int, stop: int) -> int | None:
         """The last safe place from ``start`` to ``stop``, or None."""
-        cuts = self._cuts(text[start - 1 : stop + 1])
+        cuts = self.cuts(text[start - 1 : stop + 1])
         return start + int(cuts[-1]) if len(cuts) else None
 
     def _first_cut(self, text: str, start: int, size: int) -> int:
         """The first safe place from ``start`` on, or the text's end."""
         for block in range(start, len(text), size):
-            cuts = self._cuts(text[block - 1 : block + size])
+            cuts = self.cuts(text[block - 1 : block + size])
             if len(cuts):
                 return block + int(cuts[0])
         return len(text)
 
-    def _cuts(self, text: str) -> NDArray[np.intp]:
+    def cuts(self, text: str) -> NDArray[np.intp]:
         """``i`` for each safe place between characters ``i`` and ``i + 1``."""
         code_points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         groups = self._group_of[code_points]

@@ -9,6 +9,12 @@ import re
 from dataclasses import dataclass
 
 from proxylm.compressors.contract import MEMORY_PER_BYTE
+from proxylm.compressors.tokenizer.borders import (
+    Borders,
+    PairBorders,
+    borders_of,
+    word_borders,
+)
 from proxylm.compressors.tokenizer.cuts import SafeCuts, safe_cuts
 from proxylm.compressors.tokenizer.libraries import (
     LIBRARY_MEMORY_PER_BYTE,
@@ -45,6 +51,7 @@ class OpenedTokenizer:
         memory_per_byte: what encoding takes for each byte of a document.
         pattern: the expression that cuts texts into words, where the file does not say it.
         cuts: places where a long text can be cut; None where none can be shown to be safe.
+        borders: places before which no token depends on what follows; None likewise.
     """
 
     file_name: str
@@ -52,6 +59,7 @@ class OpenedTokenizer:
     memory_per_byte: int
     pattern: str | None = None
     cuts: SafeCuts | None = None
+    borders: Borders | None = None
 
 
 def says_its_pattern(file: bytes) -> bool:
@@ -88,6 +96,7 @@ def open_tokenizer(file: bytes, origin: str, pattern: str | None) -> OpenedToken
         file_name=TOKENIZER_FILE,
         choice=choice,
         cuts=cuts,
+        borders=borders_of(specification, choice.vocabulary.token_bytes),
         memory_per_byte=LIBRARY_MEMORY_PER_BYTE if needs_much else MEMORY_PER_BYTE,
     )
 
@@ -106,6 +115,7 @@ def _open_ranks(file: bytes, origin: str, pattern: str | None) -> OpenedTokenize
         pattern=written_out,
         choice=LibraryChoice(library, library.vocabulary, losses=library.losses),
         memory_per_byte=MEMORY_PER_BYTE,
+        borders=word_borders(written_out),
     )
 
 
@@ -119,4 +129,12 @@ def _open_model(file: bytes, origin: str, pattern: str | None) -> OpenedTokenize
         pattern=written_out,
         choice=LibraryChoice(library, library.vocabulary, losses=library.losses),
         memory_per_byte=LIBRARY_MEMORY_PER_BYTE if needs_much else MODEL_MEMORY_PER_BYTE,
+        borders=_model_borders(library, written_out),
     )
+
+
+def _model_borders(library: SentencePieceLibrary, pattern: str | None) -> Borders | None:
+    if pattern is not None:
+        return word_borders(pattern)
+    # Unused pieces are merged and taken apart again, and spell nothing here.
+    return None if library.has_unused else PairBorders(library.vocabulary.token_bytes)

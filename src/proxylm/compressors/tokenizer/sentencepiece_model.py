@@ -32,6 +32,7 @@ class SentencePieceLibrary:
     Attributes:
         vocabulary: the pieces by id.
         losses: what of a text the model does not keep, for messages.
+        has_unused: whether it has pieces that no text is given.
 
     Raises:
         DamagedFileError: the file is not a model.
@@ -58,6 +59,7 @@ class SentencePieceLibrary:
         self._threads = threads_each(workers=1)
         self.vocabulary = Vocabulary(self._token_bytes(), {}, 0)
         self.losses = ", ".join(self._found_losses())
+        self.has_unused = any(self._model.is_unused(list(range(self._model.get_piece_size()))))
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """Ids of each text, uint32 ``[t]``; the library spreads them over its own threads."""

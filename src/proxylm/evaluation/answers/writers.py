@@ -1,6 +1,6 @@
-"""A model as a writer of programs: read as bytes, or, with its compressor, as tokens.
+"""A model as a writer of programs: read as bytes, or, with its compressor, as tokens or mixed.
 
-Every generative benchmark takes one of these (``--read-as bytes|tokens``) and sees bytes only.
+Every generative benchmark takes one of these (``--read-as``) and sees bytes only.
 (``evaluation.translation`` has one more, which reads the solution's compressed form.)
 """
 
@@ -25,8 +25,8 @@ from proxylm.generation.decoding import Completion
 from proxylm.generation.options import GenerationOptions, SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.models.language_model import LanguageModel
-from proxylm.scoring.read_as import BYTES, DEFAULT_ENDS, TOKENS, PromptEnd
-from proxylm.scoring.readings import RawReading, Reading
+from proxylm.scoring.read_as import BYTES, DEFAULT_ENDS, MIXED, TOKENS, PromptEnd
+from proxylm.scoring.readings import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class BytesWriter(PromptWriter):
         if self.prompt_end in (PromptEnd.HEAL, PromptEnd.EXACT):
             self.prompt_end = PromptEnd.KEEP
         self.model = model
-        self.reading = RawReading(sentinels=model.config.sentinels)
+        self.reading = model.reading
 
     @cached_property
     def identity(self) -> str:
@@ -146,6 +146,33 @@ class BytesWriter(PromptWriter):
         """See the base class."""
         options = draws.in_bytes(self.prompt_end)
         return self.model.complete(prompts, options, samples=draws.samples)
+
+
+class MixedWriter(BytesWriter):
+    """Prompts as symbols, their ends as bytes; raw bytes out (``scoring.mixed``).
+
+    Args:
+        model: the model.
+        compressor: that of its training.
+        prompt_end: as of a ``BytesWriter``: prompts end in bytes.
+
+    Raises:
+        UsageError: the compressor is not the one that the model was trained with, or one whose
+            symbols are never certain before a text is complete.
+    """
+
+    read_as = MIXED
+
+    def __init__(
+        self, model: ByteModel, compressor: Compressor, prompt_end: PromptEnd | None = None
+    ) -> None:
+        super().__init__(model.read_mixed(compressor), prompt_end)
+        self.compressor = compressor
+
+    @cached_property
+    def identity(self) -> str:
+        """See the base class."""
+        return f"{super().identity}+{self.compressor.fingerprint}"
 
 
 class TokensWriter(PromptWriter):

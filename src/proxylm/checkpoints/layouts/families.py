@@ -1,4 +1,4 @@
-"""Pretrained models of other programs that can be imported: what their ``config.json`` may say.
+"""Families of causal models, as other programs describe them in ``config.json``.
 
 A family is Llama's block with a few additions (``CausalAttention``, ``ModelConfig.norms``). The
 names of parameters are the same in all of them, and are ours. Whatever else would change what a
@@ -8,13 +8,24 @@ model computes is refused by its key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from proxylm.checkpoints.layouts.contract import COMMON_FIELDS, require_value, required
+from proxylm.checkpoints.layouts.contract import (
+    COMMON_FIELDS,
+    Facts,
+    require_value,
+    required,
+)
 from proxylm.config import validate_config
 from proxylm.errors import CheckpointError
-from proxylm.models.config import ModelConfig
+from proxylm.models.config import (
+    CausalAttention,
+    LinearRope,
+    Llama3Rope,
+    ModelConfig,
+    RopeScaling,
+)
 
 _MEANS_NOTHING = {
     "hidden_act": "silu",
@@ -38,32 +49,53 @@ _LLAMA3_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What a family has beside Llama, as fields of ``CausalAttention`` and ``ModelConfig``.
+    """What a family has beside Llama.
 
     Attributes:
-        attention: of ``CausalAttention``.
-        norms: see ``ModelConfig``.
+        model_type: what ``config.json`` calls it.
+        class_name: the transformers class that runs it.
+        biases, query_key_norm: as in ``CausalAttention``.
+        norms: as in ``ModelConfig``.
     """
 
-    attention: Mapping[str, Any] = field(default_factory=dict)
+    model_type: str
+    class_name: str
+    biases: bool = False
+    query_key_norm: Literal["none", "head", "all"] = "none"
     norms: Literal["before", "after"] = "before"
+
+    def is_of(self, config: ModelConfig) -> bool:
+        """Whether a causal model has this family's block."""
+        attention = config.attention
+        return (
+            isinstance(attention, CausalAttention)
+            and attention.biases == self.biases
+            and attention.query_key_norm == self.query_key_norm
+            and config.norms == self.norms
+        )
 
 
 FAMILIES = {
-    "llama": Family(),
-    "qwen2": Family({"biases": True}),
-    "qwen3": Family({"query_key_norm": "head"}),
-    "olmo2": Family({"query_key_norm": "all"}, norms="after"),
+    family.model_type: family
+    for family in (
+        Family("llama", "LlamaForCausalLM"),
+        Family("qwen2", "Qwen2ForCausalLM", biases=True),
+        Family("qwen3", "Qwen3ForCausalLM", query_key_norm="head"),
+        Family("olmo2", "Olmo2ForCausalLM", query_key_norm="all", norms="after"),
+    )
 }
 """By ``model_type``; Qwen2.5 is a ``qwen2``."""
 
 
-def family_config(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
-    """The model that another program's ``config.json`` describes, with its own vocabulary.
+def family_config(
+    values: Mapping[str, Any], *, origin: str, facts: Facts | None = None
+) -> ModelConfig:
+    """The model that a ``config.json`` of a family describes.
 
     Args:
         values: the whole file.
         origin: names it in errors.
+        facts: what the file says of our symbols; None where ids are another program's tokens.
 
     Raises:
         CheckpointError: an architecture, a key or a value that is not supported; it is named.
@@ -81,20 +113,57 @@ def family_config(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         require_value({"layer_types": kind}, "layer_types", "full_attention", origin=origin)
     fields = {ours: required(values, key, origin=origin) for ours, key in COMMON_FIELDS.items()}
-    attention = {
-        "kind": "causal",
-        "kv_heads": values.get("num_key_value_heads") or fields["heads"],
-        "head_width": values.get("head_dim"),
-        **family.attention,
-    }
     fields |= {
-        "attention": attention,
+        "attention": {
+            "kind": "causal",
+            "kv_heads": values.get("num_key_value_heads") or fields["heads"],
+            "head_width": values.get("head_dim"),
+            "biases": family.biases,
+            "query_key_norm": family.query_key_norm,
+        },
         "norms": family.norms,
         "tied_embeddings": bool(values.get("tie_word_embeddings", False)),
         "sentinels": False,
         **_rotation(values, origin),
     }
-    return validate_config(ModelConfig, fields, origin=origin)
+    if facts is not None:
+        fields |= {"softmax": facts.softmax, "sentinels": facts.sentinels}
+    return _without_stated_width(validate_config(ModelConfig, fields, origin=origin))
+
+
+def _without_stated_width(config: ModelConfig) -> ModelConfig:
+    # Some programs state the width of a head even where it follows from the model's.
+    if config.query_width != config.width:
+        return config
+    attention = config.attention.model_copy(update={"head_width": None})
+    return config.model_copy(update={"attention": attention})
+
+
+def family_values(config: ModelConfig) -> dict[str, Any]:
+    """What a ``config.json`` says of a family's model beside ``COMMON_FIELDS``.
+
+    ``family_config`` gives the model back.
+    """
+    return {
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": config.tied_embeddings,
+        "rope_theta": config.rope_theta,
+        **_stretched(config.rope_scaling),
+    }
+
+
+def _stretched(scaling: RopeScaling | None) -> dict[str, Any]:
+    match scaling:
+        case None:
+            return {}
+        case LinearRope(factor=factor):
+            return {"rope_scaling": {"rope_type": "linear", "factor": factor}}
+        case Llama3Rope():
+            found = {theirs: getattr(scaling, ours) for ours, theirs in _LLAMA3_KEYS.items()}
+            return {"rope_scaling": {"rope_type": "llama3", **found}}
 
 
 def _rotation(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
