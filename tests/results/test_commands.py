@@ -120,5 +120,5 @@ def test_what_is_not_there_says_so(text: Path) -> None:
 def test_the_program_itself_is_asked() -> None:
     found = said(["rates", "--rho", "3.7", "--json"])
     assert found["cpu_seconds"] > 0
-    with pytest.raises(Exception, match="proxylm rates --none: .*--none"):
+    with pytest.raises(Exception, match=r"proxylm rates --none: .*--none"):
         said(["rates", "--none"])

@@ -31,9 +31,9 @@ def points_of(work: GridWork, pool: Path, inputs: Inputs = NOTHING) -> Points:
 
 
 def run_of(point: Point) -> Run:
-    [run] = {
-        one.artifact.of for one in point.numbers.values() if isinstance(one.artifact, Measurement)
-    }
+    artifacts = [one.artifact for one in point.numbers.values()]
+    runs = {one.of.key: one.of for one in artifacts if isinstance(one, Measurement)}
+    [run] = runs.values()
     assert isinstance(run, Run)
     return run
 

@@ -30,7 +30,8 @@ work:
   held_out_fraction: 0.3
   sizes:
     small:
-      model: {layers: 1, width: 16, ffn: 16, heads: 1, context: 64, attention: {kind: causal, kv_heads: 1}}
+      model:
+        {layers: 1, width: 16, ffn: 16, heads: 1, context: 64, attention: {kind: causal}}
       vocabulary: 270
       symbols: 512
       seeds: 2

@@ -27,9 +27,10 @@ from proxylm.results.verdicts import LEAST_PAIRS, Finding, Line, Pairs, finding
 
 HEAD = f"""# Results
 
-What came out of experiments of our own, beside what the paper says. `proxylm results page` makes this
-page from the files in [results](results/README.md), and from nothing else; `proxylm results run NAME`
-makes such a file, here or on a larger machine ([recipes.md](recipes.md#experiments-of-our-own)).
+What came out of experiments of our own, beside what the paper says. `proxylm results page` makes
+this page from the files in [results](results/README.md), and from nothing else; `proxylm results
+run NAME` makes such a file, here or on a larger machine
+([recipes.md](recipes.md#experiments-of-our-own)).
 
 A statement *agrees* or *does not at this size* where a mean difference over at least {LEAST_PAIRS}
 pairs, or a slope, is further from zero than two standard errors; where it is not, it *cannot be
