@@ -31,7 +31,8 @@ work:
   sizes:
     small:
       model:
-        {layers: 1, width: 16, ffn: 16, heads: 1, context: 64, attention: {kind: causal}}
+        {layers: 1, width: 16, ffn: 16, heads: 1, context: 64,
+         attention: {kind: causal, kv_heads: 1}}
       vocabulary: 270
       symbols: 512
       seeds: 2
