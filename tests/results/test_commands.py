@@ -54,7 +54,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Calls that were made; measuring says numbers, and what is made badly fails."""
     calls: list[list[str]] = []
 
-    def say(words: list[str]) -> dict[str, Any]:
+    def say(words: list[str], *kept_open: int) -> dict[str, Any]:
         calls.append(words)
         if "--wrong" in words:
             raise UsageError("no such option")

@@ -9,6 +9,7 @@ what another command has made, or (``{out}``) of what this one makes.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -21,9 +22,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from proxylm.checkpoints.checkpoint import MANIFEST
 from proxylm.config import Config
@@ -42,25 +43,31 @@ _PATH = re.compile(r"\{([\w-]+)\}(.*)")
 
 _LABEL = re.compile(r"<(\w+)(?::(\w+))?>")
 
+Values = tuple[Label, ...] | dict[str, str]
+
 
 class CommandTemplate(Config):
     """One command, or one for every combination of labels.
 
     Attributes:
-        each: values of the labels in its words; of a mapping, the text that stands for a value.
+        each: values of the labels in its words; of a mapping, the text that stands for a value; a
+            name stands for one of the work's ``lists``.
         command: its words behind ``proxylm``.
         minutes: about what it takes on one core.
     """
 
-    each: dict[str, tuple[Label, ...] | dict[str, str]] = Field(default_factory=dict)
+    each: dict[str, str | Values] = Field(default_factory=dict)
     command: str
     minutes: PositiveFloat = 1.0
 
-    def variants(self) -> Iterator[tuple[dict[str, Label], dict[str, Label]]]:
+    def variants(
+        self, lists: Mapping[str, Values]
+    ) -> Iterator[tuple[dict[str, Label], dict[str, Label]]]:
         """For every combination, its labels, and what stands for each in the words."""
+        named = [lists[one] if isinstance(one, str) else one for one in self.each.values()]
         values = [
             [*one.items()] if isinstance(one, Mapping) else [(each, each) for each in one]
-            for one in self.each.values()
+            for one in named
         ]
         for chosen in itertools.product(*values):
             pairs = list(zip(self.each, chosen, strict=True))
@@ -86,13 +93,23 @@ class CommandsWork(Config):
     """All commands.
 
     Attributes:
+        lists: values that several templates have, by name.
         steps: commands that make something in ``{out}``, by name.
-        points: what is measured.
+        points_of: what is measured.
     """
 
     kind: Literal["commands"] = "commands"
+    lists: dict[str, Values] = Field(default_factory=dict)
     steps: dict[str, CommandTemplate] = Field(default_factory=dict)
     points_of: tuple[PointTemplate, ...]
+
+    @model_validator(mode="after")
+    def _lists_are_known(self) -> Self:
+        for template in (*self.steps.values(), *self.points_of):
+            named = {one for one in template.each.values() if isinstance(one, str)}
+            if missing := named - set(self.lists):
+                raise ValueError(f"'{template.command}': there is no list {missing.pop()!r}")
+        return self
 
     def points(self, inputs: Inputs, data: EvaluationData, pool: Path) -> Points:
         """What there is to make; what needs an input that is not there says so.
@@ -103,7 +120,7 @@ class CommandsWork(Config):
         steps = dict(self._steps())
         found = []
         for template in self.points_of:
-            for labels, texts in template.variants():
+            for labels, texts in template.variants(self.lists):
                 words = filled(template.command, texts)
                 places = {name: filled(at, texts) for name, at in template.numbers.items()}
                 point = _point(words, places, template.minutes, _Names(inputs, steps))
@@ -116,7 +133,7 @@ class CommandsWork(Config):
 
     def _steps(self) -> Iterator[tuple[str, tuple[str, float]]]:
         for name, template in self.steps.items():
-            for labels, texts in template.variants():
+            for labels, texts in template.variants(self.lists):
                 yield filled(name, labels), (filled(template.command, texts), template.minutes)
 
 
@@ -164,7 +181,9 @@ class Command(Artifact):
             for word in shlex.split(self.words)
         ]
         try:
-            return {"command": self.words, RESULT: said([*words, "--json"])}
+            with self._beside(pool, ".{}.process").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # until one that outlived its engine has ended
+                return {"command": self.words, RESULT: said([*words, "--json"], lock.fileno())}
         except ProxylmError as error:
             return {REASON: str(error)}
 
@@ -232,17 +251,26 @@ def content_of(path: Path) -> str:
     return fingerprint_of(*(f"{one.relative_to(path)} {sha256_of(one)}" for one in files))
 
 
-def said(words: list[str]) -> dict[str, Any]:
+def said(words: list[str], *kept_open: int) -> dict[str, Any]:
     """What ``proxylm`` prints as JSON, and the CPU seconds that it took.
+
+    Args:
+        words: the command.
+        kept_open: descriptors that its process holds as long as it runs.
 
     Raises:
         ProxylmError: it failed, in its own words.
     """
     command = [sys.executable, "-m", "proxylm", *words]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     before = sum(os.times()[2:4])
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=one_thread
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        pass_fds=kept_open,
+        start_new_session=True,  # what stops this process stops that one through it, and once
     ) as process:
         try:
             output, errors = process.communicate()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +90,19 @@ class Running:
                 write_record(record, results)
 
         before = -1
-        while len(artifacts := self.points().artifacts()) > before:
-            make_all(artifacts, self.pool, jobs=jobs, say=say, made=write)
-            before = len(artifacts)
+        with _interrupted_by_sigterm():
+            while len(artifacts := self.points().artifacts()) > before:
+                make_all(artifacts, self.pool, jobs=jobs, say=say, made=write)
+                before = len(artifacts)
         write()
         return self.record()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM is what Ctrl-C is: whatever is under way saves, or cleans up, and ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
