@@ -114,7 +114,7 @@ def test_a_page_tells_pairs_lines_and_what_was_not_run() -> None:
         r"the line meets zero at 3\.1\dM \(\S+ to \S+\); the paper's crossing: 1\.5B", page
     )
     assert "(C.3): **agrees**. 100k: +0.301 ± 0.001 over 3 pairs; 300k: +0.201" in page
-    assert "| A late stage of raw bytes stays far below" in page
+    assert "| A model of tokens that is shown raw bytes late stays below" in page
     assert page.count("not run here") > 5
     assert "Peaks of the learning rate" in page
     assert "## A proxy model that beats" not in page

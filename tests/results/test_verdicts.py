@@ -46,10 +46,9 @@ def test_the_verdict_is_by_two_standard_errors_either_way() -> None:
     assert verdict(lower(), observed("a", [1.0, 2.0, 2.9]), b) == Verdict.OPEN
     higher = validate_config(IsHigher, lower().model_dump(exclude={"kind"}))
     assert verdict(higher, observed("a", [3.0, 3.1, 2.9]), b) == Verdict.AGREES
-    # The mean is one, its standard error a half: two of them are not less.
-    just = [2 - 1 + math.sqrt(3) / 2, 2 - 1, 2 - 1 - math.sqrt(3) / 2]
-    assert verdict(lower(), observed("a", just), b) == Verdict.OPEN
-    assert verdict(lower(), observed("a", [one - 0.01 for one in just]), b) == Verdict.AGREES
+    # The mean is one, and so are two standard errors of it with deviations of √3/2 = 0.866.
+    assert verdict(lower(), observed("a", [1.87, 1.0, 0.13]), b) == Verdict.OPEN
+    assert verdict(lower(), observed("a", [1.86, 1.0, 0.14]), b) == Verdict.AGREES
 
 
 def test_two_pairs_tell_nothing_and_lone_observations_are_no_pairs() -> None:
@@ -71,6 +70,9 @@ def test_all_groups_have_to_agree_and_one_that_contradicts_is_enough() -> None:
     assert verdict(rule, group("x", 1.0), group("y", 2.0)) == Verdict.OPEN
     assert verdict(rule, group("x", 1.0), group("y", 2.5)) == Verdict.DOES_NOT
     assert verdict(lower(where={"corpus": "x"}), group("x", 1.0), group("y", 2.5)) == Verdict.AGREES
+    lone = [one for one in group("z", 2.5) if one.labels["seed"] == 0]
+    assert verdict(rule, group("x", 1.0), lone) == Verdict.AGREES
+    assert verdict(rule, lone) == Verdict.OPEN
 
 
 def test_the_other_number_may_be_another_and_be_multiplied() -> None:

@@ -54,10 +54,9 @@ class Pairs:
         return statistics.stdev(self.differences) / math.sqrt(count) if count > 1 else None
 
     def sign(self) -> int:
-        """That of the mean where it is told, else 0."""
-        if len(self.differences) < LEAST_PAIRS or self.standard_error is None:
-            return 0
-        return _sign(self.mean, self.standard_error)
+        """That of the mean where it is further from zero than two standard errors, else 0."""
+        error = self.standard_error
+        return 0 if error is None else _sign(self.mean, error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,8 @@ class Finding:
 def finding(rule: Rule, observations: Sequence[Observation]) -> Finding:
     """What a rule finds in what was observed.
 
-    Of several groups (``per``), all have to agree; one that contradicts is enough for the contrary.
+    Of several groups (``per``), all that have enough pairs have to agree; one that contradicts is
+    enough for the contrary.
     """
     if isinstance(rule, Falls):
         return _trend(rule, observations)
@@ -130,7 +130,8 @@ def finding(rule: Rule, observations: Sequence[Observation]) -> Finding:
         label = "" if per is None else one.labels[per]
         groups.setdefault(label, []).append(_difference(rule, one, other))
     pairs = tuple(Pairs(label=label, differences=tuple(values)) for label, values in groups.items())
-    return Finding(verdict=_verdict([one.sign() for one in pairs], _wanted(rule)), pairs=pairs)
+    signs = [one.sign() for one in pairs if len(one.differences) >= LEAST_PAIRS]
+    return Finding(verdict=_verdict(signs, _wanted(rule)), pairs=pairs)
 
 
 def paired(
