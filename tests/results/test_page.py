@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from documents import ROOT
+from proxylm.recipes.measures import EvaluationData
 from proxylm.recipes.recipe import read_recipe
 from proxylm.results.commands import CommandsWork
 from proxylm.results.experiment import Experiment, experiment_names, read_experiment
 from proxylm.results.grid import GridWork
 from proxylm.results.page import page_of, read_records
+from proxylm.results.points import Inputs
 from proxylm.results.recipe_table import RecipeWork
 from proxylm.results.record import Observation, ResultRecord
 
@@ -39,10 +42,11 @@ def labels_of(experiment: Experiment) -> dict[str, set[Any]]:
             return {"arm": arms, "size": set(work.sizes), "corpus": set(work.corpora)}
         case RecipeWork(recipe=recipe):
             return {"row": set(read_recipe(recipe).rows)}
-        case CommandsWork(points_of=points):
+        case CommandsWork(points_of=points, lists=lists):
             found: dict[str, set[Any]] = {}
             for point in points:
-                for name, values in point.each.items():
+                for name, one in point.each.items():
+                    values = lists[one] if isinstance(one, str) else one
                     found.setdefault(name, set()).update(values)
                 for name, value in point.labels.items():
                     found.setdefault(name, set()).add(value)
@@ -109,7 +113,7 @@ def test_a_page_tells_pairs_lines_and_what_was_not_run() -> None:
     page = page_of([record])
     assert "1.50 of at most 18 core-hours; 18 observations so far (more to come); 3 seeds" in page
     assert "| paper | 2.311 ± 0.011 | 2.211 ± 0.011 | 2.111 ± 0.011 |" in page
-    assert "-0.200 ± 0.002 for ten times the body parameters, over 9 points" in page
+    assert "-0.200 ± 0.004 for ten times the body parameters, over 9 points" in page
     assert re.search(
         r"the line meets zero at 3\.1\dM \(\S+ to \S+\); the paper's crossing: 1\.5B", page
     )
@@ -118,3 +122,15 @@ def test_a_page_tells_pairs_lines_and_what_was_not_run() -> None:
     assert page.count("not run here") > 5
     assert "Peaks of the learning rate" in page
     assert "## A proxy model that beats" not in page
+
+
+def test_the_page_on_experiments_has_one_that_can_be_planned(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```yaml\n(extends: .*?)```", text, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(example)
+    work = read_experiment(str(tmp_path / "mine.yaml")).work
+    assert isinstance(work, GridWork)
+    points = work.with_peaks_assumed().points(
+        Inputs(described={}, given={}), EvaluationData(), tmp_path
+    )
+    assert len(points.points) == 6

@@ -34,9 +34,10 @@ run NAME` makes such a file, here or on a larger machine
 
 A statement *agrees* or *does not at this size* where a mean difference over at least {LEAST_PAIRS}
 pairs, or a slope, is further from zero than two standard errors; where it is not, it *cannot be
-told*. What is said of every size or corpus has to hold of each that has so many pairs. Pairs differ in what is compared alone: seed, size and corpus are the same. In tables, a
-standard deviation over seeds stands after ±; after a mean difference, its standard error; after a
-slope, two of them. Where a line meets zero is an interval of two standard errors (Fieller's).
+told*. What is said of every size or corpus has to hold of each that has so many pairs. Pairs differ
+in what is compared alone: seed, size and corpus are the same. In tables, a standard deviation over
+seeds stands after ±; after a mean difference, its standard error; after a slope, two of them. Where
+a line meets zero is an interval of two standard errors (Fieller's).
 """
 
 NOT_RUN = "not run here"
