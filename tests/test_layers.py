@@ -28,6 +28,7 @@ ROOMS = (
     "report",
     "inspector",
     "recipes",
+    "results",
     "demo",
     "bench",
     "cli",

@@ -36,6 +36,7 @@ from proxylm.cli import (
     rates,
     recipe,
     report,
+    results,
     runs,
     sandbox,
     serve,
@@ -96,6 +97,7 @@ COMMANDS: dict[str, dict[str, ModuleType | Callable[..., object]]] = {
     "The method": {
         "demo": demo.demo,
         "recipe": recipe,
+        "results": results,
         "analyze": analyze,
         "rates": rates.rates,
     },
