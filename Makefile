@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEV_INSTALLED := $(VENV)/.installed-dev
 LONG_INSTALLED := $(VENV)/.installed-long
+SITE_INSTALLED := $(VENV)/.installed-site
 # One torch thread per test worker: two workers fill a 2-core machine.
 WORKERS ?= 2
 # A file of tests at a time (tests/conftest.py), in the order in which they are collected.
 DIVIDED := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: setup demo test test-long gpu-check lint format clean
+.PHONY: setup demo test test-long gpu-check site lint format clean
 
 setup: $(DEV_INSTALLED)
 
@@ -26,10 +27,19 @@ $(DEV_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-# The long tests run notebooks in a kernel, and shards on Ray: both are large.
+# The long tests run notebooks in a kernel, shards on Ray, and the inspector's page in a browser
+# (where the system has Chromium).
 $(LONG_INSTALLED): $(DEV_INSTALLED)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[notebooks,ray]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[browser,docs,notebooks,ray]"
 	touch $@
+
+$(SITE_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+# The documentation as pages, into build/site; `python -m http.server -d build/site` shows it.
+site: $(SITE_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 demo: $(INSTALLED)
 	$(BIN)/proxylm demo

@@ -60,8 +60,11 @@ def test_neural_compressors_are_told_apart_by_their_segments():
     assert np.concatenate(found.symbols).tolist() == symbols.tolist()
 
 
-@pytest.mark.parametrize(("name", "count"), [("gzip", 1), ("units:bits=8", -(-len(RAW) // 64))])
-def test_others_as_their_anchors_say(name, count):
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("gzip", 1), ("units:bits=8", len(RAW)), ("units:bits=16", -(-len(RAW) // 2))],
+)
+def test_gzip_is_one_piece_and_units_are_told_apart_by_their_bytes(name, count):
     found = segments(load_compressor(name), RAW)
     assert_covers(found, RAW)
     assert len(found.spans) == count

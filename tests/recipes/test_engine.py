@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -204,3 +205,31 @@ def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
     settle(base, tmp_path)
     assert not left.exists() and others.exists()
     assert json.loads(base.record_file(tmp_path).read_text())["value"] == 1
+
+
+def test_cpu_seconds_count_units_that_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Summed("base")
+    made = Summed.make
+
+    def busy(self: Summed, pool: Path, say: Any) -> dict[str, Any]:
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        return made(self, pool, say)
+
+    def stopped(self: Summed, pool: Path, say: Any) -> dict[str, Any]:
+        busy(self, pool, say)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Summed, "make", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        settle(one, tmp_path)
+    monkeypatch.setattr(Summed, "make", busy)
+    settle(one, tmp_path)
+    record = one.record(tmp_path)
+    assert record is not None
+    assert 0.09 < record["cpu_seconds"] < 0.5
+    assert not one.cpu_file(tmp_path).exists()
+    assert record["made_by"].startswith(version("proxylm"))

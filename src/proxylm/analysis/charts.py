@@ -7,9 +7,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proxylm.errors import needing_extra
 from proxylm.printable import printable
 
@@ -85,15 +82,3 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: st
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def smoothed(values: Sequence[float], window: int) -> NDArray[np.float64]:
-    """Mean over the last ``window`` values (fewer at the start), as long as the input.
-
-    >>> smoothed([1.0, 3.0, 5.0], 2).tolist()
-    [1.0, 2.0, 4.0]
-    """
-    sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=np.float64))])
-    ends = np.arange(1, len(sums))
-    starts = np.maximum(ends - window, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)

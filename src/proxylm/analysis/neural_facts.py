@@ -77,23 +77,21 @@ class CorpusObserver:
             if self._automaton is None:
                 yield len(string), num_symbols
                 continue
-            lengths = _window_lengths(self._automaton, string)
-            for length in lengths:
-                yield length, num_symbols // len(lengths)
+            nodes = window_nodes(self._automaton, string)
+            for node in nodes:
+                yield len(self._automaton.strings[node]), num_symbols // len(nodes)
 
 
-def _window_lengths(automaton: Automaton, segment: bytes) -> list[int]:
-    """Bytes of a segment's windows, by a plain walk along the automaton's edges."""
-    lengths = [0]
-    node = ROOT
+def window_nodes(automaton: Automaton, segment: bytes) -> list[int]:
+    """The nodes of a segment's windows, one after the other, by a plain walk along the edges."""
+    nodes = [ROOT]
     for byte in segment:
-        child = automaton.children.get((node, byte))
+        child = automaton.children.get((nodes[-1], byte))
         if child is None:
-            lengths.append(0)
-            child = automaton.children[ROOT, byte]
-        node = child
-        lengths[-1] += 1
-    return lengths
+            nodes.append(automaton.children[ROOT, byte])
+        else:
+            nodes[-1] = child
+    return nodes
 
 
 def strings_behind(
@@ -114,7 +112,7 @@ def strings_behind(
         last = compressor.symbol_count - 1
         raise UsageError(f"--symbol {symbol}: this compressor's symbols are 0 to {last}")
     if compressor.automaton is not None:
-        kind, found = "windows", _windows_with(compressor.automaton, symbol)
+        kind, found = "windows", windows_with(compressor.automaton, symbol)
     elif observed is not None:
         kind, found = "segments", observed.segments.containing(symbol)
     else:
@@ -130,7 +128,8 @@ def strings_behind(
     return {"symbol": symbol, "of": kind, "count": count, "strings": listed}
 
 
-def _windows_with(automaton: Automaton, symbol: int) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+def windows_with(automaton: Automaton, symbol: int) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+    """The windows whose code has a symbol, each with all symbols of it; the most probable first."""
     pack_bits = automaton.settings.pack_bits
     mask = automaton.settings.symbol_count - 1
     shifts = range(0, automaton.window_bits, pack_bits)

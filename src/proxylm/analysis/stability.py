@@ -140,7 +140,7 @@ def document_slices(raw: bytes, slice_bytes: int) -> list[bytes]:
     """
     count = max(1, -(-len(raw) // (slice_bytes - LONGEST_CHARACTER + 1)))
     wanted = np.arange(1, count) * len(raw) // count
-    starts = _character_starts(raw)
+    starts = character_starts(raw)
     cuts = starts[np.searchsorted(starts, wanted, side="right") - 1].tolist()
     borders = zip([0, *cuts], [*cuts, len(raw)], strict=True)
     return [raw[start:end] for start, end in borders]
@@ -194,7 +194,7 @@ def measure_stability(
             for number, owner in zip(numbers.tolist(), owners.tolist(), strict=True)
         ]
         for row, (_, compressor) in zip(found, compressors, strict=True):
-            row[numbers] = _moved(compressor, texts, texts_of, damaged)
+            row[numbers] = moved(compressor, texts, texts_of, damaged)
         progress(int(numbers[-1]) + 1, settings.samples)
     return [
         StabilityReport(
@@ -205,6 +205,45 @@ def measure_stability(
         )
         for row, (name, compressor) in zip(found, compressors, strict=True)
     ]
+
+
+def moved(
+    compressor: Compressor,
+    texts: Sequence[bytes],
+    texts_of: Int64[np.ndarray, " sample"],
+    damaged: Sequence[bytes],
+) -> Float64[np.ndarray, " sample"]:
+    """Distance of each damaged text's symbols from its text's; NaN where one has no form.
+
+    Args:
+        compressor: any.
+        texts: as they were.
+        texts_of: of each damaged text, the index of the text that it was.
+        damaged: as they are now.
+
+    Raises:
+        UsageError: rapidfuzz is not there.
+        DataError: the compressor errs.
+    """
+    whole = [_symbols(view) for view in compressor.views(texts)]
+    now = [_symbols(view) for view in compressor.views(damaged)]
+    distances = np.full(len(damaged), np.nan)
+    pairs = {
+        number: (before, after)
+        for number, (owner, after) in enumerate(zip(texts_of.tolist(), now, strict=True))
+        if (before := whole[owner]) is not None and after is not None
+    }
+    if pairs:
+        distances[list(pairs)] = _distances(*zip(*pairs.values(), strict=True))
+    return distances
+
+
+def character_starts(raw: bytes) -> Int64[np.ndarray, " character"]:
+    """Where each character starts; UTF-8 alone has no escapes, so those are single bytes."""
+    characters = _characters(raw)
+    widths = 1 + sum((characters >= bound).astype(np.int64) for bound in (0x80, 0x800, 0x10000))
+    widths = np.where((characters >= 0xDC80) & (characters <= 0xDCFF), 1, widths)
+    return np.cumsum(widths) - widths
 
 
 def stability_chart(reports: Sequence[StabilityReport], deleted: float) -> str:
@@ -239,26 +278,6 @@ def _chunks(settings: StabilitySettings) -> Iterator[Int64[np.ndarray, " sample"
         yield np.arange(first, min(first + size, settings.samples))
 
 
-def _moved(
-    compressor: Compressor,
-    texts: Sequence[bytes],
-    texts_of: Int64[np.ndarray, " sample"],
-    damaged: Sequence[bytes],
-) -> Float64[np.ndarray, " sample"]:
-    """Distance of each damaged text's symbols from its text's; NaN where one has no form."""
-    whole = [_symbols(view) for view in compressor.views(texts)]
-    moved = [_symbols(view) for view in compressor.views(damaged)]
-    distances = np.full(len(damaged), np.nan)
-    pairs = {
-        number: (before, after)
-        for number, (owner, after) in enumerate(zip(texts_of.tolist(), moved, strict=True))
-        if (before := whole[owner]) is not None and after is not None
-    }
-    if pairs:
-        distances[list(pairs)] = _distances(*zip(*pairs.values(), strict=True))
-    return distances
-
-
 def _symbols(view: CompressedView | CannotCompress) -> array[int] | None:
     """A symbol sequence as rapidfuzz compares them fastest; None where a text has none."""
     if isinstance(view, CannotCompress):
@@ -285,11 +304,3 @@ def _characters(raw: bytes) -> NDArray[np.uint32]:
     """A text's characters as code points ``[c]``; a byte that is not UTF-8 as its escape."""
     text = raw.decode("utf-8", "surrogateescape")
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-
-
-def _character_starts(raw: bytes) -> Int64[np.ndarray, " character"]:
-    """Where each character starts; UTF-8 alone has no escapes, so those are single bytes."""
-    characters = _characters(raw)
-    widths = 1 + sum((characters >= bound).astype(np.int64) for bound in (0x80, 0x800, 0x10000))
-    widths = np.where((characters >= 0xDC80) & (characters <= 0xDCFF), 1, widths)
-    return np.cumsum(widths) - widths

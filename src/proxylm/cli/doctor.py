@@ -20,10 +20,12 @@ LITTLE_DISK_BYTES = 5 * 10**9
 
 EXTRAS = {
     "analysis": "reports, and how stable compressors are",
+    "browser": "tests of the inspector's page in a browser",
     "datasets": "corpora from the Hugging Face hub",
     "evaluation": "HumanEval, and the similarity of programs",
     "gguf": "models in llama.cpp's files",
     "hf": "exports loaded and trained by transformers",
+    "inspect": "the inspector's page",
     "lm-eval": "tasks of the LM evaluation harness",
     "notebooks": "the example notebooks, run",
     "ray": "preparing on a Ray cluster",

@@ -122,13 +122,13 @@ def _announcement(listening: socket, name: str, *, has_key: bool, json: bool) ->
     return lambda: emit({"url": url, "model": name}, as_json=json, text=f"model {name!r} at {url}")
 
 
-def require_serving() -> None:
-    """Refuse in one line where the packages of the extra ``serve`` are missing."""
+def require_serving(command: str = "serve", extra: str = "serve") -> None:
+    """Refuse in one line where the packages of an HTTP server are missing."""
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"serve needs {error.name}: install it with pip install 'proxylm[serve]'"
+            f"{command} needs {error.name}: install it with pip install 'proxylm[{extra}]'"
         ) from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 from numpy.typing import NDArray
 
 from proxylm.compressors.contract import (
@@ -68,14 +68,27 @@ class UnitsCompressor(Compressor):
         anchors = np.stack((offsets * bits // BITS_PER_BYTE, offsets), axis=1)
         return CompressedView(symbols=symbols, anchors=anchors.astype(np.uint32))
 
+    def divide(
+        self, raw: bytes, view: CompressedView
+    ) -> tuple[Int[np.ndarray, " unit"], Int[np.ndarray, " unit"]]:
+        """Every byte with its units, or pair of bytes with its one unit."""
+        step, count = self._bytes_and_units
+        starts = np.arange(0, len(raw), step)
+        return np.minimum(len(raw) - starts, step), np.full(len(starts), count)
+
+    @property
+    def _bytes_and_units(self) -> tuple[int, int]:
+        """The fewest whole bytes that are whole units, and how many of these they are."""
+        bits = self._settings.bits
+        return max(1, bits // BITS_PER_BYTE), max(1, BITS_PER_BYTE // bits)
+
     def settled(
         self, raw: bytes, view: CompressedView
     ) -> Int64[np.ndarray, "place byte_symbol_known=3"]:
         """Every byte, or pair of bytes: units never depend on what follows."""
-        bits = self._settings.bits
-        step = max(1, bits // BITS_PER_BYTE)
+        step, count = self._bytes_and_units
         places = np.arange(step, len(raw) + 1, step)
-        return np.stack((places, places * BITS_PER_BYTE // bits, places), axis=1)
+        return np.stack((places, places // step * count, places), axis=1)
 
     def decode(self, symbols: Sequence[NDArray[np.uint32]]) -> list[bytes]:
         """The bytes of each sequence of units."""

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from proxylm.analysis.report import RunHistory, escaped, html_table, write_report
+from proxylm.report.history import RunHistory
+from proxylm.report.html import escaped, html_table, paragraph
+from proxylm.report.page import write_report
+from proxylm.report.texts import completion
 
 AS_TOKENS = "as tokens"
 
@@ -120,7 +123,7 @@ def write_demo_page(result: DemoResult, runs: Sequence[Path]) -> None:
     """Write ``result.report``: the table, what to make of it, a completion, and the curves."""
     sections = {
         "Models of the same number of symbols": _numbers(result),
-        "A completion, byte by byte": _completion(result),
+        "A completion, byte by byte": completion(result.prompt, result.completion, "drawn"),
     }
     histories = [RunHistory.read(run) for run in runs]
     write_report(histories, Path(result.report), title="proxylm demo", sections=sections)
@@ -135,13 +138,5 @@ def _numbers(result: DemoResult) -> str:
         f"Bits per byte over {result.held_out_bytes:,} held-out bytes; "
         f"the curves below follow a smaller part of them.</p>"
     )
-    paragraphs = [
-        f"<p>{escaped(' '.join(paragraph.split()))}</p>"
-        for paragraph in EXPLANATIONS[result.compressor].split("\n\n")
-    ]
-    return "\n".join([intro, html_table(*result.table()), *paragraphs])
-
-
-def _completion(result: DemoResult) -> str:
-    prompt, completion = (escaped(text, "\n\t") for text in (result.prompt, result.completion))
-    return f"<pre>{prompt}<b>{completion}</b></pre>"
+    paragraphs = map(paragraph, EXPLANATIONS[result.compressor].split("\n\n"))
+    return "\n".join([intro, html_table(*result.table(), about="models"), *paragraphs])

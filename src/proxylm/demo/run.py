@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proxylm.analysis.charts import require_charts
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
 from proxylm.corpus.contract import Corpus
@@ -50,12 +49,11 @@ def run_demo(
 
     Raises:
         ProxylmError: ``out`` holds something else, or a demo with other settings; the corpus has
-            no documents that can be held out; or no chart can be drawn here.
+            no documents that can be held out.
     """
     started = time.perf_counter()
     require_utf8(out)
     corpus = open_corpus(settings.corpus)
-    require_charts()
     # Before the work: what is trained is scored on held-out documents and completes one.
     next(split_documents(corpus, held_out=True, left_out=LeftOut()))
     chosen = settings.compressor

@@ -66,6 +66,11 @@ class BatchDecoder:
         """How many sequences can be added now."""
         return self._max_rows - len(self._rows)
 
+    @property
+    def drafts(self) -> dict[int, Draft]:
+        """What the next pass will verify, by handle; nothing of rows that draft nothing."""
+        return {self._rows[place].handle: draft for place, draft in self._drafts.items()}
+
     def add(self, request: DecodingRequest) -> int:
         """Start a sequence; its handle (they count from 0).
 

@@ -213,12 +213,13 @@ class _RowLookup(RowDrafter):
 
 Drafter = Annotated[Chain | Tree | Lookup, Field(discriminator="kind")]
 
-_DRAFTERS: dict[str, Drafter | None] = {
+DRAFTERS: dict[str, Drafter | None] = {
     "none": None,
     "chain": Chain(),
     "tree": Tree(),
     "lookup": Lookup(),
 }
+"""The drafters as they are by default, by name; ``none``: one byte per pass."""
 
 
 def drafter_named(kind: str) -> Drafter | None:
@@ -227,6 +228,6 @@ def drafter_named(kind: str) -> Drafter | None:
     Raises:
         UsageError: there is no such drafter.
     """
-    if kind not in _DRAFTERS:
-        raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(_DRAFTERS)}")
-    return _DRAFTERS[kind]
+    if kind not in DRAFTERS:
+        raise UsageError(f"unknown drafter '{kind}'; choose one of {', '.join(DRAFTERS)}")
+    return DRAFTERS[kind]

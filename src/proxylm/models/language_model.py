@@ -188,7 +188,8 @@ class LanguageModel(nn.Module):
         Args:
             ids: ``[B, N]``.
             targets: ``[B, N, H1 + H2]``, ``IGNORED_TARGET`` where nothing is trained.
-            segment_ids, position_ids: as for ``hidden``.
+            segment_ids: as for ``hidden``.
+            position_ids: as for ``hidden``.
             normalizer: see ``heads_loss``.
             taught: what a teacher says of bytes; its part is added to the loss.
 

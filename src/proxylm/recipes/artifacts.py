@@ -115,6 +115,10 @@ class Artifact(ABC):
         """What whoever makes it holds."""
         return self._beside(pool, ".{}.lock")
 
+    def cpu_file(self, pool: Path) -> Path:
+        """Where a unit that is stopped leaves the CPU seconds that it took."""
+        return self._beside(pool, ".{}.cpu")
+
     def record(self, pool: Path) -> Record | None:
         """Its record; None where it is not finished."""
         path = self.record_file(pool)
@@ -283,17 +287,19 @@ class Run(Artifact):
     Attributes:
         config: it, with the name of the paper's store in place of a folder.
         store: its data.
+        start: the run whose weights it begins with; None: it begins from scratch.
     """
 
     config: TrainingConfig
     store: Store
+    start: Run | None = None
 
     kind: ClassVar[str] = "runs"
 
     @property
     def needs(self) -> tuple[Artifact, ...]:
-        """The store."""
-        return (self.store,)
+        """The store, and the run before it."""
+        return (self.store,) if self.start is None else (self.store, self.start)
 
     def identity(self) -> dict[str, Any]:
         """See the base class; where it is trained does not count."""
@@ -303,7 +309,12 @@ class Run(Artifact):
     def make(self, pool: Path, say: Say) -> Record:
         """See the base class; a run that diverges has no other end to come to."""
         source = SourceConfig(store=str(self.store.folder(pool)), view=self.store.view)
-        config = self.config.model_copy(update={"data": (source,)})
+        update: dict[str, Any] = {"data": (source,)}
+        if self.start is not None:
+            if REASON in (self.start.record(pool) or {}):
+                return {REASON: f"{self.start.name}, which it starts from, diverged"}
+            update["init_from"] = str(self.start.folder(pool))
+        config = self.config.model_copy(update=update)
         try:
             result = train(config, self.folder(pool))
         except TrainingDivergedError as error:

@@ -12,30 +12,44 @@ import fcntl
 import multiprocessing
 import os
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.metadata import version
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
 from proxylm.errors import ProxylmError
-from proxylm.files import remove_temporaries, write_json
+from proxylm.files import read_json, remove_temporaries, write_json
 from proxylm.pool import WORKER_NUMBER
 from proxylm.recipes.artifacts import Artifact, Say
 from proxylm.threads import torch_threads
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
+CPU_SECONDS = "cpu_seconds"
+"""Key of a record: what making it took, children and units that were stopped included."""
+
+MADE_BY = "made_by"
+"""Key of a record: the version of proxylm, and its commit where it runs from a checkout."""
+
 Settle = Callable[[Artifact, Path], "Future[bool]"]
 """Begins ``settle`` of an artifact, here or in another process."""
 
 
 def make_all(
-    artifacts: Sequence[Artifact], pool: Path, *, jobs: int = 1, say: Say = lambda _: None
+    artifacts: Sequence[Artifact],
+    pool: Path,
+    *,
+    jobs: int = 1,
+    say: Say = lambda _: None,
+    made: Callable[[], None] = lambda: None,
 ) -> None:
     """Make what is not there yet.
 
@@ -46,6 +60,7 @@ def make_all(
         pool: the folder that holds all of them.
         jobs: how many at a time.
         say: hears what is begun.
+        made: called whenever something is finished.
 
     Raises:
         ProxylmError: something cannot be made; what else was under way is finished first.
@@ -62,8 +77,10 @@ def make_all(
                     told.add(one.key)
                 running[begin(one, pool)] = one
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            made = [_was_ours(future, running, left) for future in done]
-            if not any(made):
+            ours = [_was_ours(future, running, left) for future in done]
+            if any(ours):
+                made()
+            else:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -103,12 +120,51 @@ def settle(artifact: Artifact, pool: Path, say: Say = lambda _: None) -> bool:
             started = time.perf_counter()
             folder = artifact.folder(pool)
             remove_temporaries(folder.parent, folder.name)
-            with torch_threads(1):
+            with torch_threads(1), _cpu_seconds(artifact.cpu_file(pool)) as cpu_seconds:
                 record = artifact.make(pool, say)
-            about = {"name": artifact.name, "key": artifact.key, "needs": _needs(artifact)}
-            seconds = {"seconds_to_make": time.perf_counter() - started}
-            write_json(artifact.record_file(pool), about | seconds | record)
+            about = {
+                "name": artifact.name,
+                "key": artifact.key,
+                "needs": _needs(artifact),
+                MADE_BY: made_by(),
+                "seconds_to_make": time.perf_counter() - started,
+                CPU_SECONDS: cpu_seconds(),
+            }
+            write_json(artifact.record_file(pool), about | record)
+            artifact.cpu_file(pool).unlink(missing_ok=True)
         return True
+
+
+@cache
+def made_by() -> str:
+    """The version of proxylm, with its commit where it runs from a checkout."""
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():
+        return version("proxylm")
+    words = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    with suppress(FileNotFoundError):  # there is no git
+        commit = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+        return f"{version('proxylm')} ({commit})"
+    return version("proxylm")
+
+
+@contextmanager
+def _cpu_seconds(tally: Path) -> Iterator[Callable[[], float]]:
+    """A function that gives the CPU seconds since, beside those that units before have left.
+
+    A unit that is stopped leaves its own; one that is killed at once does not.
+    """
+    before = float(read_json(tally)) if tally.is_file() else 0.0
+    started = sum(os.times()[:4])  # of this process and its children
+
+    def spent() -> float:
+        return before + sum(os.times()[:4]) - started
+
+    try:
+        yield spent
+    except BaseException:  # a signal that stops a training arrives as KeyboardInterrupt
+        write_json(tally, spent())
+        raise
 
 
 def _needs(artifact: Artifact) -> dict[str, Any]:

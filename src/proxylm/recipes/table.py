@@ -78,7 +78,7 @@ class Results:
             names = inside.split(".")
             if isinstance(measurement.of, Run):
                 names = [measurement.of.own_reading if one == OWN else one for one in names]
-            value, reason = _looked_up(record, [RESULT, *names])
+            value, reason = looked_up(record, [RESULT, *names])
             if reason:
                 reasons.append(reason)
             else:
@@ -238,8 +238,8 @@ def _distribution(values: Any) -> list[tuple[float, float]]:
     return [((index + 0.5) / len(found), float(value)) for index, value in enumerate(found)]
 
 
-def _looked_up(value: Any, names: Sequence[str]) -> tuple[Any, str]:
-    """The value at a place, and why there is none."""
+def looked_up(value: Any, names: Sequence[str]) -> tuple[Any, str]:
+    """The value at a place of a record, and why there is none: one of both is empty."""
     for name in names:
         if isinstance(value, dict) and REASON in value:
             return None, value[REASON]

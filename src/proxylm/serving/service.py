@@ -13,14 +13,11 @@ from fastapi import Request
 
 from proxylm.generation.drafts import Drafter
 from proxylm.scoring.readings import RawReading
-from proxylm.serving.api_errors import ApiError, too_many_requests
+from proxylm.serving.api_errors import ApiError
+from proxylm.serving.bodies import read_json_body
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
 from proxylm.serving.scheduler import Scheduler
-
-_JSON = "application/json"
-"""The one type of a request's body: what a web page can send to a server on this machine without
-asking the browser for leave has other types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,31 +50,10 @@ class Service:
         return asyncio.Semaphore(self.limits.max_open_bodies)
 
     async def read_body(self, request: Request) -> bytes:
-        """A request's JSON body, within the limits of each and of all together.
-
-        Raises:
-            ApiError: 413 for one beyond the limit (said before it is read, where its length is
-                given), 415 for another content type, 503 where too many are being read.
-            ClientDisconnect: the client left before it was sent.
-        """
-        most = self.limits.max_body_bytes
-        too_large = ApiError(413, f"the body is larger than {most} bytes", code="body_too_large")
-        # More digits than any length that is meant; int() would refuse thousands of them.
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > most):
-            raise too_large
-        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given != _JSON:
-            raise ApiError(415, f"content-type: must be {_JSON}", param="content-type")
-        if self._bodies.locked():
-            raise too_many_requests()
-        body = bytearray()
-        async with self._bodies:
-            async for received in request.stream():
-                body += received
-                if len(body) > most:
-                    raise too_large
-        return bytes(body)
+        """A request's JSON body, within the limits; errors are those of ``read_json_body``."""
+        return await read_json_body(
+            request, max_bytes=self.limits.max_body_bytes, open_bodies=self._bodies
+        )
 
     async def check_key(self, request: Request) -> None:
         """Refuse a request without the key.

@@ -1,0 +1,1 @@
+"""Reports of runs: one HTML file with everything in it, to be read, zoomed and downloaded from."""
