@@ -19,7 +19,7 @@ from proxylm.cli.compressor import (
     opened_corpus,
 )
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, note, number, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, number, table
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -173,10 +173,8 @@ def stability(
     slices = corpus_slices(opened, settings.slice_bytes, held_out=held_out, left_out=left_out)
     note_left_out(left_out)
     note(f"{settings.samples:,} samples of {len(slices):,} slices of {opened.name}")
-    with bars_or_lines(LineProgress("samples")) as show:
-        reports = measure_stability(
-            loaded, slices, settings, lambda done, total: show("stability", done, total)
-        )
+    with bars_or_lines() as show:
+        reports = measure_stability(loaded, slices, settings, show)
     if picture is not None:
         with atomic_file(picture) as temporary:
             temporary.write_text(stability_chart(reports, settings.deleted), encoding="utf-8")

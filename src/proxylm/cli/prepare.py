@@ -77,7 +77,7 @@ def prepare(
             executor=where,
             held_out_fraction=held_out,
             given_view=given_view,
-            progress=lambda now: show(now.job, now.done_bytes, now.total_bytes),
+            progress=show,
         )
     emit(summary.to_json(), as_json=json, text=_readable(summary))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from proxylm.progress import stderr_draws_bars
 from proxylm.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def shown_on_stderr() -> Callback:
     """A callback that shows runs in the way that suits what stderr is."""
-    return Bar() if sys.stderr.isatty() else PlainLines()
+    return Bar() if stderr_draws_bars() else PlainLines()
 
 
 class PlainLines(Callback):
