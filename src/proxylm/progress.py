@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -30,6 +31,14 @@ def told(items: Sequence[Item], name: str, progress: TellCount) -> Iterator[Item
         progress(name, done, len(items))
         yield item
     progress(name, len(items), len(items))
+
+
+@contextmanager
+def stage(name: str, progress: TellCount) -> Iterator[None]:
+    """Within, something is under way of which nobody knows how far it is."""
+    progress(name, 0, None)
+    yield
+    progress(name, 1, 1)
 
 
 def stderr_draws_bars() -> bool:

@@ -116,15 +116,24 @@ class StabilityReport:
 
 
 def corpus_slices(
-    corpus: Corpus, slice_bytes: int, *, held_out: float, left_out: LeftOut
+    corpus: Corpus,
+    slice_bytes: int,
+    *,
+    held_out: float,
+    left_out: LeftOut,
+    progress: TellCount = untold,
 ) -> list[bytes]:
     """The held-out documents in slices of at most ``slice_bytes``; of a large corpus, some of them.
+
+    ``progress`` hears how many bytes of the corpus are read.
 
     Raises:
         UsageError: ``held_out`` is not a number from 0 to 1.
         DataError: there is no document.
     """
-    documents = split_documents(corpus, held_out=True, left_out=left_out, fraction=held_out)
+    documents = split_documents(
+        corpus, held_out=True, left_out=left_out, fraction=held_out, progress=progress
+    )
     total_bytes = int(held_out * sum(part.num_bytes for part in corpus.parts()))
     chosen = sample(documents, total_bytes=total_bytes, wanted_bytes=KEPT_BYTES)
     slices = [piece for document in chosen for piece in document_slices(document.raw, slice_bytes)]

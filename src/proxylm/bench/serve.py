@@ -21,6 +21,7 @@ import torch
 from proxylm.bench.generate import LAPTOP_SIZE, endless_model
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.models.config import ModelConfig
+from proxylm.progress import TellCount, told, untold
 from proxylm.serving.lifecycle import listen, serve
 from proxylm.serving.limits import ServingLimits
 from proxylm.threads import torch_threads
@@ -34,7 +35,11 @@ _START_SECONDS = 120
 
 
 def run_serve_benchmark(
-    *, config: ModelConfig = LAPTOP_SIZE, new_bytes: int = NEW_BYTES, repeats: int = REPEATS
+    *,
+    config: ModelConfig = LAPTOP_SIZE,
+    new_bytes: int = NEW_BYTES,
+    repeats: int = REPEATS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Greedy completions of one client and of several; total bytes/s."""
     model = endless_model(config)
@@ -49,8 +54,10 @@ def run_serve_benchmark(
         def direct() -> None:
             model.generate(PROMPT.encode(), max_new_bytes=new_bytes)
 
-        together, alone = alternate(several, one, repeats=repeats)
-        served = alternate(one, direct, repeats=repeats)
+        (together, alone), served = (
+            alternate(*pair, repeats=repeats)
+            for pair in told([(several, one), (one, direct)], "cases", progress)
+        )
     case, all_bytes = f"serve/clients-{CLIENTS}", CLIENTS * new_bytes
     one_client = "one client of the same server"
     no_server = "the same decoding in one process, without a server"

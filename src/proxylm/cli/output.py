@@ -30,6 +30,7 @@ SECONDS_BEFORE_LINES = 2.0
 """What takes no longer has no line of progress."""
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_DRAWINGS = 0.05
 SLOWEST_STEP_SECONDS = 600.0
 """Over so long the speed of what is done in steps is taken for an estimate."""
 MISSING = "-"
@@ -154,6 +155,8 @@ def byte_progress() -> AbstractContextManager[TellCount]:
 
 
 def _amount(done: int, total: int | None, *, unit: str, size: float) -> str:
+    if total is None and not done:
+        return ""
     numbers = [f"{one:,}" if size == 1 else f"{one / size:,.1f}" for one in (done, total or 0)]
     return f"{numbers[0] if total is None else ' of '.join(numbers)} {unit}".rstrip()
 
@@ -175,16 +178,21 @@ class Bars:
             speed_estimate_period=SLOWEST_STEP_SECONDS,
         )
         self._tasks: dict[str, Any] = {}
+        self._drawn_at: dict[str, float] = {}
 
     def __enter__(self) -> Self:
-        self._bars.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
     def tell(self, amount: Amount, name: str, done: int, total: int | None) -> None:
-        """Draw what is told."""
+        """Draw what is told; nothing before, so that a training can draw a bar of its own."""
+        now = time.monotonic()
+        if done != total and now - self._drawn_at.get(name, 0) < SECONDS_BETWEEN_DRAWINGS:
+            return
+        self._drawn_at[name] = now
+        self._bars.start()
         shown = {"total": total, "completed": done, "amount": amount(done, total)}
         task = self._tasks.get(name)
         if task is None:
@@ -206,6 +214,15 @@ class _Count:
     total: int | None
     amount: Amount
     is_shown: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.done == self.total
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a line says what none has said, though nothing was told since."""
+        return not self.is_over and (self.total is None or not self.is_shown)
 
     def text(self, now: float) -> str:
         seconds = now - self.started
@@ -250,10 +267,9 @@ class Lines:
                     name=name, first=done, started=now, done=done, total=total, amount=amount
                 )
                 self._counts[name] = count
-            is_new = done > count.done
+            was_over = count.is_over
             count.done, count.total, self._newest = done, total, count
-            is_end = is_new and done == total and count.is_shown
-            if is_end or now >= self._due:
+            if now >= self._due or (count.is_over and count.is_shown and not was_over):
                 self._show(count, now)
 
     def _watch(self) -> None:
@@ -261,7 +277,7 @@ class Lines:
             now = time.monotonic()
             with self._lock, suppress(OSError):
                 count = self._newest
-                if count and now >= self._due and (not count.is_shown or count.total is None):
+                if count and count.is_news and now >= self._due:
                     self._show(count, now)
 
     def _show(self, count: _Count, now: float) -> None:
