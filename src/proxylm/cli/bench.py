@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -94,7 +94,11 @@ def drafts(
     from proxylm.bench.drafts import run_drafts_benchmark
     from proxylm.generation.loading import load
 
-    lengths = {"prompts": prompts, "prompt_bytes": prompt_bytes, "new_bytes": new_bytes}
+    lengths: dict[str, Any] = {
+        "prompts": prompts,
+        "prompt_bytes": prompt_bytes,
+        "new_bytes": new_bytes,
+    }
     measure = partial(run_drafts_benchmark, load(model).module, files, **lengths)
     _print("drafts", measure, as_json=json)
 

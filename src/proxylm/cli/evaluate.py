@@ -112,7 +112,10 @@ def bpb(
         found = read_by(loaded, model, reading)
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
-        records = {"text_field": text_field, "max_document_bytes": max_document_bytes}
+        records: dict[str, Any] = {
+            "text_field": text_field,
+            "max_document_bytes": max_document_bytes,
+        }
         documents = read_files(files, found, left_out=left_out, **records)
         prefix, expected = found.prefix, expected_of_files(files, **limits)
     wanted = first_documents(documents, **limits)

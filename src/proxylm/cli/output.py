@@ -193,7 +193,7 @@ class Bars:
             return
         self._drawn_at[name] = now
         self._bars.start()
-        shown = {"total": total, "completed": done, "amount": amount(done, total)}
+        shown: dict[str, Any] = {"total": total, "completed": done, "amount": amount(done, total)}
         task = self._tasks.get(name)
         if task is None:
             self._tasks[name] = self._bars.add_task(name, **shown)
