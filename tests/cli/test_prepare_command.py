@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from proxylm.cli import output
 from proxylm.cli.main import run
 from proxylm.cli.prepare import split_name
 from proxylm.compressors.registry import load_compressor, save_compressor
@@ -198,7 +199,9 @@ def test_two_at_once_is_refused(corpus, tmp_path):
     assert "another prepare is writing here" in errors.splitlines()[-1]
 
 
-def test_json_is_alone_on_stdout(uninterrupted, capfd, tmp_path):
+def test_json_is_alone_on_stdout(uninterrupted, capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "SECONDS_BEFORE_LINES", 0.0)
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 0.0)
     out = tmp_path / "s"
     arguments = ["prepare", "--corpus", str(Path(__file__)), "--out", str(out), "--json"]
     assert run([*arguments, "--compressor", "a=gzip", "--workers", "1"]) == 0
