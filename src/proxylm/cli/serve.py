@@ -34,7 +34,7 @@ _KEY_VARIABLE = "PROXYLM_API_KEY"
     limits=Flags(
         "proxylm.serving.limits:ServingLimits",
         (
-            *("max_rows", "max_queue", "max_length=max_length_bytes"),
+            *("max_rows", "max_queue", "max_length=max_length_bytes", "max_prefix_bytes"),
             *("client_seconds", "drain_seconds"),
         ),
     ),

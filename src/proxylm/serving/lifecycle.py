@@ -22,10 +22,12 @@ from proxylm.errors import ProxylmError, UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.drafts import Drafter
+from proxylm.generation.prefill import PrefillPace
+from proxylm.generation.prefix_memory import PrefixMemory
 from proxylm.serving.app import create_app
 from proxylm.serving.connection import connection_class
 from proxylm.serving.limits import ServingLimits
-from proxylm.serving.metrics import ServingMetrics
+from proxylm.serving.metrics import PrefixMetrics, ServingMetrics
 from proxylm.serving.scheduler import Scheduler
 from proxylm.serving.service import Service
 
@@ -82,7 +84,15 @@ def serve(
     """
     model.config.require_raw_bytes()
     metrics = ServingMetrics()
-    make_decoder = partial(BatchDecoder, model.module, max_rows=limits.max_rows)
+    prefixes = PrefixMemory(limits.max_prefix_bytes)
+    metrics.registry.register(PrefixMetrics(prefixes))
+    make_decoder = partial(
+        BatchDecoder,
+        model.module,
+        max_rows=limits.max_rows,
+        prefixes=prefixes if limits.max_prefix_bytes else None,
+        pace=PrefillPace(),
+    )
     with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
         service = Service(
             name=name,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from proxylm.generation.prefix_memory import PrefixMemory
 
 COMPLETIONS = "/v1/completions"
 TOKENIZATION = ("/tokenize", "/detokenize", "/tokenizer_info")
@@ -43,6 +48,32 @@ class ServingMetrics:
         )
         self.running = gauge("proxylm_running_sequences", "Sequences that have a row.")
         self.waiting = gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
+
+
+class PrefixMetrics(Collector):
+    """What the memory of prompts' beginnings says of itself, when it is asked."""
+
+    def __init__(self, prefixes: PrefixMemory) -> None:
+        self._prefixes = prefixes
+
+    def collect(self) -> Iterator[Metric]:
+        """See the base class."""
+        prefixes = self._prefixes
+        yield CounterMetricFamily(
+            "proxylm_prefix_hits",
+            "Sequences that went on from what was read before.",
+            value=prefixes.hits,
+        )
+        yield CounterMetricFamily(
+            "proxylm_prefix_reused_symbols",
+            "Symbols of prompts that were not read again.",
+            value=prefixes.reused_symbols,
+        )
+        yield GaugeMetricFamily(
+            "proxylm_prefix_bytes",
+            "Memory of keys and values kept for prompts that begin alike.",
+            value=prefixes.bytes,
+        )
 
 
 class RequestMetrics:
