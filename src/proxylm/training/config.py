@@ -265,9 +265,8 @@ class TrainingConfig(LoopConfig):
         self.learning_rate.require_fits(self.total_steps)
         if self.distillation and not self.model_for(0).normalizes_by_format:
             raise ValueError("distillation needs a model with softmax by_format")
-        if self.trains == "heads" and not (
-            self.init_from and self.model_for(0).raw_prediction_heads
-        ):
+        has_heads = self.init_from and self.model_for(0).raw_prediction_heads
+        if self.trains_heads_alone and not has_heads:
             raise ValueError("trains: heads needs raw_prediction_heads, and a model in init_from")
         return self
 
@@ -280,6 +279,11 @@ class TrainingConfig(LoopConfig):
             compressed_symbol_count = 0
         vocabulary = vocabulary_size(compressed_symbol_count)
         return self.model.build({"vocabulary_size": vocabulary, "sentinels": self.mixing.sentinels})
+
+    @property
+    def trains_heads_alone(self) -> bool:
+        """Whether everything but the raw heads stays as it is."""
+        return self.trains == "heads"
 
     @property
     def _shows_compressed(self) -> bool:

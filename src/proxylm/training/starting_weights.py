@@ -42,7 +42,7 @@ def starting_model(
     origin = Path(config.init_from)
     loaded = load_module(origin)
     model = _with_raw_heads(loaded.module, wanted)
-    if config.trains == "heads":
+    if config.trains_heads_alone:
         model = _with_new_heads(model, wanted.raw_prediction_heads)
     _require_same_sizes(origin, model, wanted)
     there = loaded.compressor_fingerprint
@@ -56,8 +56,8 @@ def starting_model(
 
 def trainable(model: LanguageModel, config: TrainingConfig) -> LanguageModel:
     """The model, ready to train as much of it as the run does."""
-    model.requires_grad_(config.trains == "all")
-    if config.trains == "heads":
+    model.requires_grad_(not config.trains_heads_alone)
+    if config.trains_heads_alone:
         model.raw_multibyte_lm_head.requires_grad_()
     return model.train()
 
