@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import openai
 import pytest
-from running_server import RunningServer, running_server
+from running_server import RunningServer
 
 from proxylm.generation.byte_model import ByteModel
 
@@ -35,11 +34,3 @@ def test_prompts_that_begin_alike_get_what_they_get_alone(
     assert server.metric("proxylm_prefix_hits_total") - before >= 2
     assert server.metric("proxylm_prefix_reused_symbols_total") >= 2 * 192
     assert 0 < server.metric("proxylm_prefix_bytes") <= 256 << 20
-
-
-def test_without_memory_for_it_nothing_is_kept(saved_run: Path) -> None:
-    with running_server(saved_run, "--max-prefix-bytes", "0") as server:
-        for _ in range(2):
-            assert server.complete(prompt=INSTRUCTIONS, max_tokens=2).status_code == 200
-        assert server.metric("proxylm_prefix_hits_total") == 0
-        assert server.metric("proxylm_prefix_bytes") == 0
