@@ -116,7 +116,10 @@ def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[Bench
     return [
         _wait_row(
             f"serve/clients-{CLIENTS}/{kind}-p{percentile}",
-            *(_percentile([s for w in waits for s in of(w)], percentile) for waits in (several, one)),
+            *(
+                _percentile([s for w in waits for s in of(w)], percentile)
+                for waits in (several, one)
+            ),
             "one client of the same server",
         )
         for kind, of in kinds.items()

@@ -155,9 +155,7 @@ class BatchDecoder:
     def _feed(self, rows: dict[int, DecodingRow]) -> tuple[Feed, Float[Tensor, "fed width"]]:
         """Feed known symbols and drafts; the final state after each of them, row after row."""
         taken = self._take(rows)
-        fed = {
-            place: np.concatenate([taken[place], self._draft(place).symbols]) for place in rows
-        }
+        fed = {place: np.concatenate([taken[place], self._draft(place).symbols]) for place in rows}
         counts = np.zeros(self._cache.batch_size, dtype=np.int64)
         counts[list(fed)] = [len(symbols) for symbols in fed.values()]
         trees = {

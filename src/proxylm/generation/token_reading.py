@@ -24,7 +24,7 @@ from proxylm.generation.request import SymbolRequest
 from proxylm.generation.sampling import draw, uniform
 from proxylm.inputs import as_documents
 from proxylm.scoring.prompts import open_prompt
-from proxylm.scoring.read_as import PromptEnd
+from proxylm.scoring.read_as import TOKENS, PromptEnd
 from proxylm.scoring.readings import reading_of
 from proxylm.symbols import COMPRESSED_OFFSET
 
@@ -33,6 +33,7 @@ class TokenReading:
     """A model with the compressor it was trained with.
 
     Attributes:
+        name: as ``--read-as`` says it.
         model: the model.
         compressor: a reversible one.
         scoring: how the model scores text in the same form.
@@ -40,6 +41,8 @@ class TokenReading:
     Raises:
         UsageError: the compressor is lossy, or not the one that the model was trained with.
     """
+
+    name = TOKENS
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
         self.scoring = reading_of(model, compressor)
@@ -71,15 +74,16 @@ class TokenReading:
             DataError: a prompt has no exact form in the compressor.
             DamagedWeightsError: the model's output is not a number.
         """
-        return complete(self.model.module, self._requests(prompts, options, samples))
+        return complete(self.model.module, self.requests(prompts, options, samples))
 
     def deltas(self, prompt: bytes, options: SymbolOptions) -> Iterator[ByteDelta]:
         """As ``complete`` for one prompt, bytes as soon as they are certain."""
-        return decode(self.model.module, self._requests([prompt], options, samples=[0]))
+        return decode(self.model.module, self.requests([prompt], options, samples=[0]))
 
-    def _requests(
+    def requests(
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[SymbolRequest]:
+        """What ``complete`` has decoded; errors are its."""
         self.require_end(options.prompt_end)
         covers_of = lru_cache(maxsize=1)(self._covers)  # samples of a prompt follow each other
         requests = []

@@ -337,9 +337,7 @@ class Cache:
         origin = self._room.summaries - int(self._sealed[row]) * self._window
         return self._places_of(row, origin + start, origin + end)
 
-    def summaries_of(
-        self, row: int, window: int
-    ) -> Float[Tensor, "layer 2 kv_head chunk channel"]:
+    def summaries_of(self, row: int, window: int) -> Float[Tensor, "layer 2 kv_head chunk channel"]:
         """A copy of a window's summaries."""
         first = self._room.summaries - (window + 1) * self._chunks_per_window
         return self._places_of(row, first, first + self._chunks_per_window)

@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from proxylm.generation.prefix_memory import PrefixMemory
 
 COMPLETIONS = "/v1/completions"
+CHAT_COMPLETIONS = "/v1/chat/completions"
 TOKENIZATION = ("/tokenize", "/detokenize", "/tokenizer_info")
-PATHS = (COMPLETIONS, "/v1/models", *TOKENIZATION, "/metrics", "/healthz")
+PATHS = (COMPLETIONS, CHAT_COMPLETIONS, "/v1/models", *TOKENIZATION, "/metrics", "/healthz")
 OTHER_PATH = "other"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
