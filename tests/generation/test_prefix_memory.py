@@ -8,6 +8,7 @@ import pytest
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.drafts import Chain, Drafter, Lookup
 from proxylm.generation.options import generation_options
+from proxylm.generation.prefill import Room
 from proxylm.generation.prefix_memory import PrefixMemory
 from proxylm.generation.request import ByteRequest
 from proxylm.models.config import CausalAttention, EvaAttention
@@ -83,8 +84,8 @@ def test_scored_prompts_are_read_whole(model: LanguageModel) -> None:
 
 def test_several_completions_of_one_long_prompt_read_it_once(model: LanguageModel) -> None:
     class SmallPieces:
-        def room(self, *, writing: bool) -> int:
-            return 64
+        def room(self, *, writing: bool) -> Room:
+            return Room(64)
 
         def observe(self, seconds: float, *, read: int, writing: bool) -> None:
             pass

@@ -60,7 +60,7 @@ def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
 async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
-    service = SimpleNamespace(scheduler=AllAtOnce(), drafter=None)
+    service = SimpleNamespace(scheduler=AllAtOnce())
     read = ByteRequest(
         prompt=PROMPT.encode(), options=GenerationOptions(), logprobs=0, score_prompt=True
     )

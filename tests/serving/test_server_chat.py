@@ -16,6 +16,7 @@ import proxylm
 from foreign_models import written
 from proxylm.errors import DamagedFileError
 from proxylm.generation.byte_model import ByteModel
+from proxylm.generation.decoding import complete
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.interchange.importing import import_model
@@ -43,7 +44,12 @@ RENDERED = "s: Be brief.</s>\nu: the é?</s>\na: "
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chat")
     written(folder / "foreign", "llama", scale=4.0)
-    settings = {"chat_template": TEMPLATE, "eos_token": {"content": "</s>"}, "bos_token": "<s>"}
+    settings = {
+        "chat_template": TEMPLATE,
+        "eos_token": {"content": "</s>"},
+        "bos_token": "<s>",
+        "added_tokens_decoder": {"257": {"content": "</s>", "special": True}},
+    }
     (folder / "foreign" / "tokenizer_config.json").write_text(json.dumps(settings))
     import_model(folder / "foreign", folder / "imported")
     return folder / "imported"
@@ -206,6 +212,28 @@ def test_each_request_says_how_its_prompt_is_read(
     assert "bytes or mixed or tokens" in refusal(client, read_as="view").message
     assert refusal(client, read_as="tokens", logprobs=1).param == "logprobs"
     assert refusal(client, read_as="tokens", regex="a").param == "regex"
+
+
+def test_where_tokens_are_read_a_chat_has_the_special_ones(
+    client: openai.OpenAI, imported: Path, tokens: TokenReading
+) -> None:
+    said = [{"role": "user", "content": "the"}]
+    answer = client.chat.completions.create(
+        model=NAME,
+        messages=said,
+        max_tokens=9,
+        temperature=0,
+        extra_body={"read_as": "tokens"},  # type: ignore[arg-type]
+    )
+    template = chat_template_of(imported)
+    assert template is not None and template.specials == {b"</s>": 257}
+    options = SymbolOptions(max_new_symbols=9, stop=(b"</s>",))
+    prompt = template.render(said).encode()
+    request = tokens.with_specials(prompt, template.specials, options)
+    spelled = [tokens.compressor.decompress([request.prompt])[0]]
+    assert spelled == [prompt] and request.prompt.tolist().count(257) == 1
+    [expected] = complete(tokens.model.module, [request])
+    assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
 
 
 def test_templates_that_are_none(tmp_path: Path) -> None:

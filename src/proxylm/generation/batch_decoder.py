@@ -27,7 +27,7 @@ from proxylm.generation.decoding_row import ByteDelta, DecodingRow
 from proxylm.generation.draft_heads import DraftHeads
 from proxylm.generation.drafts import NO_DRAFT, Draft
 from proxylm.generation.output_format import head_0_logits
-from proxylm.generation.prefill import PREFILL_SYMBOLS, PrefillPace
+from proxylm.generation.prefill import PREFILL_SYMBOLS, PrefillPace, Room
 from proxylm.generation.prefix_memory import PrefixMemory
 from proxylm.generation.request import DecodingRequest
 from proxylm.models.feed import Feed, SymbolTree
@@ -171,19 +171,18 @@ class BatchDecoder:
     def _take(self, rows: dict[int, DecodingRow]) -> dict[int, Int64[np.ndarray, " taken"]]:
         """The known symbols that a pass feeds, by place; of prompts the oldest one's first."""
         writing = any(not row.reads for row in rows.values())
-        room = PREFILL_SYMBOLS if self._pace is None else self._pace.room(writing=writing)
+        room = Room(PREFILL_SYMBOLS) if self._pace is None else self._pace.room(writing=writing)
         taken, beginnings = {}, set()
         for place, row in sorted(rows.items(), key=lambda one: one[1].handle):
             if not row.reads:
                 taken[place] = row.take(1)
                 continue
-            if room and not self._cache.positions[place]:
+            if not self._cache.positions[place]:
                 self._resume(place, row)
             beginning = self._beginning(row)
             waits = beginning in beginnings and not self._cache.positions[place]
             beginnings.add(beginning)
-            taken[place] = row.take(0 if waits else room)
-            room -= len(taken[place])
+            taken[place] = row.take(0 if waits else room.take(row.pending))
         return taken
 
     def _beginning(self, row: DecodingRow) -> object:

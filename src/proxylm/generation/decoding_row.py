@@ -91,6 +91,11 @@ class DecodingRow:
         return not self._written and bool(len(self._pending)) and self.finish is None
 
     @property
+    def pending(self) -> int:
+        """How many known symbols are still to be fed."""
+        return len(self._pending)
+
+    @property
     def skippable(self) -> Int64[np.ndarray, " symbols"]:
         """The pending symbols whose keys would do: nothing is read from the states after them."""
         return self._pending[: max(0, len(self._pending) - 1 - len(self._unscored))]

@@ -7,7 +7,8 @@ compressor spells them. Lossy compressors cannot be read so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -93,6 +94,29 @@ class TokenReading:
             else:
                 requests.append(self._request(prompt, options, sample))
         return requests
+
+    def with_specials(
+        self, prompt: bytes, specials: Mapping[bytes, int], options: SymbolOptions
+    ) -> SymbolRequest:
+        """A prompt in which what spells a special token is that token; its end is kept.
+
+        ``specials`` are symbols of the compressor by what they spell. Errors are those of
+        ``complete``.
+        """
+        spelled = b"|".join(re.escape(one) for one in sorted(specials, key=len, reverse=True))
+        parts = re.split(b"(" + spelled + b")", prompt) if specials else [prompt]
+        symbols = [
+            np.array([specials[part]])
+            if part in specials
+            else self.scoring.read(part).ids - COMPRESSED_OFFSET
+            for part in parts
+            if part
+        ]
+        return SymbolRequest(
+            prompt=np.concatenate([np.empty(0, dtype=np.int64), *symbols]).astype(np.uint32),
+            compressor=self.compressor,
+            options=options,
+        )
 
     def _covers(self, prompt: bytes) -> list[Cover]:
         return ExactBytes(self.model.module, self.scoring, self._spellings).covers(prompt)

@@ -53,7 +53,7 @@ def _openai_routes(service: Service) -> APIRouter:
         template = service.require_chat()
         # In a thread, for long conversations: the event loop is everybody's.
         wanted = await asyncio.to_thread(asked.as_completion, template, service.limits)
-        opened = await open_prompts(wanted, service)
+        opened = await open_prompts(wanted, service, chat=template)
         return await answer(ChatAnswer(wanted, Choices(wanted, opened, service)), request.receive)
 
     @routes.get("/v1/models")

@@ -29,14 +29,24 @@ class ChatTemplate:
     Args:
         text: of the template.
         turn_end: what the model writes where its turn ends; None where nothing is known.
+        specials: symbols of the model's tokenizer by what they spell: tokens that mean something
+            in the text, where tokens are read.
         origin: the file, for messages.
 
     Raises:
         DamagedFileError: it is no template.
     """
 
-    def __init__(self, text: str, *, turn_end: str | None, origin: str) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        turn_end: str | None,
+        specials: Mapping[bytes, int] | None = None,
+        origin: str,
+    ) -> None:
         self.turn_end = turn_end
+        self.specials = specials or {}
         environment = _environment()
         from jinja2 import TemplateSyntaxError
 
@@ -84,7 +94,12 @@ def chat_template_of(path: Path) -> ChatTemplate | None:
         raise DamagedFileError(f"{origin}: cannot be read ({one_line(error)})") from None
     if text is None:
         return None
-    return ChatTemplate(text, turn_end=_token(settings.get("eos_token")), origin=origin)
+    return ChatTemplate(
+        text,
+        turn_end=_token(settings.get("eos_token")),
+        specials=_specials(settings.get("added_tokens_decoder")),
+        origin=origin,
+    )
 
 
 def _text_of(given: Any) -> str | None:
@@ -98,6 +113,16 @@ def _token(given: Any) -> str | None:
     """A token of the settings: its text, or an object with it."""
     found = given.get("content") if isinstance(given, Mapping) else given
     return found if isinstance(found, str) and found else None
+
+
+def _specials(given: Any) -> dict[bytes, int]:
+    """The special ones of a tokenizer's added tokens, which the settings list by their ids."""
+    listed = given if isinstance(given, Mapping) else {}
+    return {
+        str(token["content"]).encode(): int(number)
+        for number, token in listed.items()
+        if isinstance(token, Mapping) and token.get("special") and token.get("content")
+    }
 
 
 def _environment() -> Environment:

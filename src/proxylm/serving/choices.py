@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
@@ -12,6 +11,7 @@ from proxylm.generation.request import DecodingRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import ChoiceText, TextDelta
 from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.mailbox import Mailbox
 from proxylm.serving.opening import OpenedPrompt
 from proxylm.serving.scheduler import Event, ScheduledSequence
 from proxylm.serving.service import Service
@@ -42,7 +42,7 @@ class Choices:
         self.new_bytes = 0
         self._request = request
         self._scheduler = service.scheduler
-        self._loop = asyncio.get_running_loop()
+        self._mailbox = Mailbox.here()
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._texts = [ChoiceText() for _ in range(request.sequence_count)]
         self._unfinished = request.sequence_count
@@ -73,8 +73,7 @@ class Choices:
 
     def _sequence(self, index: int, decoding: DecodingRequest) -> ScheduledSequence:
         def hand_over(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
-                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+            self._mailbox.put(self._events, (index, event))
 
         prompt = b"" if index % self._request.n else self._request.prompt[index // self._request.n]
         return ScheduledSequence(request=decoding, on_event=hand_over, prompt_bytes=len(prompt))

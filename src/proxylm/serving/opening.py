@@ -19,6 +19,7 @@ from proxylm.generation.structured_output.contract import Allowed, StructuredOut
 from proxylm.generation.token_reading import TokenReading
 from proxylm.scoring.readings import MixedReading, RawReading
 from proxylm.serving.api_errors import ApiError
+from proxylm.serving.chat_template import ChatTemplate
 from proxylm.serving.completion_request import CompletionRequest, require_room
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.service import ServedReading, Service
@@ -84,8 +85,10 @@ class _Guarded(StructuredOutputState):
             self._state.advance(value)
 
 
-async def open_prompts(request: CompletionRequest, service: Service) -> list[OpenedPrompt]:
-    """Each prompt as it is read, within the limits.
+async def open_prompts(
+    request: CompletionRequest, service: Service, *, chat: ChatTemplate | None = None
+) -> list[OpenedPrompt]:
+    """Each prompt as it is read, within the limits; ``chat`` wrote it, if it is a conversation.
 
     Raises:
         ApiError: 400 for a prompt that is too long as it is read, or that cannot be read so; 422
@@ -100,7 +103,7 @@ async def open_prompts(request: CompletionRequest, service: Service) -> list[Ope
     if isinstance(reading, RawReading) and not isinstance(reading, MixedReading):
         opened = _as_bytes(request, reading, options)
     else:  # in a thread: to compress takes long
-        opened = await asyncio.to_thread(_compressed, request, reading, options)
+        opened = await asyncio.to_thread(_compressed, request, reading, options, chat)
     _require_room(request, opened, reading, service.limits)
     return opened
 
@@ -148,12 +151,14 @@ def _as_bytes(
 
 
 def _compressed(
-    request: CompletionRequest, reading: ServedReading, options: GenerationOptions
+    request: CompletionRequest,
+    reading: ServedReading,
+    options: GenerationOptions,
+    chat: ChatTemplate | None,
 ) -> list[OpenedPrompt]:
     try:
         if isinstance(reading, TokenReading):
-            samples = [0] * len(request.prompt)
-            found = reading.requests(request.prompt, SymbolOptions(), samples)
+            found = _as_tokens(request, reading, chat)
             return [OpenedPrompt(request=one, length=len(one.prompt)) for one in found]
         opened = []
         for prompt in request.prompt:
@@ -163,6 +168,15 @@ def _compressed(
         return opened
     except ProxylmError as error:
         raise ApiError(400, f"prompt: {error}", param="prompt") from None
+
+
+def _as_tokens(
+    request: CompletionRequest, reading: TokenReading, chat: ChatTemplate | None
+) -> list[SymbolRequest]:
+    options = SymbolOptions()
+    if chat is None:
+        return reading.requests(request.prompt, options, [0] * len(request.prompt))
+    return [reading.with_specials(prompt, chat.specials, options) for prompt in request.prompt]
 
 
 def _byte_prompt(
