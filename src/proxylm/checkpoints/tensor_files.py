@@ -76,7 +76,7 @@ class TensorFiles:
         with torch.device("meta"):  # nothing is drawn that the weights replace
             model = LanguageModel(config)
         self._require_fit(model)
-        model.to_empty(device="cpu")
+        model.allocate("cpu")
         self.copy_into(model)
         return model
 
