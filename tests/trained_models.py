@@ -16,7 +16,7 @@ from small_models import ATTENTIONS, small_model
 TEXT_BYTES = 4_000
 WORDS = ["area", "of", "radius", "return", "self.width", "import", "for", "in", "(x)", "\n"]
 CONTEXT = 64
-HEADS = {"shared": (6, 0), "raw": (1, 5), "both": (3, 3)}
+HEADS = {"one": (1, 0), "shared": (6, 0), "raw": (1, 5), "both": (3, 3)}
 """Prediction heads, shared and raw."""
 
 

@@ -26,8 +26,14 @@ TINY = ModelConfig(
 
 
 def test_rows_of_the_benchmark() -> None:
-    rows = run_generate_benchmark(config=TINY, new_bytes=20, repeats=1)
-    assert [row.case for row in rows] == ["generate/laptop/one-byte", "generate/laptop/batch-8"]
+    rows = run_generate_benchmark(config=TINY, small=TINY, new_bytes=20, repeats=1)
+    assert [row.case.removeprefix("generate/") for row in rows] == [
+        "laptop/one-byte",
+        "laptop/batch-8",
+        "demo/one-byte",
+        "demo/batch-8",
+        "demo/batch-16",
+    ]
     for row in rows:
         assert row.unit == "bytes/s"
         assert row.value > 0

@@ -97,7 +97,7 @@ def test_stop_strings_may_be_given_repeatedly(
     assert base64.b64decode(result["bytes_base64"]) == whole[: whole.index(stop.encode())]
 
 
-@pytest.mark.parametrize("drafter", ["chain", "tree"])
+@pytest.mark.parametrize("drafter", ["chain", "tree", "lookup"])
 def test_drafts_change_no_byte(
     run: Path, model: ByteModel, drafter: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -113,10 +113,11 @@ def test_a_model_of_one_head_drafts_nothing_and_says_so(
 ) -> None:
     save_small_run(tmp_path / "run", seed=3, prediction_heads=1)
     arguments = ["generate", str(tmp_path / "run"), "--prompt", "a", "--max-new-bytes", "9"]
-    assert run_command([*arguments, "--drafter", "tree"]) == 0
-    output = capfdbinary.readouterr()
-    assert output.out == proxylm.load(tmp_path / "run").generate(b"a", max_new_bytes=9)
-    assert b"this model has one head, which drafts nothing" in output.err
+    for drafter, says_so in (("tree", True), ("lookup", False)):
+        assert run_command([*arguments, "--drafter", drafter]) == 0
+        output = capfdbinary.readouterr()
+        assert output.out == proxylm.load(tmp_path / "run").generate(b"a", max_new_bytes=9)
+        assert (b"this model has one head, which drafts nothing" in output.err) == says_so
 
 
 def test_the_prompt_can_be_piped_in(

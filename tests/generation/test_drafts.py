@@ -89,7 +89,9 @@ def test_a_tree_ends_with_the_window_and_a_chain_does_not() -> None:
 def test_drafters_by_name() -> None:
     assert drafter_named("tree") == Tree()
     assert drafter_named("none") is None
-    with pytest.raises(UsageError, match="unknown drafter 'bush'; choose one of none, chain, tree"):
+    with pytest.raises(
+        UsageError, match="unknown drafter 'bush'; choose one of none, chain, tree, lookup"
+    ):
         drafter_named("bush")
     with pytest.raises(UsageError, match="length"):
         validate_config(Chain, {"length": 0}, origin="drafter")

@@ -17,14 +17,14 @@ from proxylm.generation import batch_decoder
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding_row import DecodingRow, Finish
-from proxylm.generation.drafts import Chain, Draft, Drafter, Tree
+from proxylm.generation.drafts import Chain, Draft, Drafter, Lookup, Tree
 from proxylm.generation.options import generation_options
 from proxylm.generation.output_format import OutputFormat
 from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.generation.sampling import nucleus
-from proxylm.models.blocks import Block
 from proxylm.models.cache import Cache
 from proxylm.models.feed import Feed
+from proxylm.models.kernels.dispatch import step_modules
 from proxylm.models.language_model import LanguageModel
 from proxylm.symbols import BYTE_COUNT, COMPRESSED_OFFSET, RAW_OFFSET, Format
 from small_models import small_model
@@ -34,7 +34,7 @@ NEAR_TIE = 1e-4
 """Two logits nearer than this may change places by rounding."""
 
 MODELS = [("eva", "raw"), ("causal", "shared")]
-DRAFTERS = [Chain(), Chain(length=2, least_probability=0), Tree(nodes=30, depth=4)]
+DRAFTERS = [Chain(), Chain(length=2, least_probability=0), Tree(nodes=30, depth=4), Lookup()]
 
 Result = tuple[bytes, Finish]
 
@@ -130,7 +130,9 @@ def test_samples_are_those_of_one_byte_per_pass(attention: str, heads: str) -> N
         assert fewer < passes
 
 
-@pytest.mark.parametrize("drafter", [Chain(least_probability=0), Tree(least_probability=0)])
+@pytest.mark.parametrize(
+    "drafter", [Chain(least_probability=0), Tree(least_probability=0), Lookup(least_probability=0)]
+)
 def test_rows_do_not_depend_on_their_company(drafter: Drafter | None) -> None:
     model, prompts = trained_model("eva", "raw"), some_prompts(12, seed=2)
     together, _ = decoded(model, prompts, drafter, max_new_bytes=40)
@@ -145,9 +147,18 @@ def test_the_plain_modules_that_a_gpu_runs_give_the_same(
 ) -> None:
     model, prompts = trained_model(attention, heads), some_prompts(16, seed=8)
     expected, _ = decoded(model, prompts, None, max_new_bytes=30)
-    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: Block.step)
+    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step_modules)
     found, _ = decoded(model, prompts, drafter, max_new_bytes=30)
     assert near_ties(model, prompts, found, expected) <= 1
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.8, "top_p": 0.95, "seed": 11}])
+def test_a_model_of_one_head_is_drafted_for_by_the_text(options: dict[str, Any]) -> None:
+    model, prompts = trained_model("causal", "one"), some_prompts(60, seed=5)
+    expected, passes = decoded(model, prompts, None, max_new_bytes=30, **options)
+    found, fewer = decoded(model, prompts, Lookup(), max_new_bytes=30, **options)
+    assert near_ties(model, prompts, found, expected) <= 1
+    assert fewer < 0.8 * passes
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -187,7 +198,9 @@ def test_chains_cross_windows_and_are_rejected_there(feeds: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("window", [1, 2, 4, 8])
-@pytest.mark.parametrize("drafter", [Chain(length=8, least_probability=0), Tree(depth=8)])
+@pytest.mark.parametrize(
+    "drafter", [Chain(length=8, least_probability=0), Tree(depth=8), Lookup(least_probability=0)]
+)
 def test_windows_may_be_shorter_than_what_is_drafted(window: int, drafter: Drafter | None) -> None:
     attention = {"kind": "eva", "window": window, "chunk": 1}
     model = small_model(seed=4, sharpness=20, attention=attention, prediction_heads=9)
@@ -361,11 +374,13 @@ def test_typical_acceptance_would_be_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw")])
+@pytest.mark.parametrize(
+    ("attention", "heads"), [*MODELS, ("eva", "both"), ("causal", "raw"), ("eva", "one")]
+)
 def test_greedy_bytes_over_a_thousand_prompts(attention: str, heads: str) -> None:
     model, prompts = trained_model(attention, heads, steps=250), some_prompts(1200, seed=6)
     expected, passes = decoded(model, prompts, None, max_new_bytes=48)
-    for drafter in DRAFTERS:
+    for drafter in DRAFTERS if heads != "one" else [Lookup()]:
         found, fewer = decoded(model, prompts, drafter, max_new_bytes=48)
         ties = near_ties(model, prompts, found, expected)
         print(f"{attention} {heads} {drafter!r}: {ties} of 1200 differ, all by near ties")

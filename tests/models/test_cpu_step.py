@@ -1,4 +1,4 @@
-"""The hand-written step of one position beside ``Block.step``, over windows and rows."""
+"""The hand-written step of one position beside the modules, over windows and rows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import torch
 from stepping import step_hidden
 from torch import Tensor
 
-from proxylm.models.blocks import Block
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import SymbolTree
 from proxylm.models.kernels.decoding import step as step_module
-from proxylm.models.kernels.decoding.step import step_block
-from proxylm.models.kernels.dispatch import BlockStep, step_for
+from proxylm.models.kernels.decoding.step import step_layers
+from proxylm.models.kernels.dispatch import LayersStep, step_for, step_modules
 from proxylm.models.language_model import LanguageModel
 
 ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=2)}
@@ -40,7 +39,7 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
 
 
 def hidden_by(
-    model: LanguageModel, step: BlockStep, monkeypatch: pytest.MonkeyPatch, ids: Tensor
+    model: LanguageModel, step: LayersStep, monkeypatch: pytest.MonkeyPatch, ids: Tensor
 ) -> Tensor:
     monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step)
     cache = model.new_cache(len(ids))
@@ -58,8 +57,8 @@ def test_the_step_by_hand_equals_the_modules(
 ) -> None:
     monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3)
-    ours = hidden_by(model, step_block, monkeypatch, ids)
-    reference = hidden_by(model, Block.step, monkeypatch, ids)
+    ours = hidden_by(model, step_layers, monkeypatch, ids)
+    reference = hidden_by(model, step_modules, monkeypatch, ids)
     assert ours.shape == reference.shape == (3, POSITIONS, 32)
     assert float((ours - reference).norm() / reference.norm()) < 1e-6
 
@@ -71,7 +70,7 @@ def test_rows_and_trees_by_hand_equal_the_modules(
     monkeypatch.setattr(step_module, "ONE_THREAD_PRODUCTS", one_thread_products)
     ids = some_ids(rows=3).flatten()
     states = []
-    for step in (step_block, Block.step):
+    for step in (step_layers, step_modules):
         monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_, step=step: step)
         cache, fed = model.new_cache(3), []
         for counts, trees in [
@@ -89,9 +88,9 @@ def test_rows_and_trees_by_hand_equal_the_modules(
     assert float((ours - reference).norm() / reference.norm()) < 1e-6
 
 
-@pytest.mark.parametrize("step", [step_block, Block.step], ids=["by hand", "modules"])
+@pytest.mark.parametrize("step", [step_layers, step_modules], ids=["by hand", "modules"])
 def test_it_equals_the_whole_forward(
-    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, step: BlockStep
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch, step: LayersStep
 ) -> None:
     ids = some_ids(rows=2)
     with torch.no_grad():
@@ -116,7 +115,7 @@ def test_slots_and_whole_stretches_mix(model: LanguageModel) -> None:
 
 def test_it_is_chosen_for_one_position_in_float32_on_a_cpu(model: LanguageModel) -> None:
     weight = model.lm_head.weight
-    assert step_for(model.config, weight) is step_block
-    assert step_for(model.config, weight.bfloat16()) is Block.step
+    assert step_for(model.config, weight) is step_layers
+    assert step_for(model.config, weight.bfloat16()) is step_modules
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert step_for(model.config, weight) is Block.step
+        assert step_for(model.config, weight) is step_modules

@@ -27,21 +27,32 @@ from proxylm.threads import torch_threads
 LAPTOP_SIZE = preset("laptop")
 """The size that the training benchmark uses too: 10.7M parameters."""
 
+DEMO_SIZE = preset("demo")
+"""So small that what is not a product shows: 0.8M parameters."""
+
 PROMPT = b"def area(radius):\n"
 NEW_BYTES = 128
 REPEATS = 5
 BATCH_ROWS = 8
+MOST_ROWS = 16
 
 
 def run_generate_benchmark(
-    *, config: ModelConfig = LAPTOP_SIZE, new_bytes: int = NEW_BYTES, repeats: int = REPEATS
+    *,
+    config: ModelConfig = LAPTOP_SIZE,
+    small: ModelConfig = DEMO_SIZE,
+    new_bytes: int = NEW_BYTES,
+    repeats: int = REPEATS,
 ) -> list[BenchmarkRow]:
     """Greedy decoding through the cache, one row and several; bytes/s beside bare products."""
-    model = endless_model(config)
+    laptop, demo = endless_model(config), endless_model(small)
     with torch_threads(1):
         return [
-            _row("generate/laptop/one-byte", model, 1, new_bytes, repeats),
-            _row(f"generate/laptop/batch-{BATCH_ROWS}", model, BATCH_ROWS, new_bytes, repeats),
+            _row("generate/laptop/one-byte", laptop, 1, new_bytes, repeats),
+            _row(f"generate/laptop/batch-{BATCH_ROWS}", laptop, BATCH_ROWS, new_bytes, repeats),
+            _row("generate/demo/one-byte", demo, 1, new_bytes, repeats),
+            _row(f"generate/demo/batch-{BATCH_ROWS}", demo, BATCH_ROWS, new_bytes, repeats),
+            _row(f"generate/demo/batch-{MOST_ROWS}", demo, MOST_ROWS, new_bytes, repeats),
         ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.reading import RunArgument
 from proxylm.cli.serve import require_serving
 
 if TYPE_CHECKING:
@@ -68,6 +69,29 @@ def generate(json: JsonOption = False) -> None:
 
     rows = [*run_generate_benchmark(), *run_prefill_benchmark(), *run_multi_byte_benchmark()]
     _print("generate", rows, as_json=json)
+
+
+@app.command()
+def drafts(
+    model: RunArgument,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Texts whose stretches are continued.")
+    ],
+    prompts: Annotated[int, typer.Option(min=1, help="Stretches that are continued.")] = 16,
+    prompt_bytes: Annotated[int, typer.Option(min=1, help="Bytes read of each.")] = 1024,
+    new_bytes: Annotated[int, typer.Option(min=2, help="Bytes written after each.")] = 128,
+    json: JsonOption = False,
+) -> None:
+    """A model's several bytes per pass beside one, on files: what --drafter gives you.
+
+    Example: proxylm bench drafts runs/mine src/main.py --json
+    """
+    from proxylm.bench.drafts import run_drafts_benchmark
+    from proxylm.generation.loading import load
+
+    lengths = {"prompts": prompts, "prompt_bytes": prompt_bytes, "new_bytes": new_bytes}
+    rows = run_drafts_benchmark(load(model).module, files, **lengths)
+    _print("drafts", rows, as_json=json)
 
 
 @app.command()

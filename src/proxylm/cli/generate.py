@@ -76,8 +76,9 @@ def generate(
     pipe or a file they go exactly as they are. With --json the object carries both: "text", and
     "bytes_base64" for the exact bytes.
 
-    With --drafter chain or tree the model's further heads draft bytes that head 0 verifies, several
-    in one pass: the bytes are the same, and come faster where the heads are often right.
+    With --drafter lookup what came before after the same bytes is drafted, and head 0 verifies
+    several bytes in one pass: the bytes are the same, and come faster where drafts are often right.
+    With chain or tree the model's further heads draft.
 
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
@@ -107,8 +108,8 @@ def generate(
         drawn = symbols.model_copy(update=given_drawing | ends)
         deltas = TokenReading(loaded, found.compressor).deltas(given, drawn)
     else:
-        if chosen.drafter and loaded.config.target_heads == 1:
-            note("this model has one head, which drafts nothing: one byte per pass")
+        if drafter in ("chain", "tree") and loaded.config.target_heads == 1:
+            note("this model has one head, which drafts nothing: try --drafter lookup")
         assert isinstance(found, RawReading), "what ends in no symbols ends in bytes"
         deltas = loaded.with_reading(found).deltas(given, chosen)
     if json:

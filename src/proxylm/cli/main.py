@@ -42,6 +42,7 @@ from proxylm.cli import (
     serve,
     sweep,
     train,
+    train_heads,
     train_neural,
     views,
 )
@@ -84,6 +85,7 @@ COMMANDS: dict[str, dict[str, ModuleType | Callable[..., object]]] = {
         "sweep": sweep.sweep,
         "import": import_model,
         "byteify": byteify.byteify,
+        "train-heads": train_heads.train_heads,
         "runs": runs,
         "report": report.report,
     },

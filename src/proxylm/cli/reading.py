@@ -28,8 +28,8 @@ RunArgument = Annotated[
 DrafterOption = Annotated[
     str,
     typer.Option(
-        help="What drafts several bytes for each forward pass, of the model's further heads: "
-        "chain, tree or none."
+        help="What drafts several bytes for each forward pass: lookup, of the text so far (any "
+        "model); chain or tree, of the model's further heads; or none."
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

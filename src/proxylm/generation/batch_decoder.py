@@ -38,7 +38,7 @@ class BatchDecoder:
 
     Args:
         model: any model over the shared vocabulary, in evaluation mode; one without further heads
-            drafts nothing, whatever is asked for.
+            drafts from the text alone.
         max_rows: most sequences at a time.
 
     Raises:
@@ -171,7 +171,7 @@ class BatchDecoder:
         self._drafts = {}
         rows = {place: self._rows[place] for place in newest}
         drafting = {place: row for place, row in rows.items() if row.drafter and row.finish is None}
-        if not drafting or not self._heads.count:
+        if not drafting:
             return
         probabilities = self._heads.probabilities(
             hidden[[newest[place] for place in drafting]],

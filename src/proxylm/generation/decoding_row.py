@@ -59,7 +59,7 @@ class DecodingRow:
     def __init__(self, handle: int, request: DecodingRequest, *, sentinels: bool) -> None:
         self.handle = handle
         self.output = request.output(sentinels=sentinels)
-        self.drafter = request.drafter
+        self.drafter = request.drafter()
         self.finish: Finish | None = None
         self.generated = 0
         self._request = request
@@ -135,6 +135,8 @@ class DecodingRow:
         self.generated += 1
         if self._structured is not None:
             self._structured.advance(symbol - self.output.offset)
+        if self.drafter is not None:
+            self.drafter.append(symbol - self.output.offset)
         if self._request.logprobs is not None:
             self._logprobs.append(self._logprobs_of(symbol, logits))
         self._data += self._scanner.feed(self._spell(symbol - self.output.offset))
@@ -182,8 +184,11 @@ class DecodingRow:
         return np.where(excluded, np.float32(-np.inf), logits)
 
     def _choose(self, logits: Logits) -> int:
-        if not math.isfinite(logits.max()):
+        best = int(logits.argmax())
+        if not math.isfinite(logits[best]):
             raise DamagedWeightsError
         options = self.options
+        if options.temperature == 0:
+            return best
         number = uniform(options.seed, self._request.sample, self.generated)
         return draw(logits, options.temperature, options.top_p, number)

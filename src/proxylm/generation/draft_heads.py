@@ -43,6 +43,8 @@ class DraftHeads:
 
         Temperature 0 is taken as ``GREEDY_TEMPERATURE``: how sure the heads are says how far to go.
         """
+        if not self.count:
+            return np.empty((len(hidden), 0, BYTE_COUNT), dtype=np.float32)
         logits = torch.nn.functional.linear(hidden, self._weight).float()
         divisors = logits.new_tensor([value or GREEDY_TEMPERATURE for value in temperatures])
         scaled = logits.unflatten(1, (self.count, BYTE_COUNT)) / divisors[:, None, None]

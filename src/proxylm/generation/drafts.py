@@ -1,20 +1,23 @@
-"""Several bytes per forward pass: what the further heads draft, head 0 then verifies.
+"""Several bytes per forward pass: what is drafted, head 0 then verifies.
 
 Head ``k`` predicts the byte ``k`` further on from what head 0 predicts, so one state drafts
 several bytes. The next pass feeds them all, behind the byte that is already certain, and head 0
 says after each what comes next: where that is what was drafted, the byte cost no pass of its own.
 What is generated never depends on the drafts, only how many passes it takes.
 
-A chain drafts one byte after another; a tree alternatives as well. Either stops where a byte
-would be reached with less than ``least_probability``, by the product of the heads' probabilities.
+A chain drafts one byte after another; a tree alternatives as well. A model of one head has nothing
+to draft with but the text: ``Lookup`` asks it what came before after the same bytes, and the heads
+beside it where there are any. All stop where a byte would be reached with less than
+``least_probability``, by the product of the probabilities on the way to it.
 """
 
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -22,6 +25,7 @@ from pydantic import Field, PositiveInt
 
 from proxylm.config import Config
 from proxylm.errors import UsageError
+from proxylm.generation.lookup.seen_text import MOST_DEPTH, SeenText
 from proxylm.symbols import RAW_OFFSET
 
 Probabilities = Float[np.ndarray, "heads byte=256"]
@@ -55,7 +59,36 @@ class Draft:
 NO_DRAFT = Draft(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
-class Chain(Config):
+class RowDrafter(ABC):
+    """Drafts the bytes of one row, pass by pass."""
+
+    @abstractmethod
+    def append(self, value: int) -> None:
+        """Take in the byte that was written."""
+
+    @abstractmethod
+    def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
+        """What may follow the newest byte.
+
+        Args:
+            probabilities: the model's further heads', none for a model without.
+            depth: most bytes one after another.
+            window_depth: how many fit into the model's window, which no alternatives may cross.
+        """
+
+
+class _OfHeads(Config, RowDrafter):
+    """What the heads alone draft knows nothing of the row."""
+
+    def start(self, text: bytes) -> Self:
+        """The drafter of a row that follows ``text``."""
+        return self
+
+    def append(self, value: int) -> None:
+        """See the base class."""
+
+
+class Chain(_OfHeads):
     """Draft each head's most probable byte, one after the other.
 
     Attributes:
@@ -79,7 +112,7 @@ class Chain(Config):
         return Draft(symbols, np.arange(count))
 
 
-class Tree(Config):
+class Tree(_OfHeads):
     """Draft the bytes that are reached most probably, alternatives among them.
 
     Attributes:
@@ -134,9 +167,58 @@ def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]
     return ranked
 
 
-Drafter = Annotated[Chain | Tree, Field(discriminator="kind")]
+class Lookup(Config):
+    """Draft the bytes, alternatives among them, that mostly came next after the same bytes before.
 
-DRAFTERS: dict[str, Drafter | None] = {"none": None, "chain": Chain(), "tree": Tree()}
+    How probable a byte is there, say all earlier places of the row's prompt and output that end
+    with the same bytes (up to 12 of them), the longer the more. A model's further heads, if it
+    has any, have a say in the bytes that they are about, as far as they have been right.
+
+    Attributes:
+        nodes: most bytes in all.
+        depth: most bytes one after another.
+        least_probability: leave out what is reached with less.
+    """
+
+    kind: Literal["lookup"] = "lookup"
+    nodes: PositiveInt = 8
+    depth: Annotated[int, Field(gt=0, le=MOST_DEPTH)] = 16
+    least_probability: float = Field(default=0.1, ge=0, le=1)
+
+    def start(self, text: bytes) -> RowDrafter:
+        """The drafter of a row that follows ``text``."""
+        return _RowLookup(self, text)
+
+
+class _RowLookup(RowDrafter):
+    def __init__(self, settings: Lookup, text: bytes) -> None:
+        self._settings = settings
+        self._seen = SeenText(text)
+
+    def append(self, value: int) -> None:
+        """See the base class."""
+        self._seen.append(value)
+
+    def draft(self, probabilities: Probabilities, *, depth: int, window_depth: int) -> Draft:
+        """The tree; it ends with the window, as ``Tree``'s does."""
+        settings = self._settings
+        values, parents = self._seen.draft(
+            probabilities,
+            depth=max(0, min(depth, window_depth, settings.depth)),
+            nodes=settings.nodes,
+            least_probability=settings.least_probability,
+        )
+        return Draft(values + RAW_OFFSET, parents)
+
+
+Drafter = Annotated[Chain | Tree | Lookup, Field(discriminator="kind")]
+
+DRAFTERS: dict[str, Drafter | None] = {
+    "none": None,
+    "chain": Chain(),
+    "tree": Tree(),
+    "lookup": Lookup(),
+}
 """The drafters as they are by default, by name; ``none``: one byte per pass."""
 
 

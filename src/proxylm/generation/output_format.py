@@ -28,12 +28,12 @@ class OutputFormat:
     sentinels: bool
     symbol_count: int
 
-    @property
+    @cached_property
     def offset(self) -> int:
         """Id of symbol 0; every id below it that may follow ends the text."""
         return self.content_format.offset
 
-    @property
+    @cached_property
     def end(self) -> int:
         """One above the largest id: logits of others are not needed."""
         return self.offset + self.symbol_count

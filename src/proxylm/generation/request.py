@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt32
 
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import DataError
-from proxylm.generation.drafts import Drafter
+from proxylm.generation.drafts import RowDrafter
 from proxylm.generation.options import DrawingOptions, GenerationOptions, SymbolOptions
 from proxylm.generation.output_format import OutputFormat
 from proxylm.generation.prompt_ends import AfterPrompt, Given, Healing, Spellings
@@ -67,9 +67,8 @@ class DecodingRequest(ABC):
         """What its bytes must satisfy beside; a fresh state, or None."""
         return None
 
-    @property
-    def drafter(self) -> Drafter | None:
-        """Drafts its next bytes; None: it writes one symbol per pass."""
+    def drafter(self) -> RowDrafter | None:
+        """Drafts its next bytes, a fresh one; None: it writes one symbol per pass."""
         return None
 
     @property
@@ -119,10 +118,10 @@ class ByteRequest(DecodingRequest):
         """See the base class."""
         return self.options.start_structured(self.prompt)
 
-    @property
-    def drafter(self) -> Drafter | None:
+    def drafter(self) -> RowDrafter | None:
         """See the base class."""
-        return self.options.drafter
+        drafter = self.options.drafter
+        return None if drafter is None else drafter.start(self.prompt)
 
     @property
     def scored_bytes(self) -> int:

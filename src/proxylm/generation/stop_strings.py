@@ -27,6 +27,8 @@ class StopScanner:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that are now certain to come before any stop string."""
+        if not self._stops:
+            return data
         released = bytearray()
         for value in data:
             if self.stopped:

@@ -7,7 +7,8 @@ Imported models may have biases, norms of queries and keys, or norms in other pl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,25 @@ from torch.utils.checkpoint import checkpoint
 
 from proxylm.models.attention import AttentionForm
 from proxylm.models.cache import LayerCache
-from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
+from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig, RopeScaling
 from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
+
+
+class Layers(NamedTuple):
+    """A model's blocks, and what stands around them.
+
+    Attributes:
+        blocks: in order.
+        norm: the last one, of what comes out.
+        rope: the width of a head, and what ``rotary.rotation_of`` takes beside positions.
+    """
+
+    blocks: Sequence[Block]
+    norm: RMSNorm
+    rope: tuple[int, float, RopeScaling | None]
+
 
 BlockRun = Callable[["Block", Tensor], Tensor]
 """One block over whole contexts: ``[B, N, width]`` float32 in and out."""

@@ -48,7 +48,6 @@ class LayerCache:
         self.room = Room(0, 0, 0)
         self.buffer: Tensor | None = None
         self.previous_window: Tensor | None = None  # [2, B, H, W, D], of the newest sealed window
-        self.block_arrays: Any = None  # the CPU step's views of its block's weights
 
     def rounds(
         self, feed: Feed, like: Tensor, summary_vectors: SummaryVectors
@@ -58,7 +57,7 @@ class LayerCache:
         ``like`` is any key of the pass, ``[..., H_kv, D]``. The caller writes the round's keys and
         values into the buffer.
         """
-        buffer = self._reserve(feed.room, like)
+        buffer = self.reserve(feed.room, like)
         for round_ in feed.rounds:
             for sealing in round_.sealing:
                 self._seal(sealing, summary_vectors)
@@ -96,7 +95,8 @@ class LayerCache:
         if self.buffer is not None:
             self.buffer[:, rows, :, to_places] = self.buffer[:, rows, :, from_places]
 
-    def _reserve(self, room: Room, like: Tensor) -> Tensor:
+    def reserve(self, room: Room, like: Tensor) -> Tensor:
+        """The buffer, as large as ``room`` says; ``like`` is any key, ``[..., H_kv, D]``."""
         if self.buffer is None or self.room != room:
             old, was = self.buffer, self.room
             heads, width = like.shape[-2:]
@@ -158,6 +158,7 @@ class Cache:
         attention = config.attention if isinstance(config.attention, EvaAttention) else None
         self.positions = np.zeros(batch_size, dtype=np.int64)
         self.layers = [LayerCache(attention) for _ in range(config.layers)]
+        self.stack_arrays: Any = None  # the CPU step's views of all layers
         self._window = attention.window if attention else _ENDLESS
         self._chunks_per_window = attention.chunks_per_window if attention else 0
         self._sealed = np.zeros(batch_size, dtype=np.int64)  # windows that are summaries
@@ -197,29 +198,30 @@ class Cache:
             UsageError: a tree that is deeper; its row is named.
         """
         trees = dict(trees or {})
-        rows = np.repeat(np.arange(self.batch_size), counts)
-        indices = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        depths = indices.copy()
+        rows, indices = _flat(counts)
+        depths = indices.copy() if trees else indices
         for row, tree in trees.items():
             depths[rows == row] = tree.depths
         position_ids = self.positions[rows] + depths
-        windows = position_ids // self._window
+        windows, within = np.divmod(position_ids, self._window)
         for row in trees:
             if np.ptp(windows[rows == row]):
                 raise UsageError(f"row {row}: a tree crosses a window; feed it after the border")
         summaries = windows * self._chunks_per_window
-        offsets = position_ids % self._window + (indices - depths)
+        offsets = within + (indices - depths) if trees else within
         self._grow(int(summaries.max(initial=0)), 1 + int(offsets.max(initial=0)))
         places = self._room.summaries + offsets
-        ancestors = _ancestor_places(rows, places - indices, trees)
-        in_tree = ancestors[:, :1].max(axis=1, initial=-1) >= 0
+        ancestors, end = np.empty((len(rows), 0), dtype=np.int64), places + 1
+        if trees:
+            ancestors = _ancestor_places(rows, places - indices, trees)
+            end = np.where(ancestors[:, 0] >= 0, places - indices, end)
         whole = Round(
             tokens=slice(None),
             sealing=[],
             rows=rows,
             places=places,
             first=self._room.summaries - summaries,
-            end=np.where(in_tree, places - indices, places + 1),
+            end=end,
             ancestors=ancestors,
         )
         sealed = self._sealed.copy()
@@ -268,6 +270,8 @@ class Cache:
         Raises:
             UsageError: a row with a tree that is not; or see ``rewind``.
         """
+        if not paths and not feed.trees:
+            return
         if missing := feed.trees.keys() - paths.keys():
             raise UsageError(f"row {min(missing)}: fed a tree, but not the path of it that is kept")
         positions = self.positions.copy()
@@ -340,12 +344,21 @@ class Cache:
         )
 
 
+def _flat(counts: Integers) -> tuple[Integers, Integers]:
+    """Of all symbols, row after row: the row, and which of the row's it is."""
+    rows = np.flatnonzero(counts)
+    if counts.sum() == len(rows):  # one each, as where nothing is drafted
+        return rows, np.zeros(len(rows), dtype=np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def _ancestor_places(rows: Integers, starts: Integers, trees: Mapping[int, SymbolTree]) -> Integers:
     """``[T, A]``: places of each tree symbol's ancestors and its own; -1 is none.
 
     ``starts`` are the places of each symbol's row's first symbol.
     """
-    widest = max((tree.ancestors.shape[1] for tree in trees.values()), default=0)
+    widest = max(tree.ancestors.shape[1] for tree in trees.values())
     places = np.full((len(rows), widest), -1, dtype=np.int64)
     for row, tree in trees.items():
         tokens = np.flatnonzero(rows == row)

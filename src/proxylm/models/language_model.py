@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
 from proxylm.errors import UsageError
-from proxylm.models.blocks import Block
+from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
@@ -33,7 +33,6 @@ from proxylm.models.loss import (
 )
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
-from proxylm.models.rotary import rotation_of
 from proxylm.symbols import COMPRESSED_OFFSET
 
 
@@ -218,7 +217,9 @@ class LanguageModel(nn.Module):
                 f"targets: shape {list(targets.shape)}, but ids {list(ids.shape)} and "
                 f"{self.config.target_heads} heads need {[*ids.shape, self.config.target_heads]}"
             )
-        hidden, outputs = self.hidden(ids, segment_ids, position_ids), self._output_layers()
+        outputs = self._output_layers()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._trains_its_body()):
+            hidden = self.hidden(ids, segment_ids, position_ids)
         report = heads_loss(
             hidden.flatten(0, 1),
             ids.flatten().long(),
@@ -231,6 +232,10 @@ class LanguageModel(nn.Module):
         denominator = report.positions.clamp(min=1) if normalizer is None else normalizer
         part = teacher_loss(hidden.flatten(0, 1), outputs.shared[0], taught, denominator)
         return replace(report, loss=report.loss + part)
+
+    def _trains_its_body(self) -> bool:
+        """Whether backward goes beyond the output layers; otherwise nothing is kept for it."""
+        return any(parameter.requires_grad for parameter in self.model.parameters())
 
     def _output_layers(self) -> OutputLayers:
         width, raw = self.config.width, None
@@ -264,15 +269,13 @@ class LanguageModel(nn.Module):
         self, symbols: Int[Tensor, " symbol"], cache: Cache, feed: Feed
     ) -> Float32[Tensor, "symbol width"]:
         """One pass as planned: ``T`` symbols, row after row, to final states ``[T, width]``."""
-        positions = torch.from_numpy(feed.position_ids).to(symbols.device)
-        shape = self.config.head_width, self.config.rope_theta, self.config.rope_scaling
-        rotation = rotation_of(positions, *shape)
         x = self.model.embed_tokens(symbols).float()
         step = step_for(self.config, self.lm_head.weight)
-        for layer, layer_cache in zip(self.model.blocks(), cache.layers, strict=True):
-            x = step(layer, x, rotation, layer_cache, feed)
+        rope = self.config.head_width, self.config.rope_theta, self.config.rope_scaling
+        layers = Layers(list(self.model.blocks()), self.model.norm, rope)
+        hidden = step(layers, x, cache, feed)
         cache.advance(feed)
-        return self.model.norm(x)
+        return hidden
 
     def extend_vocabulary(self, new_size: int, *, seed: int = 0) -> None:
         """Grow embedding and shared heads to ``new_size`` symbols in place, old rows unchanged.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -30,13 +31,21 @@ def rotation_of(
     return Rotation(angles.cos(), angles.sin())
 
 
+@lru_cache(maxsize=16)
 def inverse_frequencies(
     head_width: int,
     theta: float,
     scaling: RopeScaling | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Radians that each pair of channels turns by in a position, float32 ``[D/2]``."""
+    """Radians that each pair of channels turns by in a position, float32 ``[D/2]``; kept."""
+    with torch.inference_mode(mode=False):  # a training may ask for what a decoding has made
+        return _inverse_frequencies(head_width, theta, scaling, device)
+
+
+def _inverse_frequencies(
+    head_width: int, theta: float, scaling: RopeScaling | None, device: torch.device | None
+) -> Tensor:
     steps = torch.arange(0, head_width, 2, dtype=torch.float32, device=device)
     frequencies = 1.0 / theta ** (steps / head_width)
     if scaling is None:

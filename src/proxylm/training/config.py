@@ -234,6 +234,8 @@ class TrainingConfig(LoopConfig):
         device: ``auto`` takes a GPU where there is one.
         held_out: evaluation on the way; None for none.
         init_from: a run, a checkpoint or a published folder whose weights are the start.
+        trains: ``all`` weights, or the raw ``heads`` alone: everything else stays as it is in
+            ``init_from``, whose model need not have them.
         distillation: a teacher beside the data; None for none. Needs ``softmax: by_format``.
     """
 
@@ -246,6 +248,7 @@ class TrainingConfig(LoopConfig):
     device: DeviceName = "auto"
     held_out: HeldOutConfig | None = HeldOutConfig()
     init_from: str | None = None
+    trains: Literal["all", "heads"] = added_field("all")
     distillation: DistillationConfig | None = added_field(None)
 
     @model_validator(mode="after")
@@ -262,6 +265,9 @@ class TrainingConfig(LoopConfig):
         self.learning_rate.require_fits(self.total_steps)
         if self.distillation and not self.model_for(0).normalizes_by_format:
             raise ValueError("distillation needs a model with softmax by_format")
+        has_heads = self.init_from and self.model_for(0).raw_prediction_heads
+        if self.trains_heads_alone and not has_heads:
+            raise ValueError("trains: heads needs raw_prediction_heads, and a model in init_from")
         return self
 
     def model_for(self, compressed_symbol_count: int) -> ModelConfig:
@@ -273,6 +279,11 @@ class TrainingConfig(LoopConfig):
             compressed_symbol_count = 0
         vocabulary = vocabulary_size(compressed_symbol_count)
         return self.model.build({"vocabulary_size": vocabulary, "sentinels": self.mixing.sentinels})
+
+    @property
+    def trains_heads_alone(self) -> bool:
+        """Whether everything but the raw heads stays as it is."""
+        return self.trains == "heads"
 
     @property
     def _shows_compressed(self) -> bool:

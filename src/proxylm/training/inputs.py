@@ -28,7 +28,7 @@ from proxylm.training.distillation import Teacher
 from proxylm.training.held_out import HeldOutDocuments, choose_held_out
 from proxylm.training.reading import StepBatches
 from proxylm.training.sharding import shards_of
-from proxylm.training.starting_weights import starting_model
+from proxylm.training.starting_weights import starting_model, trainable
 
 
 class BatchSource(StepBatches, Protocol):
@@ -140,7 +140,7 @@ def open_inputs(config: TrainingConfig, ranks: Ranks = ALONE, stamps: Path | Non
         held_out=choose_held_out(config),
         new_teacher=partial(Teacher.of, config.distillation) if config.distillation else None,
         new_model=lambda: starting_model(config, batches.symbol_count, compressor),
-        model_to_fill=lambda sizes: LanguageModel(sizes, seed=config.seed),
+        model_to_fill=lambda sizes: trainable(LanguageModel(sizes, seed=config.seed), config),
         drawn=(wanted, config.seed) if config.init_from is None else None,
     )
 

@@ -42,6 +42,8 @@ def starting_model(
     origin = Path(config.init_from)
     loaded = load_module(origin)
     model = _with_raw_heads(loaded.module, wanted)
+    if config.trains_heads_alone:
+        model = _with_new_heads(model, wanted.raw_prediction_heads)
     _require_same_sizes(origin, model, wanted)
     there = loaded.compressor_fingerprint
     _warn_about_other_compressor(origin, there, compressor_fingerprint)
@@ -49,7 +51,15 @@ def starting_model(
         max(wanted.vocabulary_size, model.config.vocabulary_size), seed=config.seed
     )
     model.config = wanted.model_copy(update={"vocabulary_size": model.config.vocabulary_size})
-    return model.requires_grad_(True).train()
+    return trainable(model, config)
+
+
+def trainable(model: LanguageModel, config: TrainingConfig) -> LanguageModel:
+    """The model, ready to train as much of it as the run does."""
+    model.requires_grad_(not config.trains_heads_alone)
+    if config.trains_heads_alone:
+        model.raw_multibyte_lm_head.requires_grad_()
+    return model.train()
 
 
 def _with_raw_heads(model: LanguageModel, wanted: ModelConfig) -> LanguageModel:
@@ -71,6 +81,23 @@ def _with_raw_heads(model: LanguageModel, wanted: ModelConfig) -> LanguageModel:
     )
     tensors["lm_head.weight"] = shared.clone()
     tensors["raw_multibyte_lm_head.weight"] = raw.clone()
+    changed.load_state_dict(tensors, assign=True)
+    return changed
+
+
+def _with_new_heads(model: LanguageModel, count: int) -> LanguageModel:
+    """The same weights and ``count`` raw heads, unless it has some.
+
+    They begin as head 0: what comes further on is more like what comes next than like anything
+    drawn at random.
+    """
+    if model.config.raw_prediction_heads:
+        return model
+    with torch.device("meta"):
+        changed = LanguageModel(model.config.model_copy(update={"raw_prediction_heads": count}))
+    tensors = dict(model.state_dict())
+    bytes_of_head_0 = model.lm_head.weight.detach()[:COMPRESSED_OFFSET]
+    tensors["raw_multibyte_lm_head.weight"] = bytes_of_head_0.repeat(count, 1)
     changed.load_state_dict(tensors, assign=True)
     return changed
 

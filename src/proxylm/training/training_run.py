@@ -335,8 +335,11 @@ def restore(checkpoint: Checkpoint, trainer: Trainer, ranks: Ranks) -> None:
 
 
 def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
-    if not ranks.is_alone and (inputs.new_teacher or inputs.settings.byte_rows_steps):
-        raise UsageError("distillation and byte_rows_steps are for a run of one process")
+    one_process = inputs.new_teacher or inputs.settings.byte_rows_steps or _is_partly_frozen(model)
+    if not ranks.is_alone and one_process:
+        raise UsageError(
+            "distillation, byte_rows_steps and weights that stay are for a run of one process"
+        )
     model.recompute(inputs.settings.parallel.recomputed_of(model.config.layers))
     batches = inputs.batches if ranks.is_alone else RankBatches(inputs.batches, ranks)
     return Trainer(
@@ -349,6 +352,10 @@ def _trainer(model: LanguageModel, inputs: Inputs, ranks: Ranks) -> Trainer:
         ranks=ranks,
         teacher=inputs.new_teacher().to(inputs.place.device) if inputs.new_teacher else None,
     )
+
+
+def _is_partly_frozen(model: LanguageModel) -> bool:
+    return not all(parameter.requires_grad for parameter in model.parameters())
 
 
 def _require_same_origin(checkpoint: Checkpoint, here: Origin) -> None:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from proxylm.models.attention import AttentionForm, DenseForm
-from proxylm.models.blocks import Block, BlockRun
-from proxylm.models.cache import LayerCache
+from proxylm.models.blocks import Block, BlockRun, Layers
+from proxylm.models.cache import Cache
 from proxylm.models.config import ModelConfig
 from proxylm.models.feed import Feed
-from proxylm.models.kernels.decoding.step import step_block
+from proxylm.models.kernels.decoding.step import step_layers
 from proxylm.models.kernels.flex import FlexForm
 from proxylm.models.kernels.training.block import AttentionHalf, FeedForwardHalf, HalfSettings
 from proxylm.models.kernels.training.runs import plan_runs
@@ -30,7 +30,8 @@ from proxylm.models.rotary import Rotation, rotation_of
 # its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
 _COMPILED_FORMS = 64
 
-BlockStep = Callable[[Block, Tensor, Rotation, LayerCache, Feed], Tensor]
+LayersStep = Callable[[Layers, Tensor, Cache, Feed], Tensor]
+"""All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both."""
 
 
 def run_modules(rotation: Rotation, form: AttentionForm, block: Block, x: Tensor) -> Tensor:
@@ -100,9 +101,18 @@ def execution_for(
     return partial(run_by_hand, settings)
 
 
-def step_for(config: ModelConfig, weight: Tensor) -> BlockStep:
-    """How further symbols go through a block and its cache."""
-    return step_block if _by_hand(config, weight) and not _rounds() else Block.step
+def step_modules(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    """The layers' own modules."""
+    rotation = rotation_of(torch.from_numpy(feed.position_ids).to(x.device), *layers.rope)
+    for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
+        x = block.step(x, rotation, layer_cache, feed)
+    out: Tensor = layers.norm(x)
+    return out
+
+
+def step_for(config: ModelConfig, weight: Tensor) -> LayersStep:
+    """How further symbols go through the layers and their cache."""
+    return step_layers if _by_hand(config, weight) and not _rounds() else step_modules
 
 
 def _by_hand(config: ModelConfig, weight: Tensor) -> bool:

@@ -6,6 +6,6 @@ from pathlib import Path
 
 from proxylm.compiled import KernelGroup
 
-KERNEL_FILES = ("../../../compiled.py", "compiled.py", "few_rows.py", "loops.py")
+KERNEL_FILES = ("../../../compiled.py", "compiled.py", "few_rows.py", "loops.py", "machine.py")
 
 compiled = KernelGroup(Path(__file__).parent, KERNEL_FILES, fast_math=True).compiled

@@ -1,4 +1,4 @@
-"""The loops of a step: norm, rotation, attention over the cache; halves of a block made of them.
+"""The loops of a step: norm, rotation, attention over the cache; all blocks made of them.
 
 One thread computes each; arrays are contiguous float32 and int64. A name ends in its array's axes,
 ``query_thd`` is ``[T, H, D]``:
@@ -11,14 +11,14 @@ One thread computes each; arrays are contiguous float32 and int64. A name ends i
     d  channels of a head (``D``); ``e`` half of them, which rotation pairs: i, D/2 + i
     b  rows of the cache; ``p`` places of a row, as ``proxylm.models.cache`` lays them out
     a  ancestors of a symbol in its tree, -1 beyond the last
+    l  layers
 
 ``buffer_2bgpd`` has keys at index 0 and values at 1. Of each symbol ``row_t`` and ``place_t`` say
 where its key goes; it sees the places ``first_t`` ... ``end_t - 1`` and those in ``ancestors_ta``,
 all of its own row (``proxylm.models.feed.Round``).
 
 Weights of a norm are three arguments: ``norm_w``, what is added to it (``offset``, 1 for EVA) and
-``epsilon``. Arguments are flat because numba unpacks a record at every call, which a small model's
-step would feel: two calls a layer.
+``epsilon``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 from proxylm.models.feed import Integers
 from proxylm.models.kernels.decoding.compiled import compiled
 from proxylm.models.kernels.decoding.few_rows import Array, add_products
+from proxylm.models.kernels.decoding.machine import array_at, exponential
 
 
 @compiled
@@ -117,7 +118,7 @@ def attend(
                 largest = max(largest, scores[m])
             total = np.float32(0.0)
             for m in range(count + extra):
-                scores[m] = np.exp(scores[m] - largest)
+                scores[m] = exponential(scores[m] - largest)
                 total += scores[m]
             # Summed apart from ``out``: for all the compiler knows, the values may lie there too.
             mixed[:] = np.float32(0.0)
@@ -130,63 +131,76 @@ def attend(
 
 
 @compiled
-def add_attention(
+def activate(gate_tf: Array, up_tf: Array) -> None:
+    """``silu(gate) * up``, in the place of ``gate``."""
+    for t in range(gate_tf.shape[0]):
+        for f in range(gate_tf.shape[1]):
+            gate = gate_tf[t, f]
+            gate_tf[t, f] = gate / (np.float32(1.0) + exponential(-gate)) * up_tf[t, f]
+
+
+@compiled
+def step_layers(
     residual_tw: Array,
+    weight_addresses_l9: Integers,
+    buffer_addresses_l: Integers,
+    buffer_shape: tuple[int, int, int, int, int],
+    widths: tuple[int, int],
     norm_w: Array,
     offset: float,
     epsilon: float,
-    query_weight_ow: Array,
-    key_weight_ow: Array,
-    value_weight_ow: Array,
-    out_weight_wo: Array,
-    cos_te: Array,
-    sin_te: Array,
-    buffer_2bgpd: Array,
+    position_t: Integers,
+    frequency_e: Array,
     row_t: Integers,
     place_t: Integers,
     first_t: Integers,
     end_t: Integers,
     ancestors_ta: Integers,
 ) -> None:
-    """First half of a block: add attention over the cache to the residual stream."""
-    count, head_width = residual_tw.shape[0], buffer_2bgpd.shape[4]
-    normed_tw = np.empty_like(residual_tw)
-    normalize(residual_tw, norm_w, offset, epsilon, normed_tw)
-    query_to = np.zeros((count, query_weight_ow.shape[0]), dtype=np.float32)
-    key_to = np.zeros((count, key_weight_ow.shape[0]), dtype=np.float32)
-    value_to = np.zeros((count, value_weight_ow.shape[0]), dtype=np.float32)
-    add_products(normed_tw, query_weight_ow, query_to)
-    add_products(normed_tw, key_weight_ow, key_to)
-    add_products(normed_tw, value_weight_ow, value_to)
-    query_thd = query_to.reshape(count, -1, head_width)
-    rotate_into(
-        query_thd,
-        key_to.reshape(count, -1, head_width),
-        value_to.reshape(count, -1, head_width),
-        cos_te,
-        sin_te,
-        buffer_2bgpd,
-        row_t,
-        place_t,
-    )
-    mixed_thd = np.empty_like(query_thd)
-    attend(query_thd, buffer_2bgpd, row_t, first_t, end_t, ancestors_ta, mixed_thd)
-    add_products(mixed_thd.reshape(count, -1), out_weight_wo, residual_tw)
+    """All blocks, one after the other, and the last norm, over the residual stream.
 
-
-@compiled
-def expand(
-    residual_tw: Array,
-    norm_w: Array,
-    offset: float,
-    epsilon: float,
-    gate_weight_fw: Array,
-    up_weight_fw: Array,
-    gate_tf: Array,
-    up_tf: Array,
-) -> None:
-    """Second half as far as its activation: add the two inner products to ``gate`` and ``up``."""
+    Of each layer come the addresses of its weights, in the order of ``step.LayerArrays``, and of
+    its buffer, of ``buffer_shape``; ``widths`` are those of all queries, and ``ffn``.
+    """
+    count, width = residual_tw.shape
+    query_width, ffn = widths
+    heads, head_width = buffer_shape[2], buffer_shape[4]
+    key_width = heads * head_width
     normed_tw = np.empty_like(residual_tw)
-    normalize(residual_tw, norm_w, offset, epsilon, normed_tw)
-    add_products(normed_tw, gate_weight_fw, gate_tf)
-    add_products(normed_tw, up_weight_fw, up_tf)
+    query_to = np.empty((count, query_width), dtype=np.float32)
+    key_to = np.empty((count, key_width), dtype=np.float32)
+    value_to = np.empty((count, key_width), dtype=np.float32)
+    mixed_to = np.empty((count, query_width), dtype=np.float32)
+    gate_tf = np.empty((count, ffn), dtype=np.float32)
+    up_tf = np.empty((count, ffn), dtype=np.float32)
+    cos_te = np.empty((count, len(frequency_e)), dtype=np.float32)
+    sin_te = np.empty_like(cos_te)
+    for t in range(count):
+        for e in range(len(frequency_e)):
+            angle = np.float32(position_t[t]) * frequency_e[e]
+            cos_te[t, e], sin_te[t, e] = np.cos(angle), np.sin(angle)
+    for layer in range(len(weight_addresses_l9)):
+        at = weight_addresses_l9[layer]
+        buffer_2bgpd = array_at(buffer_addresses_l[layer], buffer_shape)
+        normalize(residual_tw, array_at(at[0], (width,)), offset, epsilon, normed_tw)
+        query_to[:] = np.float32(0.0)
+        key_to[:] = np.float32(0.0)
+        value_to[:] = np.float32(0.0)
+        add_products(normed_tw, array_at(at[1], (query_width, width)), query_to)
+        add_products(normed_tw, array_at(at[2], (key_width, width)), key_to)
+        add_products(normed_tw, array_at(at[3], (key_width, width)), value_to)
+        query_thd = query_to.reshape(count, -1, head_width)
+        key_tgd = key_to.reshape(count, -1, head_width)
+        value_tgd = value_to.reshape(count, -1, head_width)
+        rotate_into(query_thd, key_tgd, value_tgd, cos_te, sin_te, buffer_2bgpd, row_t, place_t)
+        mixed_thd = mixed_to.reshape(count, -1, head_width)
+        attend(query_thd, buffer_2bgpd, row_t, first_t, end_t, ancestors_ta, mixed_thd)
+        add_products(mixed_to, array_at(at[4], (width, query_width)), residual_tw)
+        normalize(residual_tw, array_at(at[5], (width,)), offset, epsilon, normed_tw)
+        gate_tf[:] = np.float32(0.0)
+        up_tf[:] = np.float32(0.0)
+        add_products(normed_tw, array_at(at[6], (ffn, width)), gate_tf)
+        add_products(normed_tw, array_at(at[7], (ffn, width)), up_tf)
+        activate(gate_tf, up_tf)
+        add_products(gate_tf, array_at(at[8], (width, ffn)), residual_tw)
+    normalize(residual_tw, norm_w, offset, epsilon, residual_tw)

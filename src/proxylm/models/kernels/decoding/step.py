@@ -1,10 +1,10 @@
-"""A few symbols through a block on a CPU: the matrix products, and as little else as possible.
+"""A few symbols through the blocks on a CPU: the matrix products, and as little else as possible.
 
 A single symbol does so little work per operation that calling it costs more than doing it, and a
-thread pool costs more than both. A few symbols therefore go through a block in three compiled
-loops on one thread, with one activation in between. For more symbols, a prompt's, the products
-are the library's, and norms, rotation and attention over the cache are loops. ``Block.step`` is
-the reference the tests compare with.
+thread pool costs more than both. A few symbols therefore go through all blocks in one compiled
+loop on one thread. For more symbols, a prompt's, or where a window ends, the products are the
+library's, and norms, rotation and attention over the cache are loops. ``Block.step`` is the
+reference the tests compare with.
 
 Shapes: ``T`` symbols of a pass, ``t`` of one round of it; rotation ``[T, 1, D/2]``.
 """
@@ -13,37 +13,41 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxylm.models.blocks import Block
-from proxylm.models.cache import LayerCache, attend
-from proxylm.models.feed import Feed, Round
+from proxylm.models.blocks import Block, Layers
+from proxylm.models.cache import Cache, LayerCache, attend
+from proxylm.models.feed import Feed, Room, Round
 from proxylm.models.kernels.decoding import loops
 from proxylm.models.kernels.decoding.few_rows import (
     Array,
     add_linear,
-    add_products,
     are_few,
     linear,
 )
 from proxylm.models.norm import RMSNorm
-from proxylm.models.rotary import Rotation
+from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
 
 ONE_THREAD_PRODUCTS = 1 << 20
 """Up to this many products ``B H M D``, one thread attends faster than a pool could start."""
 
 
-def step_block(
-    block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed
-) -> Tensor:
-    """``Block.step``: float32 ``[T, width]`` in and out."""
+def step_layers(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    """All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both.
+
+    Uses ``x`` up.
+    """
     [first_round, *further] = feed.rounds
-    few = not further and are_few(x, block.mlp.gate_proj.weight)
+    few = not (further or first_round.sealing) and are_few(x, layers.blocks[0].mlp.gate_proj.weight)
     if few and _is_small(x.shape[1], first_round):
-        return _step_few(block, x, rotation, cache, feed)
-    return _step_many(block, x, rotation, cache, feed)
+        return _step_few(layers, x, cache, feed)
+    rotation = rotation_of(torch.from_numpy(feed.position_ids), *layers.rope)
+    for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
+        x = _step_many(block, x, rotation, layer_cache, feed)
+    return _normalized(x, layers.norm)
 
 
 def _is_small(width: int, round_: Round) -> bool:
@@ -51,81 +55,99 @@ def _is_small(width: int, round_: Round) -> bool:
     return width * round_.products <= ONE_THREAD_PRODUCTS
 
 
-class BlockArrays(NamedTuple):
-    """Views of a block's weights as the loops take them, kept with its cache.
+class LayerArrays(NamedTuple):
+    """Views of a block's weights as the loops take them; ``[outputs, inputs]`` like all weights."""
 
-    To ask seven modules for their parameters takes longer than a small model's products.
-
-    Attributes:
-        heads: of keys and values, and the width of one.
-        first_norm, second_norm: see ``_norm_arrays``.
-        projections: of queries, keys, values and output; ``[outputs, inputs]`` like all weights.
-    """
-
-    heads: tuple[int, int]
-    first_norm: tuple[Array, float, float]
-    projections: tuple[Array, Array, Array, Array]
-    second_norm: tuple[Array, float, float]
+    first_norm: Array
+    queries: Array
+    keys: Array
+    values: Array
+    output: Array
+    second_norm: Array
     gate: Array
     up: Array
     down: Array
 
 
-def _arrays_of(block: Block) -> BlockArrays:
+def _arrays_of(block: Block) -> LayerArrays:
     attention, mlp = block.self_attn, block.mlp
-    return BlockArrays(
-        heads=(attention.k_proj.out_features // attention.head_width, attention.head_width),
-        first_norm=_norm_arrays(block.input_layernorm),
-        projections=(
-            _array(attention.q_proj),
-            _array(attention.k_proj),
-            _array(attention.v_proj),
-            _array(attention.o_proj),
-        ),
-        second_norm=_norm_arrays(block.post_attention_layernorm),
-        gate=_array(mlp.gate_proj),
-        up=_array(mlp.up_proj),
-        down=_array(mlp.down_proj),
-    )
+    norms = block.input_layernorm, block.post_attention_layernorm
+    first, second = (norm.weight.detach().numpy() for norm in norms)
+    projections = attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
+    inner = mlp.gate_proj, mlp.up_proj, mlp.down_proj
+    return LayerArrays._make([first, *map(_array, projections), second, *map(_array, inner)])
 
 
 def _array(projection: nn.Linear) -> Array:
-    array: Array = projection.weight.detach().numpy()
-    return array
+    return np.ascontiguousarray(projection.weight.detach().numpy())
 
 
-def _norm_arrays(norm: RMSNorm) -> tuple[Array, float, float]:
-    """Weight, what is added to it, and epsilon, as ``loops.normalize`` takes them."""
-    return norm.weight.detach().numpy(), 1.0 if norm.unit_offset else 0.0, norm.epsilon
+class StackArrays:
+    """A model's layers as addresses, kept with a cache: to ask modules for their weights takes
+    longer than a small model's products.
+
+    Attributes:
+        weights: int64 ``[L, 9]``, addresses of each layer's ``LayerArrays``.
+        widths: of all queries, and ``ffn``.
+        norm: the last one; what the others add to their weights, and their epsilon, is the same.
+        frequencies: float32 ``[D/2]``, of the rotation.
+        buffers: int64 ``[L]``, addresses of the layers' buffers.
+        buffer_shape: of each.
+    """
+
+    def __init__(self, layers: Layers) -> None:
+        self._arrays = [_arrays_of(block) for block in layers.blocks]  # kept alive
+        self.norm = _norm_arrays(layers.norm)
+        self.frequencies = inverse_frequencies(*layers.rope).numpy()
+        self.weights = np.array([[one.ctypes.data for one in layer] for layer in self._arrays])
+        first = self._arrays[0]
+        self.widths = len(first.queries), len(first.gate)
+        self._room: Room | None = None
+        self.buffers = np.empty(0, dtype=np.int64)
+        self.buffer_shape = (0, 0, 0, 0, 0)
+        attention = layers.blocks[0].self_attn
+        width = attention.head_width
+        self._like = torch.empty(0, attention.k_proj.out_features // width, width)
+
+    def follow(self, cache: Cache, room: Room) -> None:
+        """Take the addresses of buffers that have grown."""
+        if room == self._room:
+            return
+        buffers = [layer.reserve(room, self._like) for layer in cache.layers]
+        self.buffers = np.array([buffer.data_ptr() for buffer in buffers])
+        two, rows, heads, places, width = buffers[0].shape
+        self.buffer_shape = two, rows, heads, places, width
+        self._room = room
 
 
-def _step_few(block: Block, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
-    if cache.block_arrays is None:
-        cache.block_arrays = _arrays_of(block)
-    weights: BlockArrays = cache.block_arrays
-    like = x.new_empty(0, *weights.heads)
-    [(round_, buffer)] = cache.rounds(feed, like, block.self_attn.summary_vectors)
-    rows = x.clone()
-    out = rows.numpy()
-    loops.add_attention(
-        out,
-        *weights.first_norm,
-        *weights.projections,
-        rotation.cos.numpy()[:, 0],
-        rotation.sin.numpy()[:, 0],
-        buffer.numpy(),
+def _step_few(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
+    if cache.stack_arrays is None:
+        cache.stack_arrays = StackArrays(layers)
+    stack: StackArrays = cache.stack_arrays
+    stack.follow(cache, feed.room)
+    [round_] = feed.rounds
+    x = x.contiguous()
+    loops.step_layers(
+        x.numpy(),
+        stack.weights,
+        stack.buffers,
+        stack.buffer_shape,
+        stack.widths,
+        *stack.norm,
+        feed.position_ids,
+        stack.frequencies,
         round_.rows,
         round_.places,
         round_.first,
         round_.end,
         round_.ancestors,
     )
-    gate, up = x.new_zeros(2, len(x), len(weights.gate)).unbind()
-    # torch's silu in between: its exp is vectorized, numba's is one call a number.
-    loops.expand(out, *weights.second_norm, weights.gate, weights.up, gate.numpy(), up.numpy())
-    activated = F.silu(gate, inplace=True).mul_(up)
-    add_products(activated.numpy(), weights.down, out)
-    return rows
+    return x
+
+
+def _norm_arrays(norm: RMSNorm) -> tuple[Array, float, float]:
+    """Weight, what is added to it, and epsilon, as ``loops.normalize`` takes them."""
+    return norm.weight.detach().numpy(), 1.0 if norm.unit_offset else 0.0, norm.epsilon
 
 
 def _step_many(

@@ -1,0 +1,1 @@
+"""Drafts from the text itself: what came before after the same bytes."""

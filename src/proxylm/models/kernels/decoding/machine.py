@@ -1,0 +1,67 @@
+"""What kernels take from the machine: arrays by their address, exponentials by the bits of a float.
+
+Weights of all layers go into a kernel as one array of addresses: to hand over a hundred arrays, one
+by one, takes longer than a small model's products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
+
+from proxylm.models.kernels.decoding.compiled import compiled
+
+_LOG2_E = np.float32(1.44269504)
+_LN_2_HIGH = np.float32(0.693359375)  # exact in a few bits: a product with it is exact
+_LN_2_LOW = np.float32(-2.12194440e-4)
+_SMALLEST, _LARGEST = np.float32(-87.0), np.float32(88.0)
+
+Generated = tuple[Any, Callable[..., Any]]
+
+
+@intrinsic
+def _float_pointer(_: Any, address: Any) -> Generated:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(types.int64), generate
+
+
+@intrinsic
+def _float_of_bits(_: Any, bits: Any) -> Generated:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@compiled
+def array_at(address: int, shape: tuple[int, ...]) -> Any:
+    """The contiguous float32 array at an address; whoever gives it keeps the array alive."""
+    return carray(_float_pointer(np.int64(address)), shape)  # type: ignore[call-arg]
+
+
+@compiled
+def exponential(x: Any) -> Any:
+    """``exp`` of a float32 to about its last bit, so that a loop over it becomes vectors.
+
+    ``2^n`` by its bits, times a polynomial of the rest (Cephes' ``expf``). Below -87 it is ``exp``
+    of that, all but 0.
+    """
+    x = min(max(x, _SMALLEST), _LARGEST)
+    n = np.floor(x * _LOG2_E + np.float32(0.5))
+    r = x - n * _LN_2_HIGH - n * _LN_2_LOW
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1.0)
+    bits = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    return p * _float_of_bits(bits)  # type: ignore[call-arg]
