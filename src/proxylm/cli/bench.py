@@ -124,6 +124,18 @@ def serve(json: JsonOption = False) -> None:
 
 
 @app.command()
+def start(json: JsonOption = False) -> None:
+    """Seconds until a new process shows its first byte, listens or helps, beside import torch.
+
+    Example: proxylm bench start --json
+    """
+    require_serving()
+    from proxylm.bench.start import run_start_benchmark
+
+    _print("start", run_start_benchmark(), as_json=json)
+
+
+@app.command()
 def sandbox(json: JsonOption = False) -> None:
     """Judging a generated program in each isolation tier, beside a plain Python process.
 
