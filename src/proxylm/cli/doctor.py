@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, bars_or_lines, emit
 from proxylm.errors import one_line
+from proxylm.progress import told
 
 LITTLE_DISK_BYTES = 5 * 10**9
 """Below this a training run on a laptop soon fills the disk with its checkpoints."""
@@ -64,7 +65,8 @@ def doctor(json: JsonOption = False) -> int:
 
     Example: proxylm doctor
     """
-    findings = [finding for look in LOOKS for finding in _found(look)]
+    with bars_or_lines() as show:
+        findings = [finding for look in told(LOOKS, "looks", show) for finding in _found(look)]
     broken = [one.about for one in findings if one.state is State.BROKEN]
     result = {"works": not broken, "findings": [asdict(one) for one in findings]}
     emit(result, as_json=json, text=_text(findings))
