@@ -120,18 +120,16 @@ def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[Bench
         "first-byte": lambda waits: [waits.first],
         "between-bytes": Waits.between,
     }
-    return [
-        _wait_row(
-            f"serve/clients-{CLIENTS}/{kind}-p{percentile}",
-            *(
-                _percentile([s for w in waits for s in of(w)], percentile)
-                for waits in (several, one)
-            ),
-            "one client of the same server",
-        )
-        for kind, of in kinds.items()
-        for percentile in PERCENTILES
-    ]
+    rows = []
+    for kind, of in kinds.items():
+        for percentile in PERCENTILES:
+            ours, theirs = (
+                _percentile([seconds for waits in clients for seconds in of(waits)], percentile)
+                for clients in (several, one)
+            )
+            case = f"serve/clients-{CLIENTS}/{kind}-p{percentile}"
+            rows.append(_wait_row(case, ours, theirs, "one client of the same server"))
+    return rows
 
 
 def _rows_of_stalls(
