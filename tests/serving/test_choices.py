@@ -9,7 +9,8 @@ from typing import cast
 
 from proxylm.generation.decoding_row import ByteDelta, Finish
 from proxylm.generation.logprobs import ByteLogprobs
-from proxylm.scoring.readings import RawReading
+from proxylm.generation.options import GenerationOptions
+from proxylm.generation.request import ByteRequest
 from proxylm.serving.choice_text import TextDelta
 from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
@@ -59,8 +60,11 @@ def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
 async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
-    service = SimpleNamespace(scheduler=AllAtOnce(), drafter=None)
-    opened = [OpenedPrompt(prefix=RawReading().prefix)]
+    service = SimpleNamespace(scheduler=AllAtOnce())
+    read = ByteRequest(
+        prompt=PROMPT.encode(), options=GenerationOptions(), logprobs=0, score_prompt=True
+    )
+    opened = [OpenedPrompt(request=read, length=len(read.prompt))]
     choices = Choices(request, opened, cast(Service, service))
     turns = 0
 

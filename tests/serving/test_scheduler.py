@@ -43,7 +43,11 @@ class Client:
         request = ByteRequest(
             prompt=prompt, options=options, sample=sample, score_prompt=score_prompt
         )
-        self.sequence = ScheduledSequence(request=request, on_event=self.receive)
+        self.sequence = ScheduledSequence(
+            request=request,
+            on_event=self.receive,
+            prompt_bytes=0 if request.sample else len(request.prompt),
+        )
 
     def receive(self, event: Event) -> None:
         self.events.append(event)

@@ -1,9 +1,16 @@
-"""``proxylm bench serve``: bytes per second of a server, one client alone and eight at once.
+"""``proxylm bench serve``: a server's bytes per second and the times its clients wait.
 
 The server is a process of its own with the whole way in between: HTTP over loopback, the queue,
 the shared forward passes, an event for every piece. Clients are streamed to, which is the dearer
-way. The yardstick of eight clients is one client of the same server; that of one client is the
-same decoding without a server. The model decodes on one thread, as in ``bench generate``.
+way. The model decodes on one thread, as in ``bench generate``.
+
+- ``clients-8``: eight at once; the yardstick is one client of the same server, whose yardstick is
+  the same decoding without a server. Throughput, and percentiles of the time to the first byte and
+  between bytes.
+- ``long-prompt``: what waits between bytes seven clients have while the server reads an eighth's
+  long prompt, beside the same seven alone.
+- ``prefix``: time to the first byte after a long prompt that begins like one before, beside one
+  that does not.
 """
 
 from __future__ import annotations
@@ -11,11 +18,16 @@ from __future__ import annotations
 import http.client
 import json
 import multiprocessing
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from statistics import median
 
+import numpy as np
 import torch
 
 from proxylm.bench.generate import LAPTOP_SIZE, endless_model
@@ -31,7 +43,32 @@ CLIENTS = 8
 PROMPT = "def area(radius):\n"
 NEW_BYTES = 256
 REPEATS = 5
+PERCENTILES = (50, 95, 99)
+LIMIT_OF_STALLS = 2.0
 _START_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What one client waited for, in seconds.
+
+    Attributes:
+        sent: when it asked (``time.perf_counter``).
+        pieces: when each event with text came.
+    """
+
+    sent: float
+    pieces: list[float]
+
+    @property
+    def first(self) -> float:
+        """From asking to the first byte."""
+        return self.pieces[0] - self.sent
+
+    def between(self, start: float = 0.0, end: float = float("inf")) -> list[float]:
+        """The times between pieces, of those that came between two times."""
+        pairs = zip(self.pieces, self.pieces[1:], strict=False)
+        return [after - before for before, after in pairs if start <= after and before <= end]
 
 
 def run_serve_benchmark(
@@ -41,15 +78,18 @@ def run_serve_benchmark(
     repeats: int = REPEATS,
     progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
-    """Greedy completions of one client and of several; total bytes/s."""
+    """Greedy completions of one client and of several: total bytes/s, and seconds waited."""
     model = endless_model(config)
     with _server(config) as port, ThreadPoolExecutor(CLIENTS) as pool, torch_threads(1):
+        ask = partial(_complete, port, new_bytes=new_bytes)
+        by_one: list[Waits] = []
+        by_several: list[Waits] = []
 
         def one() -> None:
-            _complete(port, new_bytes)
+            by_one.append(ask(PROMPT))
 
         def several() -> None:
-            list(pool.map(lambda _: _complete(port, new_bytes), range(CLIENTS)))
+            by_several.extend(pool.map(ask, [PROMPT] * CLIENTS))
 
         def direct() -> None:
             model.generate(PROMPT.encode(), max_new_bytes=new_bytes)
@@ -58,13 +98,98 @@ def run_serve_benchmark(
             alternate(*pair, repeats=repeats)
             for pair in told([(several, one), (one, direct)], "cases", progress)
         )
+        waits = _rows_of_waits(by_several[CLIENTS:], by_one[1:])
+        long = _Long(config.context - new_bytes)
+        stalls = _rows_of_stalls(ask, pool, long, repeats)
+        prefix = _row_of_prefix(port, long, repeats)
     case, all_bytes = f"serve/clients-{CLIENTS}", CLIENTS * new_bytes
     one_client = "one client of the same server"
     no_server = "the same decoding in one process, without a server"
     return [
         BenchmarkRow.of_rates(case, all_bytes, "bytes/s", (together, CLIENTS * alone), one_client),
         BenchmarkRow.of_rates("serve/clients-1", new_bytes, "bytes/s", served, no_server),
+        *waits,
+        *stalls,
+        prefix,
     ]
+
+
+def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[BenchmarkRow]:
+    """Percentiles of several clients' waits beside those of one."""
+    kinds: dict[str, Callable[[Waits], list[float]]] = {
+        "first-byte": lambda waits: [waits.first],
+        "between-bytes": Waits.between,
+    }
+    rows = []
+    for kind, of in kinds.items():
+        for percentile in PERCENTILES:
+            ours, theirs = (
+                _percentile([seconds for waits in clients for seconds in of(waits)], percentile)
+                for clients in (several, one)
+            )
+            case = f"serve/clients-{CLIENTS}/{kind}-p{percentile}"
+            rows.append(_wait_row(case, ours, theirs, "one client of the same server"))
+    return rows
+
+
+def _rows_of_stalls(
+    ask: Callable[[str], Waits], pool: ThreadPoolExecutor, long: _Long, repeats: int
+) -> list[BenchmarkRow]:
+    """Waits between bytes beside a long prompt that is read, and without it."""
+    beside, without, reading = [], [], []
+    for _ in range(repeats):
+        running = [pool.submit(ask, PROMPT) for _ in range(CLIENTS - 1)]
+        time.sleep(0.05)  # they write by now
+        start = time.perf_counter()
+        end = pool.submit(ask, long.fresh()).result().pieces[0]
+        beside += [gap for one in running for gap in one.result().between(start, end)]
+        reading.append(end - start)
+        alone = list(pool.map(ask, [PROMPT] * (CLIENTS - 1)))
+        without += [gap for waits in alone for gap in waits.between()]
+    yardstick_is = (
+        f"the same clients without it; its {long.count} bytes took {median(reading):.2f} s to the "
+        f"first new one, and the limit is a ratio of {1 / LIMIT_OF_STALLS}"
+    )
+    return [
+        _wait_row(
+            f"serve/long-prompt/between-bytes-p{percentile}",
+            _percentile(beside, percentile),
+            _percentile(without, percentile),
+            yardstick_is,
+        )
+        for percentile in PERCENTILES
+    ]
+
+
+def _row_of_prefix(port: int, long: _Long, repeats: int) -> BenchmarkRow:
+    """The first byte after a prompt that begins like one before, beside another one."""
+    known, unknown = [], []
+    for _ in range(repeats):
+        text = long.fresh()
+        unknown.append(_complete(port, text, new_bytes=4).first)
+        known.append(_complete(port, f"{text[:-8]} another", new_bytes=4).first)
+    yardstick_is = f"a prompt of {long.count} bytes that begins like none before"
+    return _wait_row("serve/prefix/first-byte", median(known), median(unknown), yardstick_is)
+
+
+class _Long:
+    """Long prompts of which none begins like another."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._made = 0
+
+    def fresh(self) -> str:
+        self._made += 1
+        return f"{self._made:06} {PROMPT * self.count}"[: self.count]
+
+
+def _percentile(values: Sequence[float], percentile: int) -> float:
+    return float(np.percentile(values, percentile))
+
+
+def _wait_row(case: str, value: float, yardstick: float, yardstick_is: str) -> BenchmarkRow:
+    return BenchmarkRow(case, value, "s", yardstick, yardstick_is, lower_is_better=True)
 
 
 @contextmanager
@@ -92,21 +217,29 @@ def _serve(config: dict[str, object], ready: Connection) -> None:
     serve(model, listening, name=NAME, limits=limits, on_ready=lambda: ready.send(port))
 
 
-def _complete(port: int, new_bytes: int) -> None:
+def _complete(port: int, prompt: str, *, new_bytes: int) -> Waits:
     """Ask for one streamed completion and read it to its end."""
     body = {
         "model": NAME,
-        "prompt": PROMPT,
+        "prompt": prompt,
         "max_tokens": new_bytes,
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
     connection = http.client.HTTPConnection("127.0.0.1", port)
+    waits = Waits(time.perf_counter(), [])
     connection.request(
         "POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"}
     )
-    *_, usage, done = (line for line in connection.getresponse().read().split(b"\n") if line)
+    response, events = connection.getresponse(), []
+    while line := response.readline():
+        if line.startswith(b"data: "):
+            waits.pieces.append(time.perf_counter())
+            events.append(line)
     connection.close()
-    assert done == b"data: [DONE]"
+    *_, usage, done = events
+    del waits.pieces[-2:]
+    assert done == b"data: [DONE]\n"
     assert json.loads(usage.removeprefix(b"data: "))["usage"]["completion_tokens"] == new_bytes
+    return waits

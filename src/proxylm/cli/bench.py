@@ -128,7 +128,7 @@ def neural(
 
 @app.command()
 def serve(json: JsonOption = False) -> None:
-    """A server's bytes per second, eight clients at once beside one alone.
+    """A server's bytes per second and its clients' waits: eight, a long prompt, a known one.
 
     Example: proxylm bench serve --json
     """
@@ -136,6 +136,18 @@ def serve(json: JsonOption = False) -> None:
     from proxylm.bench.serve import run_serve_benchmark
 
     _print("serve", run_serve_benchmark, as_json=json)
+
+
+@app.command()
+def start(json: JsonOption = False) -> None:
+    """Seconds until a new process shows its first byte, listens or helps, beside import torch.
+
+    Example: proxylm bench start --json
+    """
+    require_serving()
+    from proxylm.bench.start import run_start_benchmark
+
+    _print("start", run_start_benchmark, as_json=json)
 
 
 @app.command()

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 
 from proxylm.cli.output import JsonOption, bars_or_lines, emit
@@ -95,6 +94,8 @@ def _text(findings: list[Finding]) -> str:
 
 
 def _versions() -> Iterator[Finding]:
+    from importlib import metadata
+
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield Finding(about="proxylm", found=f"{metadata.version('proxylm')}, {system}")
     wrong = list(_unmet(None))
@@ -109,6 +110,8 @@ def _versions() -> Iterator[Finding]:
 
 def _unmet(extra: str | None) -> Iterator[str]:
     """The packages that an extra needs, or proxylm itself, and that are not there as asked for."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
     for line in metadata.requires("proxylm") or ():

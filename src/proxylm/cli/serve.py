@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,14 +20,18 @@ from proxylm.cli.reading import (
     DeviceOption,
     DrafterOption,
     RunArgument,
+    compressor_for,
     read_by,
 )
-from proxylm.errors import UsageError
+from proxylm.errors import ProxylmError, UsageError
 from proxylm.printable import printable
 
 if TYPE_CHECKING:
+    from proxylm.generation.byte_model import ByteModel
     from proxylm.scoring.read_as import ReadAs
+    from proxylm.scoring.readings import Reading
     from proxylm.serving.limits import ServingLimits
+    from proxylm.serving.service import ServedReading
 
 _KEY_VARIABLE = "PROXYLM_API_KEY"
 
@@ -34,7 +40,7 @@ _KEY_VARIABLE = "PROXYLM_API_KEY"
     limits=Flags(
         "proxylm.serving.limits:ServingLimits",
         (
-            *("max_rows", "max_queue", "max_length=max_length_bytes"),
+            *("max_rows", "max_queue", "max_length=max_length_bytes", "max_prefix_bytes"),
             *("client_seconds", "drain_seconds"),
         ),
     ),
@@ -57,11 +63,12 @@ def serve(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Answer OpenAI's /v1/completions with a model's bytes, until SIGTERM or Ctrl-C.
+    """Answer OpenAI's /v1/completions and /v1/chat/completions, until SIGTERM or Ctrl-C.
 
     Concurrent requests are decoded together. max_tokens counts bytes, and a prompt may be a list
     of bytes where OpenAI takes token ids. With --read-as mixed prompts are read as symbols up to
-    their last word, which takes less time and room. /metrics is for Prometheus, /healthz says
+    their last word, which takes less time and room; a request's read_as can say otherwise. Chats
+    need the chat template of an imported model. /metrics is for Prometheus, /healthz says
     whether new requests are taken. The first signal lets running requests finish, the second ends
     them. Where it listens goes to stdout once it does (with --json as an object with "url" and
     "model").
@@ -71,17 +78,14 @@ def serve(
     require_serving()
     from proxylm.generation.drafts import drafter_named
     from proxylm.generation.loading import load
-    from proxylm.scoring.readings import RawReading
+    from proxylm.serving.chat_template import chat_template_of
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
 
     api_key = _checked_key(api_key)
     drafting = drafter_named(drafter)
     loaded = load(model, device=device)
-    found = read_by(loaded, model, reading)
-    if not isinstance(found, RawReading):
-        raise UsageError("--read-as: a server answers in bytes: choose bytes or mixed")
-    loaded = loaded.with_reading(found)
+    found, *others = _readings(loaded, model, reading)
     if not was_given(limits, "max_length_bytes"):
         limits = limits.model_copy(update={"max_length_bytes": loaded.config.context})
     name = printable(name or model.resolve().name)  # it goes into JSON, which is UTF-8
@@ -91,10 +95,38 @@ def serve(
         listening,
         name=name,
         limits=limits,
+        reading=found,
+        other_readings=others,
+        chat_template=chat_template_of(model),
         drafter=drafting,
         api_key=api_key,
         on_ready=_announcement(listening, name, has_key=api_key is not None, json=json),
     )
+
+
+def _readings(model: ByteModel, run: Path, reading: ReadAs) -> list[ServedReading]:
+    """How prompts are read, as the command says, and then the other ways that a request can name.
+
+    The others are those that the model's own compressor allows; where it has none, there are none.
+    """
+    from proxylm.generation.token_reading import TokenReading
+    from proxylm.scoring.read_as import BYTES, MIXED, TOKENS
+    from proxylm.scoring.readings import CompressedReading, RawReading, reading_of
+
+    def served(found: Reading) -> ServedReading:
+        if isinstance(found, CompressedReading):
+            return TokenReading(model, found.compressor)
+        assert isinstance(found, RawReading)
+        return found
+
+    own = served(read_by(model, run, reading))
+    others, compressor = [], None
+    with contextlib.suppress(ProxylmError):
+        compressor = compressor_for(run, reading.compressor)
+    for name in (BYTES, MIXED, TOKENS):
+        with contextlib.suppress(ProxylmError):
+            others.append(served(reading_of(model, name, compressor)))
+    return [own, *(other for other in others if other.name != own.name)]
 
 
 def _checked_key(option: str | None) -> str | None:

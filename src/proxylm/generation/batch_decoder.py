@@ -15,9 +15,11 @@ the distribution, and by the same number, that drawing one by one would have.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from proxylm.errors import UsageError
@@ -25,12 +27,11 @@ from proxylm.generation.decoding_row import ByteDelta, DecodingRow
 from proxylm.generation.draft_heads import DraftHeads
 from proxylm.generation.drafts import NO_DRAFT, Draft
 from proxylm.generation.output_format import head_0_logits
+from proxylm.generation.prefill import PREFILL_SYMBOLS, PrefillPace, Room
+from proxylm.generation.prefix_memory import PrefixMemory
 from proxylm.generation.request import DecodingRequest
 from proxylm.models.feed import Feed, SymbolTree
 from proxylm.models.language_model import LanguageModel
-
-PREFILL_SYMBOLS = 2048
-"""Most prompt symbols (over all rows) of one forward pass: bounds the memory a prompt takes."""
 
 
 class BatchDecoder:
@@ -40,16 +41,27 @@ class BatchDecoder:
         model: any model over the shared vocabulary, in evaluation mode; one without further heads
             drafts from the text alone.
         max_rows: most sequences at a time.
+        prefixes: keeps what was read for prompts that begin alike; None: each is read whole.
+        pace: says how much of prompts a pass reads; None: as much as memory allows.
 
     Raises:
         UsageError: the model's vocabulary has no bytes.
     """
 
-    def __init__(self, model: LanguageModel, *, max_rows: int) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        max_rows: int,
+        prefixes: PrefixMemory | None = None,
+        pace: PrefillPace | None = None,
+    ) -> None:
         model.config.require_raw_bytes()
         self._model = model
         self._max_rows = max_rows
         self._heads = DraftHeads(model)
+        self._prefixes = prefixes
+        self._pace = pace
         # By their place in the cache:
         self._rows: dict[int, DecodingRow] = {}
         self._drafts: dict[int, Draft] = {}
@@ -108,10 +120,12 @@ class BatchDecoder:
         for place, row in list(self._rows.items()):
             deltas += row.take_deltas()
             if row.finish is not None:
+                self._remember([place])
                 self._free(place)
         return sorted(deltas, key=lambda delta: delta.handle)
 
     def _pass(self, rows: dict[int, DecodingRow]) -> None:
+        started, reading = time.perf_counter(), [place for place in rows if rows[place].reads]
         feed, hidden = self._feed(rows)
         spans = self._spans_to_read(rows, np.cumsum(feed.counts).tolist())
         read = [t for span in spans.values() for t in span]
@@ -132,14 +146,16 @@ class BatchDecoder:
             start += len(span)
         self._cache.keep(feed, paths)
         self._draft_next(newest, hidden)
+        if self._pace is not None:
+            seconds = time.perf_counter() - started
+            num_read = int(feed.counts[reading].sum())
+            self._pace.observe(seconds, read=num_read, writing=len(reading) < len(rows))
+        self._remember([place for place in reading if not rows[place].reads])
 
     def _feed(self, rows: dict[int, DecodingRow]) -> tuple[Feed, Float[Tensor, "fed width"]]:
         """Feed known symbols and drafts; the final state after each of them, row after row."""
-        most = max(1, PREFILL_SYMBOLS // len(rows))
-        fed = {
-            place: np.concatenate([row.take(most), self._draft(place).symbols])
-            for place, row in rows.items()
-        }
+        taken = self._take(rows)
+        fed = {place: np.concatenate([taken[place], self._draft(place).symbols]) for place in rows}
         counts = np.zeros(self._cache.batch_size, dtype=np.int64)
         counts[list(fed)] = [len(symbols) for symbols in fed.values()]
         trees = {
@@ -151,6 +167,40 @@ class BatchDecoder:
         symbols = torch.from_numpy(np.concatenate(list(fed.values())))
         device = self._model.lm_head.weight.device
         return feed, self._model.step_feed(symbols.to(device), self._cache, feed)
+
+    def _take(self, rows: dict[int, DecodingRow]) -> dict[int, Int64[np.ndarray, " taken"]]:
+        """The known symbols that a pass feeds, by place; of prompts the oldest one's first."""
+        writing = any(not row.reads for row in rows.values())
+        room = Room(PREFILL_SYMBOLS) if self._pace is None else self._pace.room(writing=writing)
+        taken, beginnings = {}, set()
+        for place, row in sorted(rows.items(), key=lambda one: one[1].handle):
+            if not row.reads:
+                taken[place] = row.take(1)
+                continue
+            if not self._cache.positions[place]:
+                self._resume(place, row)
+            beginning = self._beginning(row)
+            waits = beginning in beginnings and not self._cache.positions[place]
+            beginnings.add(beginning)
+            taken[place] = row.take(0 if waits else room.take(row.pending))
+        return taken
+
+    def _beginning(self, row: DecodingRow) -> object:
+        """Equal of rows of which the second had better go on from what the first reads."""
+        beginning = self._prefixes and self._prefixes.beginning(row.known(PREFILL_SYMBOLS))
+        return row.handle if beginning is None else beginning
+
+    def _resume(self, place: int, row: DecodingRow) -> None:
+        """Pass over the beginning of a prompt that was read before."""
+        if self._prefixes is not None:
+            row.take(self._prefixes.resume(row.skippable, self._cache, place))
+
+    def _remember(self, places: list[int]) -> None:
+        """Keep what these rows have been fed for prompts that begin like it."""
+        if self._prefixes is not None:
+            for place in places:
+                fed = int(self._cache.positions[place])
+                self._prefixes.keep(self._rows[place].known(fed), self._cache, place)
 
     def _spans_to_read(self, rows: dict[int, DecodingRow], ends: list[int]) -> dict[int, range]:
         """After which of the fed symbols head 0 is read, by place: a row's newest, and its draft's.

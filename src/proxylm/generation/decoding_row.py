@@ -64,7 +64,8 @@ class DecodingRow:
         self.generated = 0
         self._request = request
         self.options = request.options
-        self._pending = request.symbols(sentinels=sentinels)
+        self._prompt = self._pending = request.symbols(sentinels=sentinels)
+        self._written: list[int] = []  # known symbols after the prompt
         self._unscored = self._pending[len(self._pending) - request.scored_bytes :]
         self._spell = request.speller()
         self._scanner = StopScanner(request.options.stop)
@@ -83,6 +84,26 @@ class DecodingRow:
         """The next ``count`` known symbols, or all, now fed."""
         taken, self._pending = self._pending[:count], self._pending[count:]
         return taken
+
+    @property
+    def reads(self) -> bool:
+        """Whether symbols of its prompt are still to be fed."""
+        return not self._written and bool(len(self._pending)) and self.finish is None
+
+    @property
+    def pending(self) -> int:
+        """How many known symbols are still to be fed."""
+        return len(self._pending)
+
+    @property
+    def skippable(self) -> Int64[np.ndarray, " symbols"]:
+        """The pending symbols whose keys would do: nothing is read from the states after them."""
+        return self._pending[: max(0, len(self._pending) - 1 - len(self._unscored))]
+
+    def known(self, count: int) -> Int64[np.ndarray, " count"]:
+        """The first symbols of its text: of the prompt, then of those chosen."""
+        written = self._written[: max(0, count - len(self._prompt))]
+        return np.concatenate([self._prompt[:count], np.array(written, dtype=np.int64)])
 
     @property
     def writes(self) -> bool:
@@ -143,6 +164,7 @@ class DecodingRow:
         if self._scanner.stopped:
             self._end(Finish.STOP)
         else:
+            self._written.append(symbol)
             self._pending = np.array([symbol], dtype=np.int64)
             self._end_at_limit()
         return symbol

@@ -7,7 +7,8 @@ compressor spells them. Lossy compressors cannot be read so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -24,7 +25,7 @@ from proxylm.generation.request import SymbolRequest
 from proxylm.generation.sampling import draw, uniform
 from proxylm.inputs import as_documents
 from proxylm.scoring.prompts import open_prompt
-from proxylm.scoring.read_as import PromptEnd
+from proxylm.scoring.read_as import TOKENS, PromptEnd
 from proxylm.scoring.readings import reading_of
 from proxylm.symbols import COMPRESSED_OFFSET
 
@@ -33,6 +34,7 @@ class TokenReading:
     """A model with the compressor it was trained with.
 
     Attributes:
+        name: as ``--read-as`` says it.
         model: the model.
         compressor: a reversible one.
         scoring: how the model scores text in the same form.
@@ -40,6 +42,8 @@ class TokenReading:
     Raises:
         UsageError: the compressor is lossy, or not the one that the model was trained with.
     """
+
+    name = TOKENS
 
     def __init__(self, model: ByteModel, compressor: Compressor) -> None:
         self.scoring = reading_of(model, compressor)
@@ -71,15 +75,16 @@ class TokenReading:
             DataError: a prompt has no exact form in the compressor.
             DamagedWeightsError: the model's output is not a number.
         """
-        return complete(self.model.module, self._requests(prompts, options, samples))
+        return complete(self.model.module, self.requests(prompts, options, samples))
 
     def deltas(self, prompt: bytes, options: SymbolOptions) -> Iterator[ByteDelta]:
         """As ``complete`` for one prompt, bytes as soon as they are certain."""
-        return decode(self.model.module, self._requests([prompt], options, samples=[0]))
+        return decode(self.model.module, self.requests([prompt], options, samples=[0]))
 
-    def _requests(
+    def requests(
         self, prompts: Sequence[bytes], options: SymbolOptions, samples: Sequence[int]
     ) -> list[SymbolRequest]:
+        """What ``complete`` has decoded; errors are its."""
         self.require_end(options.prompt_end)
         covers_of = lru_cache(maxsize=1)(self._covers)  # samples of a prompt follow each other
         requests = []
@@ -89,6 +94,29 @@ class TokenReading:
             else:
                 requests.append(self._request(prompt, options, sample))
         return requests
+
+    def with_specials(
+        self, prompt: bytes, specials: Mapping[bytes, int], options: SymbolOptions
+    ) -> SymbolRequest:
+        """A prompt in which what spells a special token is that token; its end is kept.
+
+        ``specials`` are symbols of the compressor by what they spell. Errors are those of
+        ``complete``.
+        """
+        spelled = b"|".join(re.escape(one) for one in sorted(specials, key=len, reverse=True))
+        parts = re.split(b"(" + spelled + b")", prompt) if specials else [prompt]
+        symbols = [
+            np.array([specials[part]])
+            if part in specials
+            else self.scoring.read(part).ids - COMPRESSED_OFFSET
+            for part in parts
+            if part
+        ]
+        return SymbolRequest(
+            prompt=np.concatenate([np.empty(0, dtype=np.int64), *symbols]).astype(np.uint32),
+            compressor=self.compressor,
+            options=options,
+        )
 
     def _covers(self, prompt: bytes) -> list[Cover]:
         return ExactBytes(self.model.module, self.scoring, self._spellings).covers(prompt)

@@ -323,6 +323,53 @@ class Cache:
         self.positions[row] = self._sealed[row] = 0
         self._restorable[row] = False
 
+    @property
+    def window(self) -> int:
+        """Symbols whose keys become summaries together; endless: many."""
+        return self._window
+
+    def summarized_windows(self, row: int) -> int:
+        """How many windows of a row are summaries by now."""
+        return int(self._sealed[row])
+
+    def keys_of(self, row: int, start: int, end: int) -> Float[Tensor, "layer 2 kv_head n channel"]:
+        """A copy of the keys and values of positions that are no summaries yet."""
+        origin = self._room.summaries - int(self._sealed[row]) * self._window
+        return self._places_of(row, origin + start, origin + end)
+
+    def summaries_of(self, row: int, window: int) -> Float[Tensor, "layer 2 kv_head chunk channel"]:
+        """A copy of a window's summaries."""
+        first = self._room.summaries - (window + 1) * self._chunks_per_window
+        return self._places_of(row, first, first + self._chunks_per_window)
+
+    def resume(self, row: int, summaries: Sequence[Tensor], keys: Sequence[Tensor]) -> None:
+        """Have a row stand where another stood, of which these are copies.
+
+        ``summaries`` are those of its windows from the first on, ``keys`` the copies of what
+        follows, in order.
+        """
+        length = sum(copied.shape[3] for copied in keys)
+        self._grow(len(summaries) * self._chunks_per_window, max(1, length))
+        self.restart(row)
+        self._sealed[row] = len(summaries)
+        self.positions[row] = len(summaries) * self._window + length
+        origin, chunks = self._room.summaries, self._chunks_per_window
+        for window, copied in enumerate(summaries):
+            self._write(row, origin - (window + 1) * chunks, copied)
+        start = origin
+        for copied in keys:
+            self._write(row, start, copied)
+            start += copied.shape[3]
+
+    def _places_of(self, row: int, start: int, end: int) -> Tensor:
+        buffers = [layer.buffer for layer in self.layers]
+        return torch.stack([b[:, row, :, start:end] for b in buffers if b is not None])
+
+    def _write(self, row: int, start: int, copied: Tensor) -> None:
+        for layer, values in zip(self.layers, copied, strict=True):
+            buffer = layer.reserve(self._room, values[0].transpose(0, 1))
+            buffer[:, row, :, start : start + values.shape[2]] = values
+
     def add_rows(self, count: int) -> None:
         """So many new rows, after the others, at position 0."""
         self.positions, self._sealed, self._restorable = (

@@ -1,7 +1,8 @@
-"""The routes: completions and models under ``/v1``, tokens, metrics, whether the server is well."""
+"""The routes: completions, chats and models under ``/v1``, tokens, metrics, health."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
@@ -10,10 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
 
 from proxylm.serving.api_errors import draining, install_error_handlers
+from proxylm.serving.chat_request import parse_chat_request
 from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import parse_completion_request
-from proxylm.serving.completions import answer
-from proxylm.serving.metrics import COMPLETIONS, RequestMetrics
+from proxylm.serving.completions import Answer, ChatAnswer, answer
+from proxylm.serving.metrics import CHAT_COMPLETIONS, COMPLETIONS, RequestMetrics
 from proxylm.serving.opening import open_prompts
 from proxylm.serving.service import Service
 from proxylm.serving.tokenization import tokenization_routes
@@ -41,8 +43,18 @@ def _openai_routes(service: Service) -> APIRouter:
         body = await service.read_body(request)
         wanted = parse_completion_request(body, service.limits)
         service.require_model(wanted.model)
-        opened = await open_prompts(wanted, service.reading, service.limits)
-        return await answer(wanted, Choices(wanted, opened, service), request.receive)
+        opened = await open_prompts(wanted, service)
+        return await answer(Answer(wanted, Choices(wanted, opened, service)), request.receive)
+
+    @routes.post(CHAT_COMPLETIONS)
+    async def _chat(request: Request) -> Response:
+        asked = parse_chat_request(await service.read_body(request))
+        service.require_model(asked.model)
+        template = service.require_chat()
+        # In a thread, for long conversations: the event loop is everybody's.
+        wanted = await asyncio.to_thread(asked.as_completion, template, service.limits)
+        opened = await open_prompts(wanted, service, chat=template)
+        return await answer(ChatAnswer(wanted, Choices(wanted, opened, service)), request.receive)
 
     @routes.get("/v1/models")
     async def _list_models() -> dict[str, Any]:

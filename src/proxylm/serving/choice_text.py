@@ -98,6 +98,22 @@ def logprobs_object(
     }
 
 
+def chat_logprobs_object(entries: Sequence[tuple[ByteLogprobs, int]]) -> dict[str, Any]:
+    """OpenAI's ``logprobs`` of a choice in a chat, one token per byte."""
+    return {
+        "content": [
+            _chat_token(entry.symbol, entry.logprob)
+            | {"top_logprobs": [_chat_token(*one) for one in entry.alternatives]}
+            for entry, _ in entries
+        ]
+    }
+
+
+def _chat_token(symbol: int, logprob: float) -> dict[str, Any]:
+    exact = None if symbol in SPECIAL_NAMES else [symbol - RAW_OFFSET]
+    return {"token": token_name(symbol), "logprob": _finite(logprob), "bytes": exact}
+
+
 def token_name(symbol: int) -> str:
     """How a byte, or a symbol that ends the text, is written among the tokens.
 

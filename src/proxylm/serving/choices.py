@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 from proxylm.generation.decoding_row import Finish
-from proxylm.generation.drafts import Drafter
-from proxylm.generation.options import GenerationOptions
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import DecodingRequest
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.choice_text import ChoiceText, TextDelta
 from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.mailbox import Mailbox
 from proxylm.serving.opening import OpenedPrompt
 from proxylm.serving.scheduler import Event, ScheduledSequence
 from proxylm.serving.service import Service
@@ -45,13 +42,13 @@ class Choices:
         self.new_bytes = 0
         self._request = request
         self._scheduler = service.scheduler
-        self._loop = asyncio.get_running_loop()
+        self._mailbox = Mailbox.here()
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._texts = [ChoiceText() for _ in range(request.sequence_count)]
         self._unfinished = request.sequence_count
         self._sequences = [
             self._sequence(index, decoding)
-            for index, decoding in enumerate(_decoding_requests(request, opened, service.drafter))
+            for index, decoding in enumerate(_decoding_requests(request, opened))
         ]
         self._scheduler.submit(self._sequences)
 
@@ -62,8 +59,8 @@ class Choices:
             ApiError: the server failed or stopped.
         """
         if self._request.echo and not self._request.scores_prompts:  # nothing to wait for
-            for index, sequence in enumerate(self._sequences):
-                yield index, self._texts[index].feed(sequence.request.prompt)
+            for index, text in enumerate(self._texts):
+                yield index, text.feed(self._request.prompt[index // self._request.n])
         while self._unfinished:
             for index, gained in self._merge(await self._next_events()).items():
                 yield index, TextDelta.joined(gained)
@@ -74,12 +71,12 @@ class Choices:
         if self._unfinished:
             self._scheduler.cancel(self._sequences)
 
-    def _sequence(self, index: int, decoding: ByteRequest) -> ScheduledSequence:
+    def _sequence(self, index: int, decoding: DecodingRequest) -> ScheduledSequence:
         def hand_over(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody listens
-                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+            self._mailbox.put(self._events, (index, event))
 
-        return ScheduledSequence(request=decoding, on_event=hand_over)
+        prompt = b"" if index % self._request.n else self._request.prompt[index // self._request.n]
+        return ScheduledSequence(request=decoding, on_event=hand_over, prompt_bytes=len(prompt))
 
     async def _next_events(self) -> list[tuple[int, Event]]:
         """Those that are there, but not many more bytes than are made ready at once."""
@@ -108,28 +105,12 @@ class Choices:
 
 
 def _decoding_requests(
-    request: CompletionRequest, opened: Sequence[OpenedPrompt], drafter: Drafter | None
-) -> list[ByteRequest]:
+    request: CompletionRequest, opened: Sequence[OpenedPrompt]
+) -> list[DecodingRequest]:
     """Those of all choices, in order."""
     requests = []
-    for prompt, read in zip(request.prompt, opened, strict=True):
+    for prompt in opened:
         # Of each prompt: equal ones differ unless a seed is given.
         seed = secrets.randbits(63) if request.seed is None else request.seed
-        options = GenerationOptions(
-            max_new_bytes=request.max_tokens,
-            temperature=request.temperature,
-            top_p=request.top_p,
-            seed=seed,
-            stop=request.stop,
-            drafter=drafter,
-        )
-        first = ByteRequest(
-            prompt=prompt,
-            options=options,
-            logprobs=request.logprobs,
-            score_prompt=request.scores_prompts,
-            prefix=read.prefix,
-            covered=read.covered,
-        )
-        requests += [replace(first, sample=sample) for sample in range(request.n)]
+        requests += [prompt.asked(request, seed=seed, sample=one) for one in range(request.n)]
     return requests

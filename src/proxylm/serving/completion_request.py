@@ -8,9 +8,9 @@ empty prompt: the model starts a document of its own. ``max_tokens`` and ``usage
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
 from proxylm.config import Config
@@ -53,58 +53,88 @@ class StreamOptions(Config):
     include_obfuscation: Literal[False] = False
 
 
-class CompletionRequest(Config):
-    """The parameters of one request; a key that is ``null`` has its default.
+class JsonSchemaFormat(Config):
+    """OpenAI's ``response_format.json_schema``.
+
+    Attributes:
+        name, description: taken and not used.
+        definition: the schema, ``schema`` for clients.
+        strict: taken and not used: the output always satisfies the schema.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    name: str = ""
+    description: str | None = None
+    definition: dict[str, Any] = Field(default={}, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Config):
+    """OpenAI's ``response_format``.
+
+    Attributes:
+        type: ``text`` is free, ``json_object`` any JSON object.
+        json_schema: for the type of that name.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def _has_its_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema goes with the type json_schema, and only with it")
+        return self
+
+    @property
+    def schema_definition(self) -> dict[str, Any] | None:
+        """What the output's JSON has to satisfy; None where anything may come."""
+        if self.json_schema is not None:
+            return self.json_schema.definition
+        return {"type": "object"} if self.type == "json_object" else None
+
+
+class GenerationParameters(Config):
+    """What completions and chats share; a key that is ``null`` has its default.
 
     Attributes:
         model: the served model's name.
-        prompt: one or several prompts, as bytes.
-        max_tokens: most new bytes of each completion.
         temperature: 0 is greedy.
         top_p: only the most probable symbols whose total reaches it are drawn.
         n: completions of each prompt; completion ``i`` draws as sample number ``i``.
         seed: the same seed gives the same bytes; None draws a fresh one for each prompt.
         stop: a completion ends before the first of these.
-        logprobs: with each byte its log-probability, and those of this many alternatives.
-        echo: the text, and the log-probabilities, begin with the prompt's.
+        response_format: the output is JSON, or anything.
+        regex, grammar: the output matches a regular expression, or is a sentence of a grammar.
+        read_as: how the model reads the prompt, where the server has several ways.
         stream: answer in server-sent events as bytes become certain.
         stream_options: see ``StreamOptions``.
         user: taken and not used.
         frequency_penalty, presence_penalty: 0 alone is supported.
-        best_of, suffix, logit_bias: 1, the empty text and the empty object alone are supported.
+        logit_bias: the empty object alone is supported.
     """
 
     model_config = ConfigDict(strict=True, validate_default=False)
 
     model: str = Field(max_length=MAX_NAME_CHARACTERS)
-    prompt: tuple[bytes, ...] = (b"",)
-    max_tokens: int = Field(default=16, ge=0)
     temperature: float = Field(default=1.0, ge=0, le=MAX_TEMPERATURE)
     top_p: float = Field(default=1.0, gt=0, le=1)
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stop: tuple[bytes, ...] = ()
-    logprobs: int | None = Field(default=None, ge=0, le=MAX_ALTERNATIVES)
-    echo: bool = False
+    response_format: ResponseFormat | None = None
+    regex: str | None = None
+    grammar: str | None = None
+    read_as: str | None = Field(default=None, max_length=MAX_NAME_CHARACTERS)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     user: str | None = None
     frequency_penalty: float = Field(default=0.0, ge=0, le=0)
     presence_penalty: float = Field(default=0.0, ge=0, le=0)
-    best_of: int = Field(default=1, ge=1, le=1)
-    suffix: Literal[""] = ""
     logit_bias: dict[str, Any] = Field(default={}, max_length=0)
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _read_prompts(cls, value: Any) -> tuple[bytes, ...]:
-        if isinstance(value, str):
-            return (value.encode(),)
-        if not isinstance(value, list) or not value:
-            raise ValueError("expected text, a list of bytes (0 to 255), or a list of either")
-        if _is_integer(value[0]):
-            return (_bytes_of(value),)
-        return tuple(one.encode() if isinstance(one, str) else _bytes_of(one) for one in value)
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -118,6 +148,57 @@ class CompletionRequest(Config):
         if not all(0 < len(stop) <= MAX_STOP_BYTES for stop in stops):
             raise ValueError(f"a stop string has 1 to {MAX_STOP_BYTES} bytes")
         return stops
+
+    @model_validator(mode="after")
+    def _satisfies_one_thing(self) -> Self:
+        if len(self.structures) > 1:
+            raise ValueError("give one of response_format, regex and grammar")
+        return self
+
+    @property
+    def structures(self) -> dict[str, dict[str, Any]]:
+        """What the output has to satisfy, by the parameter that says so: one at most."""
+        schema = self.response_format and self.response_format.schema_definition
+        given = {
+            "response_format": ("json-schema", "definition", schema),
+            "regex": ("regex", "pattern", self.regex),
+            "grammar": ("grammar", "text", self.grammar),
+        }
+        return {
+            name: {"kind": kind, key: value}
+            for name, (kind, key, value) in given.items()
+            if value is not None
+        }
+
+
+class CompletionRequest(GenerationParameters):
+    """The parameters of one completion request.
+
+    Attributes:
+        prompt: one or several prompts, as bytes.
+        max_tokens: most new bytes of each completion.
+        logprobs: with each byte its log-probability, and those of this many alternatives.
+        echo: the text, and the log-probabilities, begin with the prompt's.
+        best_of, suffix: 1 and the empty text alone are supported.
+    """
+
+    prompt: tuple[bytes, ...] = (b"",)
+    max_tokens: int = Field(default=16, ge=0)
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_ALTERNATIVES)
+    echo: bool = False
+    best_of: int = Field(default=1, ge=1, le=1)
+    suffix: Literal[""] = ""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _read_prompts(cls, value: Any) -> tuple[bytes, ...]:
+        if isinstance(value, str):
+            return (value.encode(),)
+        if not isinstance(value, list) or not value:
+            raise ValueError("expected text, a list of bytes (0 to 255), or a list of either")
+        if _is_integer(value[0]):
+            return (_bytes_of(value),)
+        return tuple(one.encode() if isinstance(one, str) else _bytes_of(one) for one in value)
 
     @property
     def sequence_count(self) -> int:
@@ -138,6 +219,16 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
             range.
     """
     request = read_parameters(CompletionRequest, body)
+    require_within(request, limits)
+    return request
+
+
+def require_within(request: CompletionRequest, limits: ServingLimits) -> None:
+    """Hold a request against the server's limits.
+
+    Raises:
+        ApiError: 422, which names the parameter.
+    """
     longest = limits.max_length_bytes
     if request.max_tokens > longest:
         raise ApiError(422, f"max_tokens: at most {longest} bytes here", param="max_tokens")
@@ -148,7 +239,6 @@ def parse_completion_request(body: bytes, limits: ServingLimits) -> CompletionRe
     if request.scores_prompts and scored > MAX_SCORED_BYTES:
         message = f"echo: with logprobs, of prompts times n at most {MAX_SCORED_BYTES} bytes"
         raise ApiError(422, message, param="echo")
-    return request
 
 
 def require_room(

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxylm.json_lines import json_line
 from proxylm.serving.api_errors import ApiError
-from proxylm.serving.choice_text import TextDelta, logprobs_object
+from proxylm.serving.choice_text import TextDelta, chat_logprobs_object, logprobs_object
 from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
 
@@ -24,17 +24,34 @@ _Result = TypeVar("_Result")
 
 
 class Answer:
-    """One answer, whole or in events; all its objects share a frame."""
+    """One answer, whole or in events; all its objects share a frame.
+
+    Attributes:
+        id_prefix: of the answer's id.
+        whole_object, event_object: what the objects call themselves.
+    """
+
+    id_prefix = "cmpl"
+    whole_object = event_object = "text_completion"
 
     def __init__(self, request: CompletionRequest, choices: Choices) -> None:
         self._request = request
         self._choices = choices
         self._frame = {
-            "id": f"cmpl-{uuid.uuid4().hex}",
-            "object": "text_completion",
+            "id": f"{self.id_prefix}-{uuid.uuid4().hex}",
+            "object": self.event_object if request.stream else self.whole_object,
             "created": int(time.time()),
             "model": request.model,
         }
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is asked for in events."""
+        return self._request.stream
+
+    def close(self) -> None:
+        """Give up whatever has not ended."""
+        self._choices.close()
 
     async def whole(self) -> bytes:
         """The one object of an answer that is not streamed, as JSON."""
@@ -45,15 +62,17 @@ class Answer:
         return await asyncio.to_thread(self._whole_json, gained)
 
     def _whole_json(self, gained: list[list[TextDelta]]) -> bytes:
-        choices = [self._choice(i, TextDelta.joined(deltas)) for i, deltas in enumerate(gained)]
+        choices = [self._whole(i, TextDelta.joined(deltas)) for i, deltas in enumerate(gained)]
         return to_json({**self._frame, "choices": choices, "usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
         """The server-sent events of a streamed answer; an error becomes the last event."""
+        for opening in self._openings():
+            yield _event({**self._frame, "choices": [opening]})
         try:
             async for index, delta in self._choices.deltas():
                 if delta.text or delta.finish_reason:
-                    yield _event({**self._frame, "choices": [self._choice(index, delta)]})
+                    yield _event({**self._frame, "choices": [self._piece(index, delta)]})
         except ApiError as error:
             yield _event(error.body())
             return
@@ -61,7 +80,12 @@ class Answer:
             yield _event({**self._frame, "choices": [], "usage": self._usage()})
         yield b"data: [DONE]\n\n"
 
-    def _choice(self, index: int, delta: TextDelta) -> dict[str, Any]:
+    def _openings(self) -> list[dict[str, Any]]:
+        """What a stream begins with: choices of events before the first text."""
+        return []
+
+    def _whole(self, index: int, delta: TextDelta) -> dict[str, Any]:
+        """A choice of a whole answer."""
         asked, logprobs = self._request.logprobs, None
         if asked is not None:
             logprobs = logprobs_object(delta.logprobs, with_alternatives=asked > 0)
@@ -72,27 +96,62 @@ class Answer:
             "finish_reason": delta.finish_reason,
         }
 
+    def _piece(self, index: int, delta: TextDelta) -> dict[str, Any]:
+        """A choice of an event."""
+        return self._whole(index, delta)
+
     def _usage(self) -> dict[str, int]:
         prompt = sum(map(len, self._request.prompt))
         new = self._choices.new_bytes
         return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
 
 
-async def answer(request: CompletionRequest, choices: Choices, receive: Receive) -> Response:
+class ChatAnswer(Answer):
+    """One answer in a chat: the same text as an assistant's message."""
+
+    id_prefix = "chatcmpl"
+    whole_object, event_object = "chat.completion", "chat.completion.chunk"
+
+    def _openings(self) -> list[dict[str, Any]]:
+        opening = {"role": "assistant", "content": ""}
+        return [
+            self._chosen(index, "delta", opening, TextDelta(text=""))
+            for index in range(self._request.sequence_count)
+        ]
+
+    def _whole(self, index: int, delta: TextDelta) -> dict[str, Any]:
+        message = {"role": "assistant", "content": delta.text, "refusal": None}
+        return self._chosen(index, "message", message, delta)
+
+    def _piece(self, index: int, delta: TextDelta) -> dict[str, Any]:
+        return self._chosen(index, "delta", {"content": delta.text} if delta.text else {}, delta)
+
+    def _chosen(
+        self, index: int, kind: str, said: dict[str, Any], delta: TextDelta
+    ) -> dict[str, Any]:
+        asked = self._request.logprobs is not None
+        return {
+            "index": index,
+            kind: said,
+            "logprobs": chat_logprobs_object(delta.logprobs) if asked else None,
+            "finish_reason": delta.finish_reason,
+        }
+
+
+async def answer(answering: Answer, receive: Receive) -> Response:
     """The response; the choices are closed when it is over, however it ends.
 
     Raises:
         ApiError: (of a whole answer) the server failed or stopped.
         ClientDisconnect: (of a whole answer) the client left before it was done.
     """
-    answering = Answer(request, choices)
-    if request.stream:
-        return _EventStream(answering.events(), on_end=choices.close)
+    if answering.streams:
+        return _EventStream(answering.events(), on_end=answering.close)
     try:
         content = await _unless_client_leaves(answering.whole(), receive)
         return Response(content, media_type="application/json")
     finally:
-        choices.close()
+        answering.close()
 
 
 class _EventStream(StreamingResponse):

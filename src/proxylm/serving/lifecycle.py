@@ -12,7 +12,7 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
@@ -22,12 +22,15 @@ from proxylm.errors import ProxylmError, UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.drafts import Drafter
+from proxylm.generation.prefill import PrefillPace
+from proxylm.generation.prefix_memory import PrefixMemory
 from proxylm.serving.app import create_app
+from proxylm.serving.chat_template import ChatTemplate
 from proxylm.serving.connection import connection_class
 from proxylm.serving.limits import ServingLimits
-from proxylm.serving.metrics import ServingMetrics
+from proxylm.serving.metrics import PrefixMetrics, ServingMetrics
 from proxylm.serving.scheduler import Scheduler
-from proxylm.serving.service import Service
+from proxylm.serving.service import ServedReading, Service
 
 _CLOSING_SECONDS = 2
 """How long answers that are complete, or were just ended, may take to leave."""
@@ -61,6 +64,9 @@ def serve(
     *,
     name: str,
     limits: ServingLimits,
+    reading: ServedReading | None = None,
+    other_readings: Sequence[ServedReading] = (),
+    chat_template: ChatTemplate | None = None,
     drafter: Drafter | None = None,
     api_key: str | None = None,
     on_ready: Callable[[], None],
@@ -72,6 +78,9 @@ def serve(
         listening: from ``listen``; closed in the end.
         name: the model's name for clients.
         limits: on requests, memory and time.
+        reading: how prompts are read; None: as the model does.
+        other_readings: further ways that a request can name.
+        chat_template: for conversations; None: there are none.
         drafter: drafts several bytes per forward pass; None: one byte per pass.
         api_key: asked for under ``/v1``; None: nobody is asked.
         on_ready: called once requests are answered.
@@ -82,14 +91,24 @@ def serve(
     """
     model.config.require_raw_bytes()
     metrics = ServingMetrics()
-    make_decoder = partial(BatchDecoder, model.module, max_rows=limits.max_rows)
+    prefixes = PrefixMemory(limits.max_prefix_bytes)
+    metrics.registry.register(PrefixMetrics(prefixes))
+    make_decoder = partial(
+        BatchDecoder,
+        model.module,
+        max_rows=limits.max_rows,
+        prefixes=prefixes if limits.max_prefix_bytes else None,
+        pace=PrefillPace(),
+    )
     with Scheduler(make_decoder, limits=limits, metrics=metrics) as scheduler:
         service = Service(
             name=name,
             scheduler=scheduler,
             limits=limits,
             metrics=metrics,
-            reading=model.reading,
+            reading=model.reading if reading is None else reading,
+            other_readings=other_readings,
+            chat_template=chat_template,
             drafter=drafter,
             api_key=api_key,
         )

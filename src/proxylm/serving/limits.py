@@ -27,6 +27,8 @@ class ServingLimits(Config):
         max_queue: further sequences that may wait for a row; beyond that the answer is 429.
         max_length_bytes: most bytes of one prompt and its completion together; of what is read as
             symbols, these count. (default: the model's context)
+        max_prefix_bytes: memory for the keys and values of what was read, from which prompts that
+            begin alike go on; 0 keeps nothing.
         max_body_bytes: largest body of a request; beyond that the answer is 413.
         max_open_bodies: requests whose bodies are being read at once; beyond that the answer is
             503 before the body is read.
@@ -38,6 +40,7 @@ class ServingLimits(Config):
     max_rows: int = Field(default=8, ge=1, le=1024)
     max_queue: int = Field(default=64, ge=0, le=65536)
     max_length_bytes: int = Field(default=MAX_CONTEXT, ge=1, le=MAX_CONTEXT)
+    max_prefix_bytes: int = Field(default=256 << 20, ge=0, le=1 << 40)
     max_body_bytes: int = Field(default=4 << 20, ge=1024, le=1 << 30)
     max_open_bodies: int = Field(default=256, ge=1, le=65536)
     client_seconds: float = Field(default=30.0, gt=0, le=3600)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxylm.generation.prefix_memory import PrefixMemory
+
 COMPLETIONS = "/v1/completions"
+CHAT_COMPLETIONS = "/v1/chat/completions"
 TOKENIZATION = ("/tokenize", "/detokenize", "/tokenizer_info")
-PATHS = (COMPLETIONS, "/v1/models", *TOKENIZATION, "/metrics", "/healthz")
+PATHS = (COMPLETIONS, CHAT_COMPLETIONS, "/v1/models", *TOKENIZATION, "/metrics", "/healthz")
 OTHER_PATH = "other"
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -43,6 +49,32 @@ class ServingMetrics:
         )
         self.running = gauge("proxylm_running_sequences", "Sequences that have a row.")
         self.waiting = gauge("proxylm_waiting_sequences", "Sequences that wait for a row.")
+
+
+class PrefixMetrics(Collector):
+    """What the memory of prompts' beginnings says of itself, when it is asked."""
+
+    def __init__(self, prefixes: PrefixMemory) -> None:
+        self._prefixes = prefixes
+
+    def collect(self) -> Iterator[Metric]:
+        """See the base class."""
+        prefixes = self._prefixes
+        yield CounterMetricFamily(
+            "proxylm_prefix_hits",
+            "Sequences that went on from what was read before.",
+            value=prefixes.hits,
+        )
+        yield CounterMetricFamily(
+            "proxylm_prefix_reused_symbols",
+            "Symbols of prompts that were not read again.",
+            value=prefixes.reused_symbols,
+        )
+        yield GaugeMetricFamily(
+            "proxylm_prefix_bytes",
+            "Memory of keys and values kept for prompts that begin alike.",
+            value=prefixes.bytes,
+        )
 
 
 class RequestMetrics:

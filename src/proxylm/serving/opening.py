@@ -1,62 +1,198 @@
-"""How the model reads the prompts of a request, as bytes or mixed, and whether they have room."""
+"""How the model reads the prompts of a request, whether they have room, what the output must be."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from proxylm.errors import ProxylmError
+from proxylm.errors import ProxylmError, UsageError
+from proxylm.generation.options import GenerationOptions, SymbolOptions, generation_options
+from proxylm.generation.request import ByteRequest, DecodingRequest, SymbolRequest
+from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
+from proxylm.generation.token_reading import TokenReading
 from proxylm.scoring.readings import MixedReading, RawReading
 from proxylm.serving.api_errors import ApiError
+from proxylm.serving.chat_template import ChatTemplate
 from proxylm.serving.completion_request import CompletionRequest, require_room
 from proxylm.serving.limits import ServingLimits
+from proxylm.serving.service import ServedReading, Service
+from proxylm.symbols import BYTE_COUNT
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedPrompt:
-    """What the model reads before a prompt's last bytes.
+    """A prompt as the model reads it.
 
     Attributes:
-        prefix: int64 ``[p]``, ids.
-        covered: how many of the prompt's first bytes these stand for.
+        request: to be given each choice's own options; those that it has are no one's.
+        length: of what is read, without what stands before every prompt.
     """
 
-    prefix: Int64[np.ndarray, " prefix"]
-    covered: int = 0
+    request: ByteRequest | SymbolRequest
+    length: int
+
+    def asked(self, request: CompletionRequest, *, seed: int, sample: int) -> DecodingRequest:
+        """The decoding of one choice."""
+        drawing: dict[str, Any] = {
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": seed,
+            "stop": request.stop,
+        }
+        if isinstance(self.request, SymbolRequest):
+            options = SymbolOptions(max_new_symbols=request.max_tokens, **drawing)
+            return replace(self.request, options=options, sample=sample)
+        drawing["max_new_bytes"] = request.max_tokens
+        in_bytes = self.request.options.model_copy(update=drawing)
+        return replace(self.request, options=in_bytes, sample=sample)
+
+
+class _ServedBytes(ByteRequest):
+    """One whose structured output cannot end what others have decoded."""
+
+    def structured(self) -> StructuredOutputState | None:
+        """See the base class."""
+        state = super().structured()
+        return None if state is None else _Guarded(state)
+
+
+class _Guarded(StructuredOutputState):
+    """A structure that allows nothing more once it is beyond its engine: the output ends there."""
+
+    def __init__(self, state: StructuredOutputState) -> None:
+        self._state = state
+
+    def allowed(self, bytes_left: int) -> Allowed:
+        """See the base class."""
+        try:
+            return self._state.allowed(bytes_left)
+        except UsageError as error:
+            _logger.warning("a completion ends early: %s", error)
+            return Allowed(np.zeros(BYTE_COUNT, dtype=bool), may_end=False)
+
+    def advance(self, value: int) -> None:
+        """See the base class; what it cannot take is told when it is asked next."""
+        with contextlib.suppress(UsageError):
+            self._state.advance(value)
 
 
 async def open_prompts(
-    request: CompletionRequest, reading: RawReading, limits: ServingLimits
+    request: CompletionRequest, service: Service, *, chat: ChatTemplate | None = None
 ) -> list[OpenedPrompt]:
-    """Each prompt as it is read, within the limits; compressed in a thread of its own.
+    """Each prompt as it is read, within the limits; ``chat`` wrote it, if it is a conversation.
 
     Raises:
         ApiError: 400 for a prompt that is too long as it is read, or that cannot be read so; 422
-            where log-probabilities are asked for of bytes that are read as symbols.
+            for a way to read that the server does not have, for a structure that is none, and for
+            what does not go together.
     """
-    if not isinstance(reading, MixedReading):
-        require_room(request, list(map(len, request.prompt)), limits)
-        return [OpenedPrompt(prefix=reading.prefix) for _ in request.prompt]
-    if request.scores_prompts:
-        message = "echo: with logprobs, not where prompts are read mixed: symbols have none"
-        raise ApiError(422, message, param="echo")
-    opened = await asyncio.to_thread(_compressed, request.prompt, reading)
-    plain = len(reading.prefix)
-    lengths = [
-        len(one.prefix) - plain + len(prompt) - one.covered
-        for one, prompt in zip(opened, request.prompt, strict=True)
-    ]
-    require_room(request, lengths, limits, counted="bytes and symbols")
+    reading = service.reading_named(request.read_as)
+    _require_what_is_there(request, reading)
+    options = GenerationOptions(drafter=service.drafter)
+    if request.structures:
+        options = await asyncio.to_thread(_structured, request, options)
+    if isinstance(reading, RawReading) and not isinstance(reading, MixedReading):
+        opened = _as_bytes(request, reading, options)
+    else:  # in a thread: to compress takes long
+        opened = await asyncio.to_thread(_compressed, request, reading, options, chat)
+    _require_room(request, opened, reading, service.limits)
     return opened
 
 
-def _compressed(prompts: Sequence[bytes], reading: MixedReading) -> list[OpenedPrompt]:
+def _require_what_is_there(request: CompletionRequest, reading: ServedReading) -> None:
+    if request.scores_prompts and isinstance(reading, MixedReading):
+        message = "echo: with logprobs, not where prompts are read mixed: symbols have none"
+        raise ApiError(422, message, param="echo")
+    if isinstance(reading, TokenReading):
+        wanted = {"logprobs": request.logprobs is not None, **request.structures}
+        for name in (name for name, given in wanted.items() if given):
+            message = f"{name}: not where tokens are read: it is about single bytes"
+            raise ApiError(422, message, param=name)
+
+
+def _require_room(
+    request: CompletionRequest,
+    opened: Sequence[OpenedPrompt],
+    reading: ServedReading,
+    limits: ServingLimits,
+) -> None:
+    counted = "bytes"
+    if not isinstance(reading, RawReading):
+        counted = "symbols"
+    elif isinstance(reading, MixedReading):
+        counted = "bytes and symbols"
+    require_room(request, [one.length for one in opened], limits, counted=counted)
+
+
+def _structured(request: CompletionRequest, options: GenerationOptions) -> GenerationOptions:
+    [(name, value)] = request.structures.items()
     try:
-        pairs = [reading.opened(prompt) for prompt in prompts]
+        return generation_options(drafter=options.drafter, structured_output=value)
+    except ProxylmError as error:
+        raise ApiError(422, f"{name}: {error}", param=name) from None
+
+
+def _as_bytes(
+    request: CompletionRequest, reading: RawReading, options: GenerationOptions
+) -> list[OpenedPrompt]:
+    return [
+        _byte_prompt(request, prompt, reading.prefix, 0, len(prompt), options)
+        for prompt in request.prompt
+    ]
+
+
+def _compressed(
+    request: CompletionRequest,
+    reading: ServedReading,
+    options: GenerationOptions,
+    chat: ChatTemplate | None,
+) -> list[OpenedPrompt]:
+    try:
+        if isinstance(reading, TokenReading):
+            found = _as_tokens(request, reading, chat)
+            return [OpenedPrompt(request=one, length=len(one.prompt)) for one in found]
+        opened = []
+        for prompt in request.prompt:
+            prefix, covered = reading.opened(prompt)
+            length = len(prefix) - len(reading.prefix) + len(prompt) - covered
+            opened.append(_byte_prompt(request, prompt, prefix, covered, length, options))
+        return opened
     except ProxylmError as error:
         raise ApiError(400, f"prompt: {error}", param="prompt") from None
-    return [OpenedPrompt(prefix=prefix, covered=covered) for prefix, covered in pairs]
+
+
+def _as_tokens(
+    request: CompletionRequest, reading: TokenReading, chat: ChatTemplate | None
+) -> list[SymbolRequest]:
+    options = SymbolOptions()
+    if chat is None:
+        return reading.requests(request.prompt, options, [0] * len(request.prompt))
+    return [reading.with_specials(prompt, chat.specials, options) for prompt in request.prompt]
+
+
+def _byte_prompt(
+    request: CompletionRequest,
+    prompt: bytes,
+    prefix: Int64[np.ndarray, " prefix"],
+    covered: int,
+    length: int,
+    options: GenerationOptions,
+) -> OpenedPrompt:
+    read = _ServedBytes(
+        prompt=prompt,
+        options=options,
+        logprobs=request.logprobs,
+        score_prompt=request.scores_prompts,
+        prefix=prefix,
+        covered=covered,
+    )
+    return OpenedPrompt(request=read, length=length)

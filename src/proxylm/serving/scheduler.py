@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from proxylm.errors import ProxylmError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.decoding_row import ByteDelta
-from proxylm.generation.request import ByteRequest
+from proxylm.generation.request import DecodingRequest
 from proxylm.serving.api_errors import ApiError, draining, internal, overloaded, stopped
 from proxylm.serving.limits import ServingLimits
 from proxylm.serving.metrics import ServingMetrics
@@ -35,12 +35,14 @@ class ScheduledSequence:
 
     Attributes:
         request: prompt, options, sample number.
+        prompt_bytes: to be counted for it; of several completions of a prompt the first has them.
         on_event: called in the scheduler's thread with each event, in order.
         arrived: when it was submitted (``time.monotonic``).
         yielded: whether bytes of its own have come.
     """
 
-    request: ByteRequest
+    request: DecodingRequest
+    prompt_bytes: int = 0
     on_event: Callable[[Event], None]
     arrived: float = field(default_factory=time.monotonic)
     yielded: bool = False
@@ -102,8 +104,7 @@ class Scheduler:
             self._open += len(sequences)
             self._waiting.extend(sequences)
             self._changed.notify()
-        firsts = [sequence.request for sequence in sequences if sequence.request.sample == 0]
-        self._metrics.prompt_bytes.inc(sum(len(request.prompt) for request in firsts))
+        self._metrics.prompt_bytes.inc(sum(one.prompt_bytes for one in sequences))
 
     def cancel(self, sequences: Sequence[ScheduledSequence]) -> None:
         """Give up those that have not ended: their rows become free, and no event comes."""

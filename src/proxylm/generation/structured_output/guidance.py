@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -53,8 +53,7 @@ class _Grammar(Config):
 
     def start(self) -> StructuredOutputState:
         """The state before the first byte."""
-        matcher = _engine().LLMatcher(_byte_vocabulary(), self.engine_grammar(), log_level=0)
-        return GuidanceState(matcher)
+        return GuidanceState(_compiled(self.engine_grammar()).deep_copy())
 
 
 class Regex(_Grammar):
@@ -133,6 +132,12 @@ def _engine() -> ModuleType:
     with needing_extra("structured output", "structured"):
         import llguidance
     return llguidance
+
+
+@lru_cache(maxsize=64)
+def _compiled(engine_grammar: str) -> LLMatcher:
+    """Before its first byte; to be copied, for to compile takes longer."""
+    return _engine().LLMatcher(_byte_vocabulary(), engine_grammar, log_level=0)
 
 
 @cache
