@@ -262,7 +262,7 @@ def test_all_with_draws_and_what_it_is_about(evaluate: Command, run: Path) -> No
 def test_an_interrupt_of_all_loses_no_report(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("proxylm.evaluation.everything.evaluate_boundary", interrupted)

@@ -24,7 +24,9 @@ HOLE = Attack(
 
 def use_attacks(monkeypatch, attacks):
     original = suite.run_suite
-    monkeypatch.setattr(suite, "run_suite", lambda tier: original(tier, attacks))
+    monkeypatch.setattr(
+        suite, "run_suite", lambda tier, progress: original(tier, attacks, progress=progress)
+    )
 
 
 def test_a_tier_that_holds(tier, monkeypatch, capsys):
