@@ -113,7 +113,7 @@ def neural(
 
 @app.command()
 def serve(json: JsonOption = False) -> None:
-    """A server's bytes per second and its clients' waits: eight at once, a long prompt, a known one.
+    """A server's bytes per second and its clients' waits, eight at once beside one.
 
     Example: proxylm bench serve --json
     """
