@@ -172,10 +172,10 @@ def test_the_slices_of_a_corpus(monkeypatch):
 
 
 def test_progress_is_told_up_to_the_last_sample():
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int | None]] = []
     settings = StabilitySettings(samples=2500, slice_bytes=1024)
     measure_stability(
-        [("bytes", Recorded())], [b"abc"], settings, lambda *counts: told.append(counts)
+        [("bytes", Recorded())], [b"abc"], settings, lambda _, *counts: told.append(counts)
     )
     assert told == [(0, 2500), (1024, 2500), (2048, 2500), (2500, 2500)]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chain_compressor import DOCUMENTS, chain_compressor
+from proxylm.cli import output
 from proxylm.cli.main import run
 from proxylm.compressors.registry import save_compressor
 
@@ -140,13 +141,15 @@ def test_stability_of_several_compressors(folder, tmp_path, capsys):
     assert picture.startswith("<svg") and f"units:bits=4 ({mean:.2f})" in picture
 
 
-def test_stability_as_text_shows_progress_on_stderr(folder, capsys):
+def test_stability_as_text_shows_progress_on_stderr(folder, capsys, monkeypatch):
+    monkeypatch.setattr(output, "SECONDS_BEFORE_LINES", 0.0)
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 0.0)
     command = ["analyze", "stability", "gzip", "--corpus", str(folder / "corpus")]
     assert run([*command, "--samples", "10"]) == 0
     captured = capsys.readouterr()
     heads, _, row = captured.out.splitlines()
     assert heads.split()[:3] == ["distance", "mean", "std"]
     assert row.split()[0] == "gzip" and row.split()[-2:] == ["10", "0"]
-    assert "stability: 10 of 10 samples" in captured.err
+    assert "samples: 10 of 10" in captured.err
     status, line = failure(capsys, *command, "--deleted", "1")
     assert (status, "--deleted" in line) == (2, True)

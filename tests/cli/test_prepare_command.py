@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from proxylm.cli import output
 from proxylm.cli.main import run
-from proxylm.cli.output import LineProgress
 from proxylm.cli.prepare import split_name
 from proxylm.compressors.registry import load_compressor, save_compressor
 from proxylm.data.store.store import ViewStore
@@ -199,7 +199,9 @@ def test_two_at_once_is_refused(corpus, tmp_path):
     assert "another prepare is writing here" in errors.splitlines()[-1]
 
 
-def test_json_is_alone_on_stdout(uninterrupted, capfd, tmp_path):
+def test_json_is_alone_on_stdout(uninterrupted, capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "SECONDS_BEFORE_LINES", 0.0)
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 0.0)
     out = tmp_path / "s"
     arguments = ["prepare", "--corpus", str(Path(__file__)), "--out", str(out), "--json"]
     assert run([*arguments, "--compressor", "a=gzip", "--workers", "1"]) == 0
@@ -319,20 +321,6 @@ def test_an_existing_path_is_no_named_view(corpus, tmp_path, monkeypatch, capsys
     assert "view 'lr=0.1': a name has letters" in message and "NAME=PATH" in message
     assert run([*store, "mine=lr=0.1"]) == 0
     assert ViewStore.open(tmp_path / "s").view_names == ["mine"]
-
-
-def test_progress_lines_estimate_what_is_left(capfd, monkeypatch):
-    times = iter([100.0, 101.0, 104.0, 110.0, 110.1])
-    monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    show = LineProgress("MB", 1e6)
-    for done in (20, 30, 40, 60, 100):
-        show("fill", done * 10**6, 10**8)
-    assert capfd.readouterr().err.splitlines() == [
-        "fill: 20.0 of 100.0 MB",
-        "fill: 40.0 of 100.0 MB, about 12 s left",
-        "fill: 60.0 of 100.0 MB, about 10 s left",
-        "fill: 100.0 of 100.0 MB",
-    ]
 
 
 NOTHING_TO_READ = [

@@ -139,7 +139,9 @@ def test_bits_per_byte_do_not_see_the_length() -> None:
     problem = problem_of("def f(x):\n", "    return x < 3.5\n")  # its mutation has a byte more
     benchmark = replace(load_humaneval(HUMANEVAL), problems=(problem,))
     writer: Any = SimpleNamespace(read_as="bytes", prompt_end="keep")
-    writer.scorer = SimpleNamespace(bits=lambda _, texts: np.array([8.0 * len(t) for t in texts]))
+    scorer: Any = SimpleNamespace(bits=lambda _, texts: np.array([8.0 * len(t) for t in texts]))
+    scorer.telling = lambda _: scorer
+    writer.scorer = scorer
     report = evaluate_mutated(writer, benchmark)
     assert (report.mutations, report.accuracy, report.accuracy_per_byte) == (1, 1.0, 0.5)
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from proxylm.compressors.contract import CompressedView
 from proxylm.compressors.neural.coder.automaton import Automaton
+from proxylm.progress import TellCount, told, untold
 
 HIGH_LCP_RATIO = 0.8
 
@@ -191,10 +192,12 @@ class CollisionReport:
         }
 
 
-def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> CollisionReport:
+def window_collisions(
+    automaton: Automaton, *, shown: int = SHOWN_CLUSTERS, progress: TellCount = untold
+) -> CollisionReport:
     """Collisions of windows, by enumeration of all strings that fit in one."""
     return _report(
-        window_clusters(automaton),
+        window_clusters(automaton, progress),
         shown,
         kind="windows",
         strings=len(automaton) - 1,
@@ -203,9 +206,9 @@ def window_collisions(automaton: Automaton, *, shown: int = SHOWN_CLUSTERS) -> C
     )
 
 
-def window_clusters(automaton: Automaton) -> Iterator[Cluster]:
+def window_clusters(automaton: Automaton, progress: TellCount = untold) -> Iterator[Cluster]:
     """Strings that share a window's code."""
-    for code, nodes in automaton.nodes_by_code.items():
+    for code, nodes in told(list(automaton.nodes_by_code.items()), "codes", progress):
         if len(nodes) > 1:
             yield Cluster(
                 symbols=tuple(automaton.code_symbols(code)),

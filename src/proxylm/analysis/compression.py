@@ -11,6 +11,7 @@ from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.split import split_documents
 from proxylm.groups import in_groups
+from proxylm.progress import TellCount, untold
 
 BATCH_DOCUMENTS = 64
 BATCH_BYTES = 8 << 20
@@ -26,13 +27,18 @@ def measure_held_out(
     held_out: float,
     left_out: LeftOut,
     observer: Observer | None = None,
+    progress: TellCount = untold,
 ) -> dict[str, Any]:
     """``measure`` of a corpus's held-out documents, with the corpus's name and what is left out.
+
+    ``progress`` hears how many bytes of the corpus are read.
 
     Raises:
         DataError: no document is held out, or none of them can be compressed.
     """
-    documents = split_documents(corpus, held_out=True, left_out=left_out, fraction=held_out)
+    documents = split_documents(
+        corpus, held_out=True, left_out=left_out, fraction=held_out, progress=progress
+    )
     counts = measure(compressor, documents, left_out, observer)
     if not counts["documents"]:
         what = f"{corpus.name}: no held-out document can be compressed"

@@ -24,6 +24,7 @@ from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.decoding_row import Finish
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.request import SymbolRequest
+from proxylm.progress import TellCount, untold
 from proxylm.symbols import BYTE_COUNT, Format, opening
 
 HEADER_BYTES = 10
@@ -134,6 +135,8 @@ def probe_gzip_continuation(
     documents: Iterable[bytes],
     probe: GzipProbe,
     options: SymbolOptions,
+    *,
+    progress: TellCount = untold,
 ) -> GzipContinuationReport:
     """Have a model go on with the documents' gzip streams.
 
@@ -143,6 +146,7 @@ def probe_gzip_continuation(
         documents: of which the first are taken.
         probe: how many, and where their streams are cut.
         options: how symbols are drawn, and how many at most.
+        progress: hears how many streams were gone on with.
 
     Raises:
         DataError: there is no document.
@@ -153,7 +157,7 @@ def probe_gzip_continuation(
     if not streams:
         raise DataError("no document: there is no gzip stream to go on with")
     prefix = opening(Format.COMPRESSED, sentinels=model.config.sentinels)
-    written = list(_completed(model, compressor, streams, options))
+    written = list(_completed(model, compressor, streams, options, progress))
     chance = np.random.default_rng(options.seed)
     random = [chance.integers(BYTE_COUNT, size=len(one.data), dtype=np.uint8) for one in written]
     return GzipContinuationReport(
@@ -203,6 +207,7 @@ def _completed(
     compressor: GzipCompressor,
     streams: Sequence[CutStream],
     options: SymbolOptions,
+    progress: TellCount,
 ) -> Iterator[Completion]:
     requests = [
         StreamRequest(
@@ -214,6 +219,7 @@ def _completed(
         for number, one in enumerate(streams)
     ]
     for start in range(0, len(requests), GROUP_STREAMS):
+        progress("streams", start, len(requests))
         yield from complete(model.module, requests[start : start + GROUP_STREAMS])
 
 

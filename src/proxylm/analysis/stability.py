@@ -14,7 +14,7 @@ deletions, one after the other. What is deleted depends on the seed and the samp
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.corpus.split import sample, split_documents
 from proxylm.errors import needing_extra
 from proxylm.pool import usable_cores
+from proxylm.progress import TellCount, untold
 
 KEPT_BYTES = 128 << 20
 """Of a larger corpus, about so many bytes of documents are cut into slices, chosen by hash."""
@@ -115,15 +116,24 @@ class StabilityReport:
 
 
 def corpus_slices(
-    corpus: Corpus, slice_bytes: int, *, held_out: float, left_out: LeftOut
+    corpus: Corpus,
+    slice_bytes: int,
+    *,
+    held_out: float,
+    left_out: LeftOut,
+    progress: TellCount = untold,
 ) -> list[bytes]:
     """The held-out documents in slices of at most ``slice_bytes``; of a large corpus, some of them.
+
+    ``progress`` hears how many bytes of the corpus are read.
 
     Raises:
         UsageError: ``held_out`` is not a number from 0 to 1.
         DataError: there is no document.
     """
-    documents = split_documents(corpus, held_out=True, left_out=left_out, fraction=held_out)
+    documents = split_documents(
+        corpus, held_out=True, left_out=left_out, fraction=held_out, progress=progress
+    )
     total_bytes = int(held_out * sum(part.num_bytes for part in corpus.parts()))
     chosen = sample(documents, total_bytes=total_bytes, wanted_bytes=KEPT_BYTES)
     slices = [piece for document in chosen for piece in document_slices(document.raw, slice_bytes)]
@@ -166,7 +176,7 @@ def measure_stability(
     compressors: Sequence[tuple[str, Compressor]],
     slices: Sequence[bytes],
     settings: StabilitySettings,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: TellCount = untold,
 ) -> list[StabilityReport]:
     """The distances of compressors on the same samples.
 
@@ -174,7 +184,7 @@ def measure_stability(
         compressors: with their names, in the order of the reports.
         slices: texts, none of them empty.
         settings: how many samples, and what is deleted of them.
-        progress: is told how many samples are done, and of how many.
+        progress: hears how many samples are done.
 
     Raises:
         UsageError: rapidfuzz is not there.
@@ -182,7 +192,7 @@ def measure_stability(
     """
     _distances([], [])  # found missing before anything is compressed
     found = np.empty((len(compressors), settings.samples))
-    progress(0, settings.samples)
+    progress("samples", 0, settings.samples)
     for numbers in _chunks(settings):
         owners = numbers * len(slices) // settings.samples
         used, texts_of = np.unique(owners, return_inverse=True)
@@ -195,7 +205,7 @@ def measure_stability(
         ]
         for row, (_, compressor) in zip(found, compressors, strict=True):
             row[numbers] = moved(compressor, texts, texts_of, damaged)
-        progress(int(numbers[-1]) + 1, settings.samples)
+        progress("samples", int(numbers[-1]) + 1, settings.samples)
     return [
         StabilityReport(
             name=name,

@@ -29,6 +29,7 @@ from proxylm.generation.options import GenerationOptions
 from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.masks import window_of
+from proxylm.progress import TellCount, told, untold
 from proxylm.symbols import RAW_OFFSET
 from proxylm.threads import torch_threads
 
@@ -93,6 +94,7 @@ def run_drafts_benchmark(
     prompts: int,
     prompt_bytes: int,
     new_bytes: int,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """A model of one's own on files of one's own: rows ``drafts/lookup``, and what heads draft.
 
@@ -107,7 +109,7 @@ def run_drafts_benchmark(
     drafters: dict[str, Drafter] = {"lookup": Lookup()}
     if model.config.target_heads > 1:
         drafters |= {"chain": Chain(), "tree": Tree()}
-    return measure_drafts("drafts", model, texts, prompt_bytes, drafters)
+    return measure_drafts("drafts", model, texts, prompt_bytes, drafters, progress=progress)
 
 
 def measure_drafts(
@@ -118,10 +120,11 @@ def measure_drafts(
     drafters: Mapping[str, Drafter],
     *,
     sampled: bool = False,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Continue the texts' first ``prompt_bytes`` as far as they go; rows ``name/drafter``...
 
-    ``sampled``: not greedily alone.
+    ``sampled``: not greedily alone. ``progress`` hears how many of the texts are continued.
     """
     starts = [text[:prompt_bytes] for text in texts]
     greedy = {"max_new_bytes": len(texts[0]) - prompt_bytes}
@@ -130,7 +133,7 @@ def measure_drafts(
     with torch_threads(1):
         for suffix, drawing in (("", {}), ("/sampled", SAMPLED))[: 1 + sampled]:
             options = GenerationOptions.model_validate(greedy | drawing)
-            tallies = continue_in_turn(model, starts, options, drafters)
+            tallies = continue_in_turn(model, starts, options, drafters, progress)
             rows += [_one_byte_row(f"{name}/{ONE_BYTE}{suffix}", model, tallies[ONE_BYTE])]
             for kind in drafters:
                 rows += _rows(f"{name}/{kind}{suffix}", tallies[kind], tallies[ONE_BYTE])
@@ -151,11 +154,13 @@ def continue_in_turn(
     prompts: Sequence[bytes],
     options: GenerationOptions,
     drafters: Mapping[str, Drafter],
+    progress: TellCount = untold,
 ) -> dict[str, Tally]:
     """Every prompt by one byte per pass and by each drafter; the first also warms up."""
     kinds: dict[str, Drafter | None] = {ONE_BYTE: None, **drafters}
     tallies = {kind: Tally() for kind in kinds}
-    for warm_up, prompt in ((True, prompts[0]), *((False, prompt) for prompt in prompts)):
+    turns = [(True, prompts[0]), *((False, prompt) for prompt in prompts)]
+    for warm_up, prompt in told(turns, "prompts", progress):
         for kind, drafter in kinds.items():
             drafting = options.model_copy(update={"drafter": drafter})
             _continue(model, prompt, drafting, Tally() if warm_up else tallies[kind])

@@ -21,6 +21,7 @@ from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
+from proxylm.progress import TellCount, told, untold
 from proxylm.symbols import EOS, RAW_CLOSE
 from proxylm.threads import torch_threads
 
@@ -43,17 +44,19 @@ def run_generate_benchmark(
     small: ModelConfig = DEMO_SIZE,
     new_bytes: int = NEW_BYTES,
     repeats: int = REPEATS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Greedy decoding through the cache, one row and several; bytes/s beside bare products."""
     laptop, demo = endless_model(config), endless_model(small)
+    cases = [
+        ("generate/laptop/one-byte", laptop, 1),
+        (f"generate/laptop/batch-{BATCH_ROWS}", laptop, BATCH_ROWS),
+        ("generate/demo/one-byte", demo, 1),
+        (f"generate/demo/batch-{BATCH_ROWS}", demo, BATCH_ROWS),
+        (f"generate/demo/batch-{MOST_ROWS}", demo, MOST_ROWS),
+    ]
     with torch_threads(1):
-        return [
-            _row("generate/laptop/one-byte", laptop, 1, new_bytes, repeats),
-            _row(f"generate/laptop/batch-{BATCH_ROWS}", laptop, BATCH_ROWS, new_bytes, repeats),
-            _row("generate/demo/one-byte", demo, 1, new_bytes, repeats),
-            _row(f"generate/demo/batch-{BATCH_ROWS}", demo, BATCH_ROWS, new_bytes, repeats),
-            _row(f"generate/demo/batch-{MOST_ROWS}", demo, MOST_ROWS, new_bytes, repeats),
-        ]
+        return [_row(*case, new_bytes, repeats) for case in told(cases, "cases", progress)]
 
 
 def endless_model(config: ModelConfig) -> ByteModel:

@@ -10,6 +10,7 @@ same random order.
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from proxylm.data.mixture import Mixture
 from proxylm.data.packing.plan import Plan
 from proxylm.data.packing.tables import source_tables
 from proxylm.data.store.prepare import prepare_store
+from proxylm.progress import TellCount, told, untold
 
 CONTEXT = 4096
 CONTEXTS_PER_STEP = 64
@@ -42,7 +44,11 @@ CASES: list[tuple[str, Mixture, int]] = [
 
 
 def run_loader_benchmark(
-    *, steps: int = STEPS, repeats: int = REPEATS, planned_documents: int = PLANNED_DOCUMENTS
+    *,
+    steps: int = STEPS,
+    repeats: int = REPEATS,
+    planned_documents: int = PLANNED_DOCUMENTS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Build a store in a temporary folder and measure all cases."""
     with tempfile.TemporaryDirectory() as folder:
@@ -50,15 +56,13 @@ def run_loader_benchmark(
         compressor = load_compressor("units:bits=16")
         corpus = open_corpus(CorpusConfig(path="stdlib", part_bytes=1 << 20))
         prepare_store(corpus, {"units": compressor}, store, workers=1)
-        rows = [
-            _loader_row(case, store, mixture, heads, steps, repeats)
-            for case, mixture, heads in CASES
-        ]
-    return [*rows, _plan_row(planned_documents, repeats)]
+        cases = [partial(_loader_row, *case, store, steps, repeats) for case in CASES]
+        plan = partial(_plan_row, planned_documents, repeats)
+        return [case() for case in told([*cases, plan], "cases", progress)]
 
 
 def _loader_row(
-    case: str, store: Path, mixture: Mixture, heads: int, steps: int, repeats: int
+    case: str, mixture: Mixture, heads: int, store: Path, steps: int, repeats: int
 ) -> BenchmarkRow:
     drawn = batches(
         store,

@@ -21,7 +21,9 @@ from proxylm.data.store.store import ViewStore
 from proxylm.generation.drafts import Chain, Drafter, Lookup, Tree
 from proxylm.generation.loading import load
 from proxylm.models.language_model import LanguageModel
+from proxylm.progress import TellCount, untold
 from proxylm.training.config import CheckpointConfig, PresetModel, StepCount, TrainingConfig
+from proxylm.training.progress import TellSteps
 from proxylm.training.run import train
 from proxylm.training.schedule import CosineRate
 
@@ -36,7 +38,9 @@ PROMPT_BYTES = 192
 NEW_BYTES = 256
 
 
-def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, ViewStore]:
+def train_on_standard_library(
+    folder: Path, steps: int, progress: TellCount = untold
+) -> tuple[LanguageModel, ViewStore]:
     """The benchmark's model, and the store whose held-out documents it has not seen."""
     store, run = folder / "store", folder / "run"
     source = CorpusConfig(path=STANDARD_LIBRARY, max_document_bytes=MAX_DOCUMENT_BYTES)
@@ -53,7 +57,7 @@ def train_on_standard_library(folder: Path, steps: int) -> tuple[LanguageModel, 
         checkpoints=CheckpointConfig(every_steps=steps, keep_last=1),
         held_out=None,
     )
-    train(config, run)
+    train(config, run, [TellSteps(progress)])
     return load(run).module, ViewStore.open(store)
 
 
@@ -63,11 +67,14 @@ def run_multi_byte_benchmark(
     prompts: int = PROMPTS,
     prompt_bytes: int = PROMPT_BYTES,
     new_bytes: int = NEW_BYTES,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Train, then measure: rows ``generate/chain``, ``generate/tree``, and what stands behind."""
     with TemporaryDirectory() as folder:
-        model, store = train_on_standard_library(Path(folder), steps)
+        model, store = train_on_standard_library(Path(folder), steps, progress)
         documents = [store.raw(int(ordinal)).tobytes() for ordinal in store.ordinals(held_out=True)]
     texts = stretches(documents, prompts, prompt_bytes + new_bytes)
     drafters: dict[str, Drafter] = {"chain": Chain(), "tree": Tree(), "lookup": Lookup()}
-    return measure_drafts("generate", model, texts, prompt_bytes, drafters, sampled=True)
+    return measure_drafts(
+        "generate", model, texts, prompt_bytes, drafters, sampled=True, progress=progress
+    )

@@ -35,7 +35,7 @@ from pydantic import PositiveInt
 from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_forward import fastest_plain_forward
 from proxylm.bench.prepare import write_copies
-from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.bench.report import BenchmarkRow, alternate, rows_of
 from proxylm.compressors.neural.coder.automaton_engine import AutomatonEngine
 from proxylm.compressors.neural.coder.contract import Engine
 from proxylm.compressors.neural.coder.engines import engine_of
@@ -127,7 +127,7 @@ def run_neural_benchmark(
     *,
     corpus_path: str = "stdlib",
     sizes: NeuralBenchmarkSizes | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    reports: Reports | None = None,
 ) -> list[BenchmarkRow]:
     """Measure all cases.
 
@@ -135,15 +135,15 @@ def run_neural_benchmark(
         compressor: a neural compressor with an automaton; None trains one.
         corpus_path: the text, ``CorpusConfig.path``.
         sizes: how much of it.
-        say: hears what is going on.
+        reports: who hears what is going on.
 
     Raises:
         UsageError: ``compressor`` is none that can be measured.
     """
-    sizes = sizes or NeuralBenchmarkSizes()
+    sizes, reports = sizes or NeuralBenchmarkSizes(), reports or Reports()
     corpus = open_corpus(CorpusConfig(path=corpus_path))
     with tempfile.TemporaryDirectory() as folder:
-        entropy = _compressor(compressor, corpus, sizes, Path(folder) / "trained", say)
+        entropy = _compressor(compressor, corpus, sizes, Path(folder) / "trained", reports)
         bench = NeuralBench(
             entropy=entropy,
             rule=_with_automaton_rule(entropy, corpus, sizes.fitting_bytes),
@@ -151,18 +151,15 @@ def run_neural_benchmark(
             folder=Path(folder),
         )
         text = partial(_sample, corpus)
-        say("the forms of the coder")
-        rows = engine_rows(bench, text(sizes.cut_bytes), sizes.slow_bytes)
-        say("end to end")
-        rows.append(entropy_row(bench, text(sizes.entropy_bytes), sizes.tried_bytes))
-        rows.append(rule_row(bench, text(sizes.rule_bytes)))
-        say("memory")
-        for case, measured, memory in (
-            ("neural/memory", bench.entropy, sizes.entropy_memory),
-            ("neural/memory/automaton-rule", bench.rule, sizes.rule_memory),
-        ):
-            rows.append(memory_row(bench, case, measured, corpus, memory))
-    return rows
+        memory = partial(memory_row, bench, corpus=corpus)
+        cases: list[Callable[[], list[BenchmarkRow]]] = [
+            lambda: engine_rows(bench, text(sizes.cut_bytes), sizes.slow_bytes),
+            lambda: [entropy_row(bench, text(sizes.entropy_bytes), sizes.tried_bytes)],
+            lambda: [rule_row(bench, text(sizes.rule_bytes))],
+            lambda: [memory("neural/memory", bench.entropy, memory=sizes.entropy_memory)],
+            lambda: [memory("neural/memory/automaton-rule", bench.rule, memory=sizes.rule_memory)],
+        ]
+        return rows_of(cases, reports.progress)
 
 
 def _sample(corpus: Corpus, wanted_bytes: int) -> list[bytes]:
@@ -179,11 +176,11 @@ def _compressor(
     corpus: Corpus,
     sizes: NeuralBenchmarkSizes,
     out: Path,
-    say: Callable[[str], None],
+    reports: Reports,
 ) -> NeuralCompressor:
     if given is None:
         training = NeuralTraining(lm=new_lm("tiny", "long", sizes.training_symbols))
-        return train_neural_compressor(corpus, out, training=training, reports=Reports(say=say))
+        return train_neural_compressor(corpus, out, training=training, reports=reports)
     loaded = load_compressor(given)
     if not isinstance(loaded, NeuralCompressor) or loaded.automaton is None:
         raise UsageError(f"{given}: give a neural compressor whose windows are enumerated")

@@ -29,6 +29,7 @@ from proxylm.corpus.left_out import LeftOut
 from proxylm.corpus.opening import open_corpus
 from proxylm.corpus.split import split_documents
 from proxylm.data.store.prepare import prepare_store
+from proxylm.progress import TellCount, told, untold
 
 VOCABULARY_SIZE = 4096
 COPIES = 6
@@ -37,7 +38,11 @@ REPEATS = 2
 
 
 def run_prepare_benchmark(
-    corpus_path: str = "stdlib", *, copies: int = COPIES, repeats: int = REPEATS
+    corpus_path: str = "stdlib",
+    *,
+    copies: int = COPIES,
+    repeats: int = REPEATS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Measure ``prepare`` with one worker per core; takes two or three minutes.
 
@@ -45,6 +50,7 @@ def run_prepare_benchmark(
         corpus_path: what is prepared, ``CorpusConfig.path``.
         copies: how many times over the steady cases read it; the slow Unigram one, a third.
         repeats: timings per case, of which the median counts.
+        progress: hears how many cases are measured.
     """
     corpus = open_corpus(CorpusConfig(path=corpus_path))
     documents = [document.raw for document in corpus.documents()]
@@ -56,7 +62,10 @@ def run_prepare_benchmark(
         ("prepare/bpe/once", bpe, 1),
         ("prepare/unigram", unigram, max(1, copies // 3)),
     ]
-    return [_measure(case, file, documents, count, repeats) for case, file, count in cases]
+    return [
+        _measure(case, file, documents, count, repeats)
+        for case, file, count in told(cases, "cases", progress)
+    ]
 
 
 def _measure(

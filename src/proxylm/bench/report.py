@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from proxylm.progress import TellCount, told
+
 
 @dataclass(frozen=True)
 class BenchmarkRow:
@@ -47,6 +49,13 @@ class BenchmarkRow:
         row = asdict(self)
         del row["lower_is_better"]
         return row | {"ratio": self.ratio}
+
+
+def rows_of(
+    cases: Sequence[Callable[[], Sequence[BenchmarkRow]]], progress: TellCount
+) -> list[BenchmarkRow]:
+    """The rows of cases that are measured one after the other; ``progress`` counts the cases."""
+    return [row for case in told(cases, "cases", progress) for row in case()]
 
 
 def alternate(

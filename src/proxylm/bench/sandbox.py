@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.progress import TellCount, told, untold
 from proxylm.sandbox import Submission
 from proxylm.sandbox.detection import tier_state, usable_tier
 from proxylm.sandbox.isolation import INTERPRETER
@@ -28,18 +29,21 @@ KILL_LIMIT_S = 0.5
 REPEATS = 20
 
 
-def run_sandbox_benchmark(*, repeats: int = REPEATS) -> list[BenchmarkRow]:
+def run_sandbox_benchmark(
+    *, repeats: int = REPEATS, progress: TellCount = untold
+) -> list[BenchmarkRow]:
     """Measure every tier that works here.
 
     Args:
         repeats: timings per case, of which the median counts.
+        progress: hears how many tiers are measured.
 
     Raises:
         SandboxError: no tier works.
     """
     usable_tier()
     tiers = [name for name in TIERS if tier_state(name).lacking is None]
-    return [row for tier in tiers for row in _measure(tier, repeats)]
+    return [row for tier in told(tiers, "tiers", progress) for row in _measure(tier, repeats)]
 
 
 def _measure(tier: str, repeats: int) -> list[BenchmarkRow]:

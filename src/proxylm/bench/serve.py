@@ -33,6 +33,7 @@ import torch
 from proxylm.bench.generate import LAPTOP_SIZE, endless_model
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.models.config import ModelConfig
+from proxylm.progress import TellCount, told, untold
 from proxylm.serving.lifecycle import listen, serve
 from proxylm.serving.limits import ServingLimits
 from proxylm.threads import torch_threads
@@ -71,7 +72,11 @@ class Waits:
 
 
 def run_serve_benchmark(
-    *, config: ModelConfig = LAPTOP_SIZE, new_bytes: int = NEW_BYTES, repeats: int = REPEATS
+    *,
+    config: ModelConfig = LAPTOP_SIZE,
+    new_bytes: int = NEW_BYTES,
+    repeats: int = REPEATS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Greedy completions of one client and of several: total bytes/s, and seconds waited."""
     model = endless_model(config)
@@ -89,8 +94,10 @@ def run_serve_benchmark(
         def direct() -> None:
             model.generate(PROMPT.encode(), max_new_bytes=new_bytes)
 
-        together, alone = alternate(several, one, repeats=repeats)
-        served = alternate(one, direct, repeats=repeats)
+        (together, alone), served = (
+            alternate(*pair, repeats=repeats)
+            for pair in told([(several, one), (one, direct)], "cases", progress)
+        )
         waits = _rows_of_waits(by_several[CLIENTS:], by_one[1:])
         long = _Long(config.context - new_bytes)
         stalls = _rows_of_stalls(ask, pool, long, repeats)

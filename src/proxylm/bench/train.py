@@ -9,13 +9,15 @@ last one is the peak memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from proxylm.bench.peak_memory import peak_memory_of
 from proxylm.bench.plain_transformer import PlainTransformer
-from proxylm.bench.report import BenchmarkRow, alternate
+from proxylm.bench.report import BenchmarkRow, alternate, rows_of
 from proxylm.bench.train_busy import run_busy_benchmark
 from proxylm.bench.train_step import (
     Step,
@@ -29,6 +31,7 @@ from proxylm.device import resolve_device
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
 from proxylm.models.presets import preset
+from proxylm.progress import TellCount, untold
 from proxylm.training.device import Place
 
 PEAK_MEMORY_LIMIT_BYTES = 2.9e9
@@ -79,7 +82,9 @@ def scale_of(device: torch.device) -> Scale:
     )
 
 
-def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list[BenchmarkRow]:
+def run_train_benchmark(
+    device: str = "cpu", *, repeats: int = _REPEATS, progress: TellCount = untold
+) -> list[BenchmarkRow]:
     """Rows ``train/{eva,llama}/<context>`` and their ``/flops``.
 
     On a CPU also peak memory at 8192, and whole updates of the demo's model (``train_busy``).
@@ -88,10 +93,12 @@ def run_train_benchmark(device: str = "cpu", *, repeats: int = _REPEATS) -> list
         UsageError: see ``resolve_device``.
     """
     scale = scale_of(resolve_device(device))
-    rows = [row for context in scale.cases for row in _rows_at(context, scale, repeats)]
+    cases: list[Callable[[], list[BenchmarkRow]]] = [
+        partial(_rows_at, context, scale, repeats) for context in scale.cases
+    ]
     if scale.place.device.type == "cpu":
-        rows += [_peak_memory(scale), *run_busy_benchmark(repeats=repeats)]
-    return rows
+        cases += [lambda: [_peak_memory(scale)], partial(run_busy_benchmark, repeats=repeats)]
+    return rows_of(cases, progress)
 
 
 def _peak_memory(scale: Scale) -> BenchmarkRow:

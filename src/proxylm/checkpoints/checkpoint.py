@@ -179,7 +179,7 @@ class SavedModel:
             return self._weights().new_model(self.model_config())
         with torch.device("meta"):  # nothing is drawn that the weights replace
             model = LanguageModel(self.model_config())
-        model.to_empty(device="cpu")
+        model.allocate("cpu")
         self.copy_into(model)
         return model
 

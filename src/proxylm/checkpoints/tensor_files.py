@@ -22,6 +22,7 @@ from proxylm.errors import CheckpointError, DamagedFileError, one_line
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.stored_weights import require_floating_point
+from proxylm.threads import torch_threads
 
 _NOTHING = re.compile("(?!)")
 
@@ -76,7 +77,7 @@ class TensorFiles:
         with torch.device("meta"):  # nothing is drawn that the weights replace
             model = LanguageModel(config)
         self._require_fit(model)
-        model.to_empty(device="cpu")
+        model.allocate("cpu")
         self.copy_into(model)
         return model
 
@@ -90,10 +91,13 @@ class TensorFiles:
         """
         self._require_fit(model)
         parameters = model.state_dict()
-        for path in self.files:
-            for name, tensor in sorted(read_tensors(path).items()):
-                if not self._ignored.fullmatch(name):
-                    parameters[name].copy_(tensor)
+        # The disk is slower than one thread, and to start torch's others takes longer than to copy
+        # a small model.
+        with torch_threads(1):
+            for path in self.files:
+                for name, tensor in sorted(read_tensors(path).items()):
+                    if not self._ignored.fullmatch(name):
+                        parameters[name].copy_(tensor)
 
     def _require_fit(self, model: LanguageModel) -> None:
         wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}

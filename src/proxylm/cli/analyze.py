@@ -19,7 +19,15 @@ from proxylm.cli.compressor import (
     opened_corpus,
 )
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, LineProgress, bars_or_lines, emit, note, number, table
+from proxylm.cli.output import (
+    JsonOption,
+    bars_or_lines,
+    byte_progress,
+    emit,
+    note,
+    number,
+    table,
+)
 from proxylm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,11 +76,15 @@ def collisions(
     result: dict[str, Any] = {"compressor": compressor, "fingerprint": loaded.fingerprint}
     reports = []
     if loaded.automaton is not None:
-        reports.append(window_collisions(loaded.automaton, shown=shown))
+        with bars_or_lines() as show:
+            reports.append(window_collisions(loaded.automaton, shown=shown, progress=show))
     if corpus is not None:
         segments, left_out = SegmentCollisions(), LeftOut()
         opened = opened_corpus(corpus)
-        result["corpus"] = measure_held_out(loaded, opened, held_out, left_out, segments.add_all)
+        with byte_progress() as show:
+            result["corpus"] = measure_held_out(
+                loaded, opened, held_out, left_out, segments.add_all, show
+            )
         note_left_out(left_out)
         reports.append(segments.report(shown=shown))
     if not reports:
@@ -170,13 +182,14 @@ def stability(
         require_charts()  # before the work, not after it
     loaded = [(name, load_compressor(name)) for name in compressors]
     opened, left_out = opened_corpus(corpus), LeftOut()
-    slices = corpus_slices(opened, settings.slice_bytes, held_out=held_out, left_out=left_out)
+    with byte_progress() as show:
+        slices = corpus_slices(
+            opened, settings.slice_bytes, held_out=held_out, left_out=left_out, progress=show
+        )
     note_left_out(left_out)
     note(f"{settings.samples:,} samples of {len(slices):,} slices of {opened.name}")
-    with bars_or_lines(LineProgress("samples")) as show:
-        reports = measure_stability(
-            loaded, slices, settings, lambda done, total: show("stability", done, total)
-        )
+    with bars_or_lines() as show:
+        reports = measure_stability(loaded, slices, settings, show)
     if picture is not None:
         with atomic_file(picture) as temporary:
             temporary.write_text(stability_chart(reports, settings.deleted), encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from proxylm.cli.compressor import CORPUS, note_left_out, opened_corpus
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, emit, share, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, share, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import UsageError
 
@@ -61,7 +61,10 @@ def gzip_continuation(
     loaded = load(model, device=device)
     compressor = _gzip_of(loaded, model, reading)
     documents = _documents(loaded, model, corpus, left_out)
-    report = probe_gzip_continuation(loaded, compressor, documents, probe, symbols)
+    with bars_or_lines() as show:
+        report = probe_gzip_continuation(
+            loaded, compressor, documents, probe, symbols, progress=show
+        )
     note_left_out(left_out)
     about = about_model(loaded, model) | {
         "probe": probe.model_dump(mode="json"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
 from proxylm.cli.reading import RunArgument
 from proxylm.cli.serve import require_serving
 
 if TYPE_CHECKING:
     from proxylm.bench.report import BenchmarkRow
+    from proxylm.progress import TellCount
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -26,7 +28,7 @@ def loader(json: JsonOption = False) -> None:
     """
     from proxylm.bench.loader import run_loader_benchmark
 
-    _print("loader", run_loader_benchmark(), as_json=json)
+    _print("loader", run_loader_benchmark, as_json=json)
 
 
 @app.command()
@@ -37,7 +39,7 @@ def prepare(json: JsonOption = False) -> None:
     """
     from proxylm.bench.prepare import run_prepare_benchmark
 
-    _print("prepare", run_prepare_benchmark(), as_json=json)
+    _print("prepare", run_prepare_benchmark, as_json=json)
 
 
 @app.command()
@@ -51,7 +53,7 @@ def train(
     """
     from proxylm.bench.train import run_train_benchmark
 
-    _print("train", run_train_benchmark(device), as_json=json)
+    _print("train", partial(run_train_benchmark, device), as_json=json)
 
 
 @app.command()
@@ -67,8 +69,11 @@ def generate(json: JsonOption = False) -> None:
     from proxylm.bench.multi_byte import run_multi_byte_benchmark
     from proxylm.bench.prefill import run_prefill_benchmark
 
-    rows = [*run_generate_benchmark(), *run_prefill_benchmark(), *run_multi_byte_benchmark()]
-    _print("generate", rows, as_json=json)
+    def measure(*, progress: TellCount) -> list[BenchmarkRow]:
+        rows = [*run_generate_benchmark(progress=progress), *run_prefill_benchmark()]
+        return rows + run_multi_byte_benchmark(progress=progress)
+
+    _print("generate", measure, as_json=json)
 
 
 @app.command()
@@ -89,9 +94,13 @@ def drafts(
     from proxylm.bench.drafts import run_drafts_benchmark
     from proxylm.generation.loading import load
 
-    lengths = {"prompts": prompts, "prompt_bytes": prompt_bytes, "new_bytes": new_bytes}
-    rows = run_drafts_benchmark(load(model).module, files, **lengths)
-    _print("drafts", rows, as_json=json)
+    lengths: dict[str, Any] = {
+        "prompts": prompts,
+        "prompt_bytes": prompt_bytes,
+        "new_bytes": new_bytes,
+    }
+    measure = partial(run_drafts_benchmark, load(model).module, files, **lengths)
+    _print("drafts", measure, as_json=json)
 
 
 @app.command()
@@ -107,8 +116,14 @@ def neural(
     Example: proxylm bench neural --compressor compressors/neural --json
     """
     from proxylm.bench.neural import run_neural_benchmark
+    from proxylm.pipelines.neural_compressor import Reports
+    from proxylm.training.progress import TellSteps
 
-    _print("neural", run_neural_benchmark(compressor, say=note), as_json=json)
+    def measure(*, progress: TellCount) -> list[BenchmarkRow]:
+        reports = Reports(say=note, progress=progress, callbacks=[TellSteps(progress)])
+        return run_neural_benchmark(compressor, reports=reports)
+
+    _print("neural", measure, as_json=json)
 
 
 @app.command()
@@ -120,7 +135,19 @@ def serve(json: JsonOption = False) -> None:
     require_serving()
     from proxylm.bench.serve import run_serve_benchmark
 
-    _print("serve", run_serve_benchmark(), as_json=json)
+    _print("serve", run_serve_benchmark, as_json=json)
+
+
+@app.command()
+def start(json: JsonOption = False) -> None:
+    """Seconds until a new process shows its first byte, listens or helps, beside import torch.
+
+    Example: proxylm bench start --json
+    """
+    require_serving()
+    from proxylm.bench.start import run_start_benchmark
+
+    _print("start", run_start_benchmark(), as_json=json)
 
 
 @app.command()
@@ -131,10 +158,12 @@ def sandbox(json: JsonOption = False) -> None:
     """
     from proxylm.bench.sandbox import run_sandbox_benchmark
 
-    _print("sandbox", run_sandbox_benchmark(), as_json=json)
+    _print("sandbox", run_sandbox_benchmark, as_json=json)
 
 
-def _print(name: str, rows: Sequence[BenchmarkRow], *, as_json: bool) -> None:
+def _print(name: str, measure: Callable[..., Sequence[BenchmarkRow]], *, as_json: bool) -> None:
+    with bars_or_lines() as show:
+        rows = measure(progress=show)
     headers = ["case", "value", "unit", "yardstick", "ratio", "yardstick is"]
     lines = [
         [r.case, f"{r.value:.4g}", r.unit, f"{r.yardstick:.4g}", f"{r.ratio:.3f}", r.yardstick_is]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, bars_or_lines, emit
 from proxylm.errors import UsageError
+from proxylm.progress import stage
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
@@ -42,7 +43,8 @@ def compress(
     if engine is not None:
         loaded = _with_engine(loaded, engine)
     raw = _standard_input() if str(file) == "-" else file.read_bytes()
-    symbols = loaded.compress([raw])[0].tolist()
+    with bars_or_lines() as show, stage(f"compressing {len(raw):,} bytes", show):
+        symbols = loaded.compress([raw])[0].tolist()
     result = {
         "symbols": symbols,
         "num_bytes": len(raw),

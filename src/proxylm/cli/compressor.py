@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, counts_text, emit, note, plain_value, table
+from proxylm.cli.output import (
+    JsonOption,
+    bars_or_lines,
+    byte_progress,
+    counts_text,
+    emit,
+    note,
+    plain_value,
+    table,
+)
 from proxylm.errors import UsageError
 from proxylm.files import require_new
+from proxylm.progress import stage
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
@@ -78,14 +88,16 @@ def train_tokenizer(
     opened = opened_corpus(corpus)
     note(f"training {training.algorithm} with {training.vocabulary_size} tokens on {opened.name}")
     left_out = LeftOut()
-    trained = train_on_corpus(
-        training,
-        opened,
-        held_out_fraction=held_out,
-        sample_bytes=sample_bytes,
-        left_out=left_out,
-        say=note,
-    )
+    with byte_progress() as show:
+        trained = train_on_corpus(
+            training,
+            opened,
+            held_out_fraction=held_out,
+            sample_bytes=sample_bytes,
+            left_out=left_out,
+            say=note,
+            progress=show,
+        )
     _save(trained, out, left_out, as_json=json)
 
 
@@ -125,13 +137,15 @@ def train_token_bytes(
             raise UsageError("--encoding huffman counts tokens: give a --corpus")
         opened = opened_corpus(corpus)
         note(f"counting tokens of {opened.name}")
-        documents = training_sample(
-            opened,
-            wanted_bytes=sample_bytes or DEFAULT_COUNTED_BYTES,
-            fraction=held_out,
-            left_out=left_out,
-        )
-        frequencies = count_tokens(inner, documents, left_out)
+        with byte_progress() as show:
+            documents = training_sample(
+                opened,
+                wanted_bytes=sample_bytes or DEFAULT_COUNTED_BYTES,
+                fraction=held_out,
+                left_out=left_out,
+                progress=show,
+            )
+            frequencies = count_tokens(inner, documents, left_out)
     _save(TokenBytesCompressor(inner, settings, frequencies), out, left_out, as_json=json)
 
 
@@ -170,7 +184,10 @@ def info(
     else:
         facts = loaded.describe()
         if opened is not None:
-            facts["corpus"] = measure_held_out(loaded, opened, held_out, left_out)
+            with byte_progress() as show:
+                facts["corpus"] = measure_held_out(
+                    loaded, opened, held_out, left_out, progress=show
+                )
     note_left_out(left_out)
     emit(facts, as_json=json, text=_info_text(facts))
 
@@ -201,7 +218,10 @@ def _neural_facts(
     observer = None
     if corpus is not None:
         observer = CorpusObserver(compressor)
-        facts["corpus"] = measure_held_out(compressor, corpus, held_out, left_out, observer.add)
+        with byte_progress() as show:
+            facts["corpus"] = measure_held_out(
+                compressor, corpus, held_out, left_out, observer.add, show
+            )
         facts["corpus"] |= observer.facts()
     if symbol is not None:
         facts["strings_behind"] = strings_behind(compressor, symbol, observer, shown=shown)
@@ -212,7 +232,8 @@ def opened_corpus(config: CorpusConfig) -> Corpus:
     """The corpus that a command's options name; says what of its folder is skipped by rule."""
     from proxylm.corpus.opening import open_corpus
 
-    corpus = open_corpus(config)
+    with bars_or_lines() as show, stage("opening the corpus", show):
+        corpus = open_corpus(config)
     note_skipped(corpus.skipped)
     return corpus
 

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, bars_or_lines, emit
 from proxylm.errors import one_line
+from proxylm.progress import told
 
 LITTLE_DISK_BYTES = 5 * 10**9
 """Below this a training run on a laptop soon fills the disk with its checkpoints."""
@@ -65,7 +65,8 @@ def doctor(json: JsonOption = False) -> int:
 
     Example: proxylm doctor
     """
-    findings = [finding for look in LOOKS for finding in _found(look)]
+    with bars_or_lines() as show:
+        findings = [finding for look in told(LOOKS, "looks", show) for finding in _found(look)]
     broken = [one.about for one in findings if one.state is State.BROKEN]
     result = {"works": not broken, "findings": [asdict(one) for one in findings]}
     emit(result, as_json=json, text=_text(findings))
@@ -93,6 +94,8 @@ def _text(findings: list[Finding]) -> str:
 
 
 def _versions() -> Iterator[Finding]:
+    from importlib import metadata
+
     system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield Finding(about="proxylm", found=f"{metadata.version('proxylm')}, {system}")
     wrong = list(_unmet(None))
@@ -107,6 +110,8 @@ def _versions() -> Iterator[Finding]:
 
 def _unmet(extra: str | None) -> Iterator[str]:
     """The packages that an extra needs, or proxylm itself, and that are not there as asked for."""
+    from importlib import metadata
+
     from packaging.requirements import Requirement
 
     for line in metadata.requires("proxylm") or ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from proxylm.cli import (
 from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, bars, emit, note, table
+from proxylm.cli.output import JsonOption, byte_progress, emit, note, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 from proxylm.errors import DataError, ProxylmError, UsageError
 
@@ -92,30 +92,38 @@ def bpb(
     """
     from proxylm.corpus.left_out import LeftOut
     from proxylm.generation.loading import load
-    from proxylm.scoring.documents import find_files, first_documents, read_files, score_documents
+    from proxylm.scoring.documents import (
+        expected_bytes,
+        expected_of_files,
+        find_files,
+        first_documents,
+        read_files,
+        score_documents,
+    )
 
     _check_arguments(paths, store, held_out)
     left_out = LeftOut()
+    limits = scoring.model_dump(include={"limit_documents", "limit_bytes"})
     loaded = load(model, device=device)
     if store is not None:
-        prefix, documents = _from_store(loaded, model, store, held_out, reading)
+        prefix, documents, sizes = _from_store(loaded, model, store, held_out, reading)
+        expected: int | None = expected_bytes(sizes, **limits)
     else:
         found = read_by(loaded, model, reading)
         files, skipped = find_files(paths or [], left_out)
         note_skipped(skipped)
-        documents = read_files(
-            files,
-            found,
-            left_out=left_out,
-            text_field=text_field,
-            max_document_bytes=max_document_bytes,
-        )
-        prefix = found.prefix
-    limits = scoring.model_dump(include={"limit_documents", "limit_bytes"})
+        records: dict[str, Any] = {
+            "text_field": text_field,
+            "max_document_bytes": max_document_bytes,
+        }
+        documents = read_files(files, found, left_out=left_out, **records)
+        prefix, expected = found.prefix, expected_of_files(files, **limits)
     wanted = first_documents(documents, **limits)
     context, stride = scoring.context, scoring.stride
-    scores = score_documents(loaded.module, wanted, prefix, context=context, stride=stride)
-    rows, failure = _scored(scores, scoring.rows)
+    with byte_progress() as show:
+        how = {"context": context, "stride": stride, "expected_bytes": expected}
+        scores = score_documents(loaded.module, wanted, prefix, progress=show, **how)
+        rows, failure = _scored(scores, scoring.rows)
     note_left_out(left_out)
     about = {
         **about_model(loaded, model),
@@ -140,11 +148,10 @@ def _scored(
     """
     rows: list[DocumentScore] = []
     try:
-        with bars() as show, _rows_file(file) as write:
+        with _rows_file(file) as write:
             for score in scores:
                 rows.append(score)
                 write(score)
-                show("documents scored", len(rows), None)
     except DataError as error:
         return rows, error
     return rows, None
@@ -184,7 +191,8 @@ def _check_arguments(paths: list[Path] | None, store: Path | None, held_out: boo
 
 def _from_store(
     model: ByteModel, run: Path, folder: Path, held_out: bool, reading: ReadAs
-) -> tuple[Ids, Iterator[ReadDocument]]:
+) -> tuple[Ids, Iterator[ReadDocument], Sequence[int]]:
+    """What the model reads before every document, the documents, and their raw bytes."""
     from proxylm.data.store.store import ViewStore
     from proxylm.scoring.documents import read_from_store, read_store, stored_view
     from proxylm.scoring.read_as import MIXED
@@ -192,11 +200,12 @@ def _from_store(
     # Scores of altered documents would look like any others.
     store = ViewStore.open(folder, verify=True)
     chosen = store.ordinals(held_out=True) if held_out else range(store.document_count)
-    ordinals = map(int, chosen)
+    ordinals, sizes = list(map(int, chosen)), store.raw_lengths[chosen].tolist()
     if reading.compressor is not None or reading.read_as == MIXED:
         found = read_by(model, run, reading)
-        return found.prefix, read_store(store, ordinals, found)
-    return read_from_store(store, ordinals, model, stored_view(store, model, reading.read_as))
+        return found.prefix, read_store(store, ordinals, found), sizes
+    view = stored_view(store, model, reading.read_as)
+    return *read_from_store(store, ordinals, model, view), sizes
 
 
 def _result(scores: list[DocumentScore], left_out: LeftOut) -> dict[str, Any]:

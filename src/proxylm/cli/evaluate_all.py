@@ -18,7 +18,7 @@ from proxylm.cli.evaluation_options import (
     task_names,
 )
 from proxylm.cli.options import options, with_values
-from proxylm.cli.output import JsonOption, bars, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
 from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import ProxylmError
 
@@ -121,12 +121,12 @@ def _evaluate(
     folder = settings.out or evaluation_folder(run)
     everything.changed = _kept_in(folder, everything.about)
     apart = settings.model_copy(update={"out": None})  # each evaluation has a folder of its own
-    with bars() as show:
+    with bars_or_lines() as show:
         generation = Generation(
             greedy=partial(job_of, apart, settings.greedy, folder, show),
             sampled=partial(job_of, apart, settings.sampled, folder, show),
         )
-        evaluate_everything(everything, model, run_data(run), chosen, data, generation)
+        evaluate_everything(everything, model, run_data(run), chosen, data, generation, show)
     rows = everything_rows(everything)
     left_out = "".join(f"\nleft out: {name}: {why}" for name, why in everything.left_out.items())
     failed = "".join(f"\nfailed: {name}: {why}" for name, why in everything.failed.items())

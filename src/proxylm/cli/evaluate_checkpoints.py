@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.output import JsonOption, collected_results, emit, note, number, table
+from proxylm.cli.output import (
+    JsonOption,
+    bars_or_lines,
+    collected_results,
+    emit,
+    note,
+    number,
+    table,
+)
 from proxylm.errors import ProxylmError, UsageError
+from proxylm.progress import told
 
 if TYPE_CHECKING:
     from proxylm.checkpoints.checkpoint import TrainingState
@@ -46,18 +55,19 @@ def evaluate_checkpoints(
     folders = _checkpoints_of(run, every_steps)
     rows: list[dict[str, Any]] = []
     failures: list[ProxylmError] = []
-    for index, (folder, state) in enumerate(folders, 1):
-        note(f"{folder.name} ({index} of {len(folders)})")
-        with collected_results() as results:
-            try:
-                evaluate([str(folder), *context.args])
-            except UsageError:
-                raise  # it is the same for every other
-            except ProxylmError as error:
-                failures.append(error)
-        for result in results:  # what there is, also of an evaluation that failed on its way
-            _require_numbers(show or [], result)
-            rows.append(_used_up(state) | {"result": result})
+    with bars_or_lines() as progress:
+        for index, (folder, state) in enumerate(told(folders, "checkpoints", progress), 1):
+            note(f"{folder.name} ({index} of {len(folders)})")
+            with collected_results() as results:
+                try:
+                    evaluate([str(folder), *context.args])
+                except UsageError:
+                    raise  # it is the same for every other
+                except ProxylmError as error:
+                    failures.append(error)
+            for result in results:  # what there is, also of an evaluation that failed on its way
+                _require_numbers(show or [], result)
+                rows.append(_used_up(state) | {"result": result})
     if rows:
         whole = {"run": str(run), "evaluation": evaluation, "checkpoints": rows}
         emit(whole, as_json=json, text=_text(rows, show))

@@ -23,7 +23,7 @@ from proxylm.cli.evaluation_options import (
     writer_of,
 )
 from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, bars, emit, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, table
 from proxylm.cli.reading import DeviceOption, RunArgument, compressor_for
 from proxylm.errors import UsageError
 
@@ -190,8 +190,9 @@ def _report(
     ``forms`` is all that is read.
     """
     base = evaluation_folder(run)
-    with bars() as show:
-        report = evaluate(*[job_of(settings, one, base, show, writer, name) for one in plans])
+    with bars_or_lines() as show:
+        jobs = [job_of(settings, one, base, show, writer, name) for one in plans]
+        report = evaluate(*jobs, progress=show)
     about = about_programs(writer.model, run, settings, forms)
     headers, *rows = rows_of(report)
     emit(report_object(report, about), as_json=as_json, text=table(headers, rows))

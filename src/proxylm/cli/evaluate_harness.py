@@ -9,7 +9,7 @@ import typer
 
 from proxylm.cli.evaluation_options import about_model, report_object, task_names, writer_of
 from proxylm.cli.options import options
-from proxylm.cli.output import JsonOption, emit, number, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, number, table
 from proxylm.cli.reading import PROMPTING, DeviceOption, RunArgument
 from proxylm.errors import DataError, UsageError, needing_extra
 
@@ -57,7 +57,10 @@ def lm_eval(
         raise UsageError("--tasks names no task")
     found = find_tasks(names, include_path=include_path)
     writer = writer_of(load(run, device=device), run, reading)
-    report = evaluate_with_harness(writer, found, num_fewshot=num_fewshot, limit=limit)
+    with bars_or_lines() as show:
+        report = evaluate_with_harness(
+            writer, found, num_fewshot=num_fewshot, limit=limit, progress=show
+        )
     emit(
         report_object(report, about_model(writer.model, run)),
         as_json=json,

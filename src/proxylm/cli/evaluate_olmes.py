@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from proxylm.cli.evaluation_options import about_model, report_object
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, table
 from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def olmes(
     found = read_tasks(settings)
     model = load(run, device=device)
     scorer = Scorer(model.module, read_by(model, run, reading))
-    report = evaluate_olmes(scorer, found, progress=lambda name: note(f"measuring {name}"))
+    with bars_or_lines() as show:
+        report = evaluate_olmes(scorer.telling(show), found, progress=show)
     about = {
         **about_model(model, run),
         **settings.model_dump(mode="json"),

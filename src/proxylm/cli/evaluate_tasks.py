@@ -15,7 +15,7 @@ from proxylm.cli.evaluation_options import (
     writer_of,
 )
 from proxylm.cli.options import Flags, options
-from proxylm.cli.output import JsonOption, emit, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, table
 from proxylm.cli.reading import PROMPTING, DeviceOption, RunArgument
 from proxylm.errors import UsageError
 
@@ -55,7 +55,9 @@ def mutated(
 
     problems = benchmark_of(benchmark, settings)
     model = load(run, device=device)
-    report = evaluate_mutated(writer_of(model, run, settings.reading), problems, mutating)
+    writer = writer_of(model, run, settings.reading)
+    with bars_or_lines() as show:
+        report = evaluate_mutated(writer, problems, mutating, progress=show)
     about = about_model(model, run) | mutating.model_dump()
     headers, *rows = mutated_rows(report)
     emit(report_object(report, about), as_json=json, text=table(headers, rows))
@@ -89,7 +91,9 @@ def next_line(
     documents = _held_out_of(run, store, model.data_fingerprint)
     raw = (documents.raw(int(one)).tobytes() for one in documents.ordinals(held_out=True))
     lines = next_lines(raw, settings)
-    report = evaluate_next_line(writer_of(model, run, reading), lines)
+    writer = writer_of(model, run, reading)
+    with bars_or_lines() as show:
+        report = evaluate_next_line(writer, lines, progress=show)
     about = about_model(model, run) | {"store": str(documents.folder)} | settings.model_dump()
     headers, *rows = next_line_rows(report)
     emit(report_object(report, about), as_json=json, text=table(headers, rows))

@@ -14,10 +14,10 @@ from proxylm.cli.reading import PROMPTING, read_by
 if TYPE_CHECKING:
     from proxylm.evaluation.answers.options import EvaluationSettings, SamplingPlan
     from proxylm.evaluation.answers.run import Answering
-    from proxylm.evaluation.answers.samples import TellCount
     from proxylm.evaluation.answers.writers import ProgramWriter, PromptWriter
     from proxylm.evaluation.benchmarks.problem import Benchmark
     from proxylm.generation.byte_model import ByteModel
+    from proxylm.progress import TellCount
     from proxylm.scoring.read_as import ReadAs
 
 EVALUATION_FOLDER = "evaluation"

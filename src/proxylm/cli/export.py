@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note
 
 if TYPE_CHECKING:
     from proxylm.interchange.export import ExportResult
@@ -54,12 +54,14 @@ def export(
     if to == "gguf":
         if vocabulary not in (None, Vocabulary.BYTES):
             raise UsageError(f"--vocabulary {vocabulary}: --to gguf writes the byte vocabulary")
-        result = export_gguf(model, out, weights=WeightType(weights))
+        with bars_or_lines() as show:
+            result = export_gguf(model, out, weights=WeightType(weights), progress=show)
     elif weights != WeightType.F32:
         raise UsageError(f"--weights {weights}: --to hf writes f32")
     else:
         chosen = Vocabulary(vocabulary or Vocabulary.BOTH)
-        result = export_model(model, out, vocabulary=chosen)
+        with bars_or_lines() as show:
+            result = export_model(model, out, vocabulary=chosen, progress=show)
         if chosen is Vocabulary.BOTH and result.has_compressed_symbols:
             note(
                 "the compressed symbols are kept and have no entry in tokenizer.json; for programs "

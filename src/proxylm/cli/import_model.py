@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, bars_or_lines, emit
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -49,7 +49,8 @@ def import_hf(
 
     if byte_rows not in list(ByteRows):
         raise UsageError(f"--byte-rows {byte_rows}: choose one of {', '.join(ByteRows)}")
-    result = import_model(source, out, rows=ByteRows(byte_rows))
+    with bars_or_lines() as show:
+        result = import_model(source, out, rows=ByteRows(byte_rows), progress=show)
     text = (
         f"{out}: {result.parameters:,} parameters, {result.layers} layers of width "
         f"{result.width}, {result.tokens} tokens"

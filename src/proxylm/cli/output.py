@@ -7,26 +7,41 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Annotated, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Self
 
 import typer
 
 from proxylm.errors import ProxylmError, UsageError, one_line
 from proxylm.printable import printable
+from proxylm.progress import TellCount, stderr_draws_bars
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]
 
-SECONDS_BETWEEN_LINES = 2.0
+SECONDS_BEFORE_LINES = 2.0
+"""What takes no longer has no line of progress."""
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_DRAWINGS = 0.05
+SLOWEST_STEP_SECONDS = 600.0
+"""Over so long the speed of what is done in steps is taken for an estimate."""
 MISSING = "-"
 
+Amount = Callable[[int, int | None], str]
+"""What is done, and of how much, for reading."""
+
+_SHOWN = "fields[amount]"
 
 _collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
+_display: ContextVar[Bars | Lines | None] = ContextVar("_display", default=None)
 
 
 class ReaderLeftError(Exception):
@@ -113,85 +128,171 @@ def note(message: str) -> None:
 
 
 @contextmanager
-def bars(*columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A function of names, what is done and the total, shown on a terminal's stderr as bars.
+def bars_or_lines(unit: str = "", size: float = 1) -> Iterator[TellCount]:
+    """Shows on stderr how far a command is: bars on a terminal, ``Lines`` elsewhere.
+
+    A command that another one calls adds to what that one shows.
 
     Args:
-        columns: of ``rich.progress``; its own unless given.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console, tasks = Console(stderr=True), {}
-    is_shown = sys.stderr.isatty()
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
-
-        def show(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield show
-
-
-@contextmanager
-def bars_or_lines(
-    lines: LineProgress, *columns: Any
-) -> Iterator[Callable[[str, int, int | None], None]]:
-    """``bars`` on a terminal, ``lines`` elsewhere."""
-    if not sys.stderr.isatty():
-        yield lines
-        return
-    with bars(*columns) as show:
-        yield show
-
-
-@contextmanager
-def byte_progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """``bars_or_lines`` of bytes, with their speed and an estimate."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    ends = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}"), BarColumn(), *ends)
-    with bars_or_lines(LineProgress("MB", 1e6), *columns) as show:
-        yield show
-
-
-class LineProgress:
-    """Progress for logs: a line at the start, then at most one every few seconds.
-
-    Args:
-        unit: what is counted.
+        unit: of what is counted, behind the numbers.
         size: how much of what is done makes one of it.
     """
+    amount = partial(_amount, unit=unit, size=size)
+    if (outer := _display.get()) is not None:
+        yield partial(outer.tell, amount)
+        return
+    with Bars() if stderr_draws_bars() else Lines() as display:
+        token = _display.set(display)
+        try:
+            yield partial(display.tell, amount)
+        finally:
+            _display.reset(token)
 
-    def __init__(self, unit: str, size: float = 1) -> None:
-        self._unit, self._size = unit, size
-        self._first: dict[str, tuple[float, int]] = {}
-        self._last = float("-inf")
 
-    def __call__(self, name: str, done: int, total: int | None) -> None:
-        """Print a line if one is due."""
-        assert total is not None, "without a total there is no estimate"
+def byte_progress() -> AbstractContextManager[TellCount]:
+    """``bars_or_lines`` of bytes."""
+    return bars_or_lines("MB", 1e6)
+
+
+def _amount(done: int, total: int | None, *, unit: str, size: float) -> str:
+    if total is None and not done:
+        return ""
+    numbers = [f"{one:,}" if size == 1 else f"{one / size:,.1f}" for one in (done, total or 0)]
+    return f"{numbers[0] if total is None else ' of '.join(numbers)} {unit}".rstrip()
+
+
+class Bars:
+    """A bar for each name, with an estimate; gone when all is done."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        texts = (TextColumn(f"{{task.{one}}}", markup=False) for one in ("description", _SHOWN))
+        name, amount = texts
+        self._bars = Progress(
+            *(name, BarColumn(), amount, TimeRemainingColumn()),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,  # results never become part of what is drawn
+            speed_estimate_period=SLOWEST_STEP_SECONDS,
+        )
+        self._tasks: dict[str, Any] = {}
+        self._drawn_at: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def tell(self, amount: Amount, name: str, done: int, total: int | None) -> None:
+        """Draw what is told; nothing before, so that a training can draw a bar of its own."""
         now = time.monotonic()
-        started, at_first = self._first.setdefault(name, (now, done))
-        if now - self._last < SECONDS_BETWEEN_LINES and done < total:
+        if done != total and now - self._drawn_at.get(name, 0) < SECONDS_BETWEEN_DRAWINGS:
             return
-        self._last = now
-        left = ""
-        if at_first < done < total:
-            seconds = (now - started) * (total - done) / (done - at_first)
-            left = f", about {seconds:.0f} s left"
-        note(f"{name}: {self._shown(done)} of {self._shown(total)} {self._unit}{left}")
+        self._drawn_at[name] = now
+        self._bars.start()
+        shown: dict[str, Any] = {"total": total, "completed": done, "amount": amount(done, total)}
+        task = self._tasks.get(name)
+        if task is None:
+            self._tasks[name] = self._bars.add_task(name, **shown)
+        elif done < self._bars.tasks[task].completed:  # it begins anew
+            self._bars.reset(task, **shown)
+        else:
+            self._bars.update(task, **shown)
 
-    def _shown(self, amount: int) -> str:
-        return f"{amount:,}" if self._size == 1 else f"{amount / self._size:,.1f}"
+
+@dataclass(kw_only=True)
+class _Count:
+    """What was told of one name last, and where and when it began."""
+
+    name: str
+    first: int
+    started: float
+    done: int
+    total: int | None
+    amount: Amount
+    is_shown: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.done == self.total
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a line says what none has said, though nothing was told since."""
+        return not self.is_over and (self.total is None or not self.is_shown)
+
+    def text(self, now: float) -> str:
+        seconds = now - self.started
+        if self.total is None:
+            shown = self.amount(self.done, None) if self.done else f"{seconds:.0f} s"
+            return f"{self.name}: {shown} so far"
+        shown = f"{self.name}: {self.amount(self.done, self.total)}"
+        if not self.first < self.done < self.total:
+            return shown
+        left = seconds * (self.total - self.done) / (self.done - self.first)
+        return f"{shown}, about {_duration(left)} left"
+
+
+class Lines:
+    """Progress for logs: nothing of what ends soon, then a line at most every few seconds.
+
+    A thread tells of what takes long and tells nothing itself.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, _Count] = {}
+        self._newest: _Count | None = None
+        self._due = time.monotonic() + SECONDS_BEFORE_LINES
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def tell(self, amount: Amount, name: str, done: int, total: int | None) -> None:
+        """Print a line if one is due, and at the end of what there was one of."""
+        now = time.monotonic()
+        with self._lock:
+            count = self._counts.get(name)
+            if count is None or done < count.done:
+                count = _Count(
+                    name=name, first=done, started=now, done=done, total=total, amount=amount
+                )
+                self._counts[name] = count
+            was_over = count.is_over
+            count.done, count.total, self._newest = done, total, count
+            if now >= self._due or (count.is_over and count.is_shown and not was_over):
+                self._show(count, now)
+
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            now = time.monotonic()
+            with self._lock, suppress(OSError):
+                count = self._newest
+                if count and count.is_news and now >= self._due:
+                    self._show(count, now)
+
+    def _show(self, count: _Count, now: float) -> None:
+        count.is_shown, self._due = True, now + SECONDS_BETWEEN_LINES
+        note(count.text(now))
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(95), _duration(600), _duration(9000)
+    ('95 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ from proxylm.cli.output import (
     table,
 )
 from proxylm.errors import UsageError
+from proxylm.progress import stage
 
 if TYPE_CHECKING:
     from proxylm.compressors.contract import Compressor
@@ -69,15 +70,19 @@ def prepare(
     where = None if executor is None else load_executor(executor)
     compressors = _load_compressors(compressor or [])
     with byte_progress() as show:
+        opened = None
+        if corpus is not None:
+            with stage("opening the corpus", show):
+                opened = open_corpus(corpus)
         summary = prepare_store(
-            None if corpus is None else open_corpus(corpus),
+            opened,
             compressors,
             out,
             workers=workers,
             executor=where,
             held_out_fraction=held_out,
             given_view=given_view,
-            progress=lambda now: show(now.job, now.done_bytes, now.total_bytes),
+            progress=show,
         )
     emit(summary.to_json(), as_json=json, text=_readable(summary))
 

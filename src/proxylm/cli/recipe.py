@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.options import OverridesArgument, any_of
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
 from proxylm.errors import UsageError
 from proxylm.files import require_utf8
 
@@ -153,7 +153,8 @@ def run(
     if only is not None:
         make_all([_of_key(wanted, only)], pool, say=note)
         return
-    make_all(wanted, pool, jobs=jobs, say=note)
+    with bars_or_lines() as show:
+        make_all(wanted, pool, jobs=jobs, say=note, progress=show)
     found = write_results(plan, pool, folder)
     note(f"table and picture: {folder}")
     emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))

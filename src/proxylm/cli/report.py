@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit
+from proxylm.cli.output import JsonOption, bars_or_lines, emit
 from proxylm.errors import UsageError
 from proxylm.printable import printable
 
@@ -48,12 +48,13 @@ def report(
     histories = [RunHistory.read(run) for run in runs]
     histograms = [one for path in analysis or () for one in histograms_of(path)]
     sections = {}
-    if text is not None:
-        content = _text(text)
-        sections[f"Surprisal of {text.name}"] = surprisal_section(runs, content)
-        sections[f"Segments of {text.name}"] = segments_section(runs, content)
-    if prompt is not None:
-        sections["Completions"] = completions_section(runs, prompt, range(seeds))
+    with bars_or_lines() as show:
+        if text is not None:
+            content = _text(text)
+            sections[f"Surprisal of {text.name}"] = surprisal_section(runs, content, show)
+            sections[f"Segments of {text.name}"] = segments_section(runs, content)
+        if prompt is not None:
+            sections["Completions"] = completions_section(runs, prompt, range(seeds), show)
     write_report(histories, out, title="Training runs", further=sections, histograms=histograms)
     result = {"report": str(out), "runs": [history.name for history in histories]}
     emit(result, as_json=json, text=f"{out}: {', '.join(map(printable, result['runs']))}")

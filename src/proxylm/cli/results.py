@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxylm.cli.options import OverridesArgument
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
 from proxylm.cli.recipe import DataOption
 from proxylm.errors import UsageError
 
@@ -80,7 +80,8 @@ def run(
     if plan:
         _emit_plan(running, as_json=json)
         return
-    record = running.run(results, jobs=jobs, say=note)
+    with bars_or_lines() as show:
+        record = running.run(results, jobs=jobs, say=note, progress=show)
     for reason in _lacking(running.points()):
         note(f"left out: {reason}")
     made = f"{len(record.observations)} observations, {record.core_hours:.2f} core-hours"

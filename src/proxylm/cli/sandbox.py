@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxylm.cli.output import JsonOption, emit, note, table
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
 
 if TYPE_CHECKING:
     from proxylm.sandbox.adversarial.suite import SuiteResult
@@ -39,10 +39,11 @@ def check(
         raise UsageError(f"sandbox tier '{tier}': expected one of {', '.join(TIERS)}")
     states = [tier_state(name) for name in TIERS if tier in (None, name)]
     results = {}
-    for state in states:
-        if state.lacking is None:
-            note(f"{state.name}: running {len(ATTACKS)} adversarial programs")
-            results[state.name] = run_suite(state.name)
+    with bars_or_lines() as show:
+        for state in states:
+            if state.lacking is None:
+                note(f"{state.name}: running {len(ATTACKS)} adversarial programs")
+                results[state.name] = run_suite(state.name, progress=show)
     used = next(iter(results), None)
     emit(
         {"used": used, "tiers": [_as_json(state, results.get(state.name)) for state in states]},

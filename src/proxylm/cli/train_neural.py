@@ -17,7 +17,7 @@ from proxylm.cli.compressor import (
     opened_corpus,
 )
 from proxylm.cli.options import Flags, flag_of, options
-from proxylm.cli.output import JsonOption, emit, note
+from proxylm.cli.output import JsonOption, bars_or_lines, emit, note
 from proxylm.cli.reading import DeviceOption
 from proxylm.errors import UsageError
 
@@ -91,8 +91,9 @@ def train_neural(
     names = {"held_out_fraction": "--held-out", "device": "--device"}
     training = validate_config(NeuralTraining, values, origin="train-neural", names=names)
     opened = opened_corpus(corpus)
-    reports = Reports(say=note, callbacks=[shown_on_stderr()])
-    compressor = train_neural_compressor(opened, out, training=training, reports=reports)
+    with bars_or_lines() as show:
+        reports = Reports(say=note, progress=show, callbacks=[shown_on_stderr()])
+        compressor = train_neural_compressor(opened, out, training=training, reports=reports)
     note_left_out(reports.left_out)
     facts = {"path": str(out)} | compressor.describe() | {"left_out": reports.left_out.to_json()}
     emit(facts, as_json=json, text=facts_table(facts))

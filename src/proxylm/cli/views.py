@@ -103,7 +103,7 @@ def verify(
         verified = verify_store(
             ViewStore.open(store),
             stamps=stamps,
-            progress=lambda done, total: show("verify", done, total),
+            progress=show,
         )
     seconds = perf_counter() - started
     text = (

@@ -16,6 +16,7 @@ from typing import Any
 from proxylm.corpus.config import CorpusConfig
 from proxylm.corpus.document import Document, Rejection
 from proxylm.corpus.left_out import LeftOut
+from proxylm.progress import TellCount, untold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +101,26 @@ class Corpus(ABC):
             DataError: a file is damaged, or is not what it was when the corpus was opened.
         """
 
-    def documents(self, left_out: LeftOut | None = None) -> Iterator[Document]:
-        """All documents of the corpus in order; the rejected ones are counted in ``left_out``."""
-        for part in self.parts():
+    def documents(
+        self, left_out: LeftOut | None = None, progress: TellCount = untold
+    ) -> Iterator[Document]:
+        """All documents of the corpus in order; the rejected ones are counted in ``left_out``.
+
+        ``progress`` hears how many bytes of the corpus are read.
+        """
+        parts = self.parts()
+        done, total = 0, sum(part.num_bytes for part in parts)
+        for part in parts:
+            within = 0
             for item in self.read(part):
+                progress("bytes read", done + min(within, part.num_bytes), total)
                 if isinstance(item, Document):
+                    within += len(item.raw)
                     yield item
                 elif left_out is not None:
                     left_out.add(item)
+            done += part.num_bytes
+        progress("bytes read", total, total)
 
     def describe(self) -> dict[str, Any]:
         """Facts for a manifest: plain JSON values; readers add their own."""

@@ -14,6 +14,7 @@ from proxylm.corpus.contract import Corpus
 from proxylm.corpus.document import Document
 from proxylm.corpus.left_out import LeftOut, nothing_left
 from proxylm.errors import DataError, UsageError
+from proxylm.progress import TellCount, untold
 
 HELD_OUT_FRACTION = 0.02
 """Default share of documents kept for evaluation."""
@@ -46,6 +47,7 @@ def split_documents(
     held_out: bool,
     left_out: LeftOut,
     fraction: float = HELD_OUT_FRACTION,
+    progress: TellCount = untold,
 ) -> Iterator[Document]:
     """The documents of one side of the split, in corpus order.
 
@@ -54,20 +56,21 @@ def split_documents(
         held_out: which side.
         left_out: counts what the corpus holds and cannot be read as a document (of either side).
         fraction: share that is held out.
+        progress: hears how many bytes of the corpus are read.
 
     Raises:
         UsageError: at once, if ``fraction`` is not a number from 0 to 1.
         DataError: at the end, if there was no document.
     """
     check_fraction(fraction)
-    return _one_side(corpus, held_out, left_out, fraction)
+    return _one_side(corpus, held_out, left_out, fraction, progress)
 
 
 def _one_side(
-    corpus: Corpus, held_out: bool, left_out: LeftOut, fraction: float
+    corpus: Corpus, held_out: bool, left_out: LeftOut, fraction: float, progress: TellCount
 ) -> Iterator[Document]:
     is_empty = True
-    for document in corpus.documents(left_out):
+    for document in corpus.documents(left_out, progress):
         if is_held_out(document.raw, fraction) == held_out:
             is_empty = False
             yield document
@@ -78,7 +81,12 @@ def _one_side(
 
 
 def training_sample(
-    corpus: Corpus, *, wanted_bytes: int, fraction: float, left_out: LeftOut
+    corpus: Corpus,
+    *,
+    wanted_bytes: int,
+    fraction: float,
+    left_out: LeftOut,
+    progress: TellCount = untold,
 ) -> Iterator[Document]:
     """About ``wanted_bytes`` of the training documents, for a compressor to learn from.
 
@@ -87,12 +95,15 @@ def training_sample(
         wanted_bytes: about how much is asked for; all of a smaller corpus.
         fraction: share of documents that is held out.
         left_out: counts what the corpus holds and cannot be read as a document.
+        progress: hears how many bytes of the corpus are read.
 
     Raises:
         UsageError: ``fraction`` is not a number from 0 to 1.
         DataError: at the end, if there was no document.
     """
-    documents = split_documents(corpus, held_out=False, left_out=left_out, fraction=fraction)
+    documents = split_documents(
+        corpus, held_out=False, left_out=left_out, fraction=fraction, progress=progress
+    )
     total_bytes = sum(part.num_bytes for part in corpus.parts())
     is_empty = True
     for document in sample(documents, total_bytes=total_bytes, wanted_bytes=wanted_bytes):

@@ -9,6 +9,7 @@ from proxylm.evaluation.answers.run import Answering, Passes
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark
 from proxylm.evaluation.likelihood import solution_bits_per_byte
+from proxylm.progress import TellCount, untold
 
 PLAIN = "plain"
 """The one condition: the prompts as they are."""
@@ -52,6 +53,8 @@ def evaluate_code(
     benchmark: Benchmark,
     answering: Answering | None,
     sampling: Answering | None = None,
+    *,
+    progress: TellCount = untold,
 ) -> CodeReport:
     """Evaluate a model on a benchmark.
 
@@ -60,7 +63,9 @@ def evaluate_code(
         benchmark: the problems.
         answering: how to generate greedily and judge; None measures likelihoods alone.
         sampling: how to draw samples and judge, for pass@10; None draws none.
+        progress: hears how much of the solutions has been read.
     """
+    scorer = writer.scorer.telling(progress)
     greedy = answering.run(writer, {PLAIN: benchmark}).passes(PLAIN) if answering else Passes()
     return CodeReport(
         **_fields(greedy),
@@ -68,7 +73,7 @@ def evaluate_code(
         read_as=writer.read_as,
         prompt_end=writer.prompt_end,
         problems=len(benchmark.problems),
-        solution_bits_per_byte=solution_bits_per_byte(writer.scorer, benchmark.problems),
+        solution_bits_per_byte=solution_bits_per_byte(scorer, benchmark.problems),
         sampled=_sampled(writer, benchmark, sampling) if sampling else None,
     )
 

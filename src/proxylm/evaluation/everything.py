@@ -43,7 +43,9 @@ from proxylm.evaluation.translation import (
 )
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import KNOWS_BYTES_ALONE
+from proxylm.progress import TellCount, untold
 from proxylm.scoring.documents import (
+    expected_bytes,
     first_documents,
     read_from_store,
     score_documents,
@@ -184,7 +186,12 @@ class HeldOutReport:
 
 
 def held_out_report(
-    store: ViewStore, model: ByteModel, view: str | None, *, limit_bytes: int | None = None
+    store: ViewStore,
+    model: ByteModel,
+    view: str | None,
+    *,
+    limit_bytes: int | None = None,
+    progress: TellCount = untold,
 ) -> HeldOutReport:
     """Bits per byte of a store's held-out documents, as bytes or by one of its views.
 
@@ -197,7 +204,10 @@ def held_out_report(
         raise DataNotAtHandError(f"{store.folder}: holds no document out")
     prefix, documents = read_from_store(store, ordinals, model, view)
     wanted = first_documents(documents, limit_bytes=limit_bytes)
-    scores = list(score_documents(model.module, wanted, prefix))
+    expected = expected_bytes(store.raw_lengths[ordinals], limit_bytes=limit_bytes)
+    scores = list(
+        score_documents(model.module, wanted, prefix, progress=progress, expected_bytes=expected)
+    )
     total = total_score(scores)
     return HeldOutReport(
         documents=len(scores), raw_bytes=total.num_bytes, bits_per_byte=total.bits_per_byte
@@ -257,6 +267,7 @@ def evaluate_everything(
     compressor: Compressor | None,
     data: SelectedData,
     generation: Generation,
+    progress: TellCount = untold,
 ) -> None:
     """Evaluate a model on everything that is at hand.
 
@@ -267,21 +278,26 @@ def evaluate_everything(
         compressor: of its training.
         data: benchmarks and tasks.
         generation: how each generative evaluation generates.
+        progress: hears what each evaluation counts.
 
     Raises:
         DamagedWeightsError: the model computes no numbers.
     """
     everything.left_out |= data.left_out
-    _held_out(everything, model, run, data.selection.held_out_bytes)
+    _held_out(everything, model, run, data.selection.held_out_bytes, progress)
     for writer in _writers(everything, model, compressor, data.selection.prompt_end):
-        _evaluate(everything, writer, data, generation)
-    _translation(everything, model, compressor, data.benchmarks, generation)
+        _evaluate(everything, writer, data, generation, progress)
+    _translation(everything, model, compressor, data.benchmarks, generation, progress)
     everything.complete = True
     everything.changed(everything)
 
 
 def _held_out(
-    everything: Everything, model: ByteModel, data: RunData | None, limit: int | None
+    everything: Everything,
+    model: ByteModel,
+    data: RunData | None,
+    limit: int | None,
+    progress: TellCount,
 ) -> None:
     if data is None:
         everything.left_out[HELD_OUT] = "the run's training data is not at hand"
@@ -293,7 +309,7 @@ def _held_out(
         return ViewStore.open(data.store, verify=True)
 
     def measure(view: str | None) -> HeldOutReport:
-        return held_out_report(opened(), model, view, limit_bytes=limit)
+        return held_out_report(opened(), model, view, limit_bytes=limit, progress=progress)
 
     everything.add(HELD_OUT, BYTES, partial(measure, None))
     if data.view is not None:
@@ -326,7 +342,11 @@ def _no_compressor(model: ByteModel) -> str:
 
 
 def _evaluate(
-    everything: Everything, writer: PromptWriter, data: SelectedData, generation: Generation
+    everything: Everything,
+    writer: PromptWriter,
+    data: SelectedData,
+    generation: Generation,
+    progress: TellCount,
 ) -> None:
     """Every evaluation of one reading."""
 
@@ -338,7 +358,8 @@ def _evaluate(
         asked: PromptWriter = writer,
     ) -> None:
         def report() -> Any:
-            return evaluate(asked, prompts, *[one(asked, name) for one in answering])
+            answers = [one(asked, name) for one in answering]
+            return evaluate(asked, prompts, *answers, progress=progress)
 
         everything.add(name, asked.read_as, report)
 
@@ -354,16 +375,22 @@ def _evaluate(
     if data.recode is not None:
         add("recode", evaluate_recode, data.recode, generation.greedy)
     if data.harness is not None:
-        measure = partial(_harness, everything, writer, data.harness, data.selection.limit)
+        measure = partial(
+            _harness, everything, writer, data.harness, data.selection.limit, progress
+        )
         everything.add("lm-eval", writer.read_as, measure)
 
 
 def _harness(
-    everything: Everything, writer: PromptWriter, tasks: HarnessTasks, limit: int | None
+    everything: Everything,
+    writer: PromptWriter,
+    tasks: HarnessTasks,
+    limit: int | None,
+    progress: TellCount,
 ) -> HarnessReport:
     from proxylm.evaluation.lm_harness import evaluate_with_harness
 
-    report = evaluate_with_harness(writer, tasks, limit=limit)
+    report = evaluate_with_harness(writer, tasks, limit=limit, progress=progress)
     everything.failed |= {f"{task} ({writer.read_as})": why for task, why in report.failed.items()}
     return report
 
@@ -374,6 +401,7 @@ def _translation(
     compressor: Compressor | None,
     benchmarks: Sequence[Benchmark],
     generation: Generation,
+    progress: TellCount,
 ) -> None:
     name = "translation"
     chosen = next((one for one in benchmarks if one.name in BOUNDARY_BENCHMARKS), None)
@@ -386,6 +414,6 @@ def _translation(
         def evaluate() -> TranslationReport:
             writer = TranslationWriter(model, compressor)
             answering = generation.greedy(writer, f"{name}-{chosen.name}")
-            return evaluate_translation(writer, chosen, answering)
+            return evaluate_translation(writer, chosen, answering, progress=progress)
 
         everything.add(name, BYTES, evaluate)

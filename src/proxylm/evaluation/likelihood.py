@@ -29,6 +29,7 @@ from proxylm.generation.prompt_ends import Spellings
 from proxylm.inputs import as_documents
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.scoring_windows import default_stride
+from proxylm.progress import TellCount, told, untold
 from proxylm.scoring.mixed import MixedText
 from proxylm.scoring.passes import bits_and_greediness, sequence_bits
 from proxylm.scoring.prompts import open_prompt, stripped
@@ -47,6 +48,11 @@ class Scorer:
     model: LanguageModel
     reading: Reading
     prompt_end: PromptEnd = PromptEnd.KEEP
+    progress: TellCount = untold
+
+    def telling(self, progress: TellCount) -> Scorer:
+        """The same, and ``progress`` hears how much it has read."""
+        return replace(self, progress=progress)
 
     def bits(self, prompts: Sequence[bytes], continuations: Sequence[bytes]) -> Bits:
         """Bits of each continuation given its prompt, float64 ``[n]``.
@@ -57,7 +63,7 @@ class Scorer:
         if self.prompt_end is PromptEnd.EXACT:
             return self._exact_bits(as_documents(prompts), as_documents(continuations))
         sequences, owners = self._owned(prompts, continuations)
-        bits = sequence_bits(self.model, sequences)
+        bits = sequence_bits(self.model, sequences, progress=self.progress)
         return _sums(owners, bits, len(prompts))
 
     def bits_and_greediness(
@@ -69,7 +75,7 @@ class Scorer:
             DataError: as ``bits``.
         """
         sequences, owners = self._owned(prompts, continuations)
-        bits, greedy = bits_and_greediness(self.model, sequences)
+        bits, greedy = bits_and_greediness(self.model, sequences, self.progress)
         others = _sums(owners, ~greedy, len(prompts))
         return _sums(owners, bits, len(prompts)), others == 0
 
@@ -78,7 +84,8 @@ class Scorer:
         spellings = self.reading.compressor.spellings
         assert spellings is not None, "the writer has asked"
         exact = ExactBytes(self.model, self.reading, Spellings(spellings))
-        return np.array([exact.bits(*pair) for pair in zip(prompts, continuations, strict=True)])
+        pairs = list(zip(prompts, continuations, strict=True))
+        return np.array([exact.bits(*pair) for pair in told(pairs, "texts read", self.progress)])
 
     def _owned(
         self, prompts: Sequence[bytes], continuations: Sequence[bytes]

@@ -30,6 +30,7 @@ from proxylm.errors import DataError, ProxylmError, UsageError, one_line
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import Draws, PromptWriter
 from proxylm.evaluation.harness_report import HarnessReport
+from proxylm.progress import TellCount, told, untold
 
 OLMES_TASKS = (
     "arc_challenge",
@@ -57,10 +58,10 @@ MAIN_METRICS = ("acc_norm", "acc")
 class HarnessModel(LM):
     """A model as the harness asks it: log-likelihoods, and continuations until a string."""
 
-    def __init__(self, writer: PromptWriter) -> None:
+    def __init__(self, writer: PromptWriter, progress: TellCount = untold) -> None:
         super().__init__()
         self._writer = writer
-        self._scorer = writer.scorer
+        self._scorer = writer.scorer.telling(progress)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Natural log of each continuation's probability, and whether greedy writes it."""
@@ -150,6 +151,7 @@ def evaluate_with_harness(
     *,
     num_fewshot: int | None = None,
     limit: int | None = None,
+    progress: TellCount = untold,
 ) -> HarnessReport:
     """Run tasks of the harness.
 
@@ -161,6 +163,7 @@ def evaluate_with_harness(
         num_fewshot: examples in each prompt, but in those of tasks that take none; None leaves it
             to the task.
         limit: only the first so many documents of each task.
+        progress: hears how many tasks are measured.
 
     Raises:
         DataError: a task's data cannot be had, or no task works; it is named.
@@ -171,10 +174,10 @@ def evaluate_with_harness(
             loaded[name] = _loaded(tasks.manager, name, num_fewshot)
     found: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
-    for name, task in loaded.items():
+    for name, task in told(list(loaded.items()), "tasks", progress):
         try:
             with _at_work(name):
-                found |= _measured(HarnessModel(writer), task, limit)
+                found |= _measured(HarnessModel(writer, progress), task, limit)
         except DataError as error:
             failed[name] = str(error)
     if not found:

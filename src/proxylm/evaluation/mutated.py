@@ -25,6 +25,7 @@ from proxylm.errors import DataError
 from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import Bits
+from proxylm.progress import TellCount, untold
 
 SWAPS = {
     "comparison": {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="},
@@ -80,9 +81,19 @@ class MutatedReport:
 
 
 def evaluate_mutated(
-    writer: PromptWriter, benchmark: Benchmark, settings: MutatedSettings | None = None
+    writer: PromptWriter,
+    benchmark: Benchmark,
+    settings: MutatedSettings | None = None,
+    *,
+    progress: TellCount = untold,
 ) -> MutatedReport:
     """Let a model choose between solutions and their mutations.
+
+    Args:
+        writer: the model, read as bytes or as tokens.
+        benchmark: whose canonical solutions are mutated.
+        settings: how; None takes the defaults.
+        progress: hears how much has been read.
 
     Raises:
         DataError: no problem has a mutation.
@@ -94,7 +105,7 @@ def evaluate_mutated(
         raise DataError(f"{benchmark.name}: no solution can be mutated; is it Python?")
     texts = [text for problem, found in chosen for text in (problem.solution, *found)]
     prompts = [problem.prompt for problem, found in chosen for _ in range(1 + len(found))]
-    bits = writer.scorer.bits(prompts, texts)
+    bits = writer.scorer.telling(progress).bits(prompts, texts)
     per_byte = bits / np.array([len(text) for text in texts])
     sizes = [1 + len(found) for _, found in chosen]
     accuracy, error = _accuracy(bits, sizes)

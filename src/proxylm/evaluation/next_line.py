@@ -20,6 +20,7 @@ from proxylm.errors import DataError
 from proxylm.evaluation.answers.options import Budget, SamplingPlan
 from proxylm.evaluation.answers.writers import Draws, PromptWriter
 from proxylm.generation.decoding_row import Finish
+from proxylm.progress import TellCount, untold
 
 LINE_END = b"\n"
 BATCH_LINES = 64
@@ -88,12 +89,15 @@ def next_lines(documents: Iterable[bytes], settings: NextLineSettings) -> list[N
     return [found[index] for index in sorted(generator.choice(len(found), count, replace=False))]
 
 
-def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineReport:
+def evaluate_next_line(
+    writer: PromptWriter, lines: list[NextLine], *, progress: TellCount = untold
+) -> NextLineReport:
     """Ask a model for each line, greedily.
 
     Args:
         writer: the model, read as bytes or as tokens.
         lines: of ``next_lines``, at least one.
+        progress: hears how many lines were asked for.
     """
     # White space that was not read at a prompt's end is written again, so there is room for it.
     ends = [len(one.prompt) - len(one.prompt.rstrip()) for one in lines]
@@ -101,6 +105,7 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
     budget = Budget(max_bytes=longest, max_symbols=longest)
     right, begun = 0, 0.0
     for start in range(0, len(lines), BATCH_LINES):
+        progress("lines", start, len(lines))
         part = lines[start : start + BATCH_LINES]
         draws = Draws(plan=SamplingPlan(budget=budget), stop=(LINE_END,), samples=[0] * len(part))
         written = writer.complete([one.prompt for one in part], draws)
@@ -111,6 +116,7 @@ def evaluate_next_line(writer: PromptWriter, lines: list[NextLine]) -> NextLineR
         begun += sum(
             _begun(answer.data, one.line) for answer, one in zip(written, part, strict=True)
         )
+    progress("lines", len(lines), len(lines))
     share = right / len(lines)
     return NextLineReport(
         read_as=writer.read_as,

@@ -17,6 +17,7 @@ from proxylm.evaluation.answers.writers import PromptWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.evaluation.likelihood import solution_bytes
 from proxylm.evaluation.pass_at_k import pass_at_k
+from proxylm.progress import TellCount, told, untold
 from proxylm.scoring.read_as import PromptEnd
 
 SUFFIXES = (
@@ -67,7 +68,11 @@ class BoundaryReport:
 
 
 def evaluate_boundary(
-    writer: PromptWriter, benchmark: Benchmark, answering: Answering | None
+    writer: PromptWriter,
+    benchmark: Benchmark,
+    answering: Answering | None,
+    *,
+    progress: TellCount = untold,
 ) -> BoundaryReport:
     """Evaluate a model on a benchmark under every suffix.
 
@@ -75,6 +80,7 @@ def evaluate_boundary(
         writer: the model, read as bytes or as tokens.
         benchmark: the problems.
         answering: how to generate and judge; None measures likelihoods alone.
+        progress: hears how many suffixes are measured.
 
     Raises:
         UsageError: prompts are stripped, so that every suffix would be read as none.
@@ -91,11 +97,11 @@ def evaluate_boundary(
             passed = spread(
                 {name: pass_at_k(list(results.correct(name).values()), 1) for name in conditions}
             )
-    scorer = writer.scorer
+    scorer = writer.scorer.telling(progress)
     num_bytes = solution_bytes(benchmark.problems).sum()
     bits = {
         name: float(scorer.solution_bits(condition.problems).sum() / num_bytes)
-        for name, condition in conditions.items()
+        for name, condition in told(list(conditions.items()), "prompt endings", progress)
     }
     return BoundaryReport(
         benchmark=benchmark.name,

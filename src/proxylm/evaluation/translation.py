@@ -31,6 +31,7 @@ from proxylm.evaluation.pass_at_k import pass_at_k
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import Completion, complete
 from proxylm.generation.request import ByteRequest, raw_symbols
+from proxylm.progress import TellCount, untold
 from proxylm.scoring.passes import sequence_bits
 from proxylm.scoring.readings import RawReading
 from proxylm.scoring.sequences import ScoredSequence
@@ -159,7 +160,11 @@ class TranslationReport:
 
 
 def evaluate_translation(
-    writer: TranslationWriter, benchmark: Benchmark, answering: Answering | None
+    writer: TranslationWriter,
+    benchmark: Benchmark,
+    answering: Answering | None,
+    *,
+    progress: TellCount = untold,
 ) -> TranslationReport:
     """Evaluate how well a model puts compressed solutions back into bytes.
 
@@ -167,6 +172,7 @@ def evaluate_translation(
         writer: the model with its oracle prompts.
         benchmark: the problems.
         answering: how to generate and judge; None measures likelihoods alone.
+        progress: hears how much of the solutions has been read.
 
     Raises:
         UsageError: rapidfuzz is not there, which compares what is generated.
@@ -192,7 +198,7 @@ def evaluate_translation(
         beyond_context=sum(length > writer.model.config.context for length in lengths),
         pass_at_1=passed,
         recovery=recovery(results.samples, by_task) if results else None,
-        likelihood=translation_gain(writer, problems),
+        likelihood=translation_gain(writer, problems, progress),
     )
 
 
@@ -220,7 +226,9 @@ def _edit_similarity() -> Callable[[bytes, bytes], float]:
     return Levenshtein.normalized_similarity
 
 
-def translation_gain(writer: TranslationWriter, problems: Sequence[Problem]) -> TranslationGain:
+def translation_gain(
+    writer: TranslationWriter, problems: Sequence[Problem], progress: TellCount = untold
+) -> TranslationGain:
     """Bits of the solutions with and without their compressed form in view."""
     model, prefixes = writer.model, writer.prefixes(problems)
     sequences = [
@@ -237,8 +245,9 @@ def translation_gain(writer: TranslationWriter, problems: Sequence[Problem]) -> 
         return TranslationGain(problems=0, left_out=len(problems))
     kept = [one for one, fit in zip(sequences, fits, strict=True) if fit]
     num_bytes = solution_bytes(chosen).sum()
-    translated = sequence_bits(model.module, kept).sum() / num_bytes
-    alone = Scorer(model.module, RawReading()).solution_bits(chosen).sum() / num_bytes
+    translated = sequence_bits(model.module, kept, progress=progress).sum() / num_bytes
+    scorer = Scorer(model.module, RawReading(), progress=progress)
+    alone = scorer.solution_bits(chosen).sum() / num_bytes
     return TranslationGain(
         problems=len(chosen),
         left_out=len(problems) - len(chosen),

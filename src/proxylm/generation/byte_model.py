@@ -19,7 +19,6 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
-from proxylm.checkpoints.run_data import compressor_of
 from proxylm.compressors.contract import Compressor
 from proxylm.errors import UsageError
 from proxylm.generation.decoding import Completion, complete, decode
@@ -32,7 +31,6 @@ from proxylm.models.language_model import LanguageModel
 from proxylm.scoring.prompts import stripped
 from proxylm.scoring.read_as import MIXED, PromptEnd
 from proxylm.scoring.readings import RawReading, reading_of
-from proxylm.scoring.score import score
 
 IntegerArray = Tensor | NDArray[np.integer]
 
@@ -109,6 +107,8 @@ class ByteModel:
             UsageError: there is none, it is not the model's, or it cannot be read so.
             DamagedFileError: what the folder has cannot be read.
         """
+        from proxylm.checkpoints.run_data import compressor_of  # view stores: only here
+
         if compressor is None and self.folder is not None:
             compressor = compressor_of(self.folder)
         reading = reading_of(self, MIXED, compressor)
@@ -257,6 +257,8 @@ class ByteModel:
             DataError: a document is empty (nothing to divide by).
         """
         self.config.require_raw_bytes()
+        from proxylm.scoring.score import score  # corpora and view stores: only here
+
         found = score(self, documents, self.reading, context=context, stride=stride)
         return found.per_document.tolist()
 

@@ -25,7 +25,7 @@ from pydantic import Field, PositiveInt
 
 from proxylm.config import Config
 from proxylm.errors import UsageError
-from proxylm.generation.lookup.seen_text import MOST_DEPTH, SeenText
+from proxylm.generation.lookup import MOST_DEPTH
 from proxylm.symbols import RAW_OFFSET
 
 Probabilities = Float[np.ndarray, "heads byte=256"]
@@ -193,6 +193,8 @@ class Lookup(Config):
 class _RowLookup(RowDrafter):
     def __init__(self, settings: Lookup, text: bytes) -> None:
         self._settings = settings
+        from proxylm.generation.lookup.seen_text import SeenText  # numba: not for a help
+
         self._seen = SeenText(text)
 
     def append(self, value: int) -> None:

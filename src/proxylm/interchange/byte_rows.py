@@ -55,7 +55,7 @@ def with_bytes(
     config = model.config.model_copy(update={"vocabulary_size": size})
     with torch.device("meta"):
         grown = LanguageModel(config)
-    grown.to_empty(device="cpu")
+    grown.allocate("cpu")
     stated = model.state_dict()
     for name, tensor in grown.state_dict().items():
         tokens = stated[name]

@@ -32,6 +32,7 @@ from proxylm.interchange.source import source_of
 from proxylm.interchange.token_export import write_as_imported
 from proxylm.interchange.vocabulary import Vocabulary, kept_tensors
 from proxylm.models.config import ModelConfig
+from proxylm.progress import TellCount, stage, untold
 from proxylm.symbols import BOS, COMPRESSED_OFFSET, PAD
 
 CARD_FILE = "README.md"
@@ -84,7 +85,11 @@ class ExportResult:
 
 
 def export_model(
-    source: Path, out: Path, *, vocabulary: Vocabulary = Vocabulary.BOTH
+    source: Path,
+    out: Path,
+    *,
+    vocabulary: Vocabulary = Vocabulary.BOTH,
+    progress: TellCount = untold,
 ) -> ExportResult:
     """Write a model for transformers.
 
@@ -92,6 +97,7 @@ def export_model(
         source: whatever ``proxylm.load`` takes: a run, a checkpoint, another folder.
         out: the new folder; it must not be there yet.
         vocabulary: which symbols go along; the logits of those that do are the same.
+        progress: hears what is under way.
 
     Raises:
         UsageError: ``out`` is there already; the model has no raw bytes, or, of ``TOKENS``, was
@@ -99,7 +105,8 @@ def export_model(
         CheckpointError, DamagedFileError: ``source`` cannot be loaded.
     """
     require_new(out)
-    loaded, imported = load_module(source), source_of(source)
+    with stage("reading the model", progress):
+        loaded, imported = load_module(source), source_of(source)
     config = loaded.module.config
     config.require_raw_bytes()
     layout = layout_for(config)
@@ -113,7 +120,7 @@ def export_model(
         checkpoint=loaded.checkpoint,
         source=imported,
     )
-    with atomic_folder(out) as folder:
+    with stage("writing the model", progress), atomic_folder(out) as folder:
         if vocabulary is Vocabulary.TOKENS:
             write_as_imported(folder, source, imported, exported)
         else:

@@ -28,6 +28,7 @@ from proxylm.interchange.source import source_of
 from proxylm.interchange.vocabulary import EMBEDDING, OUTPUT, Vocabulary, kept_tensors
 from proxylm.models.config import EvaAttention, LinearRope, Llama3Rope, ModelConfig
 from proxylm.models.rotary import inverse_frequencies
+from proxylm.progress import TellCount, stage, untold
 from proxylm.symbols import (
     BOS,
     BYTE_COUNT,
@@ -61,13 +62,20 @@ _FILE_TYPES = {WeightType.F32: 0, WeightType.F16: 1, WeightType.Q8_0: 7, WeightT
 """``LlamaFileType`` by the type of most tensors."""
 
 
-def export_gguf(source: Path, out: Path, *, weights: WeightType = WeightType.F32) -> ExportResult:
+def export_gguf(
+    source: Path,
+    out: Path,
+    *,
+    weights: WeightType = WeightType.F32,
+    progress: TellCount = untold,
+) -> ExportResult:
     """Write the bytes of a causal model as a GGUF file.
 
     Args:
         source: whatever ``proxylm.load`` takes.
         out: the new file; it must not be there yet.
         weights: how matrices are stored.
+        progress: hears what is under way.
 
     Raises:
         UsageError: ``out`` is there already; the model has no raw bytes; llama.cpp has nothing
@@ -76,7 +84,8 @@ def export_gguf(source: Path, out: Path, *, weights: WeightType = WeightType.F32
     """
     require_new(out)
     gguf = gguf_library(out)
-    loaded = load_module(source)
+    with stage("reading the model", progress):
+        loaded = load_module(source)
     config = loaded.module.config
     config.require_raw_bytes()
     if isinstance(config.attention, EvaAttention):
@@ -89,7 +98,7 @@ def export_gguf(source: Path, out: Path, *, weights: WeightType = WeightType.F32
     tensors = kept_tensors(loaded.module, exported, Vocabulary.BYTES)
     facts = Facts(softmax=exported.softmax, sentinels=exported.sentinels)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out) as temporary:
+    with stage("writing the model", progress), atomic_file(out) as temporary:
         writer = gguf.GGUFWriter(temporary, layout.model_type)
         writer.add_name(out.stem)
         writer.add_description(_description(source, exported))

@@ -107,7 +107,7 @@ class GgufFile:
         config, _ = read_config(values, origin=f"{self.path}: {CONFIG_KEY}")
         with torch.device("meta"):
             module = LanguageModel(config)
-        module.to_empty(device="cpu")
+        module.allocate("cpu")
         stored = {tensor.name: tensor for tensor in self._reader.tensors}
         names = stored_names(module.state_dict(), config, self._gguf)
         for name, parameter in module.state_dict().items():

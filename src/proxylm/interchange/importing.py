@@ -38,6 +38,7 @@ from proxylm.interchange.gguf_file import GGUF_SUFFIX, GgufFile
 from proxylm.interchange.source import SOURCE_FOLDER, Source, SourceDescription, read_settings
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.progress import TellCount, stage, untold
 
 _FOLLOWS = r".*\.rotary_emb\.inv_freq"
 """A tensor of old files that follows from the configuration."""
@@ -83,7 +84,9 @@ class ImportResult:
         return asdict(self)
 
 
-def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -> ImportResult:
+def import_model(
+    source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE, progress: TellCount = untold
+) -> ImportResult:
     """Import a folder as transformers has them, or a GGUF file.
 
     A GGUF file that ``proxylm export`` wrote comes back as the byte model that it is.
@@ -93,6 +96,7 @@ def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -
             (needs the extra ``gguf``).
         out: the new folder, a saved model with its compressor.
         rows: what the rows of raw bytes begin as.
+        progress: hears what is under way.
 
     Raises:
         UsageError: ``out`` is there already; ``source`` is neither; a package is not installed.
@@ -102,19 +106,24 @@ def import_model(source: Path, out: Path, *, rows: ByteRows = ByteRows.SINGLE) -
     require_new(out)
     if not source.exists():
         raise UsageError(f"{source}: no such folder or file")
+    with stage("reading the model", progress):
+        found = _read(source)
+    with stage("writing the model", progress):
+        if isinstance(found, LanguageModel):
+            save(found, out)
+            return _result(out, found.config, tokens=0)
+        _save(found, out, rows)
+    return _result(out, found.module.config, tokens=found.tokenizer.symbol_count)
+
+
+def _read(source: Path) -> ForeignModel | LanguageModel:
+    """A model of tokens, or one of our own byte models."""
     if source.is_dir():
-        foreign = read_folder(source)
-    elif source.suffix == GGUF_SUFFIX:
-        file = GgufFile(source)
-        if file.is_ours:
-            module = file.module()
-            save(module, out)
-            return _result(out, module.config, tokens=0)
-        foreign = _read_gguf(source, file.tensor_types())
-    else:
+        return read_folder(source)
+    if source.suffix != GGUF_SUFFIX:
         raise UsageError(f"{source}: give a folder with {CONFIG_FILE}, or a {GGUF_SUFFIX} file")
-    _save(foreign, out, rows)
-    return _result(out, foreign.module.config, tokens=foreign.tokenizer.symbol_count)
+    file = GgufFile(source)
+    return file.module() if file.is_ours else _read_gguf(source, file.tensor_types())
 
 
 def _save(foreign: ForeignModel, out: Path, rows: ByteRows) -> None:

@@ -41,7 +41,10 @@ class Trunk(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.width)
+        # nn.Embedding(...) draws even on the meta device, where that loads torch's compiler: as
+        # long as all of torch.
+        rows = torch.empty(config.vocabulary_size, config.width)
+        self.embed_tokens = nn.Embedding.from_pretrained(rows, freeze=False)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config)
 
@@ -113,8 +116,20 @@ class LanguageModel(nn.Module):
                 raw_rows = config.raw_prediction_heads * COMPRESSED_OFFSET
                 self.raw_multibyte_lm_head = nn.Linear(config.width, raw_rows, bias=False)
         if device.type != "meta":
-            self.to_empty(device=device)
+            self.allocate(device)
             initialize(self, seed)
+
+    def allocate(self, device: torch.device | str) -> None:
+        """Give a model that was built on the ``meta`` device memory; what is in it is undefined.
+
+        ``nn.Module.to_empty`` does the same by way of torch's symbolic shapes, which take longer
+        to load than a small model takes to load and answer.
+        """
+        empty = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+            for name, tensor in self.state_dict().items()
+        }
+        self.load_state_dict(empty, assign=True)
 
     def hidden(
         self, ids: Ids, segment_ids: Ids | None = None, position_ids: PerPosition | None = None

@@ -39,10 +39,10 @@ from proxylm.device import DeviceName
 from proxylm.errors import UsageError
 from proxylm.files import require_new
 from proxylm.pipelines.byte_lm_training import RECIPES, LmRecipe, train_byte_lm
+from proxylm.progress import TellCount, untold
 from proxylm.training.callbacks import AnyCallback
 
 WORK_SUFFIX = ".work"
-NODES_BETWEEN_LINES = 20_000
 
 THRESHOLD_SAMPLE_BYTES = 1 << 20
 """Thresholds are percentiles over about this many bytes of training documents, chosen by hash."""
@@ -99,12 +99,13 @@ class NeuralTraining(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """Who hears of a training: a line per stage, the steps of the LM's, what is left out.
+    """Who hears of a training: a line per stage, how far it is, the LM's steps, what is left out.
 
     ``left_out`` is filled while the thresholds are fitted.
     """
 
     say: Callable[[str], None] = lambda _: None
+    progress: TellCount = untold
     callbacks: Sequence[AnyCallback] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
 
@@ -152,12 +153,12 @@ def train_neural_compressor(
     kept = [work / AUTOMATON_FILE]
     if isinstance(training.lm, ReusedLm):
         kept.append(training.lm.folder / AUTOMATON_FILE)
-    automaton = _automaton(lm, training.settings.coder, kept, reports.say)
-    sample = _threshold_sample(corpus, training, reports.left_out)
+    automaton = _automaton(lm, training.settings.coder, kept, reports)
+    sample = _threshold_sample(corpus, training, reports)
     reports.say(f"fitting {training.settings.segmentation.kind} segmentation")
     compressor = NeuralCompressor(
         lm,
-        training.settings.fitted(sample, lm, automaton),
+        training.settings.fitted(sample, lm, automaton, reports.progress),
         automaton=automaton,
         provenance=_provenance(corpus, training, sample),
     )
@@ -182,7 +183,7 @@ def _byte_lm(corpus: Corpus, work: Path, training: NeuralTraining, reports: Repo
 
 
 def _automaton(
-    lm: ByteLM, settings: CoderSettings, kept: Sequence[Path], say: Callable[[str], None]
+    lm: ByteLM, settings: CoderSettings, kept: Sequence[Path], reports: Reports
 ) -> Automaton | None:
     """The automaton of an LM and coder settings; None where the windows do not enumerate.
 
@@ -190,7 +191,7 @@ def _automaton(
         lm: the byte LM.
         settings: of the coder.
         kept: files that may hold it already; a new one is written to the first.
-        say: hears how far it is.
+        reports: who hears of it.
     """
     if not enumerates(settings):
         return None
@@ -200,37 +201,29 @@ def _automaton(
             if (found.distribution_fingerprint, found.settings) == (lm.fingerprint, settings):
                 return found
     try:
-        automaton = build_automaton(lm, settings, told=_now_and_then(say))
+        automaton = build_automaton(lm, settings, progress=reports.progress)
     except UsageError as error:
         if settings.window_bits == SMALLEST_WINDOW_BITS:
             raise
-        say(f"no automaton: {error}")
+        reports.say(f"no automaton: {error}")
         return None
     save_automaton(automaton, kept[0])
     return automaton
 
 
-def _now_and_then(say: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Says how far the automaton is, every ``NODES_BETWEEN_LINES``."""
-    wanted = 0
-
-    def told(done: int, known: int) -> None:
-        nonlocal wanted
-        if done >= wanted:
-            say(f"automaton: {done:,} of {known:,} nodes known so far")
-            wanted = done + NODES_BETWEEN_LINES
-
-    return told
-
-
-def _threshold_sample(corpus: Corpus, training: NeuralTraining, left_out: LeftOut) -> list[bytes]:
+def _threshold_sample(corpus: Corpus, training: NeuralTraining, reports: Reports) -> list[bytes]:
     def training_part(counted: LeftOut) -> Iterator[Document]:
-        fraction = training.held_out_fraction
-        return split_documents(corpus, held_out=False, left_out=counted, fraction=fraction)
+        return split_documents(
+            corpus,
+            held_out=False,
+            left_out=counted,
+            fraction=training.held_out_fraction,
+            progress=reports.progress,
+        )
 
     total = sum(part.num_bytes for part in corpus.parts())
     wanted = training.threshold_sample_bytes
-    chosen = sample(training_part(left_out), total_bytes=total, wanted_bytes=wanted)
+    chosen = sample(training_part(reports.left_out), total_bytes=total, wanted_bytes=wanted)
     found = [document.raw for document in chosen]
     # In a corpus of a few long documents none may be drawn: the first one is the sample.
     return found or [next(training_part(LeftOut())).raw]

@@ -28,6 +28,7 @@ from typing import Any
 from proxylm.errors import ProxylmError
 from proxylm.files import read_json, remove_temporaries, write_json
 from proxylm.pool import WORKER_NUMBER
+from proxylm.progress import TellCount, untold
 from proxylm.recipes.artifacts import Artifact, Say
 from proxylm.threads import torch_threads
 
@@ -50,6 +51,7 @@ def make_all(
     jobs: int = 1,
     say: Say = lambda _: None,
     made: Callable[[], None] = lambda: None,
+    progress: TellCount = untold,
 ) -> None:
     """Make what is not there yet.
 
@@ -61,12 +63,14 @@ def make_all(
         jobs: how many at a time.
         say: hears what is begun.
         made: called whenever something is finished.
+        progress: hears how much of all is there.
 
     Raises:
         ProxylmError: something cannot be made; what else was under way is finished first.
     """
     left = {one.key: one for one in artifacts if not one.is_settled(pool)}
     say(f"{len(artifacts) - len(left)} of {len(artifacts)} artifacts are there already")
+    progress("artifacts", len(artifacts) - len(left), len(artifacts))
     running: dict[Future[bool], Artifact] = {}
     told: set[str] = set()
     with _workers(jobs) as begin, _named_if_killed(running):
@@ -79,6 +83,7 @@ def make_all(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             ours = [_was_ours(future, running, left) for future in done]
             if any(ours):
+                progress("artifacts", len(artifacts) - len(left), len(artifacts))
                 made()
             else:
                 time.sleep(SECONDS_BETWEEN_LOOKS)

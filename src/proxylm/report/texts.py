@@ -12,6 +12,7 @@ from proxylm.checkpoints.run_data import compressor_of
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.segments import segments
 from proxylm.generation.loading import load
+from proxylm.progress import TellCount, told, untold
 from proxylm.report.html import escaped, paragraph
 from proxylm.scoring.score import score
 
@@ -25,11 +26,11 @@ STEPS_OF_COLOUR = 8
 """Bits of a byte from which on it has the strongest colour."""
 
 
-def surprisal_section(runs: Sequence[Path], text: bytes) -> str:
+def surprisal_section(runs: Sequence[Path], text: bytes, progress: TellCount = untold) -> str:
     """A text under each model, read as bytes, each byte coloured by its bits."""
     shown = text[:LONGEST_TEXT]
     parts = [paragraph("The redder, the more bits; pointing at a character says how many.")]
-    for run in runs:
+    for run in told(runs, "surprisal: runs", progress):
         bits = score(load(run), [shown]).per_byte[0]
         heading = f"<h3>{escaped(run.name)}: {bits.mean():.3f} bits per byte</h3>"
         parts.append(f'{heading}<pre class="surprisal" tabindex="0">{_coloured(shown, bits)}</pre>')
@@ -63,11 +64,13 @@ def segments_section(runs: Sequence[Path], text: bytes) -> str:
     return "\n".join(parts) or paragraph("These runs have no compressor.")
 
 
-def completions_section(runs: Sequence[Path], prompt: str, seeds: Sequence[int]) -> str:
+def completions_section(
+    runs: Sequence[Path], prompt: str, seeds: Sequence[int], progress: TellCount = untold
+) -> str:
     """What each model writes after a prompt, once for each seed."""
     settings = f"temperature {TEMPERATURE}, {COMPLETION_BYTES} bytes, read as bytes"
     parts = [paragraph(f"Drawn at {settings}; the same seed gives the same bytes again.")]
-    for run in runs:
+    for run in told(runs, "completions: runs", progress):
         model = load(run)
         parts.append(f"<h3>{escaped(run.name)}</h3>")
         for seed in seeds:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxylm.progress import TellCount, untold
 from proxylm.recipes.artifacts import Artifact, Run, Say
 from proxylm.recipes.engine import make_all
 from proxylm.recipes.measures import EvaluationData
@@ -72,13 +73,16 @@ class Running:
                 return work.seconds(artifact)
         return 0.0
 
-    def run(self, results: Path, *, jobs: int, say: Say) -> ResultRecord:
+    def run(
+        self, results: Path, *, jobs: int, say: Say, progress: TellCount = untold
+    ) -> ResultRecord:
         """Make what is missing; the record is written whenever something is finished.
 
         Args:
             results: the folder of records.
             jobs: how much is made at a time.
             say: hears what is begun.
+            progress: hears how much of all is there.
 
         Raises:
             ProxylmError: something cannot be made.
@@ -92,7 +96,7 @@ class Running:
         before = -1
         with _interrupted_by_sigterm():
             while len(artifacts := self.points().artifacts()) > before:
-                make_all(artifacts, self.pool, jobs=jobs, say=say, made=write)
+                make_all(artifacts, self.pool, jobs=jobs, say=say, made=write, progress=progress)
                 before = len(artifacts)
         write()
         return self.record()

@@ -7,11 +7,13 @@ groups, so that neither a large folder nor a large store has to fit in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -30,6 +32,7 @@ from proxylm.files import require_utf8
 from proxylm.groups import in_groups
 from proxylm.models.config import ModelConfig
 from proxylm.models.language_model import LanguageModel
+from proxylm.progress import TellCount, untold
 from proxylm.scoring.mixed import MixedText
 from proxylm.scoring.passes import symbol_bits
 from proxylm.scoring.predictors import OurPredictor, Predictor
@@ -43,6 +46,8 @@ from proxylm.scoring.readings import (
 )
 from proxylm.scoring.sequences import ScoredSequence
 from proxylm.symbols import Format
+
+Item = TypeVar("Item")
 
 GROUP_BYTES = 1 << 20
 """Raw bytes of the documents that are computed together."""
@@ -118,22 +123,46 @@ def symbol_scores(
     *,
     context: int | None = None,
     stride: int | None = None,
+    progress: TellCount = untold,
+    expected_bytes: int | None = None,
 ) -> Iterator[tuple[ReadDocument, Float64[np.ndarray, " symbol"]]]:
     """Documents in order, each with the bits of its symbols; see ``passes.symbol_bits``.
 
     ``stride`` counts bytes where stretches are predicted after symbols (``mixed.STRETCH_BYTES``).
+    ``progress`` hears how many raw bytes are scored, of the ``expected_bytes`` of all documents.
 
     Raises:
         UsageError, DamagedWeightsError, DataError: as ``passes.symbol_bits``.
     """
     size = predictor.context if context is None else context
+    tell = _Bytes(progress, expected_bytes)
     for group in in_groups(documents, attrgetter("num_bytes"), GROUP_BYTES):
         sequences = [document.sequences(prefix, size, stride) for document in group]
         windows = None if group[0].mixed else stride  # a stretch has no windows
         given = list(chain.from_iterable(sequences))
-        bits = iter(symbol_bits(predictor, given, context=context, stride=windows))
+        tell.begin(group)
+        found = symbol_bits(predictor, given, context=context, stride=windows, progress=tell)
+        bits = iter(found)
         for document, own in zip(group, sequences, strict=True):
             yield document, np.concatenate(list(islice(bits, len(own))))
+
+
+class _Bytes:
+    """Tells of the symbols of a group's documents as bytes of all documents."""
+
+    def __init__(self, progress: TellCount, expected: int | None) -> None:
+        self._progress, self._expected = progress, expected
+        self._before = self._group = 0
+
+    def begin(self, group: Sequence[ReadDocument]) -> None:
+        """What is told from now on is of another group."""
+        self._before += self._group
+        self._group = sum(document.num_bytes for document in group)
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        """Tell that so many of the group's symbols are done."""
+        done_bytes = self._before + self._group * done // max(1, total or 0)
+        self._progress("bytes scored", done_bytes, self._expected)
 
 
 def score_documents(
@@ -143,10 +172,19 @@ def score_documents(
     *,
     context: int | None = None,
     stride: int | None = None,
+    progress: TellCount = untold,
+    expected_bytes: int | None = None,
 ) -> Iterator[DocumentScore]:
     """Score documents in order by a model of ours; the arguments are those of ``symbol_scores``."""
-    predictor = OurPredictor(model)
-    scores = symbol_scores(predictor, documents, prefix, context=context, stride=stride)
+    scores = symbol_scores(
+        OurPredictor(model),
+        documents,
+        prefix,
+        context=context,
+        stride=stride,
+        progress=progress,
+        expected_bytes=expected_bytes,
+    )
     for document, bits in scores:
         yield DocumentScore(
             name=document.name,
@@ -334,11 +372,42 @@ def first_documents(
     limit_bytes: int | None = None,
 ) -> Iterator[ReadDocument]:
     """Whole documents until there are so many, or so many raw bytes are reached (at least one)."""
+    return _first(documents, attrgetter("num_bytes"), limit_documents, limit_bytes)
+
+
+def expected_bytes(
+    sizes: Iterable[int], *, limit_documents: int | None = None, limit_bytes: int | None = None
+) -> int:
+    """Raw bytes that ``first_documents`` takes of documents of these sizes.
+
+    >>> expected_bytes([4, 5, 6], limit_bytes=8)
+    9
+    """
+    return sum(_first(sizes, int, limit_documents, limit_bytes))
+
+
+def expected_of_files(
+    files: Sequence[Path], *, limit_documents: int | None = None, limit_bytes: int | None = None
+) -> int | None:
+    """``expected_bytes`` of files; None where only reading tells: of pipes and of records."""
+    with suppress(OSError, DataError):  # whoever reads them says what is wrong
+        if all(path.is_file() and not content_at(path, path.name).is_records for path in files):
+            sizes = [path.stat().st_size for path in files]
+            return expected_bytes(sizes, limit_documents=limit_documents, limit_bytes=limit_bytes)
+    return limit_bytes
+
+
+def _first(
+    items: Iterable[Item],
+    size_of: Callable[[Item], int],
+    limit_items: int | None,
+    limit_bytes: int | None,
+) -> Iterator[Item]:
     seen = 0
-    for count, document in enumerate(documents, start=1):
-        yield document
-        seen += document.num_bytes
-        if count == limit_documents or (limit_bytes is not None and seen >= limit_bytes):
+    for count, item in enumerate(items, start=1):
+        yield item
+        seen += size_of(item)
+        if count == limit_items or (limit_bytes is not None and seen >= limit_bytes):
             return
 
 

@@ -24,6 +24,7 @@ from proxylm.groups import longest_first
 from proxylm.inputs import require_whole
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.scoring_windows import ScoringWindow, default_stride, scoring_windows
+from proxylm.progress import TellCount, untold
 from proxylm.ranks import ALONE, Ranks
 from proxylm.scoring.predictors import OurPredictor, Predictor
 from proxylm.scoring.readings import content_ids, prefix_of
@@ -33,6 +34,9 @@ from proxylm.threads import in_order
 
 Measured = TypeVar("Measured")
 
+SYMBOLS = "symbols read"
+"""What a scoring counts."""
+
 
 def symbol_bits(
     predictor: Predictor,
@@ -40,6 +44,7 @@ def symbol_bits(
     *,
     context: int | None = None,
     stride: int | None = None,
+    progress: TellCount = untold,
 ) -> list[Float64[np.ndarray, " scored"]]:
     """Bits ``-log2 p`` of each sequence's scored symbols, one by one (method, section 9).
 
@@ -48,6 +53,7 @@ def symbol_bits(
         sequences: with ids of the model's vocabulary.
         context: most input symbols of a forward pass; None takes the model's own.
         stride: symbols that each further window scores; None takes half of the context.
+        progress: hears how many symbols have been read.
 
     Returns:
         Per sequence float64 ``[m - first_scored]``.
@@ -57,7 +63,7 @@ def symbol_bits(
         DamagedWeightsError, DataError: the bits are no numbers.
     """
     bits = [np.zeros(len(one.content) - one.first_scored) for one in sequences]
-    for one, measured in _measured(predictor, sequences, predictor.bits, context, stride):
+    for one, measured in _measured(predictor, sequences, predictor.bits, progress, context, stride):
         first = one.sequence.first_scored
         bits[one.index][one.window.first_scored - first : one.window.end - first] = measured
     return bits
@@ -69,9 +75,11 @@ def sequence_bits(
     *,
     stride: int | None = None,
     ranks: Ranks = ALONE,
+    progress: TellCount = untold,
 ) -> Float64[np.ndarray, " sequence"]:
     """``symbol_bits`` of a model of ours, in total."""
-    bits = symbol_bits(OurPredictor(model, ranks), sequences, stride=stride)
+    predictor = OurPredictor(model, ranks)
+    bits = symbol_bits(predictor, sequences, stride=stride, progress=progress)
     return np.array([one.sum() for one in bits], dtype=np.float64)
 
 
@@ -107,7 +115,7 @@ def content_bits(
 
 
 def bits_and_greediness(
-    model: LanguageModel, sequences: Sequence[ScoredSequence]
+    model: LanguageModel, sequences: Sequence[ScoredSequence], progress: TellCount = untold
 ) -> tuple[Float64[np.ndarray, " sequence"], Bool[np.ndarray, " sequence"]]:
     """``sequence_bits``, and whether greedy decoding would write what they are the bits of.
 
@@ -123,7 +131,7 @@ def bits_and_greediness(
     def measure(states: Tensor, targets: Tensor) -> tuple[float, bool]:
         return predictor.bits(states, targets).sum(), predictor.are_largest(states, targets)
 
-    for one, (bits, is_greedy) in _measured(predictor, sequences, measure):
+    for one, (bits, is_greedy) in _measured(predictor, sequences, measure, progress):
         totals[one.index] += bits
         greedy[one.index] &= is_greedy
     return totals, greedy
@@ -146,6 +154,7 @@ def _measured(
     predictor: Predictor,
     sequences: Sequence[ScoredSequence],
     measure: Callable[[Tensor, Tensor], Measured],
+    progress: TellCount,
     context: int | None = None,
     stride: int | None = None,
 ) -> Iterator[tuple[_Pass, Measured]]:
@@ -177,8 +186,12 @@ def _measured(
         if not ranks.is_alone:
             yield from _of_rank(ranks, batches, measured)
             return
+        done, total = 0, sum(lengths)
+        progress(SYMBOLS, done, total)
         for results in in_order(measured, batches, workers=min(workers, len(batches))):
             yield from results
+            done += sum(one.input_count for one, _ in results)
+            progress(SYMBOLS, done, total)
 
 
 def _of_rank(

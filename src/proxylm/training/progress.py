@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from proxylm.progress import TellCount, stderr_draws_bars
 from proxylm.training.callbacks import Callback, Record
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def shown_on_stderr() -> Callback:
     """A callback that shows runs in the way that suits what stderr is."""
-    return Bar() if sys.stderr.isatty() else PlainLines()
+    return Bar() if stderr_draws_bars() else PlainLines()
 
 
 class PlainLines(Callback):
@@ -60,6 +61,25 @@ class Bar(Callback):
     def on_end(self, run: TrainingRun) -> None:
         """Leave it as it is."""
         self._bar.stop()
+
+
+class TellSteps(Callback):
+    """Tells how many steps are done.
+
+    Args:
+        progress: hears of it.
+    """
+
+    def __init__(self, progress: TellCount) -> None:
+        self._progress = progress
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Tell where it starts."""
+        self._progress("steps", run.step, run.total_steps)
+
+    def on_step(self, run: TrainingRun, record: Record) -> None:
+        """Tell of one step."""
+        self._progress("steps", run.step, run.total_steps)
 
 
 def _summary(record: Record) -> str:

@@ -117,10 +117,11 @@ def test_larger_windows_are_refused_where_they_hold_too_much(monkeypatch):
 def test_progress_is_told():
     told = []
     automaton = build_automaton(
-        PeakedLM(), CoderSettings(), told=lambda done, known: told.append((done, known))
+        PeakedLM(), CoderSettings(), progress=lambda _, done, total: told.append((done, total))
     )
     assert told[-1] == (len(automaton), len(automaton))
-    assert all(done <= known for done, known in told)
+    assert [total for _, total in told[:-1]] == [None] * (len(told) - 1)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 @pytest.mark.parametrize(

@@ -201,9 +201,9 @@ def test_other_settings_for_the_same_folder_show_both(lines, tmp_path):
 def interrupt_after(lines: Path, out: Path, parts: int) -> None:
     """A run that ends, as by Ctrl-C, when some parts are done."""
 
-    def stop(progress):
+    def stop(job, done_bytes, total_bytes):
         nonlocal parts
-        parts -= progress.done_bytes > 0
+        parts -= done_bytes > 0
         if parts < 0:
             raise KeyboardInterrupt
 

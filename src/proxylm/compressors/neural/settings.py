@@ -16,6 +16,7 @@ from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentat
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.config import Config
+from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -40,12 +41,20 @@ class NeuralSettings(Config):
     segmentation: Segmentation = EntropySegmentation()
     coder: CoderSettings = CoderSettings()
 
-    def fitted(self, sample: Sequence[bytes], lm: ByteLM, automaton: Automaton | None) -> Self:
+    def fitted(
+        self,
+        sample: Sequence[bytes],
+        lm: ByteLM,
+        automaton: Automaton | None,
+        progress: TellCount = untold,
+    ) -> Self:
         """The settings with the thresholds of a sample of training documents.
+
+        ``progress`` hears how many bytes of it are read.
 
         Raises:
             UsageError: the segmentation needs an automaton, and there is none.
             DataError: the sample is too small.
         """
-        rule = self.segmentation.fitted(FlatDocuments.of(sample), lm, automaton)
+        rule = self.segmentation.fitted(FlatDocuments.of(sample), lm, automaton, progress)
         return self.model_copy(update={"segmentation": rule})

@@ -34,9 +34,13 @@ from proxylm.corpus.opening import Documents, as_corpus
 from proxylm.corpus.records import is_utf8
 from proxylm.corpus.split import HELD_OUT_FRACTION, training_sample
 from proxylm.errors import DataError
+from proxylm.progress import TellCount, untold
 from proxylm.symbols import BYTE_COUNT
 
 MEBIBYTE = 1 << 20
+
+CHOOSING = "choosing tokens"
+"""What the library does with the texts, and does not say how far it is."""
 
 VocabularySize = Annotated[int, Field(ge=BYTE_COUNT + 1, le=1 << 20)]
 
@@ -209,18 +213,31 @@ def train_on_corpus(
     sample_bytes: int | None,
     left_out: LeftOut,
     say: Callable[[str], None],
+    progress: TellCount = untold,
 ) -> TokenizerCompressor:
-    """As ``train_tokenizer``; fills ``left_out``, and ``say`` hears what else there is to say."""
+    """As ``train_tokenizer``; fills ``left_out``, and ``say`` hears what else there is to say.
+
+    ``progress`` hears how many bytes of the corpus are read; of what the library does with them
+    afterwards, only that it is at work.
+    """
     documents = training_sample(
         corpus,
         wanted_bytes=training.sample_bytes if sample_bytes is None else sample_bytes,
         fraction=held_out_fraction,
         left_out=left_out,
+        progress=progress,
     )
-    trained = TokenizerCompressor(training.train(texts_of(documents, say)))
+    texts = _then_told(texts_of(documents, say), progress)
+    trained = TokenizerCompressor(training.train(texts))
+    progress(CHOOSING, 1, 1)
     if told := shortfall(training.vocabulary_size, trained.symbol_count):
         say(told)
     return trained
+
+
+def _then_told(texts: Iterable[str], progress: TellCount) -> Iterator[str]:
+    yield from texts
+    progress(CHOOSING, 0, None)
 
 
 def texts_of(

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -46,20 +45,9 @@ from proxylm.data.store.workers import run_shards
 from proxylm.data.store.writer import ShardRecord, store_fingerprint
 from proxylm.errors import DataError, UsageError
 from proxylm.files import remove_temporaries, require_utf8, write_json
+from proxylm.progress import TellCount, untold
 
 _FILL_JOB = "fill"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareProgress:
-    """How far one pass is: bytes of the parts that are done, of all parts."""
-
-    job: str
-    done_bytes: int
-    total_bytes: int
-
-
-ProgressCallback = Callable[[PrepareProgress], None]
 
 
 def prepare_store(
@@ -71,13 +59,14 @@ def prepare_store(
     executor: Executor | None = None,
     held_out_fraction: float | None = None,
     given_view: str | None = None,
-    progress: ProgressCallback | None = None,
+    progress: TellCount = untold,
 ) -> PrepareSummary:
     """Write, continue or extend the view store in ``out``.
 
     The arguments are those of ``data.preparing.prepare``, with the corpus and the compressors
-    open; ``progress`` is called as parts finish. ``executor`` says where the shards are made;
-    ``workers`` is short for so many processes of this machine. The store is the same anywhere.
+    open; ``progress`` hears of the bytes of parts that are done, pass by pass. ``executor`` says
+    where the shards are made; ``workers`` is short for so many processes of this machine. The store
+    is the same anywhere.
 
     Raises:
         UsageError: ``out`` holds something else, or was started with other settings.
@@ -105,13 +94,11 @@ def prepare_store(
 class _Run:
     """One call of ``prepare`` at work, under the store's lock."""
 
-    def __init__(
-        self, out: Path, executor: Executor, lock_descriptor: int, progress: ProgressCallback | None
-    ):
+    def __init__(self, out: Path, executor: Executor, lock_descriptor: int, progress: TellCount):
         self.out = out
         self.executor = executor
         self.lock_descriptor = lock_descriptor
-        self.progress = progress or (lambda _: None)
+        self.progress = progress
         self.processed_bytes = 0
 
     def bring_to(
@@ -233,8 +220,7 @@ class _Run:
         done_bytes, total_bytes = sum(part_bytes[rank] for rank in finished), sum(part_bytes)
 
         def report() -> None:
-            progress = PrepareProgress(job=job.name, done_bytes=done_bytes, total_bytes=total_bytes)
-            self.progress(progress)
+            self.progress(job.name, done_bytes, total_bytes)
 
         def on_done(rank: int) -> None:
             nonlocal done_bytes

@@ -7,7 +7,6 @@ those, and reads only what has none or was written since.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from proxylm.data.store.store import ViewStore
 from proxylm.errors import DamagedFileError, UsageError
 from proxylm.files import read_json, write_json
 from proxylm.pool import in_threads
+from proxylm.progress import TellCount, untold
 
-VerifyProgress = Callable[[int, int], None]
 """Is told the bytes that are verified, and those of the whole share."""
 
 
@@ -41,7 +40,7 @@ def verify_store(
     rank: int = 0,
     world: int = 1,
     stamps: Path | None = None,
-    progress: VerifyProgress | None = None,
+    progress: TellCount = untold,
 ) -> Verified:
     """Hash one share of a store's files, and compare its symbols with their vocabulary.
 
@@ -51,7 +50,7 @@ def verify_store(
         store: an open store.
         rank, world: which share, of how many; together they are the whole.
         stamps: folder of the stamps of all ranks, made if it is missing; None for none.
-        progress: is called as files are done.
+        progress: hears of the bytes of files that are done.
 
     Raises:
         DamagedFileError: a file is missing, truncated or altered; it is named.
@@ -64,11 +63,11 @@ def verify_store(
     share = _checks(store)[rank::world]
     total = sum(check.file.num_bytes for check in share)
     done, found = 0, list[FileStamp]()
+    progress("verify", done, total)
     for check, stamp in zip(share, in_threads(lambda one: one.run(known), share), strict=True):
         found.append(stamp)
         done += check.file.num_bytes
-        if progress is not None:
-            progress(done, total)
+        progress("verify", done, total)
     stamped = known.intersection(found)
     if stamps is not None and len(stamped) < len(found):
         stamps.mkdir(parents=True, exist_ok=True)

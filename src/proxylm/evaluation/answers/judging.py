@@ -8,8 +8,9 @@ from dataclasses import astuple, replace
 
 from proxylm import __version__
 from proxylm.evaluation.answers.folder import EvaluationFolder, JudgedSample, Sample
-from proxylm.evaluation.answers.samples import TellCount, Wanted
+from proxylm.evaluation.answers.samples import Wanted
 from proxylm.fingerprint import fingerprint_of
+from proxylm.progress import TellCount
 from proxylm.sandbox import Status, Submission, check_many
 from proxylm.sandbox.detection import usable_tier
 

@@ -15,9 +15,10 @@ from typing import Any
 from proxylm.evaluation.answers.folder import JudgedSample, Sample, opened_folder
 from proxylm.evaluation.answers.judging import judge_base_tests, judge_samples
 from proxylm.evaluation.answers.options import SamplingPlan
-from proxylm.evaluation.answers.samples import Conditions, TellCount, make_samples, wanted_samples
+from proxylm.evaluation.answers.samples import Conditions, make_samples, wanted_samples
 from proxylm.evaluation.answers.writers import ProgramWriter
 from proxylm.evaluation.pass_at_k import pass_at_k
+from proxylm.progress import TellCount, untold
 from proxylm.sandbox import Status
 from proxylm.sandbox.detection import usable_tier
 from proxylm.scoring.read_as import PromptEnd
@@ -105,7 +106,7 @@ class Answering:
     execute: bool
     ks: tuple[int, ...] = DEFAULT_KS
     workers: int | None = None
-    progress: TellCount = lambda *_: None
+    progress: TellCount = untold
 
     def run(self, writer: ProgramWriter, conditions: Conditions) -> Answers:
         """Complete every prompt and, if asked for, judge every completion.

@@ -7,7 +7,7 @@ stopped: a batch of which anything is missing is made again as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import xxhash
@@ -17,13 +17,12 @@ from proxylm.evaluation.answers.options import SamplingPlan
 from proxylm.evaluation.answers.writers import Draws, ProgramWriter
 from proxylm.evaluation.benchmarks.problem import Benchmark, Problem
 from proxylm.fingerprint import fingerprint_of
+from proxylm.progress import TellCount
 
 BATCH_ROWS = 64
 """Completions asked for together, and the most that a kill loses."""
 
 Conditions = Mapping[str, Benchmark]
-TellCount = Callable[[str, int, int], None]
-"""Called with what is done, how many of them, and of how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from proxylm.errors import DataError
 from proxylm.evaluation.likelihood import Bits, Scorer
 from proxylm.evaluation.olmes.data import TaskData
 from proxylm.evaluation.olmes.tasks import ANSWER, Form, Normalization, Question
+from proxylm.progress import TellCount, told, untold
 
 CLOZE, MULTIPLE_CHOICE = "cloze", "multiple choice"
 BETWEEN_SHOTS = "\n\n"
@@ -56,21 +57,20 @@ class OlmesReport:
 
 
 def evaluate_olmes(
-    scorer: Scorer, tasks: Sequence[TaskData], *, progress: Callable[[str], None] = lambda _: None
+    scorer: Scorer, tasks: Sequence[TaskData], *, progress: TellCount = untold
 ) -> OlmesReport:
     """Measure tasks.
 
     Args:
         scorer: the model and how it reads.
         tasks: at least one; all with equally many shots.
-        progress: told each task's name before it is measured.
+        progress: hears how many tasks are measured.
 
     Raises:
         DataError: a compressor has no exact form for a text; names the task.
     """
     reports = {}
-    for data in tasks:
-        progress(data.task.name)
+    for data in told(tasks, "tasks", progress):
         try:
             reports[data.task.name] = _measured(scorer, data)
         except DataError as error:

@@ -18,6 +18,7 @@ from proxylm.evaluation.recode.statistics import (
     mean_of,
     robustness,
 )
+from proxylm.progress import TellCount, told, untold
 
 NOMINAL = "nominal"
 PARTIAL = "nominal-partial"
@@ -70,7 +71,11 @@ class RecodeReport:
 
 
 def evaluate_recode(
-    writer: PromptWriter, data: Sequence[FamilyData], answering: Answering | None
+    writer: PromptWriter,
+    data: Sequence[FamilyData],
+    answering: Answering | None,
+    *,
+    progress: TellCount = untold,
 ) -> RecodeReport:
     """Evaluate a model on ReCode.
 
@@ -78,17 +83,18 @@ def evaluate_recode(
         writer: the model, read as bytes or as tokens.
         data: the families.
         answering: how to generate and judge; None measures likelihoods alone.
+        progress: hears how many families and perturbations are measured.
     """
     results = answering.run(writer, recode_conditions(data)) if answering else None
     executed = results if answering and answering.execute else None
-    scorer = writer.scorer
+    scorer = writer.scorer.telling(progress)
     families = {
         one.family.title: FamilyReport(
             seeds={name: len(seeds) for name, seeds in one.perturbations.items()},
             robustness=_robustness(one, executed) if executed else None,
-            likelihood=measure_family(scorer, one),
+            likelihood=measure_family(scorer, one, progress),
         )
-        for one in data
+        for one in told(data, "families", progress)
     }
     return RecodeReport(
         read_as=writer.read_as,

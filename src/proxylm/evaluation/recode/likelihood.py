@@ -25,6 +25,7 @@ from proxylm.evaluation.benchmarks.problem import Problem
 from proxylm.evaluation.likelihood import Bits, Scorer, solution_bytes
 from proxylm.evaluation.recode.folder import FamilyData
 from proxylm.evaluation.recode.statistics import Aggregated, aggregated
+from proxylm.progress import TellCount, told, untold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +84,15 @@ def robust_bits(nominal: PromptBits, variants: Sequence[PromptBits], num_bytes: 
     )
 
 
-def measure_family(scorer: Scorer, data: FamilyData) -> Aggregated[RobustBits]:
+def measure_family(
+    scorer: Scorer, data: FamilyData, progress: TellCount = untold
+) -> Aggregated[RobustBits]:
     """Score a family's prompts with a model."""
     rivals = rivals_of(data.nominal.problems)
     nominal, num_bytes = data.nominal.problems, solution_bytes(data.nominal.problems)
     measured = {
         name: [PromptBits.measure(scorer, benchmark.problems, rivals) for benchmark in seeds]
-        for name, seeds in data.perturbations.items()
+        for name, seeds in told(list(data.perturbations.items()), "perturbations", progress)
     }
     own = PromptBits.measure(scorer, nominal, rivals)
     return aggregated(measured, lambda variants: robust_bits(own, variants, num_bytes))

@@ -6,12 +6,11 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
+from proxylm.generation.lookup import MOST_DEPTH
 from proxylm.generation.lookup.kernels import ORDERS, draft_tree, index_places, predict
 from proxylm.symbols import BYTE_COUNT
 
 FIRST_CAPACITY = 1 << 10
-MOST_DEPTH = 64
-"""Most bytes that are drafted one after another."""
 KEPT_BYTES = 1 << 16
 """Of a longer text, drafts look at these last bytes, and at no more than twice as many."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proxylm.progress import TellCount, told, untold
 from proxylm.sandbox.adversarial.attack import ATTACKS, ENTRY_POINT, TIMEOUT_S, Attack
 from proxylm.sandbox.adversarial.witnesses import witnesses
 from proxylm.sandbox.pool import check_many
@@ -29,8 +30,12 @@ class SuiteResult:
         return not self.passed and not self.findings
 
 
-def run_suite(tier: str, attacks: Sequence[Attack] = ATTACKS) -> SuiteResult:
+def run_suite(
+    tier: str, attacks: Sequence[Attack] = ATTACKS, *, progress: TellCount = untold
+) -> SuiteResult:
     """Run the programs in a tier; about half a minute for all of them.
+
+    ``progress`` hears how many have been judged.
 
     Raises:
         SandboxError: the tier does not work here.
@@ -45,7 +50,9 @@ def run_suite(tier: str, attacks: Sequence[Attack] = ATTACKS) -> SuiteResult:
             )
             for attack in attacks
         ]
-        verdicts = list(check_many(submissions, tier=tier))
+        judged = check_many(submissions, tier=tier)
+        counted = told(submissions, f"{tier}: programs", progress)
+        verdicts = [verdict for _, verdict in zip(counted, judged, strict=True)]
         findings = around.findings()
     names = [attack.name for attack in attacks]
     return SuiteResult(verdicts=dict(zip(names, verdicts, strict=True)), findings=findings)

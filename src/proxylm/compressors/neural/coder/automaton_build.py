@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,13 @@ from proxylm.compressors.neural.coder.settings import MAX_WINDOW_BYTES, CoderSet
 from proxylm.compressors.neural.coder.words import START_WIDTH, WORD, code_of, fits, share
 from proxylm.compressors.neural.flat_documents import starts_of
 from proxylm.errors import UsageError
+from proxylm.progress import TellCount, untold
 from proxylm.symbols import BYTE_COUNT
 
 MAX_NODES = 2_000_000
 """More strings than this are not enumerated: 32-bit windows have far more."""
 
 STRINGS_PER_CALL = 2048
-
-NodeCounts = Callable[[int, int], None]
-"""Called with the nodes that are done and those known so far."""
 
 NODE_DTYPE = np.dtype(
     [
@@ -45,14 +43,14 @@ def build_automaton(
     distribution: ByteDistribution,
     settings: CoderSettings,
     *,
-    told: NodeCounts = lambda _done, _known: None,
+    progress: TellCount = untold,
 ) -> Automaton:
     """Enumerate every string that fits in a window.
 
     Args:
         distribution: the byte LM; it is evaluated once after every string.
         settings: of the coder, with windows.
-        told: called after every batch.
+        progress: hears how many nodes are done; how many there are shows at the end.
 
     Raises:
         UsageError: there are no windows, or they hold more strings than ``MAX_NODES``.
@@ -64,7 +62,7 @@ def build_automaton(
             f"(window_bits is {settings.window_bits}); the lazy engine codes without one"
         )
     window = settings.window_bits, settings.termination.shortest
-    batches = zip(*_batches(distribution, window, told), strict=True)
+    batches = zip(*_batches(distribution, window, progress), strict=True)
     nodes, entry_counts, row_bytes, row_frequencies = map(np.concatenate, batches)
     row_starts = starts_of(entry_counts)
 
@@ -93,7 +91,7 @@ def enumerates(settings: CoderSettings) -> bool:
 
 
 def _batches(
-    distribution: ByteDistribution, window: tuple[int, bool], told: NodeCounts
+    distribution: ByteDistribution, window: tuple[int, bool], progress: TellCount
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Nodes by length of their strings: what fits of each level's continuations is the next.
 
@@ -115,12 +113,13 @@ def _batches(
             num_done += len(nodes)
             num_known += len(children[-1])
             _check_limit(num_known, len(strings[0]) + 1, window[0])
-            told(num_done, num_known)
+            progress("automaton nodes", num_done, None)
             yield nodes, *_sparse(frequencies)
         level = np.concatenate(children)
         parents, labels = (level["parent"] - first_of_level).tolist(), level["label"].tolist()
         edges = zip(parents, labels, strict=True)
         strings = [strings[parent] + bytes([label]) for parent, label in edges]
+    progress("automaton nodes", num_done, num_done)
 
 
 def _sparse(frequencies: Frequencies) -> tuple[Int64s, Uint8s, Uint16s]:

@@ -34,6 +34,7 @@ from proxylm.compressors.neural.segmentation.contract import (
 )
 from proxylm.config import Config
 from proxylm.errors import DataError, UsageError
+from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -116,7 +117,13 @@ class AutomatonSegmentation(SegmentationRule):
     percentile: Percentile = 95.0
     thresholds: AutomatonThresholds | None = None
 
-    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
+    def fitted(
+        self,
+        sample: FlatDocuments,
+        lm: ByteLM,
+        automaton: Automaton | None,
+        progress: TellCount = untold,
+    ) -> Self:
         """See the base class."""
         thresholds = AutomatonThresholds.fit(_required(automaton), sample, self.percentile)
         return self.model_copy(update={"thresholds": thresholds})

@@ -23,6 +23,7 @@ from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.errors import UsageError
 from proxylm.groups import in_groups
 from proxylm.models.scoring_windows import scoring_windows
+from proxylm.progress import TellCount, untold
 from proxylm.symbols import BOS, RAW_OFFSET
 
 POSITIONS_PER_FORWARD = {"cpu": 1 << 13, "cuda": 1 << 15}
@@ -156,8 +157,12 @@ class BoundaryPass:
         """How documents are read."""
         return ScoringWindows.over(documents, self.lm.context, self.overlap)
 
-    def scores(self, documents: FlatDocuments) -> NDArray[np.float32]:
-        """Cross-entropy of every byte in bits: float32 ``[n]``."""
+    def scores(self, documents: FlatDocuments, progress: TellCount = untold) -> NDArray[np.float32]:
+        """Cross-entropy of every byte in bits: float32 ``[n]``.
+
+        ``progress`` hears how many bytes have theirs.
+        """
+        done = 0
         scores = np.empty(len(documents.raw), np.float32)
         windows = self.windows(documents)
         # On a GPU compiled kernels are made for one shape.
@@ -166,6 +171,8 @@ class BoundaryPass:
             packed = PackedWindows.of(documents.raw, windows, chosen, padded_to)
             bits = self._forward(packed, documents.raw)
             scores[packed.predicted[packed.is_scored]] = bits[packed.is_scored]
+            done += int(packed.is_scored.sum())
+            progress("bytes scored", done, len(scores))
         return scores
 
     @torch.no_grad()

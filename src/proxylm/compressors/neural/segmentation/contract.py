@@ -18,6 +18,7 @@ from pydantic import Field
 from proxylm.compressors.neural.coder.contract import CodedSegments
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.config import Config
+from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -50,13 +51,20 @@ class Segmenter(ABC):
 class SegmentationRule(Config):
     """Base of the rules."""
 
-    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
+    def fitted(
+        self,
+        sample: FlatDocuments,
+        lm: ByteLM,
+        automaton: Automaton | None,
+        progress: TellCount = untold,
+    ) -> Self:
         """The rule with the thresholds of a sample; without thresholds, as it is.
 
         Args:
             sample: training documents.
             lm: the compressor's byte LM.
             automaton: of its coder; None where the windows do not enumerate.
+            progress: hears how many bytes of the sample are read.
 
         Raises:
             UsageError: the rule needs an automaton.

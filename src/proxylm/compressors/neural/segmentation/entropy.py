@@ -26,6 +26,7 @@ from proxylm.compressors.neural.segmentation.contract import (
 )
 from proxylm.config import Config
 from proxylm.errors import DataError, UsageError
+from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -92,9 +93,15 @@ class EntropySegmentation(SegmentationRule):
     overlap: Annotated[int, Field(ge=0)] = 16
     thresholds: EntropyThresholds | None = None
 
-    def fitted(self, sample: FlatDocuments, lm: ByteLM, automaton: Automaton | None) -> Self:
+    def fitted(
+        self,
+        sample: FlatDocuments,
+        lm: ByteLM,
+        automaton: Automaton | None,
+        progress: TellCount = untold,
+    ) -> Self:
         """See the base class."""
-        scores = self._boundary_pass(lm).scores(sample)
+        scores = self._boundary_pass(lm).scores(sample, progress)
         thresholds = EntropyThresholds.fit(scores, sample, self.percentile)
         return self.model_copy(update={"thresholds": thresholds})
 
