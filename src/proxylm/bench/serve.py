@@ -120,18 +120,19 @@ def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[Bench
         "first-byte": lambda waits: [waits.first],
         "between-bytes": Waits.between,
     }
-    return [
-        _wait_row(
-            f"serve/clients-{CLIENTS}/{kind}-p{percentile}",
-            *(
-                _percentile([s for w in waits for s in of(w)], percentile)
-                for waits in (several, one)
-            ),
-            "one client of the same server",
-        )
-        for kind, of in kinds.items()
-        for percentile in PERCENTILES
-    ]
+    rows = []
+    for kind, of in kinds.items():
+        ours, alone = ([s for waits in asked for s in of(waits)] for asked in (several, one))
+        rows += [
+            _wait_row(
+                f"serve/clients-{CLIENTS}/{kind}-p{percentile}",
+                _percentile(ours, percentile),
+                _percentile(alone, percentile),
+                "one client of the same server",
+            )
+            for percentile in PERCENTILES
+        ]
+    return rows
 
 
 def _rows_of_stalls(
