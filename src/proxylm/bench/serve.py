@@ -122,16 +122,13 @@ def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[Bench
     }
     rows = []
     for kind, of in kinds.items():
-        ours, alone = ([s for waits in asked for s in of(waits)] for asked in (several, one))
-        rows += [
-            _wait_row(
-                f"serve/clients-{CLIENTS}/{kind}-p{percentile}",
-                _percentile(ours, percentile),
-                _percentile(alone, percentile),
-                "one client of the same server",
+        for percentile in PERCENTILES:
+            ours, theirs = (
+                _percentile([seconds for waits in clients for seconds in of(waits)], percentile)
+                for clients in (several, one)
             )
-            for percentile in PERCENTILES
-        ]
+            case = f"serve/clients-{CLIENTS}/{kind}-p{percentile}"
+            rows.append(_wait_row(case, ours, theirs, "one client of the same server"))
     return rows
 
 

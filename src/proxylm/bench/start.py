@@ -25,6 +25,7 @@ from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.checkpoints.saving import save
 from proxylm.models.config import EvaAttention, ModelConfig
 from proxylm.models.presets import preset
+from proxylm.progress import TellCount, stage, untold
 
 SMALL_SIZE = preset(
     "demo",
@@ -46,13 +47,17 @@ _KERNELS = "NUMBA_CACHE_DIR"
 
 
 def run_start_benchmark(
-    *, config: ModelConfig = SMALL_SIZE, repeats: int = REPEATS
+    *,
+    config: ModelConfig = SMALL_SIZE,
+    repeats: int = REPEATS,
+    progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Seconds of new processes, each beside its limit.
 
     Args:
         config: of the model, whose weights are drawn.
         repeats: timings per case, of which the median counts.
+        progress: hears that processes are started.
     """
     with TemporaryDirectory() as place:
         model = str(Path(place, "model"))
@@ -64,12 +69,13 @@ def run_start_benchmark(
             "serve": partial(_until_it_listens, model),
             "help": partial(_finish, ["--help"]),
         }
-        *ours, torch_alone, typer_alone = alternate(
-            *actions.values(),
-            partial(_python, "import torch"),
-            partial(_python, "import typer"),
-            repeats=repeats,
-        )
+        with stage("processes", progress):
+            *ours, torch_alone, typer_alone = alternate(
+                *actions.values(),
+                partial(_python, "import torch"),
+                partial(_python, "import typer"),
+                repeats=repeats,
+            )
     limits = {
         name: (typer_alone, "a process that imports typer alone")
         if name == "help"

@@ -128,7 +128,7 @@ def neural(
 
 @app.command()
 def serve(json: JsonOption = False) -> None:
-    """A server's bytes per second and its clients' waits, eight at once beside one.
+    """A server's bytes per second and its clients' waits: eight, a long prompt, a known one.
 
     Example: proxylm bench serve --json
     """
@@ -147,7 +147,7 @@ def start(json: JsonOption = False) -> None:
     require_serving()
     from proxylm.bench.start import run_start_benchmark
 
-    _print("start", run_start_benchmark(), as_json=json)
+    _print("start", run_start_benchmark, as_json=json)
 
 
 @app.command()

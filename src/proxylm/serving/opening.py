@@ -52,8 +52,8 @@ class OpenedPrompt:
             in_symbols = SymbolOptions(max_new_symbols=request.max_tokens, **drawing)
             return replace(self.request, options=in_symbols, sample=sample)
         drawing["max_new_bytes"] = request.max_tokens
-        options = self.request.options.model_copy(update=drawing)
-        return replace(self.request, options=options, sample=sample)
+        in_bytes = self.request.options.model_copy(update=drawing)
+        return replace(self.request, options=in_bytes, sample=sample)
 
 
 class _ServedBytes(ByteRequest):
