@@ -148,13 +148,8 @@ class BatchDecoder:
         self._draft_next(newest, hidden)
         if self._pace is not None:
             seconds = time.perf_counter() - started
-<<<<<<< HEAD
-            fed = int(feed.counts[reading].sum())
-            self._pace.observe(seconds, read=fed, writing=len(reading) < len(rows))
-=======
             num_read = int(feed.counts[reading].sum())
             self._pace.observe(seconds, read=num_read, writing=len(reading) < len(rows))
->>>>>>> main
         self._remember([place for place in reading if not rows[place].reads])
 
     def _feed(self, rows: dict[int, DecodingRow]) -> tuple[Feed, Float[Tensor, "fed width"]]:

@@ -49,8 +49,8 @@ class OpenedPrompt:
             "stop": request.stop,
         }
         if isinstance(self.request, SymbolRequest):
-            in_symbols = SymbolOptions(max_new_symbols=request.max_tokens, **drawing)
-            return replace(self.request, options=in_symbols, sample=sample)
+            options = SymbolOptions(max_new_symbols=request.max_tokens, **drawing)
+            return replace(self.request, options=options, sample=sample)
         drawing["max_new_bytes"] = request.max_tokens
         in_bytes = self.request.options.model_copy(update=drawing)
         return replace(self.request, options=in_bytes, sample=sample)
