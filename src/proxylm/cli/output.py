@@ -38,8 +38,6 @@ MISSING = "-"
 Amount = Callable[[int, int | None], str]
 """What is done, and of how much, for reading."""
 
-_SHOWN = "fields[amount]"
-
 _collected: ContextVar[list[dict[str, Any]] | None] = ContextVar("_collected", default=None)
 _display: ContextVar[Bars | Lines | None] = ContextVar("_display", default=None)
 
@@ -168,8 +166,10 @@ class Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        texts = (TextColumn(f"{{task.{one}}}", markup=False) for one in ("description", _SHOWN))
-        name, amount = texts
+        name, amount = (
+            TextColumn(text, markup=False)
+            for text in ("{task.description}", "{task.fields[amount]}")
+        )
         self._bars = Progress(
             *(name, BarColumn(), amount, TimeRemainingColumn()),
             console=Console(stderr=True),
@@ -286,7 +286,8 @@ class Lines:
 
 
 def _duration(seconds: float) -> str:
-    """
+    """About how long, for reading.
+
     >>> _duration(95), _duration(600), _duration(9000)
     ('95 s', '10 min', '2.5 h')
     """
