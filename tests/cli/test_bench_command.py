@@ -24,7 +24,9 @@ ROWS = [
 ]
 
 
-@pytest.fixture(params=["loader", "prepare", "train", "generate", "neural", "sandbox", "serve", "start"])
+@pytest.fixture(
+    params=["loader", "prepare", "train", "generate", "neural", "sandbox", "serve", "start"]
+)
 def benchmark(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A benchmark's name, its measurement replaced by rows that are known."""
     name = request.param
