@@ -19,9 +19,10 @@ LITTLE_DISK_BYTES = 5 * 10**9
 """Below this a training run on a laptop soon fills the disk with its checkpoints."""
 
 EXTRAS = {
-    "analysis": "reports, and how stable compressors are",
+    "analysis": "charts of recipes, and how stable compressors are",
     "browser": "tests of the inspector's page in a browser",
     "datasets": "corpora from the Hugging Face hub",
+    "docs": "the documentation as a site",
     "evaluation": "HumanEval, and the similarity of programs",
     "gguf": "models in llama.cpp's files",
     "hf": "exports loaded and trained by transformers",
