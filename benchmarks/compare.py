@@ -24,9 +24,17 @@ from typing import Any
 from unittest.mock import MagicMock
 
 PEERS = ("llama-cpp-python", "mosaicml-streaming", "litdata")
-# Of the two loaders' requirements what they import: they ask for older transformers than ours, and
-# for the clients of every cloud.
-NEEDED = ("boto3", "brotli", "catalogue", "lightning-utilities", "python-snappy", "zstd")
+# Of the requirements of these, what they import and we do not: the loaders ask for older
+# transformers than ours, and for the clients of every cloud.
+NEEDED = (
+    "boto3",
+    "brotli",
+    "catalogue",
+    "diskcache",
+    "lightning-utilities",
+    "python-snappy",
+    "zstd",
+)
 INSIDE = "PROXYLM_COMPARE_INSIDE"
 
 CONTEXT = 2048
@@ -66,8 +74,6 @@ def environment(folder: Path) -> Path:
     for names, options in ((NEEDED, []), (PEERS, ["--no-deps"])):
         if missing := [name for name in names if name not in installed]:
             subprocess.run([python, "-m", "pip", "install", *options, *missing], check=True)
-    # What llama-cpp-python imports; numpy and jinja2 are ours.
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "diskcache"], check=True)
     return python
 
 

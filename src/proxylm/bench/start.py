@@ -37,7 +37,7 @@ SMALL_SIZE = preset(
     attention=EvaAttention(window=512, chunk=8),
     softmax="by_format",
 )
-"""2.9M parameters: a proxy model as an hour on two cores trains it."""
+"""2.7M parameters: a proxy model as an hour on two cores trains it."""
 
 PROMPT = "def area("
 REPEATS = 3
