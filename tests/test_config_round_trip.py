@@ -49,6 +49,14 @@ PLAIN = st.recursive(
 )
 
 
+ASKED_OVER_HTTP = ("proxylm.inspector.requests", "proxylm.serving.completion_request")
+"""What clients ask is read, and never saved."""
+
+
+NAMED_BY_EACH_OTHER = ("GridWork",)
+"""Their parts name each other, which plain values hardly ever do."""
+
+
 def config_classes() -> Iterator[type[Config]]:
     """All that can be made, whatever module they are in."""
     sources = Path(proxylm.__file__).parent
@@ -60,6 +68,8 @@ def config_classes() -> Iterator[type[Config]]:
     while waiting:
         one = waiting.pop()
         waiting += one.__subclasses__()
+        if one.__module__ in ASKED_OVER_HTTP or one.__name__ in NAMED_BY_EACH_OTHER:
+            continue
         if one.__module__.startswith("proxylm.") and not inspect.isabstract(one):
             yield one
 

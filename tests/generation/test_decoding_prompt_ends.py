@@ -175,7 +175,7 @@ def test_what_a_tokenizers_model_writes_begins_with_the_prompt(
     options = SymbolOptions(
         temperature=temperature, max_new_symbols=12, seed=2, prompt_end=PromptEnd.HEAL
     )
-    [request] = reading._requests([prompt], options, [0])
+    [request] = reading.requests([prompt], options, [0])
     assert len(request.prompt) == len(tokenizer().compress([prompt])[0]) - 1
     [kept] = tokenizer().decompress([request.prompt])
     assert kept + tokenizer().token_bytes[request.dropped[0]] == prompt == kept + request.end

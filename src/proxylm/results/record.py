@@ -78,7 +78,7 @@ def record_of(name: str, experiment: Experiment, points: Points, pool: Path) -> 
         experiment=name,
         configuration=experiment.work.model_dump(mode="json", exclude_unset=True),
         made_by=tuple(sorted({one[MADE_BY] for one in records if MADE_BY in one})),
-        core_hours=round(seconds / SECONDS_PER_HOUR, 3),
+        core_hours=round(seconds / SECONDS_PER_HOUR, 5),
         wanted=len(points.points) if points.is_all else None,
         observations=_observed(points.points, pool),
         sweep=_observed(points.sweep, pool),
