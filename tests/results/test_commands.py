@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxylm.config import validate_config
-from proxylm.errors import UsageError
+from proxylm.errors import ProxylmError, UsageError
 from proxylm.recipes.engine import make_all
 from proxylm.recipes.measures import EvaluationData
 from proxylm.results import commands
@@ -112,13 +113,26 @@ def test_what_is_not_there_says_so(text: Path) -> None:
         one.lacking.endswith("is not there (yet)")
         for one in points_of(text, points_of=[point]).points
     )
-    unknown = WORK["points_of"][0] | {"command": "measure {nothing} <how> <number>"}
-    with pytest.raises(UsageError, match="no step or input 'nothing'"):
-        points_of(text, points_of=[unknown])
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("measure {nothing}", "no step or input 'nothing'"),
+        ("measure <nothing>", "a label that is not known"),
+        ("measure <how:04d>", "a label that is not known (how, number), or its form"),
+        ("measure '{text}", "No closing quotation"),
+    ],
+)
+def test_a_command_that_names_what_there_is_not_is_refused(
+    text: Path, command: str, reason: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        points_of(text, points_of=[WORK["points_of"][0] | {"command": command}])
 
 
 def test_the_program_itself_is_asked() -> None:
     found = said(["rates", "--rho", "3.7", "--json"])
     assert found["cpu_seconds"] > 0
-    with pytest.raises(Exception, match=r"proxylm rates --none: .*--none"):
+    with pytest.raises(ProxylmError, match=r"proxylm rates --none: .*--none"):
         said(["rates", "--none"])

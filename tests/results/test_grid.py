@@ -18,6 +18,7 @@ from proxylm.results.grid import GridWork
 from proxylm.results.points import Inputs, Point, Points, inputs_from
 
 NOTHING = Inputs(described={}, given={})
+SIZE: dict[str, Any] = {"model": {}, "vocabulary": 512, "symbols": 1, "seeds": 1}
 
 
 def grid(name: str = "ladder", **values: Any) -> GridWork:
@@ -122,8 +123,15 @@ def test_what_an_input_is_needed_for_says_so(tmp_path: Path) -> None:
         ({"arms": {"a": {"start": "b"}, "b": {}}}, "no arm 'b' before it"),
         ({"swept": "none"}, "no size 'none'"),
         ({"chosen_by": "none"}, "no number 'none'"),
+        ({"numbers": {"bits per byte": "nothing.own"}}, "nothing.own begins with no measure"),
+        ({"sizes": {"100k": SIZE | {"arms": ["none"]}}}, "no arm or corpus 'none'"),
+        ({"sizes": {"100k": SIZE | {"corpora": ["none"]}}}, "no arm or corpus 'none'"),
+        ({"base": {}}, "arm bytes: learning_rate.kind: is missing"),
+        ({"corpora": {"none": {"files": {"path": "{none}"}}}}, "none of the experiment's inputs"),
     ],
 )
-def test_names_that_there_are_not_are_refused(values: dict[str, Any], said: str) -> None:
+def test_names_that_there_are_not_are_refused(
+    values: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=said):
-        grid(**values)
+        points_of(grid(**values), tmp_path)
