@@ -154,11 +154,11 @@ class GridWork(Config):
         """About how long a run and its measurements take on one core; 0 for all else."""
         if not isinstance(artifact, Run):
             return 0.0
-        run = artifact
-        view = run.store.compressor.view if run.store.compressor else None
+        config, compressor = artifact.config, artifact.store.compressor
+        view = compressor.view if compressor else None
         symbols = view.training.vocabulary_size if isinstance(view, TokenizerView) else 0
-        flops = _context_flops(run.config.model_for(symbols)) * run.config.contexts_per_step
-        return flops * run.config.total_steps / self.flops_per_second + self.measuring_seconds
+        per_step = _context_flops(config.model_for(symbols)) * config.contexts_per_step
+        return per_step * config.total_steps / self.flops_per_second + self.measuring_seconds
 
 
 @dataclass(frozen=True)
