@@ -40,10 +40,12 @@ def run_of(point: Point) -> Run:
 
 
 def settle(points: Points, pool: Path, bits: dict[float, float | None]) -> None:
-    """Pretend that the sweep was made: held-out bits by peak; None where the run diverged."""
+    """Pretend that these peaks were tried: held-out bits by peak; None where the run diverged."""
     for point in points.sweep:
         [number] = point.numbers.values()
-        value = bits[float(point.labels["peak"])]
+        if (peak := float(point.labels["peak"])) not in bits:
+            continue
+        value = bits[peak]
         report = {"bits_per_byte": value}
         result = {"bytes": report, "tokens": report}
         record = {"reason": "diverged"} if value is None else {"result": result}
@@ -61,6 +63,7 @@ def test_arms_have_equal_operations_and_differ_in_steps(tmp_path: Path) -> None:
         assert max(operations) / min(operations) < 1.002
         # More rows of the output layer, fewer steps.
         assert steps["tokens"] == steps["paper"] < 0.95 * steps["bytes"]
+    assert set(found) == {*grid().arms} - {"tokens, late bytes"}
     assert found["bytes"].constants["body parameters"] == 5 * (4 * 160**2 + 3 * 160 * 416)
 
 
@@ -69,7 +72,9 @@ def test_runs_wait_for_the_peaks_and_take_the_best(tmp_path: Path) -> None:
     before = points_of(work, tmp_path)
     assert before.points == () and not before.is_all
     assert len(before.sweep) == 3 * len(work.arms)
-    settle(before, tmp_path, {1e-3: 2.0, 2e-3: 1.9, 4e-3: None})
+    settle(before, tmp_path, {1e-3: 2.0})
+    assert points_of(work, tmp_path).chosen == {}
+    settle(before, tmp_path, {2e-3: 1.9, 4e-3: None})
     after = points_of(work, tmp_path)
     assert after.is_all
     assert set(after.chosen.values()) == {2e-3}
@@ -108,6 +113,7 @@ def test_what_an_input_is_needed_for_says_so(tmp_path: Path) -> None:
     work = grid("moonshot").with_peaks_assumed()
     lacking = points_of(work, tmp_path, Inputs(described=described, given={})).points
     assert {one.labels["corpus"] for one in lacking if one.lacking} == {"project"}
+    assert {one.labels["size"] for one in lacking if one.lacking} == {"final"}
     (tmp_path / "a.py").write_text("x = 1\n")
     given = Inputs(described=described, given={"project": tmp_path})
     assert not any(one.lacking for one in points_of(work, tmp_path, given).points)
