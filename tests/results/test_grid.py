@@ -64,6 +64,10 @@ def test_arms_have_equal_operations_and_differ_in_steps(tmp_path: Path) -> None:
         # More rows of the output layer, fewer steps.
         assert steps["tokens"] == steps["paper"] < 0.95 * steps["bytes"]
     assert set(found) == {*grid().arms} - {"tokens, late bytes"}
+    run, operations = run_of(found["bytes"]), found["bytes"].constants["operations"]
+    assert grid(flops_per_second=2e10, measuring_seconds=5).seconds(run) == pytest.approx(
+        operations / 2e10 + 5
+    )
     assert found["bytes"].constants["body parameters"] == 5 * (4 * 160**2 + 3 * 160 * 416)
 
 
@@ -83,6 +87,15 @@ def test_runs_wait_for_the_peaks_and_take_the_best(tmp_path: Path) -> None:
     swept = {one.key for point in before.sweep for one in point.artifacts}
     kept = {one.key for point in after.points for one in point.artifacts}
     assert len(swept & kept) == len(work.arms)
+
+
+def test_a_peak_that_is_given_is_not_swept(tmp_path: Path) -> None:
+    arms = {"bytes": {"peak": 5e-3}}
+    work = grid(arms=arms, sizes={"100k": SIZE | {"symbols": 3_000_000}})
+    for same in (work, work.with_peaks_assumed()):
+        points = points_of(same, tmp_path)
+        assert (points.sweep, points.chosen, points.is_all) == ((), {"bytes": 5e-3}, True)
+        assert {one.constants["peak"] for one in points.points} == {5e-3}
 
 
 def test_an_arm_that_starts_from_another_waits_for_its_peak_and_pays_for_both(
@@ -117,6 +130,12 @@ def test_what_an_input_is_needed_for_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     given = Inputs(described=described, given={"project": tmp_path})
     assert not any(one.lacking for one in points_of(work, tmp_path, given).points)
+    compressors = [
+        run_of(one).store.compressor
+        for one in points_of(work, tmp_path, given).points
+        if one.labels["arm"] == "late, 320 tokens"
+    ]
+    assert [one.view.training.vocabulary_size for one in compressors] == [320]
     for word in ("project=none", "project", "other=."):
         with pytest.raises(UsageError, match=f"--input {word}: "):
             inputs_from(described, [word])

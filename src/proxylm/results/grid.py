@@ -123,8 +123,8 @@ class GridWork(Config):
                 raise ValueError(f"arms.{name}: there is no arm {missing.pop()!r} before it")
             known.add(name)
         for name, size in self.sizes.items():
-            if missing := {*size.arms} - known or {*size.corpora} - {*self.corpora}:
-                raise ValueError(f"sizes.{name}: there is no arm or corpus {missing.pop()!r}")
+            if unknown := {*size.arms} - known or {*size.corpora} - {*self.corpora}:
+                raise ValueError(f"sizes.{name}: there is no arm or corpus {unknown.pop()!r}")
         for name, place in self.numbers.items():
             if place.partition(".")[0] not in self.measures:
                 raise ValueError(f"numbers.{name}: {place} begins with no measure")
