@@ -109,7 +109,7 @@ def test_it_is_planned_stopped_and_gone_on_with_and_told(
     best = min(record.sweep, key=lambda one: one.numbers["bits per byte"])
     assert set(record.chosen.values()) == {best.labels["peak"]}
     assert stopped.observations == record.observations[: len(stopped.observations)]
-    assert record.core_hours > 0
+    assert 0 < record.core_hours < 0.1  # seconds would be more
     assert record.configuration["peaks"] == [1e-3, 2e-3]
     started = [config for config, _ in trained if config.init_from]
     assert len(started) == 2
