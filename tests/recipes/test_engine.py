@@ -80,7 +80,17 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_everything_is_made_once_and_needs_first(tmp_path: Path) -> None:
     heard: list[str] = []
-    make_all(graph(), tmp_path, say=heard.append)
+    told: list[tuple[str, int, int | None]] = []
+    there: list[int] = []
+    make_all(
+        graph(),
+        tmp_path,
+        say=heard.append,
+        made=lambda: there.append(len(log_of(tmp_path))),
+        progress=lambda *count: told.append(count),
+    )
+    assert there == [1, 2, 3, 4, 5]
+    assert told == [("artifacts", done, 5) for done in range(6)]
     assert [line[0] for line in log_of(tmp_path)] == list(EXPECTED)
     assert values_of(tmp_path) == EXPECTED
     make_all(graph(), tmp_path, say=heard.append)

@@ -117,6 +117,11 @@ def test_an_arm_that_starts_from_another_waits_for_its_peak_and_pays_for_both(
     assert run.start.config.seed == 2
     assert run.needs == (run.store, run.start)
     assert run.config.mixing.granularity.model_dump()["kind"] == "piece"
+    run.start.folder(tmp_path).parent.mkdir()
+    write_json(run.start.record_file(tmp_path), {"reason": "diverged: no number"})
+    assert run.make(tmp_path, print) == {
+        "reason": f"{run.start.name}, which it starts from, diverged"
+    }
     operations = {arm: one.constants["operations"] for arm, one in by_arm.items()}
     assert operations["byteified"] == pytest.approx(operations["bytes"], rel=2e-3)
 
