@@ -17,7 +17,7 @@ from proxylm.generation.lookup.kernels import (
     ORDERS,
     predict,
 )
-from proxylm.generation.lookup.seen_text import SeenText
+from proxylm.generation.lookup.seen_text import FIRST_SHARE, FORGETTING, SeenText
 from proxylm.symbols import RAW_OFFSET
 from trained_models import source_text
 
@@ -89,6 +89,18 @@ def test_heads_have_a_say_that_grows_while_they_are_right() -> None:
     text.append(ord("c"))
     values, _ = text.draft(heads, **bounds)
     assert values[0] == ord("x")
+
+
+def test_each_head_has_the_say_that_it_deserves() -> None:
+    text, heads = SeenText(b"abcabcab"), np.zeros((2, 256), dtype=np.float32)
+    heads[0, ord("y")] = heads[1, ord("x")] = 1.0
+    for _ in range(50):
+        text.draft(heads, depth=1, nodes=1, least_probability=0.05)
+        text.append(ord("c"))
+        text.append(ord("x"))
+    wrong, right = text._shares
+    assert wrong < FIRST_SHARE < right
+    assert right <= 1 - FORGETTING * (1 - FIRST_SHARE), "nobody is sure for ever"
 
 
 def test_a_long_text_is_forgotten_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
