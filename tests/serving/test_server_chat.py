@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,23 @@ def test_where_tokens_are_read_a_chat_has_the_special_ones(
     assert spelled == [prompt] and request.prompt.tolist().count(257) == 1
     [expected] = complete(tokens.model.module, [request])
     assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
+
+
+def test_a_chat_has_the_room_that_what_is_read_leaves(
+    client: openai.OpenAI, imported: Path, tokens: TokenReading
+) -> None:
+    said = [{"role": "user", "content": "the " * 120}]
+    asked: Any = {"model": NAME, "messages": said, "temperature": 0}
+    answer = client.chat.completions.create(**asked, extra_body={"read_as": "tokens"})
+    template = chat_template_of(imported)
+    assert template is not None
+    options = SymbolOptions(stop=(b"</s>",))
+    request = tokens.with_specials(template.render(said).encode(), template.specials, options)
+    room = options.model_copy(update={"max_new_symbols": 400 - len(request.prompt)})
+    [expected] = complete(tokens.model.module, [replace(request, options=room)])
+    assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
+    with pytest.raises(openai.BadRequestError, match="more than the 400 bytes"):
+        client.chat.completions.create(**asked, extra_body={"read_as": "bytes"})
 
 
 def test_templates_that_are_none(tmp_path: Path) -> None:
