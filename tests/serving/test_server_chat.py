@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from proxylm.generation.decoding import complete
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.interchange.importing import import_model
+from proxylm.interchange.source import SOURCE_FOLDER
 from proxylm.serving.chat_template import ChatTemplate, chat_template_of
 from proxylm.serving.limits import ServingLimits
 
@@ -258,3 +260,18 @@ def test_templates_that_are_none(tmp_path: Path) -> None:
     assert chat_template_of(tmp_path) is None
     with pytest.raises(DamagedFileError, match="no chat template"):
         ChatTemplate("{% if %}", turn_end=None, origin="here")
+
+
+def test_settings_without_what_they_should_hold_are_told_of_in_one_line(
+    imported: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(imported, tmp_path / "damaged")
+    for settings in (
+        [],
+        {"chat_template": [{"template": "no name"}]},
+        {"chat_template": "", "added_tokens_decoder": {"x": {"content": "<a>", "special": True}}},
+    ):
+        file = damaged / SOURCE_FOLDER / "tokenizer_config.json"
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        with pytest.raises(DamagedFileError, match=r"tokenizer_config.json: cannot be read"):
+            chat_template_of(damaged)
