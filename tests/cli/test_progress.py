@@ -163,11 +163,12 @@ def test_what_tells_nothing_for_long_is_told_of_all_the_same(monkeypatch, capfd)
     with bars_or_lines() as show:
         show("choosing", 0, None)
         lines = ""
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while lines.count("\n") < 2 and time.monotonic() < until:
             time.sleep(0.01)
             lines += capfd.readouterr().err
-    assert set(lines.splitlines()) == {"choosing: 0 s so far"}
+    assert lines.count("\n") >= 2
+    assert all(re.fullmatch(r"choosing: \d+ s so far", line) for line in lines.splitlines())
 
 
 def test_a_command_inside_another_adds_to_what_that_one_shows(monkeypatch, capfd):
