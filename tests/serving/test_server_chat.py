@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import openai
@@ -16,6 +17,7 @@ from threaded_server import NAME, threaded_server
 
 import proxylm
 from foreign_models import written
+from proxylm.cli.main import run as run_command
 from proxylm.errors import DamagedFileError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import complete
@@ -23,6 +25,7 @@ from proxylm.generation.options import SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.interchange.importing import import_model
 from proxylm.interchange.source import SOURCE_FOLDER
+from proxylm.serving import lifecycle
 from proxylm.serving.chat_template import ChatTemplate, chat_template_of
 from proxylm.serving.limits import ServingLimits
 
@@ -254,6 +257,25 @@ def test_a_chat_has_the_room_that_what_is_read_leaves(
     assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
     with pytest.raises(openai.BadRequestError, match="more than the 400 bytes"):
         client.chat.completions.create(**asked, extra_body={"read_as": "bytes"})
+
+
+@pytest.mark.parametrize(
+    ("read_as", "names"),
+    [("bytes", ["bytes", "mixed", "tokens"]), ("tokens", ["tokens", "bytes", "mixed"])],
+)
+def test_the_command_serves_all_that_an_import_brings(
+    imported: Path, read_as: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, Any] = {}
+
+    def serve(model: ByteModel, listening: socket, **given: Any) -> None:
+        listening.close()
+        served.update(given)
+
+    monkeypatch.setattr(lifecycle, "serve", serve)
+    assert run_command(["serve", str(imported), "--port", "0", "--read-as", read_as]) == 0
+    assert [one.name for one in (served["reading"], *served["other_readings"])] == names
+    assert served["chat_template"].turn_end == "</s>"
 
 
 def test_templates_that_are_none(tmp_path: Path) -> None:
