@@ -157,6 +157,13 @@ def test_without_a_total_there_is_no_estimate(monkeypatch, capfd):
     assert capfd.readouterr().err == "read: 7.0 MB so far\n"
 
 
+def test_a_stage_has_seconds_whatever_else_is_counted(monkeypatch, capfd):
+    with at(monkeypatch) as tell:
+        for seconds, total in ((0, None), (3, None), (5, 0)):
+            tell(seconds, "opening", 0, total)
+    assert capfd.readouterr().err.splitlines() == ["opening: 3 s so far", "opening: 5 s"]
+
+
 def test_what_tells_nothing_for_long_is_told_of_all_the_same(monkeypatch, capfd):
     for name in ("SECONDS_BEFORE_LINES", "SECONDS_BETWEEN_LINES", "SECONDS_BETWEEN_LOOKS"):
         monkeypatch.setattr(output, name, 0.02)
