@@ -111,6 +111,10 @@ def test_a_chat_is_the_completion_of_what_the_template_writes(
     assert answer.object == "chat.completion" and answer.choices[0].message.role == "assistant"
     assert answer.usage is not None and answer.usage.prompt_tokens == len(RENDERED.encode())
     assert answer.choices[0].logprobs is not None and answer.choices[0].logprobs.content
+    spelled = bytes(
+        value for one in answer.choices[0].logprobs.content for value in one.bytes or ()
+    )
+    assert spelled.decode("utf-8", "replace") == expected[0]
     first = answer.choices[0].logprobs.content[0]
     assert len(first.top_logprobs) == 2 and first.logprob < 0
 

@@ -242,7 +242,7 @@ def _complete(
     while line := response.readline():
         if line.startswith(b"data: "):
             waits.pieces.append(time.perf_counter())
-            if writing is not None and not events:
+            if writing is not None and len(waits.pieces) == 1:
                 writing.release()
             events.append(line)
     connection.close()
