@@ -157,7 +157,7 @@ def test_the_command_shows_a_text_and_completions(
     save_small_run(run)
     (run / "metrics.jsonl").write_text(json.dumps(record(1)) + "\n")
     text.write_text("é = <1>\n")
-    arguments = ["report", str(run), "--out", str(out), "--text", str(text), "--prompt", "de<"]
+    arguments = ["report", str(run), "--out", str(out), "--text", str(text), "--prompt", "de<\udcff"]
     assert run_command([*arguments, "--seeds", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": str(out), "runs": ["small"]}
     page = out.read_text(encoding="utf-8")
@@ -166,7 +166,7 @@ def test_the_command_shows_a_text_and_completions(
         "é", " ", "=", " ", "&lt;",
     ]  # fmt: skip
     assert [page.count(f"<figcaption>seed {seed}</figcaption>") for seed in range(3)] == [1, 1, 0]
-    assert "<span>de&lt;</span><mark>" in page
+    assert "<span>de&lt;\ufffd</span><mark>" in page
 
 
 def test_wrong_use_is_one_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,9 @@ def report(
             sections[f"Surprisal of {text.name}"] = surprisal_section(runs, content, show)
             sections[f"Segments of {text.name}"] = segments_section(runs, content)
         if prompt is not None:
-            sections["Completions"] = completions_section(runs, prompt, range(seeds), show)
+            sections["Completions"] = completions_section(
+                runs, os.fsencode(prompt), range(seeds), show
+            )
     write_report(histories, out, title="Training runs", further=sections, histograms=histograms)
     result = {"report": str(out), "runs": [history.name for history in histories]}
     emit(result, as_json=json, text=f"{out}: {', '.join(map(printable, result['runs']))}")

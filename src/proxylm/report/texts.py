@@ -65,7 +65,7 @@ def segments_section(runs: Sequence[Path], text: bytes) -> str:
 
 
 def completions_section(
-    runs: Sequence[Path], prompt: str, seeds: Sequence[int], progress: TellCount = untold
+    runs: Sequence[Path], prompt: bytes, seeds: Sequence[int], progress: TellCount = untold
 ) -> str:
     """What each model writes after a prompt, once for each seed."""
     settings = f"temperature {TEMPERATURE}, {COMPLETION_BYTES} bytes, read as bytes"
@@ -75,14 +75,15 @@ def completions_section(
         parts.append(f"<h3>{escaped(run.name)}</h3>")
         for seed in seeds:
             written = model.generate(
-                prompt.encode(), max_new_bytes=COMPLETION_BYTES, temperature=TEMPERATURE, seed=seed
+                prompt, max_new_bytes=COMPLETION_BYTES, temperature=TEMPERATURE, seed=seed
             )
-            parts.append(completion(prompt, written.decode(errors="replace"), f"seed {seed}"))
+            texts = (one.decode(errors="replace") for one in (prompt, written))
+            parts.append(completion(*texts, f"seed {seed}"))
     return "\n".join(parts)
 
 
 def completion(prompt: str, written: str, label: str) -> str:
-    """A prompt and what was written after it, told apart by more than colour."""
+    """A prompt, and marked what was written after it."""
     shown, new = (escaped(text, "\n\t") for text in (prompt, written))
     return (
         f"<figure><figcaption>{escaped(label)}</figcaption>"

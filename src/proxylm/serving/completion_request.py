@@ -62,7 +62,7 @@ class JsonSchemaFormat(Config):
         strict: taken and not used: the output always satisfies the schema.
     """
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, serialize_by_alias=True)
 
     name: str = ""
     description: str | None = None
