@@ -18,7 +18,9 @@ def report(
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     text: Annotated[
         Path | None,
-        typer.Option(help="Show this file's bits, byte by byte, and its segments."),
+        typer.Option(
+            help="Show bits of this file's characters, and its segments (of 4096 bytes at most)."
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Show what the models write after this text.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.analysis.stability import character_starts
 from proxylm.checkpoints.run_data import compressor_of
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.segments import segments
@@ -39,7 +40,7 @@ def surprisal_section(runs: Sequence[Path], text: bytes, progress: TellCount = u
 
 def _coloured(text: bytes, bits: NDArray[np.float64]) -> str:
     """Spans of characters: a character's bits are those of its bytes together."""
-    starts = [place for place in range(len(text)) if text[place] & 0xC0 != 0x80 or place == 0]
+    starts = character_starts(text).tolist()
     spans = []
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         shown = escaped(text[start:stop].decode(errors="backslashreplace"), "\n\t")
