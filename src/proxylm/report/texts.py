@@ -78,8 +78,8 @@ def completions_section(
             written = model.generate(
                 prompt, max_new_bytes=COMPLETION_BYTES, temperature=TEMPERATURE, seed=seed
             )
-            texts = (one.decode(errors="replace") for one in (prompt, written))
-            parts.append(completion(*texts, f"seed {seed}"))
+            read, new = (one.decode(errors="replace") for one in (prompt, written))
+            parts.append(completion(read, new, f"seed {seed}"))
     return "\n".join(parts)
 
 
