@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import re
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxylm.config import validate_config
-from proxylm.errors import UsageError
+from proxylm.errors import ProxylmError, UsageError
 from proxylm.recipes.engine import make_all
 from proxylm.recipes.measures import EvaluationData
 from proxylm.results import commands
@@ -101,6 +107,9 @@ def test_keys_follow_content_and_words(text: Path, tmp_path: Path) -> None:
     (moved / "a.txt").write_text("b")
     assert not set(keys(moved)) & set(first)
     (moved / "a.txt").write_text("a")
+    renamed = (moved / "a.txt").rename(moved / "b.txt")
+    assert not set(keys(moved)) & set(first)
+    renamed.rename(moved / "a.txt")
     steps = {"made-<how>": WORK["steps"]["made-<how>"] | {"command": "make <how> {out} more"}}
     assert not set(keys(moved, steps=steps)) & set(first)
 
@@ -112,13 +121,67 @@ def test_what_is_not_there_says_so(text: Path) -> None:
         one.lacking.endswith("is not there (yet)")
         for one in points_of(text, points_of=[point]).points
     )
-    unknown = WORK["points_of"][0] | {"command": "measure {nothing} <how> <number>"}
-    with pytest.raises(UsageError, match="no step or input 'nothing'"):
-        points_of(text, points_of=[unknown])
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("measure {nothing}", "no step or input 'nothing'"),
+        ("measure <nothing>", "a label that is not known"),
+        ("measure <how:04d>", "a label that is not known (how, number), or its form"),
+        ("measure '{text}", "No closing quotation"),
+    ],
+)
+def test_a_command_that_names_what_there_is_not_is_refused(
+    text: Path, command: str, reason: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        points_of(text, points_of=[WORK["points_of"][0] | {"command": command}])
+
+
+def test_a_command_waits_for_its_own_process_that_outlived_an_engine(
+    text: Path, tmp_path: Path, called: list[list[str]]
+) -> None:
+    make = points_of(text).points[0].artifacts[0].needs[0]
+    folder = make.folder(tmp_path)
+    folder.parent.mkdir(parents=True)
+    thread = threading.Thread(target=make.make, args=(tmp_path, print))
+    with folder.with_name(f".{folder.name}.process").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(timeout=0.2)
+        assert called == []
+    thread.join()
+    assert len(called) == 1
+
+
+def test_an_interrupt_lets_the_command_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, begun, saved = (tmp_path / name for name in ("program", "begun", "saved"))
+    wait = "while true; do sleep 0.02; done"
+    program.write_text(f"#!/bin/sh\ntrap 'touch {saved}; exit 0' TERM\ntouch {begun}\n{wait}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+    communicate, calls = subprocess.Popen.communicate, []
+
+    def interrupted_at_first(self: Any) -> Any:
+        calls.append(self)
+        if len(calls) > 1:
+            return communicate(self)
+        while not begun.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted_at_first)
+    with pytest.raises(KeyboardInterrupt):
+        said([])
+    assert saved.exists()
 
 
 def test_the_program_itself_is_asked() -> None:
     found = said(["rates", "--rho", "3.7", "--json"])
     assert found["cpu_seconds"] > 0
-    with pytest.raises(Exception, match=r"proxylm rates --none: .*--none"):
+    with pytest.raises(ProxylmError, match=r"proxylm rates --none: .*--none"):
         said(["rates", "--none"])

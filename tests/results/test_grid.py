@@ -18,6 +18,7 @@ from proxylm.results.grid import GridWork
 from proxylm.results.points import Inputs, Point, Points, inputs_from
 
 NOTHING = Inputs(described={}, given={})
+SIZE: dict[str, Any] = {"model": {}, "vocabulary": 512, "symbols": 1, "seeds": 1}
 
 
 def grid(name: str = "ladder", **values: Any) -> GridWork:
@@ -39,10 +40,12 @@ def run_of(point: Point) -> Run:
 
 
 def settle(points: Points, pool: Path, bits: dict[float, float | None]) -> None:
-    """Pretend that the sweep was made: held-out bits by peak; None where the run diverged."""
+    """Pretend that these peaks were tried: held-out bits by peak; None where the run diverged."""
     for point in points.sweep:
         [number] = point.numbers.values()
-        value = bits[float(point.labels["peak"])]
+        if (peak := float(point.labels["peak"])) not in bits:
+            continue
+        value = bits[peak]
         report = {"bits_per_byte": value}
         result = {"bytes": report, "tokens": report}
         record = {"reason": "diverged"} if value is None else {"result": result}
@@ -60,6 +63,11 @@ def test_arms_have_equal_operations_and_differ_in_steps(tmp_path: Path) -> None:
         assert max(operations) / min(operations) < 1.002
         # More rows of the output layer, fewer steps.
         assert steps["tokens"] == steps["paper"] < 0.95 * steps["bytes"]
+    assert set(found) == {*grid().arms} - {"tokens, late bytes"}
+    run, operations = run_of(found["bytes"]), found["bytes"].constants["operations"]
+    assert grid(flops_per_second=2e10, measuring_seconds=5).seconds(run) == pytest.approx(
+        operations / 2e10 + 5
+    )
     assert found["bytes"].constants["body parameters"] == 5 * (4 * 160**2 + 3 * 160 * 416)
 
 
@@ -68,7 +76,9 @@ def test_runs_wait_for_the_peaks_and_take_the_best(tmp_path: Path) -> None:
     before = points_of(work, tmp_path)
     assert before.points == () and not before.is_all
     assert len(before.sweep) == 3 * len(work.arms)
-    settle(before, tmp_path, {1e-3: 2.0, 2e-3: 1.9, 4e-3: None})
+    settle(before, tmp_path, {1e-3: 2.0})
+    assert points_of(work, tmp_path).chosen == {}
+    settle(before, tmp_path, {2e-3: 1.9, 4e-3: None})
     after = points_of(work, tmp_path)
     assert after.is_all
     assert set(after.chosen.values()) == {2e-3}
@@ -77,6 +87,15 @@ def test_runs_wait_for_the_peaks_and_take_the_best(tmp_path: Path) -> None:
     swept = {one.key for point in before.sweep for one in point.artifacts}
     kept = {one.key for point in after.points for one in point.artifacts}
     assert len(swept & kept) == len(work.arms)
+
+
+def test_a_peak_that_is_given_is_not_swept(tmp_path: Path) -> None:
+    arms = {"bytes": {"peak": 5e-3}}
+    work = grid(arms=arms, sizes={"100k": SIZE | {"symbols": 3_000_000}})
+    for same in (work, work.with_peaks_assumed()):
+        points = points_of(same, tmp_path)
+        assert (points.sweep, points.chosen, points.is_all) == ((), {"bytes": 5e-3}, True)
+        assert {one.constants["peak"] for one in points.points} == {5e-3}
 
 
 def test_an_arm_that_starts_from_another_waits_for_its_peak_and_pays_for_both(
@@ -107,9 +126,16 @@ def test_what_an_input_is_needed_for_says_so(tmp_path: Path) -> None:
     work = grid("moonshot").with_peaks_assumed()
     lacking = points_of(work, tmp_path, Inputs(described=described, given={})).points
     assert {one.labels["corpus"] for one in lacking if one.lacking} == {"project"}
+    assert {one.labels["size"] for one in lacking if one.lacking} == {"final"}
     (tmp_path / "a.py").write_text("x = 1\n")
     given = Inputs(described=described, given={"project": tmp_path})
     assert not any(one.lacking for one in points_of(work, tmp_path, given).points)
+    compressors = [
+        run_of(one).store.compressor
+        for one in points_of(work, tmp_path, given).points
+        if one.labels["arm"] == "late, 320 tokens"
+    ]
+    assert [one.view.training.vocabulary_size for one in compressors] == [320]
     for word in ("project=none", "project", "other=."):
         with pytest.raises(UsageError, match=f"--input {word}: "):
             inputs_from(described, [word])
@@ -122,8 +148,15 @@ def test_what_an_input_is_needed_for_says_so(tmp_path: Path) -> None:
         ({"arms": {"a": {"start": "b"}, "b": {}}}, "no arm 'b' before it"),
         ({"swept": "none"}, "no size 'none'"),
         ({"chosen_by": "none"}, "no number 'none'"),
+        ({"numbers": {"bits per byte": "nothing.own"}}, "nothing.own begins with no measure"),
+        ({"sizes": {"100k": SIZE | {"arms": ["none"]}}}, "no arm or corpus 'none'"),
+        ({"sizes": {"100k": SIZE | {"corpora": ["none"]}}}, "no arm or corpus 'none'"),
+        ({"base": {}}, "arm bytes: learning_rate.kind: is missing"),
+        ({"corpora": {"none": {"files": {"path": "{none}"}}}}, "none of the experiment's inputs"),
     ],
 )
-def test_names_that_there_are_not_are_refused(values: dict[str, Any], said: str) -> None:
+def test_names_that_there_are_not_are_refused(
+    values: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=said):
-        grid(**values)
+        points_of(grid(**values), tmp_path)

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from documents import ROOT
+from proxylm.config import validate_config
+from proxylm.errors import UsageError
 from proxylm.recipes.measures import EvaluationData
 from proxylm.recipes.recipe import read_recipe
 from proxylm.results.commands import CommandsWork
-from proxylm.results.experiment import Experiment, experiment_names, read_experiment
+from proxylm.results.experiment import Experiment, Table, experiment_names, read_experiment
 from proxylm.results.grid import GridWork
 from proxylm.results.page import page_of, read_records
 from proxylm.results.points import Inputs
@@ -122,6 +124,18 @@ def test_a_page_tells_pairs_lines_and_what_was_not_run() -> None:
     assert page.count("not run here") > 5
     assert "Peaks of the learning rate" in page
     assert "## A proxy model that beats" not in page
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"columns": "size", "numbers": {"a": ".3f", "b": ".3f"}}, "are of one number"),
+        ({"numbers": {"a": ".3q"}}, "for object of type .float"),
+    ],
+)
+def test_tables_that_cannot_be_shown_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        validate_config(Table, {"title": "A", "rows": ["arm"]} | values)
 
 
 def test_the_page_on_experiments_has_one_that_can_be_planned(tmp_path: Path) -> None:

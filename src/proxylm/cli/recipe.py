@@ -16,6 +16,7 @@ from proxylm.files import require_utf8
 
 if TYPE_CHECKING:
     from proxylm.recipes.artifacts import Artifact
+    from proxylm.recipes.measures import EvaluationData
     from proxylm.recipes.plan import Plan
     from proxylm.recipes.recipe import Recipe
 
@@ -42,13 +43,15 @@ ScaleOption = Annotated[
     ),
 ]
 PoolOption = Annotated[
-    Path, typer.Option(help="Folder of everything that is made, shared by all recipes.")
+    Path,
+    typer.Option(help="Folder of everything that is made, shared by recipes and experiments."),
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Runs of each configuration.")]
 DataOption = Annotated[
     Path | None,
     typer.Option(help="Folder of HumanEvalPlus.jsonl.gz, MbppPlus.jsonl.gz and the like."),
 ]
+JobsOption = Annotated[int, typer.Option(min=1, help="How much is made at a time.")]
 DEFAULT_POOL = Path("runs/recipes")
 
 
@@ -90,7 +93,7 @@ def show(
         _show_paper(recipe, as_json=json)
         return
     plan = _plan(recipe, scale, seeds, data, overrides)
-    rows = [_state(one, pool.resolve()) for one in plan.artifacts()]
+    rows = [state_of(one, pool.resolve()) for one in plan.artifacts()]
     made = sum(row["is_there"] for row in rows)
     hours = sum(row["core_hours"] or 0 for row in rows)
     text = table(
@@ -110,7 +113,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the table. (default: in the pool)")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="How much is made at a time.")] = 1,
+    jobs: JobsOption = 1,
     slurm: Annotated[
         str | None,
         typer.Option(help="Submit a Slurm job for each thing to make; options of sbatch."),
@@ -137,13 +140,11 @@ def run(
     if scale == PAPER:
         _show_paper(recipe, as_json=json)
         return
-    for path in filter(None, (pool, out)):
-        require_utf8(path)  # before the work, not after it
     plan, pool = _plan(recipe, scale, seeds, data, overrides), pool.resolve()
     wanted = plan.artifacts()
     folder = (out or pool / "tables" / f"{name}-{Path(scale).stem}").resolve()
-    if folder.is_file():
-        raise UsageError(f"{folder}: is a file; --out names a folder")
+    require_folder(pool, "--pool")
+    require_folder(folder, "--out")
     if slurm is not None:
         again = _command(name, scale, pool, folder, seeds, data, overrides)
         submitted = submit(wanted, pool, again, _words(slurm), note)
@@ -158,6 +159,22 @@ def run(
     found = write_results(plan, pool, folder)
     note(f"table and picture: {folder}")
     emit(found | {"out": str(folder)}, as_json=json, text=_text(plan, pool, found))
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Refuse, before the work and not after it, what cannot be a folder."""
+    require_utf8(path)
+    if path.is_file():
+        raise UsageError(f"{path}: is a file; {option} names a folder")
+
+
+def evaluation_data(folder: Path | None) -> EvaluationData:
+    """What ``--data`` names."""
+    from proxylm.recipes.measures import EvaluationData
+
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--data {folder}: no such folder")
+    return EvaluationData(folder=folder)
 
 
 def _words(given: str) -> list[str]:
@@ -196,14 +213,11 @@ def _command(
 def _plan(
     recipe: Recipe, scale: str, seeds: int, data: Path | None, overrides: list[str] | None
 ) -> Plan:
-    from proxylm.recipes.measures import EvaluationData
     from proxylm.recipes.plan import plan_of
     from proxylm.recipes.scale import read_scale
 
-    if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data}: no such folder")
     found = read_scale(scale, tuple(overrides or ()))
-    return plan_of(recipe, found, seeds=seeds, data=EvaluationData(folder=data))
+    return plan_of(recipe, found, seeds=seeds, data=evaluation_data(data))
 
 
 def _show_paper(recipe: Recipe, *, as_json: bool) -> None:
@@ -243,7 +257,8 @@ def _about(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(include={"title", "also", "section", "statement", "note"})
 
 
-def _state(artifact: Artifact, pool: Path) -> dict[str, Any]:
+def state_of(artifact: Artifact, pool: Path) -> dict[str, Any]:
+    """A row about an artifact: which it is, whether it is there, and what it took."""
     record = artifact.record(pool) or {}
     seconds = record.get("seconds", record.get("seconds_to_make"))
     return {

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proxylm.cli.options import OverridesArgument
 from proxylm.cli.output import JsonOption, bars_or_lines, emit, note, table
-from proxylm.cli.recipe import DataOption
-from proxylm.errors import UsageError
+from proxylm.cli.recipe import (
+    DEFAULT_POOL,
+    DataOption,
+    JobsOption,
+    PoolOption,
+    evaluation_data,
+    require_folder,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from proxylm.results.points import Points
@@ -24,15 +31,11 @@ PAGE = Path("docs/results.md")
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A name of 'proxylm results list', or a file.")
 ]
-PoolOption = Annotated[
-    Path, typer.Option(help="Folder of everything that is made, shared with recipes.")
-]
 InputOption = Annotated[
     list[str] | None,
     typer.Option("--input", help="NAME=PATH of what the experiment asks for. Repeatable."),
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the JSON files.")]
-DEFAULT_POOL = Path("runs/recipes")
 
 
 @app.command("list")
@@ -64,7 +67,7 @@ def run(
     data: DataOption = None,
     pool: PoolOption = DEFAULT_POOL,
     results: ResultsOption = RESULTS,
-    jobs: Annotated[int, typer.Option(min=1, help="How much is made at a time.")] = 1,
+    jobs: JobsOption = 1,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only say what there is to do, and about how long.")
     ] = False,
@@ -80,9 +83,11 @@ def run(
     if plan:
         _emit_plan(running, as_json=json)
         return
+    require_folder(pool, "--pool")
+    require_folder(results, "--results")
     with bars_or_lines() as show:
         record = running.run(results, jobs=jobs, say=note, progress=show)
-    for reason in _lacking(running.points()):
+    for reason in _left_out(running):
         note(f"left out: {reason}")
     made = f"{len(record.observations)} observations, {record.core_hours:.2f} core-hours"
     emit(
@@ -115,34 +120,25 @@ def _running(
     data: Path | None,
     pool: Path,
 ) -> Running:
-    from proxylm.recipes.measures import EvaluationData
     from proxylm.results.experiment import read_experiment
     from proxylm.results.points import inputs_from
     from proxylm.results.running import Running
 
-    if data is not None and not data.is_dir():
-        raise UsageError(f"--data {data}: no such folder")
     experiment = read_experiment(name, tuple(overrides or ()))
     return Running(
         name=name,
         experiment=experiment,
         inputs=inputs_from(experiment.inputs, given or []),
-        data=EvaluationData(folder=data),
+        data=evaluation_data(data),
         pool=pool.resolve(),
     )
 
 
 def _emit_plan(running: Running, *, as_json: bool) -> None:
     points, artifacts = running.planned()
-    rows: list[dict[str, Any]] = [
-        {
-            "kind": one.kind,
-            "name": one.name,
-            "key": one.shown_key,
-            "is_there": one.is_settled(running.pool),
-            "core_hours": running.seconds(one) / 3600,
-        }
-        for one in artifacts
+    work = running.experiment.work
+    rows = [
+        state_of(one, running.pool) | {"core_hours": work.seconds(one) / 3600} for one in artifacts
     ]
     left = sum(row["core_hours"] for row in rows if not row["is_there"])
     lines = [
@@ -162,3 +158,11 @@ def _emit_plan(running: Running, *, as_json: bool) -> None:
 def _lacking(points: Points) -> list[str]:
     """Why some cannot be made, each reason once."""
     return list(dict.fromkeys(one.lacking for one in points.points if one.lacking))
+
+
+def _left_out(running: Running) -> list[str]:
+    """Why numbers are not there after a run, each reason once."""
+    points = running.points()
+    numbers = [number for one in (*points.sweep, *points.points) for number in one.numbers.values()]
+    reasons = [reason for one in numbers if (reason := one.value(running.pool)[1])]
+    return list(dict.fromkeys([*_lacking(points), *reasons]))

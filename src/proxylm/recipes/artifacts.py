@@ -9,7 +9,7 @@ JSON that is written last: it is there where the artifact is finished.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,6 +131,15 @@ class Artifact(ABC):
     def _beside(self, pool: Path, form: str) -> Path:
         folder = self.folder(pool)
         return folder.with_name(form.format(folder.name))
+
+
+def with_needs(wanted: Iterable[Artifact]) -> list[Artifact]:
+    """Artifacts, and what others need before them, each once."""
+    found: dict[str, Artifact] = {}
+    for one in wanted:
+        if one.key not in found:
+            found |= {need.key: need for need in with_needs(one.needs)} | {one.key: one}
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from functools import cache
 from importlib.metadata import version
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from proxylm.errors import ProxylmError
@@ -87,6 +89,25 @@ def make_all(
                 made()
             else:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM is what Ctrl-C is: whatever is under way saves, or cleans up, and ends.
+
+    A terminal's Ctrl-C goes to workers by itself; SIGTERM is handed on to them.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _ready(left: dict[str, Artifact], running: dict[Future[bool], Artifact]) -> list[Artifact]:
@@ -232,6 +253,7 @@ def _settled_here(artifact: Artifact, pool: Path) -> Future[bool]:
 def _begin_worker(numbers: SimpleQueue[int]) -> None:
     """Take a number, by which GPUs are shared out, and end with the process that began this one."""
     os.environ[WORKER_NUMBER] = str(numbers.get())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way cleans up
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from proxylm.recipes.artifacts import (
     TrainedCompressor,
     compressor_for,
     run_for,
+    with_needs,
 )
 from proxylm.recipes.measures import (
     EvaluationData,
@@ -29,6 +30,11 @@ from proxylm.recipes.recipe import WHOLE_RUN, Recipe
 from proxylm.recipes.scale import Measuring, Scale
 
 RESULT = "result"
+
+OWN = "own"
+"""In a place: the reading that a model is meant for."""
+
+NOT_MADE = "not measured yet"
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,11 @@ class Measurement(Artifact):
         record = self.record(pool)
         return record is not None and RESULT in record
 
+    def names(self, place: str) -> tuple[str, ...]:
+        """The names in a place of its result, with dots between; ``own`` is the run's reading."""
+        own = self.of.own_reading if isinstance(self.of, Run) else OWN
+        return tuple(own if name == OWN else name for name in place.split("."))
+
     def _subject(self, pool: Path) -> Any:
         """What its measure takes, whichever it is of."""
         if isinstance(self.of, TrainedCompressor):
@@ -95,6 +106,20 @@ class Measurement(Artifact):
             measuring=self.measuring,
             scratch=self.folder(pool),
         )
+
+
+def value_at(artifact: Artifact, pool: Path, names: Sequence[str]) -> tuple[Any, str]:
+    """The value at a place of an artifact's result, and why there is none: one is empty."""
+    value: Any = artifact.record(pool) or {REASON: NOT_MADE}
+    for name in (RESULT, *names):
+        if isinstance(value, dict) and REASON in value:
+            return None, value[REASON]
+        value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
+            return None, "not measured at this scale"
+    if isinstance(value, dict) and REASON in value:
+        return None, value[REASON]
+    return value, ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +170,7 @@ class Plan:
             for share in (self.recipe.shares if measure.of_runs else [WHOLE_RUN])
             for one in self.measurements(row, name, share)
         ]
-        return list({one.key: one for one in _in_order(wanted)}.values())
+        return with_needs(wanted)
 
 
 def plan_of(
@@ -169,9 +194,3 @@ def plan_of(
         },
         data=data or EvaluationData(),
     )
-
-
-def _in_order(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
-    for one in artifacts:
-        yield from _in_order(one.needs)
-        yield one

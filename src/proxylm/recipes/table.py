@@ -13,8 +13,8 @@ from typing import Any
 
 from proxylm.analysis.charts import Curve, line_chart
 from proxylm.files import atomic_file, write_json
-from proxylm.recipes.artifacts import REASON, Run
-from proxylm.recipes.plan import RESULT, Plan
+from proxylm.recipes.artifacts import REASON
+from proxylm.recipes.plan import Plan, value_at
 from proxylm.recipes.recipe import WHOLE_RUN, Column, Plot
 
 TABLE_FILE = "table.json"
@@ -22,10 +22,6 @@ MARKDOWN_FILE = "table.md"
 PICTURE_FILE = "picture.svg"
 
 DASH = "–"
-OWN = "own"
-"""In a place: the reading that a model is meant for."""
-
-NOT_MADE = "not measured yet"
 
 
 @dataclass(frozen=True)
@@ -74,11 +70,7 @@ class Results:
         name, _, inside = place.partition(".")
         values, reasons = [], []
         for measurement in self.plan.measurements(row, name, share):
-            record = measurement.record(self.pool) or {REASON: NOT_MADE}
-            names = inside.split(".")
-            if isinstance(measurement.of, Run):
-                names = [measurement.of.own_reading if one == OWN else one for one in names]
-            value, reason = looked_up(record, [RESULT, *names])
+            value, reason = value_at(measurement, self.pool, measurement.names(inside))
             if reason:
                 reasons.append(reason)
             else:
@@ -236,19 +228,6 @@ def _distribution(values: Any) -> list[tuple[float, float]]:
         return sorted((float(key), float(value)) for key, value in values.items())
     found = values or []
     return [((index + 0.5) / len(found), float(value)) for index, value in enumerate(found)]
-
-
-def looked_up(value: Any, names: Sequence[str]) -> tuple[Any, str]:
-    """The value at a place of a record, and why there is none: one of both is empty."""
-    for name in names:
-        if isinstance(value, dict) and REASON in value:
-            return None, value[REASON]
-        value = value.get(name) if isinstance(value, dict) else None
-        if value is None:
-            return None, "not measured at this scale"
-    if isinstance(value, dict) and REASON in value:
-        return None, value[REASON]
-    return value, ""
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:

@@ -127,9 +127,9 @@ class CommandsWork(Config):
                 found.append(replace(point, labels={**template.labels, **labels}))
         return Points(points=tuple(found))
 
-    def seconds(self, command: Command) -> float:
-        """About how long one takes on one core."""
-        return 60.0 * command.minutes
+    def seconds(self, artifact: Artifact) -> float:
+        """About how long a command takes on one core."""
+        return 60.0 * artifact.minutes if isinstance(artifact, Command) else 0.0
 
     def _steps(self) -> Iterator[tuple[str, tuple[str, float]]]:
         for name, template in self.steps.items():
@@ -214,11 +214,15 @@ class _Names:
         """The command of some words.
 
         Raises:
-            UsageError: a name stands for nothing.
+            UsageError: a name stands for nothing, or a quotation does not end.
             DataNotAtHandError: an input is not given, or has no such part yet.
         """
         paths, made = {}, {}
-        for word in shlex.split(words):
+        try:
+            split = shlex.split(words)
+        except ValueError as error:
+            raise UsageError(f"'{words}': {error}") from None
+        for word in split:
             if (found := _PATH.search(word)) is None or found[1] == OUT:
                 continue
             if found[1] in self.steps:
@@ -237,8 +241,15 @@ def filled(text: str, values: Mapping[str, Label]) -> str:
 
     >>> filled("step-<step:04d> as <how>", {"step": 12, "how": "bytes"})
     'step-0012 as bytes'
+
+    Raises:
+        UsageError: there is no such label, or its value does not have that form.
     """
-    return _LABEL.sub(lambda found: format(values[found[1]], found[2] or ""), text)
+    try:
+        return _LABEL.sub(lambda found: format(values[found[1]], found[2] or ""), text)
+    except (KeyError, ValueError):
+        known = ", ".join(values) or "there are none"
+        raise UsageError(f"'{text}': a label that is not known ({known}), or its form") from None
 
 
 @cache  # a program names the same folders for many commands

@@ -5,11 +5,10 @@ What it tells are statements, the paper's and goals of ours; a rule gives each i
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from proxylm.config import Config, load_config
 from proxylm.errors import UsageError
@@ -107,6 +106,14 @@ class Table(Config):
     numbers: dict[str, str]
     where: dict[str, Label] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _can_be_shown(self) -> Self:
+        if self.columns is not None and len(self.numbers) != 1:
+            raise ValueError("numbers: columns of a label's values are of one number")
+        for form in self.numbers.values():
+            format(0.0, form)
+        return self
+
 
 class Experiment(Config):
     """An experiment.
@@ -141,11 +148,6 @@ def read_experiment(name: str, overrides: tuple[str, ...] = ()) -> Experiment:
     Raises:
         UsageError: there is none, or a value is wrong.
     """
-    return _read(name, tuple(overrides))
-
-
-@cache
-def _read(name: str, overrides: tuple[str, ...]) -> Experiment:
     shipped = [path for path in FILES.glob("*.yaml") if path.stem.partition("-")[2] == name]
     if not shipped and not Path(name).is_file():
         names = ", ".join(experiment_names())

@@ -20,12 +20,11 @@ from proxylm.corpus.config import HeldOutFraction
 from proxylm.errors import DataNotAtHandError
 from proxylm.models.config import ModelConfig
 from proxylm.models.flops import training_flops
-from proxylm.recipes.artifacts import Run, Store, TrainedCompressor
+from proxylm.recipes.artifacts import Artifact, Run, Store, TrainedCompressor
 from proxylm.recipes.measures import EvaluationData, MeasureChoice
 from proxylm.recipes.plan import Measurement
 from proxylm.recipes.recipe import WHOLE_RUN
 from proxylm.recipes.scale import Measuring
-from proxylm.recipes.table import OWN
 from proxylm.recipes.views import CorpusChoice, TokenizerView
 from proxylm.results.points import Inputs, Label, Number, Point, Points
 from proxylm.symbols import vocabulary_size
@@ -123,6 +122,12 @@ class GridWork(Config):
             if missing := {arm.start, arm.peak_of} - {None} - known:
                 raise ValueError(f"arms.{name}: there is no arm {missing.pop()!r} before it")
             known.add(name)
+        for name, size in self.sizes.items():
+            if unknown := {*size.arms} - known or {*size.corpora} - {*self.corpora}:
+                raise ValueError(f"sizes.{name}: there is no arm or corpus {unknown.pop()!r}")
+        for name, place in self.numbers.items():
+            if place.partition(".")[0] not in self.measures:
+                raise ValueError(f"numbers.{name}: {place} begins with no measure")
         if self.swept not in self.sizes:
             raise ValueError(f"swept: there is no size {self.swept!r}")
         if self.chosen_by not in self.numbers:
@@ -145,12 +150,15 @@ class GridWork(Config):
         }
         return self.model_copy(update={"arms": arms})
 
-    def seconds(self, run: Run) -> float:
-        """About how long a run and its measurements take on one core."""
-        view = run.store.compressor.view if run.store.compressor else None
+    def seconds(self, artifact: Artifact) -> float:
+        """About how long a run and its measurements take on one core; 0 for all else."""
+        if not isinstance(artifact, Run):
+            return 0.0
+        config, compressor = artifact.config, artifact.store.compressor
+        view = compressor.view if compressor else None
         symbols = view.training.vocabulary_size if isinstance(view, TokenizerView) else 0
-        flops = _context_flops(run.config.model_for(symbols)) * run.config.contexts_per_step
-        return flops * run.config.total_steps / self.flops_per_second + self.measuring_seconds
+        per_step = _context_flops(config.model_for(symbols)) * config.contexts_per_step
+        return per_step * config.total_steps / self.flops_per_second + self.measuring_seconds
 
 
 @dataclass(frozen=True)
@@ -236,12 +244,12 @@ class _Grid:
         constants = {
             "peak": peaks[arm],
             "body parameters": self._body_parameters(size),
-            "operations": float(self._operations(size, arm, peaks)),
+            "operations": float(self._operations(size, arm)),
         }
         return Point(labels=labels, numbers=numbers, constants=constants)
 
     def _number(self, run: Run, place: str) -> Number:
-        measure, *names = place.split(".")
+        measure, _, inside = place.partition(".")
         measurement = Measurement(
             f"{run.name}-{measure}",
             measure=self.work.measures[measure],
@@ -250,7 +258,7 @@ class _Grid:
             data=self.data,
             measuring=self.work.measuring,
         )
-        return Number(measurement, tuple(run.own_reading if one == OWN else one for one in names))
+        return Number(measurement, measurement.names(inside))
 
     def _corpus(self, name: str) -> CorpusChoice:
         choice = self.work.corpora[name]
@@ -265,10 +273,11 @@ class _Grid:
     ) -> Run:
         chosen = self.work.arms[arm]
         start = chosen.start and self._run(size, chosen.start, corpus, seed, peaks)
-        config = self._config(size, arm, peaks[arm]).model_copy(update={"seed": seed})
+        config = self._config(size, arm, peaks[arm], self._steps(size, arm))
         store = self._store(corpus, self._vocabulary(size, arm))
         name = f"{size}-{arm}-{peaks[arm]:g}-seed{seed}"
-        return Run(name, config=config, store=store, start=start or None)
+        seeded = config.model_copy(update={"seed": seed})
+        return Run(name, config=seeded, store=store, start=start or None)
 
     def _store(self, corpus: CorpusChoice, vocabulary: int) -> Store:
         fraction = self.work.held_out_fraction
@@ -292,46 +301,43 @@ class _Grid:
     def _vocabulary(self, size: str, arm: str) -> int:
         return self.work.arms[arm].vocabulary or self.work.sizes[size].vocabulary
 
-    def _config(self, size: str, arm: str, peak: float, steps: int | None = None) -> TrainingConfig:
+    def _config(self, size: str, arm: str, peak: float, steps: int) -> TrainingConfig:
         chosen = self.work.arms[arm]
         values = self.work.base
         if chosen.recipe is not None:
             recipe = read_config_file(Path(chosen.recipe)).values
-            values = laid_over(values, {key: recipe[key] for key in FROM_RECIPES})
+            values = laid_over(values, {key: recipe[key] for key in FROM_RECIPES if key in recipe})
         values = laid_over(values, chosen.values)
         sizes = {"overrides": self.work.sizes[size].model}
-        steps = self._steps(size, arm, peak) if steps is None else steps
         own = {
             "data": [{"store": VIEW, "view": VIEW}],
-            "model": laid_over(sizes, values["model"]),
+            "model": laid_over(sizes, values.get("model", {})),
             "length": {"kind": "steps", "steps": steps},
-            "learning_rate": {**values["learning_rate"], "peak": peak},
+            "learning_rate": {**values.get("learning_rate", {}), "peak": peak},
         }
         return validate_config(TrainingConfig, {**values, **own}, origin=f"arm {arm}")
 
-    def _steps(self, size: str, arm: str, peak: float) -> int:
+    def _model(self, size: str, arm: str) -> tuple[ModelConfig, int]:
+        """The model, and the operations of one step of training it."""
+        config = self._config(size, arm, self.work.peaks[0], ANY_STEPS)
+        model = config.model_for(self._vocabulary(size, arm))
+        return model, config.contexts_per_step * _context_flops(model)
+
+    def _steps(self, size: str, arm: str) -> int:
         """Steps whose operations are the arm's share of those of a model of bytes."""
-        model = self._model(size, arm, peak)
+        model, per_step = self._model(size, arm)
         of_bytes = model.model_copy(update={"vocabulary_size": vocabulary_size(0)})
         symbols = self.work.sizes[size].symbols * self.work.arms[arm].budget
-        wanted = symbols / model.context * _context_flops(of_bytes)
-        per_step = self.work.base["symbols_per_step"] / model.context * _context_flops(model)
-        return max(1, round(wanted / per_step))
+        return max(1, round(symbols / model.context * _context_flops(of_bytes) / per_step))
 
-    def _model(self, size: str, arm: str, peak: float) -> ModelConfig:
-        config = self._config(size, arm, peak, steps=ANY_STEPS)
-        return config.model_for(self._vocabulary(size, arm))
-
-    def _operations(self, size: str, arm: str, peaks: dict[str, float]) -> int:
+    def _operations(self, size: str, arm: str) -> int:
         """Of the run and of those that it starts from, counted with the output layer."""
-        model = self._model(size, arm, peaks[arm])
-        contexts = self.work.base["symbols_per_step"] // model.context
-        own = self._steps(size, arm, peaks[arm]) * contexts * _context_flops(model)
+        own = self._steps(size, arm) * self._model(size, arm)[1]
         start = self.work.arms[arm].start
-        return own + (0 if start is None else self._operations(size, start, peaks))
+        return own + (0 if start is None else self._operations(size, start))
 
     def _body_parameters(self, size: str) -> int:
-        model = self._model(size, next(iter(self.work.arms)), self.work.peaks[0])
+        model, _ = self._model(size, next(iter(self.work.arms)))
         return model.matrix_parameter_count - model.vocabulary_size * model.width
 
 

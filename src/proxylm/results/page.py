@@ -5,13 +5,12 @@ No number of a result is written by hand: text says what is done, tables and ver
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxylm.errors import UsageError
 from proxylm.files import atomic_file
-from proxylm.recipes.table import DASH, markdown
+from proxylm.recipes.table import Cell, markdown
 from proxylm.results.experiment import (
     Experiment,
     Falls,
@@ -129,8 +128,7 @@ def _table(table: Table, observations: Sequence[Observation]) -> str:
     )
     columns = list(_columns(table, shown))
     cells = [
-        [*map(_shown, row), *(_cell(table, row, column, shown) for column in columns)]
-        for row in rows
+        [*map(str, row), *(_cell(table, row, column, shown) for column in columns)] for row in rows
     ]
     if not cells:
         return ""
@@ -148,7 +146,7 @@ def _columns(table: Table, shown: Sequence[Observation]) -> Iterator[Column]:
             yield name, name, {}
         return
     [number] = table.numbers
-    for value in dict.fromkeys(one.labels[table.columns] for one in shown):
+    for value in dict.fromkeys(one.labels.get(table.columns, "") for one in shown):
         yield value, number, {table.columns: value}
 
 
@@ -158,14 +156,7 @@ def _cell(
     _, number, labels = column
     place = {**dict(zip(table.rows, row, strict=True)), **labels}
     values = [one.numbers[number] for one in shown if one.has(place) and number in one.numbers]
-    return _with_deviation(values, table.numbers[number])
-
-
-def _with_deviation(values: Sequence[float], form: str) -> str:
-    if not values:
-        return DASH
-    mean = format(statistics.fmean(values), form)
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):{form}}"
+    return Cell(tuple(values)).text(table.numbers[number])
 
 
 def _statement(statement: Statement, observations: Sequence[Observation]) -> str:
@@ -243,7 +234,3 @@ def _large(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
-
-
-def _shown(value: Label) -> str:
-    return str(value)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxylm.errors import DataNotAtHandError, UsageError
-from proxylm.recipes.artifacts import REASON, Artifact
-from proxylm.recipes.plan import RESULT
-from proxylm.recipes.table import NOT_MADE, looked_up
+from proxylm.recipes.artifacts import Artifact, with_needs
+from proxylm.recipes.plan import value_at
 
 Label = str | int | float
 
@@ -28,9 +27,7 @@ class Number:
 
     def value(self, pool: Path) -> tuple[float | None, str]:
         """The number, and why there is none: one of both is empty."""
-        record = self.artifact.record(pool)
-        value, reason = looked_up(record or {REASON: NOT_MADE}, [RESULT, *self.place])
-        return value, reason
+        return value_at(self.artifact, pool, self.place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +70,7 @@ class Points:
 
     def artifacts(self) -> list[Artifact]:
         """Everything, what others need before them, each once."""
-        wanted = [one for point in (*self.sweep, *self.points) for one in point.artifacts]
-        return list({one.key: one for one in in_order(wanted)}.values())
-
-
-def in_order(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
-    """Artifacts, each after what it needs; some of them repeatedly."""
-    for one in artifacts:
-        yield from in_order(one.needs)
-        yield one
+        return with_needs(one for point in (*self.sweep, *self.points) for one in point.artifacts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +89,11 @@ class Inputs:
         """The path of an input.
 
         Raises:
+            UsageError: an experiment does not ask for it.
             DataNotAtHandError: it is not given.
         """
+        if name not in self.described:
+            raise UsageError(f"{{{name}}}: is none of the experiment's inputs")
         if name not in self.given:
             raise DataNotAtHandError(f"needs --input {name}=PATH: {self.described[name]}")
         return self.given[name]

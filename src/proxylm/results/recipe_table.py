@@ -8,12 +8,11 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from proxylm.config import Config
-from proxylm.recipes.artifacts import Run
+from proxylm.recipes.artifacts import Artifact, Run
 from proxylm.recipes.measures import EvaluationData
-from proxylm.recipes.plan import Measurement, plan_of
-from proxylm.recipes.recipe import Column, read_recipe
+from proxylm.recipes.plan import plan_of
+from proxylm.recipes.recipe import read_recipe
 from proxylm.recipes.scale import read_scale
-from proxylm.recipes.table import OWN
 from proxylm.results.points import Inputs, Label, Number, Point, Points
 
 
@@ -45,21 +44,14 @@ class RecipeWork(Config):
         for row in recipe.rows:
             by_seed: dict[int, dict[str, Number]] = {}
             for heading, column in recipe.columns.items():
-                measure = column.value.partition(".")[0]
+                measure, _, place = column.value.partition(".")
                 for seed, one in enumerate(plan.measurements(row, measure, column.at)):
-                    by_seed.setdefault(seed, {})[heading] = _number(one, column)
+                    by_seed.setdefault(seed, {})[heading] = Number(one, one.names(place))
             for seed, numbers in by_seed.items():
                 labels: dict[str, Label] = {"row": row, "seed": seed}
                 points.append(Point(labels=labels, numbers=numbers))
         return Points(points=tuple(points))
 
-    def seconds(self, run: Run) -> float:
-        """About how long a run and its measurements take on one core."""
-        return 60.0 * self.minutes
-
-
-def _number(measurement: Measurement, column: Column) -> Number:
-    names = column.value.split(".")[1:]
-    if isinstance(measurement.of, Run):
-        names = [measurement.of.own_reading if one == OWN else one for one in names]
-    return Number(measurement, tuple(names))
+    def seconds(self, artifact: Artifact) -> float:
+        """About how long a run and its measurements take on one core; 0 for all else."""
+        return 60.0 * self.minutes if isinstance(artifact, Run) else 0.0

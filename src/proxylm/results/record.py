@@ -90,8 +90,7 @@ def write_record(record: ResultRecord, folder: Path) -> Path:
     """Write it into a folder of such; returns the file."""
     path = folder / f"{Path(record.experiment).stem}{SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
-    lists = {name: [asdict(one) for one in vars(record)[name]] for name in _LISTS}
-    write_json(path, vars(record) | lists)
+    write_json(path, asdict(record))
     return path
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxylm.progress import TellCount, untold
-from proxylm.recipes.artifacts import Artifact, Run, Say
-from proxylm.recipes.engine import make_all
+from proxylm.recipes.artifacts import Artifact, Say, with_needs
+from proxylm.recipes.engine import interrupted_by_sigterm, make_all
 from proxylm.recipes.measures import EvaluationData
-from proxylm.results.commands import Command, CommandsWork
 from proxylm.results.experiment import Experiment
 from proxylm.results.grid import GridWork
 from proxylm.results.points import Inputs, Points
@@ -56,22 +52,11 @@ class Running:
         if points.is_all or not isinstance(work, GridWork):
             return points, points.artifacts()
         assumed = work.with_peaks_assumed().points(self.inputs, self.data, self.pool)
-        both = {one.key: one for one in (*points.artifacts(), *assumed.artifacts())}
-        return points, list(both.values())
+        return points, with_needs([*points.artifacts(), *assumed.artifacts()])
 
     def record(self) -> ResultRecord:
         """What there is."""
         return record_of(self.name, self.experiment, self.points(), self.pool)
-
-    def seconds(self, artifact: Artifact) -> float:
-        """About how long one takes on one core; what is short counts nothing."""
-        work = self.experiment.work
-        match artifact:
-            case Command() if isinstance(work, CommandsWork):
-                return work.seconds(artifact)
-            case Run() if not isinstance(work, CommandsWork):
-                return work.seconds(artifact)
-        return 0.0
 
     def run(
         self, results: Path, *, jobs: int, say: Say, progress: TellCount = untold
@@ -94,19 +79,9 @@ class Running:
                 write_record(record, results)
 
         before = -1
-        with _interrupted_by_sigterm():
+        with interrupted_by_sigterm():
             while len(artifacts := self.points().artifacts()) > before:
                 make_all(artifacts, self.pool, jobs=jobs, say=say, made=write, progress=progress)
                 before = len(artifacts)
         write()
         return self.record()
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Within, SIGTERM is what Ctrl-C is: whatever is under way saves, or cleans up, and ends."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

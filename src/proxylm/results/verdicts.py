@@ -127,7 +127,7 @@ def finding(rule: Rule, observations: Sequence[Observation]) -> Finding:
     per = rule.per
     groups: dict[Label, list[float]] = {}
     for one, other in paired(rule, observations):
-        label = "" if per is None else one.labels[per]
+        label = "" if per is None else one.labels.get(per, "")
         groups.setdefault(label, []).append(_difference(rule, one, other))
     pairs = tuple(Pairs(label=label, differences=tuple(values)) for label, values in groups.items())
     signs = [one.sign() for one in pairs if len(one.differences) >= LEAST_PAIRS]
