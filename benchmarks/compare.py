@@ -2,7 +2,7 @@
 
 They go into an environment of their own, made in a temporary folder (or in ``--environment``, and
 kept), which sees the packages of this one; nothing here depends on it. Building llama-cpp-python
-takes minutes, the rest about five. Both sides of a row run in turn in one process, one thread each.
+takes minutes. Both sides of a row run in turn in one process, one thread each.
 What is not the same on both sides stands in the last column. Prints a table for
 docs/performance.md.
 """
@@ -70,10 +70,8 @@ def environment(folder: Path) -> Path:
     development = sysconfig.get_path("purelib")
     line = f"import site; site.addsitedir({development!r})\n"
     (packages / "development.pth").write_text(line, encoding="utf-8")
-    installed = {one.metadata["Name"] for one in metadata.distributions(path=[str(packages)])}
-    for names, options in ((NEEDED, []), (PEERS, ["--no-deps"])):
-        if missing := [name for name in names if name not in installed]:
-            subprocess.run([python, "-m", "pip", "install", *options, *missing], check=True)
+    for what in (NEEDED, ("--no-deps", *PEERS)):
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True)
     return python
 
 

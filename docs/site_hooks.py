@@ -17,9 +17,8 @@ from mkdocs.structure.pages import Page
 import proxylm
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"\]\((\.\./[^)#]+)(#[^)]*)?\)")
-ROOT_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)(#[^)]*)?\)")
-"""A link in a file that lies in the project's root."""
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)(#[^)]*)?\)")
+"""A link to a file, by its path from the file that it stands in."""
 SHOWN_AS = {".py": "python", ".yaml": "yaml", ".sh": "sh", ".ipynb": "json"}
 PAGES = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md"}
 """Files of the project that have a page of their own; with links that work there."""
@@ -29,33 +28,40 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the API, CONTRIBUTING.md, the examples and the files that pages link to."""
     _add(files, config, "api.md", _api())
     named = set()
+    for page in [*map(ROOT.joinpath, PAGES), *sorted((ROOT / "docs").rglob("*.md"))]:
+        folder = page.parent.relative_to(ROOT).as_posix()
+        named |= {_name(folder, match) for match in LINK.finditer(page.read_text("utf-8"))}
     for name, uri in PAGES.items():
         content = (ROOT / name).read_text(encoding="utf-8")
-        named |= {match[1] for match in ROOT_LINK.finditer(content)}
-        _add(files, config, uri, ROOT_LINK.sub(_from_root, content))
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        named |= {match[1].removeprefix("../") for match in LINK.finditer(page.read_text("utf-8"))}
-    outside = {name for name in named if not name.startswith("docs/")}
-    for name in sorted(outside - PAGES.keys()):
-        _add(files, config, _page_of(name), _listing(ROOT / name, name))
+        _add(files, config, uri, _with_links(content, "."))
+    for name in sorted(named - PAGES.keys()):
+        if not name.startswith("docs/"):
+            _add(files, config, _page_of(name), _listing(ROOT / name, name))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turns links out of docs/ into links to their pages."""
-    here = posixpath.dirname(page.file.src_uri) or "."
+    if page.file.generated_by:
+        return markdown
+    return _with_links(markdown, posixpath.join("docs", posixpath.dirname(page.file.src_uri)))
+
+
+def _with_links(markdown: str, folder: str) -> str:
+    """The text of a file in a folder of the project, with links to where things are in the site."""
+    here = posixpath.relpath(folder, "docs") if folder != "." else "."
 
     def inside(match: re.Match[str]) -> str:
-        target = _page_of(match[1].removeprefix("../"))
-        return f"]({posixpath.relpath(target, here)}{match[2] or ''})"
+        name = _name(folder, match)
+        uri = name.removeprefix("docs/") if name.startswith("docs/") else _page_of(name)
+        return f"]({posixpath.relpath(uri, here)}{match[2] or ''})"
 
     return LINK.sub(inside, markdown)
 
 
-def _from_root(match: re.Match[str]) -> str:
-    name = match[1]
-    target = name.removeprefix("docs/") if name.startswith("docs/") else _page_of(name)
-    return f"]({target}{match[2] or ''})"
+def _name(folder: str, match: re.Match[str]) -> str:
+    """What a link in a file of that folder leads to, from the project's root."""
+    return posixpath.normpath(posixpath.join(folder, match[1]))
 
 
 def _page_of(name: str) -> str:

@@ -24,6 +24,7 @@ from proxylm.errors import UsageError
 from proxylm.generation.structured_output.guidance import Grammar
 from proxylm.models.config import ModelConfig
 from proxylm.models.presets import PRESETS
+from proxylm.results.grid import GridWork, Size
 from proxylm.training.config import TrainingConfig
 from proxylm.yaml_text import dump_yaml, parse_yaml
 
@@ -49,14 +50,6 @@ PLAIN = st.recursive(
 )
 
 
-ASKED_OVER_HTTP = ("proxylm.inspector.requests", "proxylm.serving.completion_request")
-"""What clients ask is read, and never saved."""
-
-
-NAMED_BY_EACH_OTHER = ("GridWork",)
-"""Their parts name each other, which plain values hardly ever do."""
-
-
 def config_classes() -> Iterator[type[Config]]:
     """All that can be made, whatever module they are in."""
     sources = Path(proxylm.__file__).parent
@@ -68,8 +61,6 @@ def config_classes() -> Iterator[type[Config]]:
     while waiting:
         one = waiting.pop()
         waiting += one.__subclasses__()
-        if one.__module__ in ASKED_OVER_HTTP or one.__name__ in NAMED_BY_EACH_OTHER:
-            continue
         if one.__module__.startswith("proxylm.") and not inspect.isabstract(one):
             yield one
 
@@ -135,6 +126,13 @@ def fields(config_class: type[Config]) -> st.SearchStrategy[dict[str, Any]]:
 
 # Fields that must fit each other, which chance does not find.
 FITTING: dict[type[Config], dict[str, st.SearchStrategy[Any]]] = {
+    GridWork: {
+        "sizes": st.fixed_dictionaries({"small": st.deferred(lambda: fields(Size))}),
+        "arms": st.fixed_dictionaries({"bytes": st.just({}), "late": st.just({"start": "bytes"})}),
+        "numbers": st.just({"bits": "held_out.bits"}),
+        "swept": st.just("small"),
+        "chosen_by": st.just("bits"),
+    },
     Grammar: {"text": st.just('start: "7e3"')},
     ModelConfig: {
         name: st.just(value) for name, value in (PRESETS["demo"] | {"vocabulary_size": 320}).items()

@@ -11,7 +11,10 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 TellCount = Callable[[str, int, int | None], None]
-"""Called with what is counted, how many are done, and of how many; None where nobody knows."""
+"""Called with what is counted, how many are done, and of how many; None where nobody knows.
+
+What is not counted but over is none of none.
+"""
 
 
 def untold(name: str, done: int, total: int | None) -> None:
@@ -38,7 +41,7 @@ def stage(name: str, progress: TellCount) -> Iterator[None]:
     """Within, something is under way of which nobody knows how far it is."""
     progress(name, 0, None)
     yield
-    progress(name, 1, 1)
+    progress(name, 0, 0)
 
 
 def stderr_draws_bars() -> bool:

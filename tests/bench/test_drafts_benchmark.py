@@ -16,6 +16,7 @@ from proxylm.bench.drafts import (
 from proxylm.errors import UsageError
 from proxylm.generation.drafts import Chain, Drafter, Lookup, Tree
 from proxylm.generation.options import GenerationOptions
+from small_models import small_model
 from trained_models import source_text, trained_model
 
 DRAFTERS: dict[str, Drafter] = {"chain": Chain(), "tree": Tree(), "lookup": Lookup()}
@@ -47,6 +48,15 @@ def test_a_model_on_files(tmp_path: Path) -> None:
     assert "drafts/tree" not in found
     with pytest.raises(UsageError, match="missing: No such file"):
         run_drafts_benchmark(model, [tmp_path / "missing"], **lengths)
+
+
+def test_a_model_that_ends_at_once_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(source_text())
+    lengths = {"prompts": 1, "prompt_bytes": 20, "new_bytes": 10}
+    model = small_model(seed=0, prediction_heads=1)
+    model.lm_head.weight.data.zero_()  # of equal symbols the first one is chosen, which ends
+    with pytest.raises(UsageError, match="ends every text at once"):
+        run_drafts_benchmark(model, [tmp_path / "text"], **lengths)
 
 
 def test_distinct_grams_count_repetition() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -317,3 +318,15 @@ def test_waiting_threads_sleep_soon_unless_something_is_set(
     with pytest.raises(SystemExit):
         cli.main()
     assert seen == [expected]
+
+
+def test_the_first_garbage_collection_waits_for_the_imports_and_the_next_do_not():
+    usual = gc.get_threshold()
+    cli._collect_after_imports()
+    try:
+        assert gc.get_threshold() == (cli._OBJECTS_OF_IMPORTS, *usual[1:])
+        gc.collect()
+        assert gc.get_threshold() == usual
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -9,7 +9,7 @@ import torch
 from proxylm.data.batches import batches
 from proxylm.data.mixture import READY_MIXTURES
 from proxylm.data.sources import Source
-from proxylm.errors import UsageError
+from proxylm.errors import DataError, UsageError
 from proxylm.inspector.context_views import CONTEXTS_PER_STEP, STEPS, PackedContexts, reach
 from proxylm.models.masks import dense_mask
 from proxylm.symbols import IGNORED_TARGET
@@ -59,5 +59,5 @@ def test_wrong_questions_are_one_line(holdings):
     contexts, store = PackedContexts(), holdings.store("store")
     with pytest.raises(UsageError, match="mixture 'x': must be one of paper, pieces"):
         contexts.context(store, attention=None, **ASKED | {"mixture": "x"})
-    with pytest.raises(Exception, match="nothing"):
+    with pytest.raises(DataError, match="no view 'nothing'"):
         contexts.context(store, attention=None, **ASKED | {"view": "nothing"})

@@ -46,9 +46,18 @@ def test_a_model_whose_data_is_gone_takes_its_compressor_among_the_given_ones(pl
     assert with_tokens.as_json()["models"][0]["readings"] == ["bytes", "tokens", "mixed"]
 
 
+def test_a_run_of_which_one_store_is_gone_is_shown_without_it(place, tmp_path):
+    shutil.copytree(place / "run" / "checkpoints", tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "config.yaml").write_text(
+        f"data: [{{store: {place / 'store'}, view: tokens}}, {{store: {tmp_path / 'gone'}}}]\n"
+    )
+    assert list(open_holdings([tmp_path / "run"]).stores) == ["store"]
+
+
 def test_what_is_not_there_is_one_line(holdings, tmp_path):
-    for given in ({"runs": [tmp_path / "no"]}, {"compressors": ["no"]}, {"stores": [tmp_path]}):
-        with pytest.raises(ProxylmError, match="no"):
+    gone = tmp_path / "gone"
+    for given in ({"runs": [gone]}, {"compressors": [str(gone)]}, {"stores": [gone]}):
+        with pytest.raises(ProxylmError, match=f"^{gone}: [^\n]+$"):
             open_holdings(**given)
     for ask in (holdings.compressor, holdings.model, holdings.store):
         with pytest.raises(UsageError, match="'none': there is none of that name"):

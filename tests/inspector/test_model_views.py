@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from proxylm.compressors.segments import segments
-from proxylm.errors import DataError, UsageError
+from proxylm.errors import DamagedWeightsError, DataError, UsageError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.inspector.model_views import (
     InspectedModel,
@@ -130,6 +130,17 @@ def test_a_model_without_heads_writes_one_byte_to_a_pass(holdings):
     inspected = holdings.model("bytes")
     passes = draft_passes(inspected, inspected.reading("bytes"), TEXT, drafter="tree", num_bytes=5)
     assert all(len(one["written"]) <= 1 and not one["nodes"] for one in passes)
+
+
+def test_damaged_weights_are_said_so(run):
+    model = small_model(vocabulary_size=run.model.config.vocabulary_size)
+    model.lm_head.weight.data.fill_(np.nan)
+    damaged = InspectedModel("damaged", ByteModel(model), run.compressor)
+    for name in READINGS:
+        with pytest.raises(DamagedWeightsError):
+            next_symbols(damaged, damaged.reading(name), TEXT)
+    with pytest.raises(DamagedWeightsError):
+        exact_next_bytes(damaged, damaged.reading("tokens"), b"")
 
 
 def test_what_cannot_be_read_so_is_said(holdings, run):

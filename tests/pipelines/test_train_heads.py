@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 import proxylm
 from foreign_models import written
 from proxylm.checkpoints.reading import load_module
+from proxylm.checkpoints.run_data import read_run_config
 from proxylm.cli.main import run as command
+from proxylm.data.mixture import PieceGranularity
 from proxylm.errors import UsageError
 from proxylm.generation.drafts import Tree
 from proxylm.interchange.importing import import_model
@@ -86,6 +89,27 @@ def test_an_imported_model_is_given_data(place: Path) -> None:
     trained = [name for name, value in begun.named_parameters() if value.requires_grad]
     assert trained == [NEW]
     assert torch.equal(begun.state_dict()[NEW][:320], imported.lm_head.weight[:320])
+
+
+def test_a_model_that_knows_pieces_is_read_in_pieces(place: Path, tmp_path: Path) -> None:
+    assert train_heads_run(place / "run").mixing.granularity.kind == "document"
+    shutil.copytree(place / "run", tmp_path / "run")
+    values = read_run_config(tmp_path / "run")
+    values["mixing"]["granularity"] = {"kind": "piece", "min_symbols": 5}
+    (tmp_path / "run/config.yaml").write_text(json.dumps(values))
+    mixing = train_heads_run(tmp_path / "run").mixing
+    assert mixing.granularity == PieceGranularity(min_symbols=5)
+
+
+def test_nothing_is_kept_of_a_model_that_stays(place: Path) -> None:
+    model = open_inputs(train_heads_run(place / "run", (), SHORT)).new_model()
+    keeps: list[bool] = []
+    model.model.norm.register_forward_hook(lambda *_: keeps.append(torch.is_grad_enabled()))
+    ids = torch.full((1, 64), 70)
+    loss = model.loss(ids, ids[..., None].expand(-1, -1, 1 + HEADS)).loss
+    assert keeps == [False]
+    loss.backward()
+    assert model.raw_multibyte_lm_head.weight.grad is not None
 
 
 def test_what_cannot_be(place: Path, tmp_path: Path) -> None:

@@ -139,13 +139,28 @@ def test_histograms_of_analyses(tmp_path: Path) -> None:
     collisions = {
         "segments": {"lcp_histogram": [0, 0, 4], "variants_histogram": {"2": 3, "4": 1}},
     }
-    for name, values in (("stability", stability), ("collisions", collisions), ("other", {})):
+    for name, values in (("stability", stability), ("collisions", collisions)):
         (tmp_path / name).write_text(json.dumps(values))
     (found,) = histograms_of(tmp_path / "stability")
-    assert (found.edges, found.series) == ([0, 0.5], {"gzip": [0.25, 0.75]})
+    assert (found.edges, found.series) == ([0, 0.5, 1], {"gzip": [0.25, 0.75]})
     ratios, variants = histograms_of(tmp_path / "collisions")
     assert ratios.series == {"segments": [0, 0, 1]}
-    assert (variants.edges, variants.series) == ([2, 3, 4], {"segments": [0.75, 0, 0.25]})
+    assert (variants.edges, variants.series) == ([2, 3, 4, 5], {"segments": [0.75, 0, 0.25]})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        [],
+        {"segments": 3},
+        {"windows": {"count": 1}},
+        {"compressors": ["gzip"]},
+        {"compressors": [{"histogram": 3}]},
+    ],
+)
+def test_what_is_no_analysis_is_said_so(tmp_path: Path, values: Any) -> None:
+    (tmp_path / "other").write_text(json.dumps(values))
     with pytest.raises(DataError, match="other: no histograms in it"):
         histograms_of(tmp_path / "other")
 
@@ -157,7 +172,16 @@ def test_the_command_shows_a_text_and_completions(
     save_small_run(run)
     (run / "metrics.jsonl").write_text(json.dumps(record(1)) + "\n")
     text.write_text("é = <1>\n")
-    arguments = ["report", str(run), "--out", str(out), "--text", str(text), "--prompt", "de<"]
+    arguments = [
+        "report",
+        str(run),
+        "--out",
+        str(out),
+        "--text",
+        str(text),
+        "--prompt",
+        "de<\udcff",
+    ]
     assert run_command([*arguments, "--seeds", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": str(out), "runs": ["small"]}
     page = out.read_text(encoding="utf-8")
@@ -166,7 +190,7 @@ def test_the_command_shows_a_text_and_completions(
         "é", " ", "=", " ", "&lt;",
     ]  # fmt: skip
     assert [page.count(f"<figcaption>seed {seed}</figcaption>") for seed in range(3)] == [1, 1, 0]
-    assert "<span>de&lt;</span><mark>" in page
+    assert "<span>de&lt;\ufffd</span><mark>" in page
 
 
 def test_wrong_use_is_one_line(

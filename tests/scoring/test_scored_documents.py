@@ -19,6 +19,7 @@ from proxylm.generation.byte_model import ByteModel
 from proxylm.scoring.documents import (
     DocumentScore,
     ReadDocument,
+    expected_of_files,
     find_files,
     first_documents,
     read_files,
@@ -218,3 +219,36 @@ def test_tokens_of_a_store_are_the_view_of_the_model_s_compressor(
         stored_view(store, model, "tokens")
     with pytest.raises(DataError, match="no view 'words' in this store"):
         stored_view(store, model, "words")
+
+
+def test_a_scoring_tells_of_its_bytes_over_all_groups(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxylm.scoring.documents.GROUP_BYTES", 1)
+    files, _ = find_files([folder], LeftOut())
+    read = read_files(files, RawReading(), left_out=LeftOut())
+    expected = sum(map(len, DOCUMENTS[:3]))
+    told: list[tuple[int, int | None]] = []
+
+    def progress(name: str, done: int, total: int | None) -> None:
+        assert name == "bytes scored"
+        told.append((done, total))
+
+    scored = score_documents(
+        MODEL, read, RawReading().prefix, progress=progress, expected_bytes=expected_of_files(files)
+    )
+    ends = [sum(map(len, DOCUMENTS[:count])) for count in (1, 2, 3)]
+    assert len(list(scored)) == 3
+    assert {(end, expected) for end in ends} <= set(told)
+    assert told == sorted(told) and told[-1] == (expected, expected)
+
+
+def test_how_much_a_scoring_reads_is_known_of_whole_files_alone(folder: Path) -> None:
+    files, _ = find_files([folder], LeftOut())
+    lengths = [path.stat().st_size for path in files]
+    assert expected_of_files(files) == sum(lengths)
+    assert expected_of_files(files, limit_documents=2) == sum(lengths[:2])
+    (folder / "records.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    files, _ = find_files([folder], LeftOut())
+    assert expected_of_files(files) is None
+    assert expected_of_files(files, limit_bytes=7) == 7

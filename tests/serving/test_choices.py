@@ -14,6 +14,7 @@ from proxylm.generation.request import ByteRequest
 from proxylm.serving.choice_text import TextDelta
 from proxylm.serving.choices import Choices
 from proxylm.serving.completion_request import CompletionRequest
+from proxylm.serving.limits import ServingLimits
 from proxylm.serving.opening import OpenedPrompt
 from proxylm.serving.scheduler import ScheduledSequence
 from proxylm.serving.service import Service
@@ -60,7 +61,7 @@ def test_a_long_scored_prompt_does_not_keep_the_event_loop() -> None:
 async def generate() -> tuple[int, list[tuple[int, TextDelta]]]:
     """What two choices gained, and how often another task had its turn meanwhile."""
     request = CompletionRequest(model="m", prompt=PROMPT, max_tokens=1, echo=True, logprobs=0, n=2)
-    service = SimpleNamespace(scheduler=AllAtOnce())
+    service = SimpleNamespace(scheduler=AllAtOnce(), limits=ServingLimits())
     read = ByteRequest(
         prompt=PROMPT.encode(), options=GenerationOptions(), logprobs=0, score_prompt=True
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import openai
@@ -14,12 +17,15 @@ from threaded_server import NAME, threaded_server
 
 import proxylm
 from foreign_models import written
+from proxylm.cli.main import run as run_command
 from proxylm.errors import DamagedFileError
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.decoding import complete
 from proxylm.generation.options import SymbolOptions
 from proxylm.generation.token_reading import TokenReading
 from proxylm.interchange.importing import import_model
+from proxylm.interchange.source import SOURCE_FOLDER
+from proxylm.serving import lifecycle
 from proxylm.serving.chat_template import ChatTemplate, chat_template_of
 from proxylm.serving.limits import ServingLimits
 
@@ -105,6 +111,10 @@ def test_a_chat_is_the_completion_of_what_the_template_writes(
     assert answer.object == "chat.completion" and answer.choices[0].message.role == "assistant"
     assert answer.usage is not None and answer.usage.prompt_tokens == len(RENDERED.encode())
     assert answer.choices[0].logprobs is not None and answer.choices[0].logprobs.content
+    spelled = bytes(
+        value for one in answer.choices[0].logprobs.content for value in one.bytes or ()
+    )
+    assert spelled.decode("utf-8", "replace") == expected[0]
     first = answer.choices[0].logprobs.content[0]
     assert len(first.top_logprobs) == 2 and first.logprob < 0
 
@@ -236,7 +246,58 @@ def test_where_tokens_are_read_a_chat_has_the_special_ones(
     assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
 
 
+def test_a_chat_has_the_room_that_what_is_read_leaves(
+    client: openai.OpenAI, imported: Path, tokens: TokenReading
+) -> None:
+    said = [{"role": "user", "content": "the " * 120}]
+    asked: Any = {"model": NAME, "messages": said, "temperature": 0}
+    answer = client.chat.completions.create(**asked, extra_body={"read_as": "tokens"})
+    template = chat_template_of(imported)
+    assert template is not None
+    options = SymbolOptions(stop=(b"</s>",))
+    request = tokens.with_specials(template.render(said).encode(), template.specials, options)
+    room = options.model_copy(update={"max_new_symbols": 400 - len(request.prompt)})
+    [expected] = complete(tokens.model.module, [replace(request, options=room)])
+    assert answer.choices[0].message.content == expected.data.decode("utf-8", "replace")
+    with pytest.raises(openai.BadRequestError, match="more than the 400 bytes"):
+        client.chat.completions.create(**asked, extra_body={"read_as": "bytes"})
+
+
+@pytest.mark.parametrize(
+    ("read_as", "names"),
+    [("bytes", ["bytes", "mixed", "tokens"]), ("tokens", ["tokens", "bytes", "mixed"])],
+)
+def test_the_command_serves_all_that_an_import_brings(
+    imported: Path, read_as: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, Any] = {}
+
+    def serve(model: ByteModel, listening: socket, **given: Any) -> None:
+        listening.close()
+        served.update(given)
+
+    monkeypatch.setattr(lifecycle, "serve", serve)
+    assert run_command(["serve", str(imported), "--port", "0", "--read-as", read_as]) == 0
+    assert [one.name for one in (served["reading"], *served["other_readings"])] == names
+    assert served["chat_template"].turn_end == "</s>"
+
+
 def test_templates_that_are_none(tmp_path: Path) -> None:
     assert chat_template_of(tmp_path) is None
     with pytest.raises(DamagedFileError, match="no chat template"):
         ChatTemplate("{% if %}", turn_end=None, origin="here")
+
+
+def test_settings_without_what_they_should_hold_are_told_of_in_one_line(
+    imported: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(imported, tmp_path / "damaged")
+    for settings in (
+        [],
+        {"chat_template": [{"template": "no name"}]},
+        {"chat_template": "", "added_tokens_decoder": {"x": {"content": "<a>", "special": True}}},
+    ):
+        file = damaged / SOURCE_FOLDER / "tokenizer_config.json"
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        with pytest.raises(DamagedFileError, match=r"tokenizer_config.json: cannot be read"):
+            chat_template_of(damaged)

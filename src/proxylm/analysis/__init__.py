@@ -1,1 +1,1 @@
-"""Looking at runs: histories, curves and reports."""
+"""Looking at compressors and models: rates, collisions, stability, charts."""

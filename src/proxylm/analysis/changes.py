@@ -56,8 +56,8 @@ def edit_change(compressor: Compressor, before: bytes, after: bytes) -> EditChan
         if block.tag == "equal":
             kept[block.dest_start : block.dest_end] = True
             same += block.src_end - block.src_start
-    distance = moved(compressor, [before], np.zeros(1, dtype=np.int64), [after])
-    return EditChange(distance=float(distance[0]), kept=kept, lost=len(was) - same)
+    distance = Levenshtein.normalized_distance(was, now)
+    return EditChange(distance=distance, kept=kept, lost=len(was) - same)
 
 
 def deletion_distances(

@@ -38,7 +38,7 @@ def require_charts() -> None:
     Raises:
         UsageError: matplotlib is not there.
     """
-    with needing_extra("a report", "analysis"):
+    with needing_extra("a chart", "analysis"):
         import matplotlib  # noqa: F401
 
 

@@ -221,6 +221,7 @@ def _completed(
     for start in range(0, len(requests), GROUP_STREAMS):
         progress("streams", start, len(requests))
         yield from complete(model.module, requests[start : start + GROUP_STREAMS])
+    progress("streams", len(requests), len(requests))
 
 
 def _total(streams: Sequence[CutStream], written: Sequence[bytes]) -> ContinuedTotal:

@@ -24,7 +24,7 @@ from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.errors import UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.draft_heads import DraftHeads
-from proxylm.generation.drafts import Chain, Draft, Drafter, Lookup, Tree
+from proxylm.generation.drafts import DRAFTERS, Draft, Drafter, Lookup
 from proxylm.generation.options import GenerationOptions
 from proxylm.generation.request import ByteRequest, prompt_symbols
 from proxylm.models.language_model import LanguageModel
@@ -99,17 +99,14 @@ def run_drafts_benchmark(
     """A model of one's own on files of one's own: rows ``drafts/lookup``, and what heads draft.
 
     Raises:
-        UsageError: a file cannot be read; or see ``stretches``.
+        UsageError: a file cannot be read; or see ``stretches`` and ``measure_drafts``.
     """
     try:
         documents = [path.read_bytes() for path in files]
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     texts = stretches(documents, prompts, prompt_bytes + new_bytes)
-    drafters: dict[str, Drafter] = {"lookup": Lookup()}
-    if model.config.target_heads > 1:
-        drafters |= {"chain": Chain(), "tree": Tree()}
-    return measure_drafts("drafts", model, texts, prompt_bytes, drafters, progress=progress)
+    return measure_drafts("drafts", model, texts, prompt_bytes, progress=progress)
 
 
 def measure_drafts(
@@ -117,7 +114,6 @@ def measure_drafts(
     model: LanguageModel,
     texts: Sequence[bytes],
     prompt_bytes: int,
-    drafters: Mapping[str, Drafter],
     *,
     sampled: bool = False,
     progress: TellCount = untold,
@@ -125,7 +121,11 @@ def measure_drafts(
     """Continue the texts' first ``prompt_bytes`` as far as they go; rows ``name/drafter``...
 
     ``sampled``: not greedily alone. ``progress`` hears how many of the texts are continued.
+
+    Raises:
+        UsageError: the model ends every text at once.
     """
+    drafters = _drafters_for(model)
     starts = [text[:prompt_bytes] for text in texts]
     greedy = {"max_new_bytes": len(texts[0]) - prompt_bytes}
     own = distinct_grams([text[prompt_bytes:] for text in texts])
@@ -134,19 +134,29 @@ def measure_drafts(
         for suffix, drawing in (("", {}), ("/sampled", SAMPLED))[: 1 + sampled]:
             options = GenerationOptions.model_validate(greedy | drawing)
             tallies = continue_in_turn(model, starts, options, drafters, progress)
-            rows += [_one_byte_row(f"{name}/{ONE_BYTE}{suffix}", model, tallies[ONE_BYTE])]
+            one = tallies[ONE_BYTE]
+            if not one.new_bytes:
+                raise UsageError("the model ends every text at once: there is nothing to draft")
+            rows.append(_one_byte_row(f"{name}/{ONE_BYTE}{suffix}", model, one))
             for kind in drafters:
-                rows += _rows(f"{name}/{kind}{suffix}", tallies[kind], tallies[ONE_BYTE])
-            case, ours = (
-                f"{name}{suffix}/distinct-8-grams",
-                distinct_grams(tallies[ONE_BYTE].outputs),
-            )
+                rows += _rows(f"{name}/{kind}{suffix}", tallies[kind], one)
+            case, ours = f"{name}{suffix}/distinct-{GRAM}-grams", distinct_grams(one.outputs)
             rows.append(BenchmarkRow(case, ours, "share", own, "how the files themselves go on"))
         for kind, drafter in drafters.items():
             per_pass = bytes_per_pass_on(model, texts, prompt_bytes, drafter)
             case = f"{name}/{kind}/on-text"
             rows.append(BenchmarkRow(case, per_pass, "bytes/pass", 1, "one byte per pass"))
     return rows
+
+
+def _drafters_for(model: LanguageModel) -> dict[str, Drafter]:
+    """Those that have something to draft with."""
+    has_further_heads = model.config.target_heads > 1
+    return {
+        kind: drafter
+        for kind, drafter in DRAFTERS.items()
+        if drafter and (has_further_heads or isinstance(drafter, Lookup))
+    }
 
 
 def continue_in_turn(

@@ -18,7 +18,6 @@ from proxylm.data.mixture import Mixture
 from proxylm.data.sources import SourceConfig
 from proxylm.data.store.prepare import prepare_store
 from proxylm.data.store.store import ViewStore
-from proxylm.generation.drafts import Chain, Drafter, Lookup, Tree
 from proxylm.generation.loading import load
 from proxylm.models.language_model import LanguageModel
 from proxylm.progress import TellCount, untold
@@ -74,7 +73,4 @@ def run_multi_byte_benchmark(
         model, store = train_on_standard_library(Path(folder), steps, progress)
         documents = [store.raw(int(ordinal)).tobytes() for ordinal in store.ordinals(held_out=True)]
     texts = stretches(documents, prompts, prompt_bytes + new_bytes)
-    drafters: dict[str, Drafter] = {"chain": Chain(), "tree": Tree(), "lookup": Lookup()}
-    return measure_drafts(
-        "generate", model, texts, prompt_bytes, drafters, sampled=True, progress=progress
-    )
+    return measure_drafts("generate", model, texts, prompt_bytes, sampled=True, progress=progress)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import http.client
 import json
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ REPEATS = 5
 PERCENTILES = (50, 95, 99)
 LIMIT_OF_STALLS = 2.0
 _START_SECONDS = 120
+_FIRST_BYTE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,15 @@ def _rows_of_waits(several: Sequence[Waits], one: Sequence[Waits]) -> list[Bench
 
 
 def _rows_of_stalls(
-    ask: Callable[[str], Waits], pool: ThreadPoolExecutor, long: _Long, repeats: int
+    ask: Callable[..., Waits], pool: ThreadPoolExecutor, long: _Long, repeats: int
 ) -> list[BenchmarkRow]:
     """Waits between bytes beside a long prompt that is read, and without it."""
     beside, without, reading = [], [], []
     for _ in range(repeats):
-        running = [pool.submit(ask, PROMPT) for _ in range(CLIENTS - 1)]
-        time.sleep(0.05)  # they write by now
+        writing = threading.Semaphore(0)
+        running = [pool.submit(ask, PROMPT, writing=writing) for _ in range(CLIENTS - 1)]
+        for _ in running:
+            writing.acquire(timeout=_FIRST_BYTE_SECONDS)  # who fails says so with its result
         start = time.perf_counter()
         end = pool.submit(ask, long.fresh()).result().pieces[0]
         beside += [gap for one in running for gap in one.result().between(start, end)]
@@ -217,8 +221,10 @@ def _serve(config: dict[str, object], ready: Connection) -> None:
     serve(model, listening, name=NAME, limits=limits, on_ready=lambda: ready.send(port))
 
 
-def _complete(port: int, prompt: str, *, new_bytes: int) -> Waits:
-    """Ask for one streamed completion and read it to its end."""
+def _complete(
+    port: int, prompt: str, *, new_bytes: int, writing: threading.Semaphore | None = None
+) -> Waits:
+    """Ask for one streamed completion and read it to its end; ``writing`` is told of its first."""
     body = {
         "model": NAME,
         "prompt": prompt,
@@ -236,6 +242,8 @@ def _complete(port: int, prompt: str, *, new_bytes: int) -> Waits:
     while line := response.readline():
         if line.startswith(b"data: "):
             waits.pieces.append(time.perf_counter())
+            if writing is not None and len(waits.pieces) == 1:
+                writing.release()
             events.append(line)
     connection.close()
     *_, usage, done = events

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from proxylm.bench.generate import endless_model
 from proxylm.bench.report import BenchmarkRow, alternate
 from proxylm.checkpoints.saving import save
-from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.config import EvaAttention
 from proxylm.models.presets import preset
 from proxylm.progress import TellCount, stage, untold
 
@@ -47,21 +47,17 @@ _KERNELS = "NUMBA_CACHE_DIR"
 
 
 def run_start_benchmark(
-    *,
-    config: ModelConfig = SMALL_SIZE,
-    repeats: int = REPEATS,
-    progress: TellCount = untold,
+    *, repeats: int = REPEATS, progress: TellCount = untold
 ) -> list[BenchmarkRow]:
     """Seconds of new processes, each beside its limit.
 
     Args:
-        config: of the model, whose weights are drawn.
         repeats: timings per case, of which the median counts.
         progress: hears that processes are started.
     """
     with TemporaryDirectory() as place:
         model = str(Path(place, "model"))
-        save(endless_model(config).module, model)
+        save(endless_model(SMALL_SIZE).module, model)
         command = ["generate", model, "--prompt", PROMPT, "--max-new-bytes", "1"]
         actions = {
             "generate": partial(_finish, command),

@@ -84,7 +84,7 @@ def drafts(
     ],
     prompts: Annotated[int, typer.Option(min=1, help="Stretches that are continued.")] = 16,
     prompt_bytes: Annotated[int, typer.Option(min=1, help="Bytes read of each.")] = 1024,
-    new_bytes: Annotated[int, typer.Option(min=2, help="Bytes written after each.")] = 128,
+    new_bytes: Annotated[int, typer.Option(min=8, help="Bytes written after each.")] = 128,
     json: JsonOption = False,
 ) -> None:
     """A model's several bytes per pass beside one, on files: what --drafter gives you.

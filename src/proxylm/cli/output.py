@@ -153,7 +153,7 @@ def byte_progress() -> AbstractContextManager[TellCount]:
 
 
 def _amount(done: int, total: int | None, *, unit: str, size: float) -> str:
-    if total is None and not done:
+    if not (done or total):
         return ""
     numbers = [f"{one:,}" if size == 1 else f"{one / size:,.1f}" for one in (done, total or 0)]
     return f"{numbers[0] if total is None else ' of '.join(numbers)} {unit}".rstrip()
@@ -226,9 +226,9 @@ class _Count:
 
     def text(self, now: float) -> str:
         seconds = now - self.started
-        if self.total is None:
-            shown = self.amount(self.done, None) if self.done else f"{seconds:.0f} s"
-            return f"{self.name}: {shown} so far"
+        if not self.total:
+            shown = self.amount(self.done, self.total) if self.done else f"{seconds:.0f} s"
+            return f"{self.name}: {shown}{' so far' if self.total is None else ''}"
         shown = f"{self.name}: {self.amount(self.done, self.total)}"
         if not self.first < self.done < self.total:
             return shown

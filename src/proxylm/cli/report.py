@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,9 @@ def report(
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     text: Annotated[
         Path | None,
-        typer.Option(help="Show this file's bits, byte by byte, and its segments."),
+        typer.Option(
+            help="Show bits of this file's characters, and its segments (of 4096 bytes at most)."
+        ),
     ] = None,
     prompt: Annotated[
         str | None, typer.Option(help="Show what the models write after this text.")
@@ -54,7 +57,9 @@ def report(
             sections[f"Surprisal of {text.name}"] = surprisal_section(runs, content, show)
             sections[f"Segments of {text.name}"] = segments_section(runs, content)
         if prompt is not None:
-            sections["Completions"] = completions_section(runs, prompt, range(seeds), show)
+            sections["Completions"] = completions_section(
+                runs, os.fsencode(prompt), range(seeds), show
+            )
     write_report(histories, out, title="Training runs", further=sections, histograms=histograms)
     result = {"report": str(out), "runs": [history.name for history in histories]}
     emit(result, as_json=json, text=f"{out}: {', '.join(map(printable, result['runs']))}")

@@ -170,8 +170,8 @@ def _ranked(heads: Probabilities, least: float) -> list[list[tuple[float, int]]]
 class Lookup(Config):
     """Draft the bytes, alternatives among them, that mostly came next after the same bytes before.
 
-    How probable a byte is there, say all earlier places of the row's prompt and output that end
-    with the same bytes (up to 12 of them), the longer the more. A model's further heads, if it
+    How probable a byte is there, say the latest places of the row's prompt and output that follow
+    the same bytes (up to 12 of them), the longer the more. A model's further heads, if it
     has any, have a say in the bytes that they are about, as far as they have been right.
 
     Attributes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -12,7 +14,7 @@ from jaxtyping import Int, Int64
 from proxylm.data.batches import Batches, batches
 from proxylm.data.mixture import READY_MIXTURES
 from proxylm.data.picture import show
-from proxylm.data.sources import OpenSource, Source
+from proxylm.data.sources import Source
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import UsageError
 from proxylm.models.config import Attention, EvaAttention
@@ -27,13 +29,15 @@ from proxylm.symbols import (
 
 CONTEXTS_PER_STEP, STEPS = 16, 1000
 """Of the run whose contexts are shown; a schedule's parts refer to its steps."""
+MOST_PLANNED = 8
+"""A plan of a large store is large."""
 
 
 class PackedContexts:
-    """Packed contexts of stores; what a mixture was planned for once is kept."""
+    """Packed contexts of stores; the plans that were used last are kept."""
 
     def __init__(self) -> None:
-        self._planned: dict[tuple[Any, ...], Batches] = {}
+        self._plan = lru_cache(maxsize=MOST_PLANNED)(_plan)
         self._lock = Lock()
 
     def context(
@@ -70,12 +74,11 @@ class PackedContexts:
         if mixture not in READY_MIXTURES:
             raise UsageError(f"mixture {mixture!r}: must be one of {', '.join(READY_MIXTURES)}")
         with self._lock:  # a batch's arrays are used again for the next one
-            drawn = self._batches(store, view, mixture, context)
+            drawn, spellings = self._plan(store, view, mixture, context)
             batch = drawn.batch(step, first=number, count=1)
             (shown,) = show(batch).contexts
-            source = drawn.sources[0]
             return {
-                "symbols": _symbols(batch.inputs[0], source),
+                "symbols": _symbols(batch.inputs[0], spellings),
                 "segment_ids": batch.segment_ids[0].tolist(),
                 "position_ids": batch.position_ids[0].tolist(),
                 "masked": (batch.targets[0, :, 0] == IGNORED_TARGET).tolist(),
@@ -85,17 +88,21 @@ class PackedContexts:
                 "statistics": drawn.statistics(step).to_json(),
             }
 
-    def _batches(self, store: ViewStore, view: str | None, mixture: str, context: int) -> Batches:
-        key = (str(store.folder), view, mixture, context)
-        if key not in self._planned:
-            self._planned[key] = batches(
-                Source(store, view),
-                READY_MIXTURES[mixture](),
-                context=context,
-                contexts_per_step=CONTEXTS_PER_STEP,
-                steps=STEPS,
-            )
-        return self._planned[key]
+
+def _plan(
+    store: ViewStore, view: str | None, mixture: str, context: int
+) -> tuple[Batches, Sequence[bytes] | None]:
+    """A store's batches, and what the symbols of its view spell where that is known."""
+    drawn = batches(
+        Source(store, view),
+        READY_MIXTURES[mixture](),
+        context=context,
+        contexts_per_step=CONTEXTS_PER_STEP,
+        steps=STEPS,
+    )
+    shown = drawn.sources[0].view
+    compressor = None if shown is None else shown.load_compressor()
+    return drawn, None if compressor is None else compressor.spellings
 
 
 def reach(
@@ -127,9 +134,9 @@ def reach(
     return np.stack([first, start, start + seen], axis=1)
 
 
-def _symbols(ids: Int[np.ndarray, " position"], source: OpenSource) -> list[list[Any]]:
-    compressor = source.view.load_compressor() if source.view is not None else None
-    spellings = None if compressor is None else compressor.spellings
+def _symbols(
+    ids: Int[np.ndarray, " position"], spellings: Sequence[bytes] | None
+) -> list[list[Any]]:
     found: list[list[Any]] = []
     for one in ids.tolist():
         if one < SPECIAL_COUNT:

@@ -14,6 +14,7 @@ from typing import Any
 from proxylm.checkpoints.run_data import compressor_of, run_data
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.registry import load_compressor
+from proxylm.data.store.manifest import MANIFEST_NAME
 from proxylm.data.store.store import ViewStore
 from proxylm.errors import UsageError
 from proxylm.generation.byte_model import ByteModel
@@ -144,7 +145,8 @@ class _Opening:
         data = run_data(run)
         if data is not None:
             for folder in data.stores:
-                self.add_store(folder)
+                if (folder / MANIFEST_NAME).is_file():
+                    self.add_store(folder)
         if compressor is not None:
             self.add_compressor(f"{compressor.kind} of {name}", compressor)
 

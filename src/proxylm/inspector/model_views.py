@@ -17,7 +17,7 @@ from jaxtyping import Float64, Int64
 from proxylm.checkpoints.run_data import shows_pieces
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.segments import segments
-from proxylm.errors import ProxylmError, UsageError
+from proxylm.errors import DamagedWeightsError, ProxylmError, UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
 from proxylm.generation.byte_model import ByteModel
 from proxylm.generation.drafts import DRAFTERS, NO_DRAFT, Draft, drafter_named
@@ -165,16 +165,15 @@ def next_symbols(inspected: InspectedModel, reading: Reading, text: bytes) -> li
 
     Raises:
         DataError: the text cannot be read so.
+        DamagedWeightsError: the model's output is not a number.
     """
     ids, _ = _read(reading, text)
     module = inspected.model.module
-    compressed = isinstance(reading, CompressedReading)
-    count = (
-        reading.compressor.symbol_count if isinstance(reading, CompressedReading) else BYTE_COUNT
-    )
-    output = OutputFormat(
-        Format.COMPRESSED if compressed else Format.RAW, module.config.sentinels, count
-    )
+    sentinels = module.config.sentinels
+    if isinstance(reading, CompressedReading):
+        output = OutputFormat(Format.COMPRESSED, sentinels, reading.compressor.symbol_count)
+    else:
+        output = OutputFormat(Format.RAW, sentinels, BYTE_COUNT)
     with torch.inference_mode():
         given = torch.from_numpy(ids)[None].to(module.lm_head.weight.device)
         hidden = module.hidden(given)[0, -1:]
@@ -193,6 +192,7 @@ def exact_next_bytes(
     Raises:
         UsageError: symbols of this reading spell no bytes of their own.
         DataError: the text cannot be read so.
+        DamagedWeightsError: the model's output is not a number.
     """
     spellings = reading.compressor.spellings if isinstance(reading, CompressedReading) else None
     if spellings is None:
@@ -304,6 +304,8 @@ def _spelled(reading: Reading) -> list[bytes] | None:
 def _most_probable(
     following: Float64[np.ndarray, " symbol"], end: float, spelled: list[bytes] | None
 ) -> list[dict[str, Any]]:
+    if not np.isfinite(following).all():
+        raise DamagedWeightsError
     best = np.argsort(-following, kind="stable")[:SHOWN_NEXT].tolist()
     found = [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from proxylm.config import Config
 from proxylm.inspector.context_views import CONTEXTS_PER_STEP, STEPS
@@ -23,7 +23,16 @@ def _decoded(value: Any) -> Any:
     return base64.b64decode(value, validate=True) if isinstance(value, str) else value
 
 
-Text = Annotated[bytes, BeforeValidator(_decoded), Field(max_length=MAX_TEXT_BYTES)]
+def _encoded(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+Text = Annotated[
+    bytes,
+    BeforeValidator(_decoded),
+    PlainSerializer(_encoded, when_used="json"),
+    Field(max_length=MAX_TEXT_BYTES),
+]
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
 

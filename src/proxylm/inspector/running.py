@@ -10,10 +10,9 @@ import uvicorn
 
 from proxylm.inspector.app import create_app
 from proxylm.inspector.holdings import Holdings
-from proxylm.serving.connection import connection_class
+from proxylm.serving.lifecycle import server_config
 
 _CLIENT_SECONDS = 30.0
-_CLOSING_SECONDS = 1
 
 
 def serve_page(
@@ -26,17 +25,7 @@ def serve_page(
         listening: from ``serving.lifecycle.listen``; closed in the end.
         on_ready: called once requests are answered.
     """
-    config = uvicorn.Config(
-        create_app(holdings),
-        http=connection_class(_CLIENT_SECONDS),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_CLOSING_SECONDS,
-    )
+    config = server_config(create_app(holdings), _CLIENT_SECONDS)
     _PageServer(config, on_ready).run(sockets=[listening])
 
 

@@ -7,7 +7,7 @@ shows the mean; what was measured on held-out documents is shown as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,6 @@ class Chart:
     title: str
     unit: str
     curves: list[Curve]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, as the page takes them."""
-        return asdict(self)
 
 
 def grids_of(run: RunHistory) -> dict[str, Grid]:

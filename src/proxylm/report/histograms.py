@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ class Histogram:
 
     Attributes:
         title, x_label: above it, and below it.
-        edges: where bins begin.
+        edges: where bins begin, and where the last one ends.
         series: by name, a share of all for each bin.
     """
 
@@ -25,10 +25,6 @@ class Histogram:
     x_label: str
     edges: list[float]
     series: dict[str, list[float]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, as the page takes them."""
-        return asdict(self)
 
 
 def histograms_of(path: Path) -> list[Histogram]:
@@ -38,10 +34,12 @@ def histograms_of(path: Path) -> list[Histogram]:
         DataError: the file is not such an output.
     """
     values = read_json(path)
-    if isinstance(values, dict):
-        found = list(_stability(values)) + list(_collisions(values))
-        if found:
-            return found
+    try:
+        found = [*_stability(values), *_collisions(values)]
+    except (AttributeError, KeyError, TypeError, ValueError):  # another command's, or nobody's
+        found = []
+    if found:
+        return found
     raise DataError(
         f"{path}: no histograms in it; give what 'proxylm analyze stability --json' or 'proxylm "
         "analyze collisions --json' has printed"
@@ -55,7 +53,7 @@ def _stability(values: dict[str, Any]) -> Iterator[Histogram]:
         yield Histogram(
             title="How far symbols move when characters are deleted (Figure 4)",
             x_label="normalized edit distance",
-            edges=[number / bins for number in range(bins)],
+            edges=[number / bins for number in range(bins + 1)],
             series={one["compressor"]: _shares(one["histogram"]) for one in reports},
         )
 
@@ -69,15 +67,16 @@ def _collisions(values: dict[str, Any]) -> Iterator[Histogram]:
         yield Histogram(
             title=f"Codes of {kind} by the common beginning of their strings (LCP ratio)",
             x_label="LCP ratio",
-            edges=[number / len(tenths) for number in range(len(tenths))],
+            edges=[number / len(tenths) for number in range(len(tenths) + 1)],
             series={kind: _shares(tenths)},
         )
         by_variants = {int(size): count for size, count in report["variants_histogram"].items()}
-        sizes = range(min(by_variants), max(by_variants) + 1) if by_variants else ()
+        # A code that is not one string's alone has two of them at least.
+        sizes = range(min(by_variants, default=2), max(by_variants, default=2) + 1)
         yield Histogram(
             title=f"Codes of {kind} by their number of strings (Figure 6)",
             x_label="strings of a code",
-            edges=[float(size) for size in sizes],
+            edges=[float(size) for size in (*sizes, sizes[-1] + 1)],
             series={kind: _shares([by_variants.get(size, 0) for size in sizes])},
         )
 

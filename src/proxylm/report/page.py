@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from proxylm.files import atomic_file
@@ -46,7 +47,7 @@ def write_report(
     shown = dict(sections or {}) | {"Runs": html_table(*_table(runs), about="runs")}
     if differ := differences(runs):
         shown["What the runs' configurations differ in"] = _differences(runs, differ)
-    shown["Curves"] = (PAGE / "curves.html").read_text(encoding="utf-8")
+    shown["Curves"] = _read(PAGE / "curves.html")
     if histograms:
         shown["Distributions"] = '<div class="charts" id="histograms"></div>'
     parts = [_section(name, body) for name, body in (shown | dict(further or {})).items()]
@@ -54,8 +55,8 @@ def write_report(
         "runs": [printable(run.name) for run in runs],
         "axes": AXES,
         "grids": [grids_of(run) for run in runs],
-        "charts": [chart.as_json() for chart in charts_of(runs)],
-        "histograms": [one.as_json() for one in histograms],
+        "charts": [asdict(chart) for chart in charts_of(runs)],
+        "histograms": [asdict(one) for one in histograms],
     }
     with atomic_file(out) as temporary:
         temporary.write_text(_page(title, parts, values), encoding="utf-8")
@@ -64,8 +65,8 @@ def write_report(
 def _page(title: str, parts: Sequence[str], values: object) -> str:
     # JSON in a page must not end the element that it stands in.
     data = json.dumps(values, allow_nan=False).replace("<", "\\u003c")
-    style = (UPLOT / "uPlot.min.css").read_text() + (PAGE / "report.css").read_text()
-    code = (UPLOT / "uPlot.iife.min.js").read_text() + (PAGE / "report.js").read_text()
+    style = _read(UPLOT / "uPlot.min.css") + _read(PAGE / "report.css")
+    code = _read(UPLOT / "uPlot.iife.min.js") + _read(PAGE / "report.js")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -75,6 +76,10 @@ def _page(title: str, parts: Sequence[str], values: object) -> str:
         f'<script type="application/json" id="data">{data}</script>\n'
         f"<script>{code}</script></body></html>\n"
     )
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _section(name: str, body: str) -> str:

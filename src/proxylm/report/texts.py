@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from proxylm.analysis.stability import character_starts
 from proxylm.checkpoints.run_data import compressor_of
 from proxylm.compressors.contract import Compressor
 from proxylm.compressors.segments import segments
@@ -39,7 +40,7 @@ def surprisal_section(runs: Sequence[Path], text: bytes, progress: TellCount = u
 
 def _coloured(text: bytes, bits: NDArray[np.float64]) -> str:
     """Spans of characters: a character's bits are those of its bytes together."""
-    starts = [place for place in range(len(text)) if text[place] & 0xC0 != 0x80 or place == 0]
+    starts = character_starts(text).tolist()
     spans = []
     for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
         shown = escaped(text[start:stop].decode(errors="backslashreplace"), "\n\t")
@@ -65,7 +66,7 @@ def segments_section(runs: Sequence[Path], text: bytes) -> str:
 
 
 def completions_section(
-    runs: Sequence[Path], prompt: str, seeds: Sequence[int], progress: TellCount = untold
+    runs: Sequence[Path], prompt: bytes, seeds: Sequence[int], progress: TellCount = untold
 ) -> str:
     """What each model writes after a prompt, once for each seed."""
     settings = f"temperature {TEMPERATURE}, {COMPLETION_BYTES} bytes, read as bytes"
@@ -75,14 +76,15 @@ def completions_section(
         parts.append(f"<h3>{escaped(run.name)}</h3>")
         for seed in seeds:
             written = model.generate(
-                prompt.encode(), max_new_bytes=COMPLETION_BYTES, temperature=TEMPERATURE, seed=seed
+                prompt, max_new_bytes=COMPLETION_BYTES, temperature=TEMPERATURE, seed=seed
             )
-            parts.append(completion(prompt, written.decode(errors="replace"), f"seed {seed}"))
+            read, new = (one.decode(errors="replace") for one in (prompt, written))
+            parts.append(completion(read, new, f"seed {seed}"))
     return "\n".join(parts)
 
 
 def completion(prompt: str, written: str, label: str) -> str:
-    """A prompt and what was written after it, told apart by more than colour."""
+    """A prompt, and marked what was written after it."""
     shown, new = (escaped(text, "\n\t") for text in (prompt, written))
     return (
         f"<figure><figcaption>{escaped(label)}</figcaption>"

@@ -85,14 +85,13 @@ class ChatRequest(GenerationParameters):
         """
         prompt = template.render([message.for_template() for message in self.messages]).encode()
         given = self.max_completion_tokens if self.max_tokens is None else self.max_tokens
-        room = max(1, limits.max_length_bytes - len(prompt))
         shared = {name: getattr(self, name) for name in GenerationParameters.model_fields}
         ends = () if template.turn_end is None else (template.turn_end.encode(),)
         shared["stop"] = (*self.stop, *ends)
         request = CompletionRequest.model_construct(
             **shared,
             prompt=(prompt,),
-            max_tokens=room if given is None else given,
+            max_tokens=given,
             logprobs=self.top_logprobs if self.logprobs else None,
         )
         require_within(request, limits)

@@ -90,14 +90,15 @@ def chat_template_of(path: Path) -> ChatTemplate | None:
         settings = json.loads(source.settings.get(_TOKENIZER_FILE, b"{}"))
         own = source.settings.get(_TEMPLATE_FILE)
         text = _text_of(settings.get("chat_template")) if own is None else own.decode()
-    except (ValueError, AttributeError, TypeError) as error:
+        specials = _specials(settings.get("added_tokens_decoder"))
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{origin}: cannot be read ({one_line(error)})") from None
     if text is None:
         return None
     return ChatTemplate(
         text,
         turn_end=_token(settings.get("eos_token")),
-        specials=_specials(settings.get("added_tokens_decoder")),
+        specials=specials,
         origin=origin,
     )
 

@@ -39,6 +39,7 @@ class Choices:
     def __init__(
         self, request: CompletionRequest, opened: Sequence[OpenedPrompt], service: Service
     ) -> None:
+        longest = service.limits.max_length_bytes
         self.new_bytes = 0
         self._request = request
         self._scheduler = service.scheduler
@@ -48,7 +49,7 @@ class Choices:
         self._unfinished = request.sequence_count
         self._sequences = [
             self._sequence(index, decoding)
-            for index, decoding in enumerate(_decoding_requests(request, opened))
+            for index, decoding in enumerate(_decoding_requests(request, opened, longest))
         ]
         self._scheduler.submit(self._sequences)
 
@@ -105,12 +106,15 @@ class Choices:
 
 
 def _decoding_requests(
-    request: CompletionRequest, opened: Sequence[OpenedPrompt]
+    request: CompletionRequest, opened: Sequence[OpenedPrompt], longest: int
 ) -> list[DecodingRequest]:
     """Those of all choices, in order."""
     requests = []
     for prompt in opened:
         # Of each prompt: equal ones differ unless a seed is given.
         seed = secrets.randbits(63) if request.seed is None else request.seed
-        requests += [prompt.asked(request, seed=seed, sample=one) for one in range(request.n)]
+        requests += [
+            prompt.asked(request, longest=longest, seed=seed, sample=sample)
+            for sample in range(request.n)
+        ]
     return requests

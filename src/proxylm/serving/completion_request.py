@@ -62,7 +62,7 @@ class JsonSchemaFormat(Config):
         strict: taken and not used: the output always satisfies the schema.
     """
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, serialize_by_alias=True)
 
     name: str = ""
     description: str | None = None
@@ -176,14 +176,14 @@ class CompletionRequest(GenerationParameters):
 
     Attributes:
         prompt: one or several prompts, as bytes.
-        max_tokens: most new bytes of each completion.
+        max_tokens: most new bytes of each completion; None, of a chat: all the room there is.
         logprobs: with each byte its log-probability, and those of this many alternatives.
         echo: the text, and the log-probabilities, begin with the prompt's.
         best_of, suffix: 1 and the empty text alone are supported.
     """
 
     prompt: tuple[bytes, ...] = (b"",)
-    max_tokens: int = Field(default=16, ge=0)
+    max_tokens: int | None = Field(default=16, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=MAX_ALTERNATIVES)
     echo: bool = False
     best_of: int = Field(default=1, ge=1, le=1)
@@ -230,7 +230,7 @@ def require_within(request: CompletionRequest, limits: ServingLimits) -> None:
         ApiError: 422, which names the parameter.
     """
     longest = limits.max_length_bytes
-    if request.max_tokens > longest:
+    if request.max_tokens is not None and request.max_tokens > longest:
         raise ApiError(422, f"max_tokens: at most {longest} bytes here", param="max_tokens")
     if request.sequence_count > limits.max_sequences:
         message = f"n: prompts times n is at most {limits.max_sequences} here"
@@ -260,10 +260,11 @@ def require_room(
         ApiError: 400.
     """
     longest = limits.max_length_bytes
-    if max(lengths) + request.max_tokens > longest:
+    least = 1 if request.max_tokens is None else request.max_tokens
+    if max(lengths) + least > longest:
         raise ApiError(
             400,
-            f"prompt: {max(lengths)} {counted} and max_tokens {request.max_tokens} are more than "
+            f"prompt: {max(lengths)} {counted} and max_tokens {least} are more than "
             f"the {longest} {counted} that one sequence may have here",
             param="prompt",
             code="context_length_exceeded",

@@ -17,6 +17,7 @@ from functools import partial
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from proxylm.errors import ProxylmError, UsageError
 from proxylm.generation.batch_decoder import BatchDecoder
@@ -56,6 +57,21 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot listen on --host {host} --port {port}: {reason}") from None
+
+
+def server_config(app: ASGIApp, client_seconds: float) -> uvicorn.Config:
+    """How an application is served over HTTP; ``client_seconds`` as in ``connection_class``."""
+    return uvicorn.Config(
+        app,
+        http=connection_class(client_seconds),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",  # what clients do wrong is answered and counted, not logged
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_CLOSING_SECONDS,
+    )
 
 
 def serve(
@@ -112,17 +128,7 @@ def serve(
             drafter=drafter,
             api_key=api_key,
         )
-        config = uvicorn.Config(
-            create_app(service),
-            http=connection_class(limits.client_seconds),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="error",  # what clients do wrong is answered and counted, not logged
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_CLOSING_SECONDS,
-        )
+        config = server_config(create_app(service), limits.client_seconds)
         server = _DrainingServer(config, scheduler, limits.drain_seconds, on_ready)
         server.run(sockets=[listening])
         if scheduler.failure is not None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from proxylm.errors import ProxylmError, UsageError
 from proxylm.generation.options import GenerationOptions, SymbolOptions, generation_options
 from proxylm.generation.request import ByteRequest, DecodingRequest, SymbolRequest
 from proxylm.generation.structured_output.contract import Allowed, StructuredOutputState
 from proxylm.generation.token_reading import TokenReading
+from proxylm.scoring.read_as import BYTES, MIXED, TOKENS
 from proxylm.scoring.readings import MixedReading, RawReading
 from proxylm.serving.api_errors import ApiError
 from proxylm.serving.chat_template import ChatTemplate
 from proxylm.serving.completion_request import CompletionRequest, require_room
-from proxylm.serving.limits import ServingLimits
 from proxylm.serving.service import ServedReading, Service
 from proxylm.symbols import BYTE_COUNT
 
 _logger = logging.getLogger(__name__)
+
+_COUNTED = {BYTES: "bytes", MIXED: "bytes and symbols", TOKENS: "symbols"}
+"""What the lengths of prompts count, by how they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,11 @@ class OpenedPrompt:
     request: ByteRequest | SymbolRequest
     length: int
 
-    def asked(self, request: CompletionRequest, *, seed: int, sample: int) -> DecodingRequest:
-        """The decoding of one choice."""
+    def asked(
+        self, request: CompletionRequest, *, longest: int, seed: int, sample: int
+    ) -> DecodingRequest:
+        """The decoding of one choice; ``longest`` is the most that a sequence may have."""
+        new = longest - self.length if request.max_tokens is None else request.max_tokens
         drawing: dict[str, Any] = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -49,9 +53,9 @@ class OpenedPrompt:
             "stop": request.stop,
         }
         if isinstance(self.request, SymbolRequest):
-            options = SymbolOptions(max_new_symbols=request.max_tokens, **drawing)
+            options = SymbolOptions(max_new_symbols=new, **drawing)
             return replace(self.request, options=options, sample=sample)
-        drawing["max_new_bytes"] = request.max_tokens
+        drawing["max_new_bytes"] = new
         in_bytes = self.request.options.model_copy(update=drawing)
         return replace(self.request, options=in_bytes, sample=sample)
 
@@ -100,11 +104,12 @@ async def open_prompts(
     options = GenerationOptions(drafter=service.drafter)
     if request.structures:
         options = await asyncio.to_thread(_structured, request, options)
-    if isinstance(reading, RawReading) and not isinstance(reading, MixedReading):
-        opened = _as_bytes(request, reading, options)
+    if reading.name == BYTES:
+        opened = _opened(request, reading, options, chat)
     else:  # in a thread: to compress takes long
-        opened = await asyncio.to_thread(_compressed, request, reading, options, chat)
-    _require_room(request, opened, reading, service.limits)
+        opened = await asyncio.to_thread(_opened, request, reading, options, chat)
+    lengths = [one.length for one in opened]
+    require_room(request, lengths, service.limits, counted=_COUNTED[reading.name])
     return opened
 
 
@@ -119,20 +124,6 @@ def _require_what_is_there(request: CompletionRequest, reading: ServedReading) -
             raise ApiError(422, message, param=name)
 
 
-def _require_room(
-    request: CompletionRequest,
-    opened: Sequence[OpenedPrompt],
-    reading: ServedReading,
-    limits: ServingLimits,
-) -> None:
-    counted = "bytes"
-    if not isinstance(reading, RawReading):
-        counted = "symbols"
-    elif isinstance(reading, MixedReading):
-        counted = "bytes and symbols"
-    require_room(request, [one.length for one in opened], limits, counted=counted)
-
-
 def _structured(request: CompletionRequest, options: GenerationOptions) -> GenerationOptions:
     [(name, value)] = request.structures.items()
     try:
@@ -141,16 +132,7 @@ def _structured(request: CompletionRequest, options: GenerationOptions) -> Gener
         raise ApiError(422, f"{name}: {error}", param=name) from None
 
 
-def _as_bytes(
-    request: CompletionRequest, reading: RawReading, options: GenerationOptions
-) -> list[OpenedPrompt]:
-    return [
-        _byte_prompt(request, prompt, reading.prefix, 0, len(prompt), options)
-        for prompt in request.prompt
-    ]
-
-
-def _compressed(
+def _opened(
     request: CompletionRequest,
     reading: ServedReading,
     options: GenerationOptions,
@@ -160,12 +142,7 @@ def _compressed(
         if isinstance(reading, TokenReading):
             found = _as_tokens(request, reading, chat)
             return [OpenedPrompt(request=one, length=len(one.prompt)) for one in found]
-        opened = []
-        for prompt in request.prompt:
-            prefix, covered = reading.opened(prompt)
-            length = len(prefix) - len(reading.prefix) + len(prompt) - covered
-            opened.append(_byte_prompt(request, prompt, prefix, covered, length, options))
-        return opened
+        return [_byte_prompt(request, reading, prompt, options) for prompt in request.prompt]
     except ProxylmError as error:
         raise ApiError(400, f"prompt: {error}", param="prompt") from None
 
@@ -180,13 +157,9 @@ def _as_tokens(
 
 
 def _byte_prompt(
-    request: CompletionRequest,
-    prompt: bytes,
-    prefix: Int64[np.ndarray, " prefix"],
-    covered: int,
-    length: int,
-    options: GenerationOptions,
+    request: CompletionRequest, reading: RawReading, prompt: bytes, options: GenerationOptions
 ) -> OpenedPrompt:
+    prefix, covered = reading.opened(prompt)
     read = _ServedBytes(
         prompt=prompt,
         options=options,
@@ -195,4 +168,5 @@ def _byte_prompt(
         prefix=prefix,
         covered=covered,
     )
+    length = len(prefix) - len(reading.prefix) + len(prompt) - covered
     return OpenedPrompt(request=read, length=length)

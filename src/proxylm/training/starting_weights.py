@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from proxylm.checkpoints.reading import load_module
 from proxylm.errors import UsageError
@@ -22,6 +23,8 @@ from proxylm.training.config import TrainingConfig
 from proxylm.training.run_folder import differences
 
 logger = logging.getLogger(__name__)
+
+LM_HEAD, RAW_HEADS = "lm_head.weight", "raw_multibyte_lm_head.weight"
 
 FREE_TO_CHANGE = {"vocabulary_size", "context", "softmax", "sentinels"}
 """What may differ from the model of ``init_from``: its weights mean the same under all of them."""
@@ -73,16 +76,10 @@ def _with_raw_heads(model: LanguageModel, wanted: ModelConfig) -> LanguageModel:
     can_move = old.vocabulary_size == COMPRESSED_OFFSET and not old.raw_prediction_heads
     if not (can_move and same_heads and wanted.raw_prediction_heads):
         return model
-    with torch.device("meta"):
-        changed = LanguageModel(old.model_copy(update=heads))
-    tensors = dict(model.state_dict())
-    shared, raw = tensors["lm_head.weight"].split(
+    shared, raw = model.lm_head.weight.detach().split(
         [count * COMPRESSED_OFFSET for count in heads.values()]
     )
-    tensors["lm_head.weight"] = shared.clone()
-    tensors["raw_multibyte_lm_head.weight"] = raw.clone()
-    changed.load_state_dict(tensors, assign=True)
-    return changed
+    return _with_tensors(model, heads, {LM_HEAD: shared.clone(), RAW_HEADS: raw.clone()})
 
 
 def _with_new_heads(model: LanguageModel, count: int) -> LanguageModel:
@@ -93,12 +90,18 @@ def _with_new_heads(model: LanguageModel, count: int) -> LanguageModel:
     """
     if model.config.raw_prediction_heads:
         return model
-    with torch.device("meta"):
-        changed = LanguageModel(model.config.model_copy(update={"raw_prediction_heads": count}))
-    tensors = dict(model.state_dict())
     bytes_of_head_0 = model.lm_head.weight.detach()[:COMPRESSED_OFFSET]
-    tensors["raw_multibyte_lm_head.weight"] = bytes_of_head_0.repeat(count, 1)
-    changed.load_state_dict(tensors, assign=True)
+    heads = {"raw_prediction_heads": count}
+    return _with_tensors(model, heads, {RAW_HEADS: bytes_of_head_0.repeat(count, 1)})
+
+
+def _with_tensors(
+    model: LanguageModel, sizes: dict[str, int], tensors: dict[str, Tensor]
+) -> LanguageModel:
+    """A model of other sizes with these tensors, and all others of ``model``."""
+    with torch.device("meta"):
+        changed = LanguageModel(model.config.model_copy(update=sizes))
+    changed.load_state_dict(model.state_dict() | tensors, assign=True)
     return changed
 
 

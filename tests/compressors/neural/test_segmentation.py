@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES, CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation, plain_cuts
+from proxylm.compressors.neural.segmentation.contract import Fitting
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.errors import UsageError
@@ -90,7 +91,8 @@ def test_rules_without_what_they_need_say_so():
     with pytest.raises(UsageError, match="thresholds are not fitted"):
         AutomatonSegmentation().segmenter(lm, None)
     with pytest.raises(UsageError, match="windows are not enumerated"):
-        AutomatonSegmentation().fitted(FlatDocuments.of(DOCUMENTS), lm, None)
+        on = Fitting(sample=FlatDocuments.of(DOCUMENTS), lm=lm, automaton=None)
+        AutomatonSegmentation().fitted(on)
 
 
 def test_documents_whose_lengths_do_not_add_up_are_refused():

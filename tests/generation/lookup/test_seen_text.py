@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from proxylm.generation.drafts import Lookup
-from proxylm.generation.lookup import kernels, seen_text
-from proxylm.generation.lookup.kernels import ESCAPE, NEGLIGIBLE, OCCURRENCES, ORDERS, predict
-from proxylm.generation.lookup.seen_text import SeenText
+from proxylm.generation.lookup import seen_text
+from proxylm.generation.lookup.kernels import (
+    ESCAPE,
+    LOOKS,
+    NEGLIGIBLE,
+    OCCURRENCES,
+    ORDERS,
+    predict,
+)
+from proxylm.generation.lookup.seen_text import FIRST_SHARE, FORGETTING, SeenText
 from proxylm.symbols import RAW_OFFSET
 from trained_models import source_text
 
@@ -84,6 +91,18 @@ def test_heads_have_a_say_that_grows_while_they_are_right() -> None:
     assert values[0] == ord("x")
 
 
+def test_each_head_has_the_say_that_it_deserves() -> None:
+    text, heads = SeenText(b"abcabcab"), np.zeros((2, 256), dtype=np.float32)
+    heads[0, ord("y")] = heads[1, ord("x")] = 1.0
+    for _ in range(50):
+        text.draft(heads, depth=1, nodes=1, least_probability=0.05)
+        text.append(ord("c"))
+        text.append(ord("x"))
+    wrong, right = text._shares
+    assert wrong < FIRST_SHARE < right
+    assert right <= 1 - FORGETTING * (1 - FIRST_SHARE), "nobody is sure for ever"
+
+
 def test_a_long_text_is_forgotten_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen_text, "FIRST_CAPACITY", 64)
     monkeypatch.setattr(seen_text, "KEPT_BYTES", 128)
@@ -98,12 +117,15 @@ def test_a_long_text_is_forgotten_from_its_beginning(monkeypatch: pytest.MonkeyP
     assert kernel_predicted(seen) == pytest.approx([expected[b] for b in range(256)])
 
 
-def test_one_byte_a_hundred_thousand_times_takes_no_longer() -> None:
-    """All places are of one context; no more than ``LOOKS`` of them are looked at."""
-    seen = SeenText(b"a" * 60_000)
-    values, _ = seen.draft(NO_HEADS, depth=16, nodes=16, least_probability=0.1)
-    assert bytes(values.tolist()) == b"a" * 16
-    assert kernels.LOOKS >= OCCURRENCES
+def test_no_more_than_so_many_places_of_a_hash_are_looked_at() -> None:
+    """All places have one hash here, and only the first has the context, one byte."""
+    for between, found in ((LOOKS - 1, 1 / (1 + ESCAPE)), (LOOKS, 0)):
+        text = np.array([*b"q", *b"x" * between, *b"q"], dtype=np.uint8)
+        newest = np.full((len(ORDERS), 1), len(text) - 1, dtype=np.int32)
+        earlier = np.arange(-1, len(text) - 1, dtype=np.int32)[:, None].repeat(len(ORDERS), axis=1)
+        out = np.empty(256)
+        predict(text, len(text), newest, earlier, out)
+        assert out[ord("x")] == pytest.approx(found)
 
 
 def test_the_drafter_keeps_to_its_bounds() -> None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from proxylm.compressors.neural.coder.settings import CoderSettings
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.automaton import AutomatonSegmentation
+from proxylm.compressors.neural.segmentation.contract import Fitting
 from proxylm.compressors.neural.segmentation.entropy import EntropySegmentation
 from proxylm.compressors.neural.segmentation.simple import FixedSegmentation, LineSegmentation
 from proxylm.config import Config
@@ -56,5 +57,6 @@ class NeuralSettings(Config):
             UsageError: the segmentation needs an automaton, and there is none.
             DataError: the sample is too small.
         """
-        rule = self.segmentation.fitted(FlatDocuments.of(sample), lm, automaton, progress)
-        return self.model_copy(update={"segmentation": rule})
+        found = FlatDocuments.of(sample)
+        on = Fitting(sample=found, lm=lm, automaton=automaton, progress=progress)
+        return self.model_copy(update={"segmentation": self.segmentation.fitted(on)})

@@ -229,7 +229,7 @@ def train_on_corpus(
     )
     texts = _then_told(texts_of(documents, say), progress)
     trained = TokenizerCompressor(training.train(texts))
-    progress(CHOOSING, 1, 1)
+    progress(CHOOSING, 0, 0)
     if told := shortfall(training.vocabulary_size, trained.symbol_count):
         say(told)
     return trained

@@ -17,8 +17,6 @@ from proxylm.files import read_json, write_json
 from proxylm.pool import in_threads
 from proxylm.progress import TellCount, untold
 
-"""Is told the bytes that are verified, and those of the whole share."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:

@@ -35,10 +35,25 @@ NEGLIGIBLE = 0.02
 ALTERNATIVES = 3
 """Most bytes that are tried after one another."""
 
-_HASH_FACTOR = np.uint32(0x01000193)  # FNV-1a's
+_HASH_START, _HASH_FACTOR = np.uint32(0x811C9DC5), np.uint32(0x01000193)  # FNV-1a's
 
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
+
+
+@compiled
+def find_slots(text_n: Uint8s, place: int, slots: int, slot_k: Int64s) -> int:
+    """Where the table has the contexts before a place; of the longest that fits, which it is."""
+    mask = np.uint32(slots - 1)
+    context = _HASH_START
+    length, k = 0, len(ORDERS)
+    while k > 0 and ORDERS[k - 1] <= place:
+        k -= 1
+        while length < ORDERS[k]:
+            length += 1
+            context = (context ^ np.uint32(text_n[place - length])) * _HASH_FACTOR
+        slot_k[k] = (context ^ (context >> np.uint32(15))) & mask
+    return k
 
 
 @compiled
@@ -46,18 +61,11 @@ def index_places(
     text_n: Uint8s, first: int, end: int, newest_ks: Int32s, earlier_nk: Int32s
 ) -> None:
     """Note of the places ``first`` ... ``end - 1`` which contexts they follow."""
-    mask = np.uint32(newest_ks.shape[1] - 1)
+    slot_k = np.empty(len(ORDERS), dtype=np.int64)
     for place in range(max(1, first), end):
-        context = np.uint32(2166136261)
-        length, k = 0, len(ORDERS) - 1
-        while k >= 0 and ORDERS[k] <= place:
-            while length < ORDERS[k]:
-                length += 1
-                context = (context ^ np.uint32(text_n[place - length])) * _HASH_FACTOR
-            slot = (context ^ (context >> np.uint32(15))) & mask
-            earlier_nk[place, k] = newest_ks[k, slot]
-            newest_ks[k, slot] = place
-            k -= 1
+        for k in range(find_slots(text_n, place, newest_ks.shape[1], slot_k), len(ORDERS)):
+            earlier_nk[place, k] = newest_ks[k, slot_k[k]]
+            newest_ks[k, slot_k[k]] = place
 
 
 @compiled
@@ -70,22 +78,14 @@ def predict(
     that it has not seen goes to the next shorter one. Places from ``end`` on are not read, nor need
     those of a draft be indexed.
     """
-    mask = np.uint32(newest_ks.shape[1] - 1)
-    slots = np.zeros(len(ORDERS), dtype=np.int64)
-    context = np.uint32(2166136261)
-    length, known = 0, len(ORDERS)
-    while known > 0 and ORDERS[known - 1] <= end:
-        while length < ORDERS[known - 1]:
-            length += 1
-            context = (context ^ np.uint32(text_n[end - length])) * _HASH_FACTOR
-        known -= 1
-        slots[known] = (context ^ (context >> np.uint32(15))) & mask
+    slot_k = np.empty(len(ORDERS), dtype=np.int64)
+    longest = find_slots(text_n, end, newest_ks.shape[1], slot_k)
     predicted_b[:] = 0.0
     left = 1.0
     counts_b = np.zeros(256, dtype=np.int64)
     seen = np.empty(OCCURRENCES, dtype=np.uint8)
-    for k in range(known, len(ORDERS)):
-        place, total, distinct, looks = newest_ks[k, slots[k]], 0, 0, 0
+    for k in range(longest, len(ORDERS)):
+        place, total, distinct, looks = newest_ks[k, slot_k[k]], 0, 0, 0
         while place > 0 and total < OCCURRENCES and looks < LOOKS:
             looks += 1
             same = ORDERS[k] <= place

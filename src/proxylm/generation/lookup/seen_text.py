@@ -25,7 +25,8 @@ LEAST_LIKELY = 1e-3
 class SeenText:
     """Prompt and output so far.
 
-    About 70 bytes of memory for a byte of text, up to twice ``KEPT_BYTES``.
+    65 bytes of memory for each byte that there is room for: up to four times the text, and no more
+    than twice ``KEPT_BYTES`` (8.5 MB).
 
     Args:
         text: what is known at first.

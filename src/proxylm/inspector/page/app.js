@@ -68,14 +68,12 @@ function changed() {
 }
 
 function take(bytes, cursor = bytes.length) {
-  const cut = bytes.subarray(0, state.holdings.max_text_bytes);
-  text.value = textOf(cut);
+  text.value = textOf(bytes);
   // A text area turns every line end into one sign; the reference is what it then holds.
   state.reference = bytesOf(text.value);
-  const place = textOf(cut.subarray(0, cursor)).length;
+  const place = textOf(bytes.subarray(0, cursor)).length;
   text.setSelectionRange(place, place);
   changed();
-  if (cut.length < bytes.length) say(byId("text-error"), `The file has ${count(bytes.length)} bytes; the first ${count(cut.length)} are shown.`);
 }
 
 // An example's cursor stands where its first ‸ does.
@@ -98,8 +96,7 @@ function controls() {
     const [file] = event.target.files;
     if (!file) return;
     const most = state.holdings.max_text_bytes;
-    const bytes = new Uint8Array(await file.slice(0, most + 1).arrayBuffer());
-    take(bytes);
+    take(new Uint8Array(await file.slice(0, most).arrayBuffer()));
     if (file.size > most) say(byId("text-error"), `${file.name} has ${count(file.size)} bytes; the first ${count(most)} are shown.`);
     event.target.value = "";
   });

@@ -2,7 +2,8 @@
 
 const drawn = new Map();
 
-function colour(name) {
+// What a variable of the style sheet is now, as a canvas takes it.
+export function colour(name) {
   const probe = document.createElement("span");
   probe.style.color = `var(--${name})`;
   document.body.append(probe);
@@ -14,7 +15,9 @@ function colour(name) {
 // `lines` are {label, values, stepped}; `onPoint(index)` is told which x is pointed at.
 export function lineChart(place, given) {
   const { x, lines, xLabel, yLabel, about, onPoint, format, axisFormat } = given;
-  drawn.get(place)?.plot.destroy();
+  for (const [other, { plot }] of drawn) {
+    if (other === place || !other.isConnected) { plot.destroy(); drawn.delete(other); }
+  }
   place.hidden = false;
   place.replaceChildren();
   place.setAttribute("role", "figure");
@@ -55,5 +58,5 @@ const SIZES = new ResizeObserver((entries) => {
 });
 
 export function redrawCharts() {
-  for (const [place, { again }] of drawn) if (place.isConnected && !place.hidden) again();
+  for (const [place, { again }] of [...drawn]) if (place.isConnected && !place.hidden) again();
 }

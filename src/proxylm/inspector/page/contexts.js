@@ -1,6 +1,7 @@
 // Packed contexts of a store: what stands where, what trains nothing, what attention reaches.
 
 import { fromBase64, named, shown } from "./bytes.js";
+import { colour } from "./charts.js";
 import { ask, byId, count, element, newest, number, option, percent, plural, say } from "./dom.js";
 import { attention, tell } from "./model.js";
 import { Pieces } from "./pieces.js";
@@ -135,10 +136,8 @@ class ContextPicture {
     const { reach, chunk, symbols } = this.context;
     const size = this.map.width, cell = size / reach.length;
     const draw = this.map.getContext("2d");
-    const style = getComputedStyle(this.map);
-    const probe = (name) => { const one = element("span", { style: { color: `var(--${name})` } }); document.body.append(one); const found = getComputedStyle(one).color; one.remove(); return found; };
-    const tones = { special: probe("soft"), byte: probe("chart-1"), symbol: probe("chart-2") }, faint = probe("chart-4");
-    draw.fillStyle = style.backgroundColor;
+    const tones = { special: colour("soft"), byte: colour("chart-1"), symbol: colour("chart-2") }, faint = colour("chart-4");
+    draw.fillStyle = colour("sunk");
     draw.fillRect(0, 0, size, size);
     reach.forEach(([first, chunkStart, chunkStop], row) => {
       draw.globalAlpha = active === null || row === active ? 1 : 0.45;

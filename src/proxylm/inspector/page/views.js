@@ -109,11 +109,12 @@ class ViewCard {
   drawStrip() {
     if (!this.view?.symbols || this.strip.hidden || !this.strip.clientWidth) return;
     const { symbols, change } = this.view;
-    const width = (this.strip.width = this.strip.clientWidth * Math.min(2, devicePixelRatio));
+    const scale = Math.min(2, devicePixelRatio);
+    const width = (this.strip.width = this.strip.clientWidth * scale);
     const context = this.strip.getContext("2d");
-    const dark = getComputedStyle(this.strip).colorScheme !== "light" &&
-      (document.documentElement.dataset.theme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches));
-    const cell = Math.min(18 * Math.min(2, devicePixelRatio), width / Math.max(1, symbols.length));
+    const theme = document.documentElement.dataset.theme;
+    const dark = theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    const cell = Math.min(18 * scale, width / Math.max(1, symbols.length));
     context.clearRect(0, 0, width, 24);
     symbols.forEach((symbol, index) => {
       const faint = change?.kept[index];

@@ -82,17 +82,17 @@ function options(place, xLabel, yLabel, series) {
 function drawCurves(place, chart) {
   const curves = chart.curves.filter((curve) => !chosen.hidden.has(curve.run));
   place.replaceChildren();
-  const tables = curves.map((curve) => points(curve)).filter(([x]) => x.length);
-  if (!tables.length) { place.append(element("p", { className: "hint", textContent: "Nothing to draw here." })); return null; }
+  const lines = curves.map((curve) => ({ curve, table: points(curve) })).filter(({ table: [x] }) => x.length);
+  if (!lines.length) { place.append(element("p", { className: "hint", textContent: "Nothing to draw here." })); return null; }
   const labels = [...new Set(chart.curves.map((curve) => curve.label))];
   const value = (_, one) => shown(one, exact);
-  const series = [{ label: DATA.axes[chosen.axis], value }, ...curves.filter((curve) => points(curve)[0].length).map((curve) => ({
+  const series = [{ label: DATA.axes[chosen.axis], value }, ...lines.map(({ curve }) => ({
     label: lineName(curve), stroke: runColour(curve.run), width: 1.8, spanGaps: true, value,
     dash: DASHES[labels.indexOf(curve.label) % DASHES.length], points: { show: curve.y.length < 40, size: 5 },
   }))];
   const given = options(place, DATA.axes[chosen.axis], chart.unit, series);
   given.scales = { x: { time: false, distr: chosen.logX ? 3 : 1 }, y: { distr: chosen.logY ? 3 : 1 } };
-  return new uPlot(given, uPlot.join(tables), place);
+  return new uPlot(given, uPlot.join(lines.map(({ table }) => table)), place);
 }
 
 function points(curve) {
@@ -116,12 +116,13 @@ function drawHistogram(place, histogram) {
   }))];
   const given = options(place, histogram.x_label, "share", series);
   given.scales = { x: { time: false }, y: {} };
-  return new uPlot(given, [histogram.edges, ...names.map((name) => histogram.series[name])], place);
+  // Steps go up to the next point: the last bin's end is one.
+  return new uPlot(given, [histogram.edges, ...names.map((name) => [...histogram.series[name], histogram.series[name].at(-1)])], place);
 }
 
 function histogramRows(histogram) {
   const names = Object.keys(histogram.series);
-  return [[histogram.x_label, ...names], ...histogram.edges.map((edge, at) => [edge, ...names.map((name) => histogram.series[name][at])])];
+  return [[histogram.x_label, ...names], ...histogram.edges.slice(0, -1).map((edge, at) => [edge, ...names.map((name) => histogram.series[name][at])])];
 }
 
 function add(container, title, rows, draw) {

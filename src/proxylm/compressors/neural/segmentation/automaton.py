@@ -28,13 +28,13 @@ from proxylm.compressors.neural.coder.frequencies import TOTAL, TOTAL_BITS
 from proxylm.compressors.neural.coder.settings import MAX_SEGMENT_BYTES
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.contract import (
+    Fitting,
     Percentile,
     SegmentationRule,
     Segmenter,
 )
 from proxylm.config import Config
 from proxylm.errors import DataError, UsageError
-from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -117,15 +117,9 @@ class AutomatonSegmentation(SegmentationRule):
     percentile: Percentile = 95.0
     thresholds: AutomatonThresholds | None = None
 
-    def fitted(
-        self,
-        sample: FlatDocuments,
-        lm: ByteLM,
-        automaton: Automaton | None,
-        progress: TellCount = untold,
-    ) -> Self:
+    def fitted(self, on: Fitting) -> Self:
         """See the base class."""
-        thresholds = AutomatonThresholds.fit(_required(automaton), sample, self.percentile)
+        thresholds = AutomatonThresholds.fit(_required(on.automaton), on.sample, self.percentile)
         return self.model_copy(update={"thresholds": thresholds})
 
     def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:

@@ -40,6 +40,23 @@ class Cuts:
     coded: CodedSegments | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """What thresholds are fitted on.
+
+    Attributes:
+        sample: training documents.
+        lm: the compressor's byte LM.
+        automaton: of its coder; None where the windows do not enumerate.
+        progress: hears how many bytes of the sample are read.
+    """
+
+    sample: FlatDocuments
+    lm: ByteLM
+    automaton: Automaton | None
+    progress: TellCount = untold
+
+
 class Segmenter(ABC):
     """Cuts documents; a document's cuts depend on nothing but its bytes."""
 
@@ -51,20 +68,8 @@ class Segmenter(ABC):
 class SegmentationRule(Config):
     """Base of the rules."""
 
-    def fitted(
-        self,
-        sample: FlatDocuments,
-        lm: ByteLM,
-        automaton: Automaton | None,
-        progress: TellCount = untold,
-    ) -> Self:
+    def fitted(self, on: Fitting) -> Self:
         """The rule with the thresholds of a sample; without thresholds, as it is.
-
-        Args:
-            sample: training documents.
-            lm: the compressor's byte LM.
-            automaton: of its coder; None where the windows do not enumerate.
-            progress: hears how many bytes of the sample are read.
 
         Raises:
             UsageError: the rule needs an automaton.

@@ -20,13 +20,13 @@ from pydantic import Field
 from proxylm.compressors.neural.flat_documents import FlatDocuments
 from proxylm.compressors.neural.segmentation.contract import (
     Cuts,
+    Fitting,
     Percentile,
     SegmentationRule,
     Segmenter,
 )
 from proxylm.config import Config
 from proxylm.errors import DataError, UsageError
-from proxylm.progress import TellCount, untold
 
 if TYPE_CHECKING:
     from proxylm.compressors.neural.byte_lm.model import ByteLM
@@ -93,16 +93,10 @@ class EntropySegmentation(SegmentationRule):
     overlap: Annotated[int, Field(ge=0)] = 16
     thresholds: EntropyThresholds | None = None
 
-    def fitted(
-        self,
-        sample: FlatDocuments,
-        lm: ByteLM,
-        automaton: Automaton | None,
-        progress: TellCount = untold,
-    ) -> Self:
+    def fitted(self, on: Fitting) -> Self:
         """See the base class."""
-        scores = self._boundary_pass(lm).scores(sample, progress)
-        thresholds = EntropyThresholds.fit(scores, sample, self.percentile)
+        scores = self._boundary_pass(on.lm).scores(on.sample, on.progress)
+        thresholds = EntropyThresholds.fit(scores, on.sample, self.percentile)
         return self.model_copy(update={"thresholds": thresholds})
 
     def segmenter(self, lm: ByteLM, automaton: Automaton | None) -> Segmenter:

@@ -22,12 +22,7 @@ from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache, LayerCache, attend
 from proxylm.models.feed import Feed, Room, Round
 from proxylm.models.kernels.decoding import loops
-from proxylm.models.kernels.decoding.few_rows import (
-    Array,
-    add_linear,
-    are_few,
-    linear,
-)
+from proxylm.models.kernels.decoding.few_rows import Array, add_linear, are_few, linear
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
 
@@ -41,8 +36,9 @@ def step_layers(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
     Uses ``x`` up.
     """
     [first_round, *further] = feed.rounds
-    few = not (further or first_round.sealing) and are_few(x, layers.blocks[0].mlp.gate_proj.weight)
-    if few and _is_small(x.shape[1], first_round):
+    first = layers.blocks[0]
+    few = not (further or first_round.sealing) and are_few(x, first.mlp.gate_proj.weight)
+    if few and _is_small(first.self_attn.q_proj.out_features, first_round):
         return _step_few(layers, x, cache, feed)
     rotation = rotation_of(torch.from_numpy(feed.position_ids), *layers.rope)
     for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
