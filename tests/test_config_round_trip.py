@@ -128,11 +128,13 @@ def fields(config_class: type[Config]) -> st.SearchStrategy[dict[str, Any]]:
 FITTING: dict[type[Config], dict[str, st.SearchStrategy[Any]]] = {
     GridWork: {
         "sizes": st.fixed_dictionaries({"small": st.deferred(lambda: fields(Size))}),
+        "measures": st.just({"held_out": {"kind": "held-out"}}),
         "arms": st.fixed_dictionaries({"bytes": st.just({}), "late": st.just({"start": "bytes"})}),
         "numbers": st.just({"bits": "held_out.bits"}),
         "swept": st.just("small"),
         "chosen_by": st.just("bits"),
     },
+    Size: {"arms": st.just(["late"]), "corpora": st.just([])},
     Grammar: {"text": st.just('start: "7e3"')},
     ModelConfig: {
         name: st.just(value) for name, value in (PRESETS["demo"] | {"vocabulary_size": 320}).items()
