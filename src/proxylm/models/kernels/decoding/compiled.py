@@ -8,4 +8,5 @@ from proxylm.compiled import KernelGroup
 
 KERNEL_FILES = ("../../../compiled.py", "compiled.py", "few_rows.py", "loops.py", "machine.py")
 
-compiled = KernelGroup(Path(__file__).parent, KERNEL_FILES, fast_math=True).compiled
+_GROUP = KernelGroup(Path(__file__).parent, KERNEL_FILES, fast_math=True)
+compiled, inlined = _GROUP.compiled, _GROUP.inlined

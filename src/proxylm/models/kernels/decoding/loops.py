@@ -29,7 +29,7 @@ import numpy as np
 
 from proxylm.models.feed import Integers
 from proxylm.models.kernels.decoding.compiled import compiled
-from proxylm.models.kernels.decoding.few_rows import Array, add_products
+from proxylm.models.kernels.decoding.few_rows import Array, Weights, add_products
 from proxylm.models.kernels.decoding.machine import array_at, exponential
 
 
@@ -142,6 +142,7 @@ def activate(gate_tf: Array, up_tf: Array) -> None:
 @compiled
 def step_layers(
     residual_tw: Array,
+    stored: Weights,
     weight_addresses_l9: Integers,
     buffer_addresses_l: Integers,
     buffer_shape: tuple[int, int, int, int, int],
@@ -160,7 +161,8 @@ def step_layers(
     """All blocks, one after the other, and the last norm, over the residual stream.
 
     Of each layer come the addresses of its weights, in the order of ``step.LayerArrays``, and of
-    its buffer, of ``buffer_shape``; ``widths`` are those of all queries, and ``ffn``.
+    its buffer, of ``buffer_shape``; matrices are of the type of ``stored``, an empty array.
+    ``widths`` are those of all queries, and ``ffn``.
     """
     count, width = residual_tw.shape
     query_width, ffn = widths
@@ -181,26 +183,26 @@ def step_layers(
             cos_te[t, e], sin_te[t, e] = np.cos(angle), np.sin(angle)
     for layer in range(len(weight_addresses_l9)):
         at = weight_addresses_l9[layer]
-        buffer_2bgpd = array_at(buffer_addresses_l[layer], buffer_shape)
-        normalize(residual_tw, array_at(at[0], (width,)), offset, epsilon, normed_tw)
+        buffer_2bgpd = array_at(buffer_addresses_l[layer], buffer_shape, norm_w)
+        normalize(residual_tw, array_at(at[0], (width,), norm_w), offset, epsilon, normed_tw)
         query_to[:] = np.float32(0.0)
         key_to[:] = np.float32(0.0)
         value_to[:] = np.float32(0.0)
-        add_products(normed_tw, array_at(at[1], (query_width, width)), query_to)
-        add_products(normed_tw, array_at(at[2], (key_width, width)), key_to)
-        add_products(normed_tw, array_at(at[3], (key_width, width)), value_to)
+        add_products(normed_tw, array_at(at[1], (query_width, width), stored), query_to)
+        add_products(normed_tw, array_at(at[2], (key_width, width), stored), key_to)
+        add_products(normed_tw, array_at(at[3], (key_width, width), stored), value_to)
         query_thd = query_to.reshape(count, -1, head_width)
         key_tgd = key_to.reshape(count, -1, head_width)
         value_tgd = value_to.reshape(count, -1, head_width)
         rotate_into(query_thd, key_tgd, value_tgd, cos_te, sin_te, buffer_2bgpd, row_t, place_t)
         mixed_thd = mixed_to.reshape(count, -1, head_width)
         attend(query_thd, buffer_2bgpd, row_t, first_t, end_t, ancestors_ta, mixed_thd)
-        add_products(mixed_to, array_at(at[4], (width, query_width)), residual_tw)
-        normalize(residual_tw, array_at(at[5], (width,)), offset, epsilon, normed_tw)
+        add_products(mixed_to, array_at(at[4], (width, query_width), stored), residual_tw)
+        normalize(residual_tw, array_at(at[5], (width,), norm_w), offset, epsilon, normed_tw)
         gate_tf[:] = np.float32(0.0)
         up_tf[:] = np.float32(0.0)
-        add_products(normed_tw, array_at(at[6], (ffn, width)), gate_tf)
-        add_products(normed_tw, array_at(at[7], (ffn, width)), up_tf)
+        add_products(normed_tw, array_at(at[6], (ffn, width), stored), gate_tf)
+        add_products(normed_tw, array_at(at[7], (ffn, width), stored), up_tf)
         activate(gate_tf, up_tf)
-        add_products(gate_tf, array_at(at[8], (width, ffn)), residual_tw)
+        add_products(gate_tf, array_at(at[8], (width, ffn), stored), residual_tw)
     normalize(residual_tw, norm_w, offset, epsilon, residual_tw)

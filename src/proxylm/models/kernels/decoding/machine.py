@@ -1,4 +1,4 @@
-"""What kernels take from the machine: arrays by their address, exponentials by the bits of a float.
+"""What kernels take from the machine: arrays by their address, floats by their bits.
 
 Weights of all layers go into a kernel as one array of addresses: to hand over a hundred arrays, one
 by one, takes longer than a small model's products.
@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from proxylm.models.kernels.decoding.compiled import compiled
 
@@ -25,11 +26,11 @@ Generated = tuple[Any, Callable[..., Any]]
 
 
 @intrinsic
-def _float_pointer(_: Any, address: Any) -> Generated:
+def _pointer(_: Any, address: Any, like: Any) -> Generated:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float32)(types.int64), generate
+    return types.CPointer(like.dtype)(types.int64, like), generate
 
 
 @intrinsic
@@ -40,10 +41,26 @@ def _float_of_bits(_: Any, bits: Any) -> Generated:
     return types.float32(types.int32), generate
 
 
+@intrinsic
+def widened(_: Any, weight: Any) -> Generated:
+    """A weight as float32: itself, or of the bits of a bfloat16, which are its upper half."""
+    is_bits = weight == types.uint16
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if not is_bits:
+            return arguments[0]
+        bits = builder.zext(arguments[0], ir.IntType(32))
+        upper = builder.shl(bits, ir.Constant(ir.IntType(32), 16))
+        return builder.bitcast(upper, ir.FloatType())
+
+    return types.float32(weight), generate
+
+
 @compiled
-def array_at(address: int, shape: tuple[int, ...]) -> Any:
-    """The contiguous float32 array at an address; whoever gives it keeps the array alive."""
-    return carray(_float_pointer(np.int64(address)), shape)  # type: ignore[call-arg]
+def array_at(address: int, shape: tuple[int, ...], like: NDArray[Any]) -> Any:
+    """The contiguous array at an address, of the type of ``like``; whoever gives the address keeps
+    the array alive."""
+    return carray(_pointer(np.int64(address), like), shape)  # type: ignore[call-arg]
 
 
 @compiled

@@ -22,7 +22,14 @@ from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache, LayerCache, attend
 from proxylm.models.feed import Feed, Room, Round
 from proxylm.models.kernels.decoding import loops
-from proxylm.models.kernels.decoding.few_rows import Array, add_linear, are_few, linear
+from proxylm.models.kernels.decoding.few_rows import (
+    Array,
+    Weights,
+    add_linear,
+    are_few,
+    linear,
+    weights_of,
+)
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
 
@@ -55,14 +62,14 @@ class LayerArrays(NamedTuple):
     """Views of a block's weights as the loops take them; ``[outputs, inputs]`` like all weights."""
 
     first_norm: Array
-    queries: Array
-    keys: Array
-    values: Array
-    output: Array
+    queries: Weights
+    keys: Weights
+    values: Weights
+    output: Weights
     second_norm: Array
-    gate: Array
-    up: Array
-    down: Array
+    gate: Weights
+    up: Weights
+    down: Weights
 
 
 def _arrays_of(block: Block) -> LayerArrays:
@@ -71,11 +78,11 @@ def _arrays_of(block: Block) -> LayerArrays:
     first, second = (norm.weight.detach().numpy() for norm in norms)
     projections = attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
     inner = mlp.gate_proj, mlp.up_proj, mlp.down_proj
-    return LayerArrays._make([first, *map(_array, projections), second, *map(_array, inner)])
+    return LayerArrays._make([first, *map(_weights, projections), second, *map(_weights, inner)])
 
 
-def _array(projection: nn.Linear) -> Array:
-    return np.ascontiguousarray(projection.weight.detach().numpy())
+def _weights(projection: nn.Linear) -> Weights:
+    return weights_of(projection.weight)
 
 
 class StackArrays:
@@ -84,6 +91,7 @@ class StackArrays:
 
     Attributes:
         weights: int64 ``[L, 9]``, addresses of each layer's ``LayerArrays``.
+        stored: nothing, of the type that their matrices have.
         widths: of all queries, and ``ffn``.
         norm: the last one; what the others add to their weights, and their epsilon, is the same.
         frequencies: float32 ``[D/2]``, of the rotation.
@@ -97,6 +105,7 @@ class StackArrays:
         self.frequencies = inverse_frequencies(*layers.rope).numpy()
         self.weights = np.array([[one.ctypes.data for one in layer] for layer in self._arrays])
         first = self._arrays[0]
+        self.stored = np.empty((0, 0), first.queries.dtype)
         self.widths = len(first.queries), len(first.gate)
         self._room: Room | None = None
         self.buffers = np.empty(0, dtype=np.int64)
@@ -125,6 +134,7 @@ def _step_few(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
     x = x.contiguous()
     loops.step_layers(
         x.numpy(),
+        stack.stored,
         stack.weights,
         stack.buffers,
         stack.buffer_shape,
