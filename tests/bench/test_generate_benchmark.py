@@ -8,10 +8,12 @@ import torch
 from proxylm.bench.generate import (
     PROMPT,
     bare_products,
+    bare_reading,
     endless_model,
     run_generate_benchmark,
 )
 from proxylm.models.config import EvaAttention, ModelConfig
+from proxylm.models.stored_matrices import WeightType, store_matrices
 from proxylm.threads import torch_threads
 
 TINY = ModelConfig(
@@ -26,13 +28,15 @@ TINY = ModelConfig(
 
 
 def test_rows_of_the_benchmark() -> None:
-    rows = run_generate_benchmark(config=TINY, small=TINY, new_bytes=20, repeats=1)
+    rows = run_generate_benchmark(config=TINY, small=TINY, large=TINY, new_bytes=20, repeats=1)
     assert [row.case.removeprefix("generate/") for row in rows] == [
         "laptop/one-byte",
         "laptop/batch-8",
         "demo/one-byte",
         "demo/batch-8",
         "demo/batch-16",
+        "large/one-byte-f32",
+        "large/one-byte-bf16",
     ]
     for row in rows:
         assert row.unit == "bytes/s"
@@ -57,6 +61,18 @@ def test_the_yardstick_multiplies_every_matrix_but_the_embedding(
     )
     bare_products(module, rows=1, steps=2)()
     assert sum(products) == 2 * TINY.matrix_parameter_count
+
+
+@pytest.mark.parametrize(("weights", "bytes_each"), [("float32", 4), ("bfloat16", 2)])
+def test_the_other_yardstick_reads_every_byte_of_them(
+    monkeypatch: pytest.MonkeyPatch, weights: str, bytes_each: int
+) -> None:
+    module = endless_model(TINY).module
+    store_matrices(module, WeightType(weights))
+    read: list[int] = []
+    monkeypatch.setattr(torch, "sum", lambda matrix: read.append(matrix.nbytes))
+    bare_reading(module, steps=2)()
+    assert sum(read) == 2 * bytes_each * TINY.matrix_parameter_count
 
 
 def test_the_number_of_threads_comes_back() -> None:

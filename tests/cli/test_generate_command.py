@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import proxylm
 from proxylm.cli.main import run as run_command
@@ -106,6 +107,17 @@ def test_drafts_change_no_byte(
     output = capfdbinary.readouterr()
     assert output.out == model.generate(PROMPT, max_new_bytes=30)
     assert b"one head" not in output.err
+
+
+@pytest.mark.parametrize("drafter", ["none", "lookup"])
+def test_weights_may_be_kept_as_bfloat16(
+    run: Path, drafter: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    arguments = ["generate", str(run), "--prompt", PROMPT.decode(), "--max-new-bytes", "30"]
+    assert run_command([*arguments, "--weights", "bf16", "--drafter", drafter]) == 0
+    stored = proxylm.load(run, weights="bfloat16")
+    assert stored.module.lm_head.weight.dtype is torch.bfloat16
+    assert capfdbinary.readouterr().out == stored.generate(PROMPT, max_new_bytes=30)
 
 
 def test_a_model_of_one_head_drafts_nothing_and_says_so(

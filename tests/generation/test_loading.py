@@ -54,6 +54,11 @@ def test_a_run_gives_its_newest_checkpoint(run: Path) -> None:
     assert torch.equal(proxylm.load(str(run)).logits(IDS), small_model(seed=2).logits(IDS))
 
 
+def test_weights_of_another_type_are_refused_by_name(run: Path) -> None:
+    with pytest.raises(UsageError, match=r"weights 'int8': must be float32 or bfloat16"):
+        proxylm.load(run, weights="int8")
+
+
 def test_a_checkpoint_is_itself(run: Path) -> None:
     first = run / CHECKPOINTS_FOLDER / "step-00000010"
     assert torch.equal(proxylm.load(first).logits(IDS), small_model(seed=1).logits(IDS))

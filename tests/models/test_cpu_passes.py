@@ -168,8 +168,8 @@ def test_the_device_and_type_choose_the_execution(build, packed):
     with torch.autocast("cpu", torch.bfloat16):
         chosen = execution_for(model.config, documents, documents, weight)
     assert chosen.func is run_by_hand and chosen.args[0].products == torch.bfloat16
-    chosen = execution_for(model.config, documents, documents, weight.bfloat16())
-    assert chosen.func is run_modules
+    for stored, expected in ((weight.bfloat16(), run_by_hand), (weight.double(), run_modules)):
+        assert execution_for(model.config, documents, documents, stored).func is expected
     del ids
 
 

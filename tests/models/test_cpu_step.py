@@ -113,9 +113,10 @@ def test_slots_and_whole_stretches_mix(model: LanguageModel) -> None:
     assert float(error) < 1e-5
 
 
-def test_it_is_chosen_for_one_position_in_float32_on_a_cpu(model: LanguageModel) -> None:
+def test_device_type_and_autocast_choose_it(model: LanguageModel) -> None:
     weight = model.lm_head.weight
     assert step_for(model.config, weight) is step_layers
-    assert step_for(model.config, weight.bfloat16()) is step_modules
+    assert step_for(model.config, weight.bfloat16()) is step_layers
+    assert step_for(model.config, weight.double()) is step_modules
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert step_for(model.config, weight) is step_modules

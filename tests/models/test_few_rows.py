@@ -15,8 +15,12 @@ def some(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("count", range(1, MOST_ROWS + 2))
 @pytest.mark.parametrize(("outputs", "inputs"), [(8, 16), (7, 33), (1, 5), (320, 128)])
-def test_they_equal_the_librarys(count: int, outputs: int, inputs: int) -> None:
-    rows, weight, to = some(count, inputs), some(outputs, inputs, seed=1), some(count, outputs)
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_they_equal_the_librarys(
+    count: int, outputs: int, inputs: int, stored: torch.dtype
+) -> None:
+    rows, to = some(count, inputs), some(count, outputs)
+    weight = some(outputs, inputs, seed=1).to(stored)
     expected = rows.double() @ weight.double().T
     torch.testing.assert_close(linear(rows, weight).double(), expected, rtol=1e-5, atol=1e-4)
     before = to.clone()

@@ -22,7 +22,14 @@ from proxylm.cli.compressor import note_left_out, note_skipped
 from proxylm.cli.evaluation_options import about_model
 from proxylm.cli.options import Flags, options
 from proxylm.cli.output import JsonOption, byte_progress, emit, note, table
-from proxylm.cli.reading import READING, DeviceOption, RunArgument, read_by
+from proxylm.cli.reading import (
+    READING,
+    DeviceOption,
+    RunArgument,
+    WeightsOption,
+    loaded_model,
+    read_by,
+)
 from proxylm.errors import DataError, ProxylmError, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +85,7 @@ def bpb(
         int | None, typer.Option(help="Longer records are left out and counted.", min=1)
     ] = None,
     device: DeviceOption = "auto",
+    weights: WeightsOption = "f32",
     json: JsonOption = False,
 ) -> None:
     """Bits per byte of documents: the model's bits for their content per *raw* byte.
@@ -91,7 +99,6 @@ def bpb(
     Example: proxylm evaluate bpb runs/demo/proxy src/proxylm/symbols.py --read-as bytes
     """
     from proxylm.corpus.left_out import LeftOut
-    from proxylm.generation.loading import load
     from proxylm.scoring.documents import (
         expected_bytes,
         expected_of_files,
@@ -104,7 +111,7 @@ def bpb(
     _check_arguments(paths, store, held_out)
     left_out = LeftOut()
     limits = scoring.model_dump(include={"limit_documents", "limit_bytes"})
-    loaded = load(model, device=device)
+    loaded = loaded_model(model, device=device, weights=weights)
     if store is not None:
         prefix, documents, sizes = _from_store(loaded, model, store, held_out, reading)
         expected: int | None = expected_bytes(sizes, **limits)

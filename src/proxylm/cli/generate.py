@@ -21,6 +21,8 @@ from proxylm.cli.reading import (
     DeviceOption,
     DrafterOption,
     RunArgument,
+    WeightsOption,
+    loaded_model,
     read_by,
 )
 from proxylm.errors import UsageError
@@ -67,6 +69,7 @@ def generate(
     ] = None,
     drafter: DrafterOption = NO_DRAFTER,
     device: DeviceOption = "auto",
+    weights: WeightsOption = "f32",
     json: JsonOption = False,
 ) -> None:
     """Continue a prompt byte by byte and print the new bytes as they come.
@@ -83,7 +86,6 @@ def generate(
     Example: proxylm generate runs/demo/proxy --prompt "def area(radius):" --max-new-bytes 80
     """
     from proxylm.generation.drafts import drafter_named
-    from proxylm.generation.loading import load
     from proxylm.generation.token_reading import TokenReading
     from proxylm.scoring.read_as import BYTES, MIXED
     from proxylm.scoring.readings import CompressedReading, RawReading
@@ -101,7 +103,7 @@ def generate(
     elif was_given(symbols, "max_new_symbols"):
         raise UsageError("--max-new-symbols is for --read-as tokens: give --max-new-bytes")
     given = _read_prompt(prompt, prompt_file)
-    loaded = load(model, device=device)
+    loaded = loaded_model(model, device=device, weights=weights)
     found = read_by(loaded, model, reading)
     if isinstance(found, CompressedReading):
         given_drawing = {name: getattr(chosen, name) for name in DRAWING}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,7 +32,22 @@ DrafterOption = Annotated[
         "model); chain or tree, of the model's further heads; or none."
     ),
 ]
+WeightsOption = Annotated[
+    Literal["f32", "bf16"],
+    typer.Option(
+        help="How matrices are kept in memory: bf16 takes half of it, and a large model writes "
+        "faster on a CPU; f32 is what it was trained with."
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def loaded_model(run: Path, *, device: str, weights: str) -> ByteModel:
+    """The model of a run, its matrices stored as ``--weights`` says."""
+    from proxylm.generation.loading import load
+    from proxylm.models.stored_matrices import BY_SHORT_NAME
+
+    return load(run, device=device, weights=BY_SHORT_NAME[weights])
 
 
 def compressor_for(run: Path, given: str | None) -> Compressor | None:

@@ -20,7 +20,9 @@ from proxylm.cli.reading import (
     DeviceOption,
     DrafterOption,
     RunArgument,
+    WeightsOption,
     compressor_for,
+    loaded_model,
     read_by,
 )
 from proxylm.errors import ProxylmError, UsageError
@@ -61,6 +63,7 @@ def serve(
         typer.Option(envvar=_KEY_VARIABLE, help="Ask clients for this key under /v1."),
     ] = None,
     device: DeviceOption = "auto",
+    weights: WeightsOption = "f32",
     json: JsonOption = False,
 ) -> None:
     """Answer OpenAI's /v1/completions and /v1/chat/completions, until SIGTERM or Ctrl-C.
@@ -77,14 +80,13 @@ def serve(
     """
     require_serving()
     from proxylm.generation.drafts import drafter_named
-    from proxylm.generation.loading import load
     from proxylm.serving.chat_template import chat_template_of
     from proxylm.serving.lifecycle import listen
     from proxylm.serving.lifecycle import serve as serve_model
 
     api_key = _checked_key(api_key)
     drafting = drafter_named(drafter)
-    loaded = load(model, device=device)
+    loaded = loaded_model(model, device=device, weights=weights)
     found, *others = _readings(loaded, model, reading)
     if not was_given(limits, "max_length_bytes"):
         limits = limits.model_copy(update={"max_length_bytes": loaded.config.context})

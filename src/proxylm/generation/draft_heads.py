@@ -34,7 +34,7 @@ class DraftHeads:
             own = model.raw_multibyte_lm_head.weight.view(-1, COMPRESSED_OFFSET, config.width)
             weights.append(own[:, raw])
         self.count = config.target_heads - 1
-        self._weight = torch.cat(weights).detach().flatten(0, 1)  # [heads * 256, width]
+        self._weight = torch.cat(weights).detach().flatten(0, 1).float()  # [heads * 256, width]
 
     def probabilities(
         self, hidden: Float[Tensor, "row width"], temperatures: Sequence[float]

@@ -55,5 +55,5 @@ def head_0_logits(
     The output layer's first rows are head 0's, and specials and bytes come first among them:
     where only bytes are written, those of compressed symbols are not computed.
     """
-    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[:end])
+    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[:end].to(hidden.dtype))
     return logits.float().cpu().numpy()

@@ -21,6 +21,7 @@ from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig, Ro
 from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
+from proxylm.models.stored_matrices import Projection
 
 
 class Layers(NamedTuple):
@@ -50,10 +51,10 @@ class SelfAttention(nn.Module):
         attention, kv_width = config.attention, config.kv_heads * config.head_width
         self.is_eva = isinstance(attention, EvaAttention)
         biases = isinstance(attention, CausalAttention) and attention.biases
-        self.q_proj = nn.Linear(config.width, config.query_width, bias=biases)
-        self.k_proj = nn.Linear(config.width, kv_width, bias=biases)
-        self.v_proj = nn.Linear(config.width, kv_width, bias=biases)
-        self.o_proj = nn.Linear(config.query_width, config.width, bias=False)
+        self.q_proj = Projection(config.width, config.query_width, bias=biases)
+        self.k_proj = Projection(config.width, kv_width, bias=biases)
+        self.v_proj = Projection(config.width, kv_width, bias=biases)
+        self.o_proj = Projection(config.query_width, config.width, bias=False)
         self.norms_heads = self.norms_projections = False
         if isinstance(attention, EvaAttention):
             shape = (1, config.heads, 1, 1, config.head_width)
@@ -101,9 +102,9 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.ffn, bias=False)
-        self.up_proj = nn.Linear(config.width, config.ffn, bias=False)
-        self.down_proj = nn.Linear(config.ffn, config.width, bias=False)
+        self.gate_proj = Projection(config.width, config.ffn, bias=False)
+        self.up_proj = Projection(config.width, config.ffn, bias=False)
+        self.down_proj = Projection(config.ffn, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., width]`` to ``[..., width]``."""

@@ -33,6 +33,7 @@ from proxylm.models.loss import (
 )
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
+from proxylm.models.stored_matrices import Projection
 from proxylm.symbols import COMPRESSED_OFFSET
 
 
@@ -73,7 +74,7 @@ class TiedOutput(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[..., width]`` to ``[..., V]``."""
-        return F.linear(hidden, self.weight)
+        return F.linear(hidden, self.weight.to(hidden.dtype))
 
 
 PerPosition = Int[Tensor, "#batch position"]
@@ -109,12 +110,12 @@ class LanguageModel(nn.Module):
         with torch.device("meta"):
             self.model = Trunk(config)
             rows = config.prediction_heads * config.vocabulary_size
-            self.lm_head: nn.Linear | TiedOutput = nn.Linear(config.width, rows, bias=False)
+            self.lm_head: Projection | TiedOutput = Projection(config.width, rows, bias=False)
             if config.tied_embeddings:
                 self.lm_head = TiedOutput(self.model.embed_tokens)
             if config.raw_prediction_heads:
                 raw_rows = config.raw_prediction_heads * COMPRESSED_OFFSET
-                self.raw_multibyte_lm_head = nn.Linear(config.width, raw_rows, bias=False)
+                self.raw_multibyte_lm_head = Projection(config.width, raw_rows, bias=False)
         if device.type != "meta":
             self.allocate(device)
             initialize(self, seed)
@@ -300,6 +301,6 @@ class LanguageModel(nn.Module):
             added.copy_(drawn_weight(added.shape, f"{name}.weight", seed, purpose=purpose))
             module.weight = nn.Parameter(torch.cat([old, added], dim=1).flatten(0, 1))
         self.model.embed_tokens.num_embeddings = new_size
-        if isinstance(self.lm_head, nn.Linear):
+        if isinstance(self.lm_head, Projection):
             self.lm_head.out_features = self.lm_head.weight.shape[0]
         self.config = self.config.model_copy(update={"vocabulary_size": new_size})

@@ -123,7 +123,7 @@ class OurPredictor(Predictor):
         if config.normalizes_by_format:
             ranges = self._ranges(targets)
         scales = torch.ones(len(targets), device=states.device)
-        weight = self._model.lm_head.weight[: config.vocabulary_size]
+        weight = self._model.lm_head.weight[: config.vocabulary_size].to(states.dtype)
         nats = chunked_cross_entropy(states, weight, targets, scales, ranges)[1]
         bits = nats.double().cpu().numpy() * BITS_PER_NAT
         if not np.isfinite(bits).all():
@@ -132,7 +132,7 @@ class OurPredictor(Predictor):
 
     def are_largest(self, states: States, targets: Targets) -> bool:
         """Whether greedy decoding inside the targets' format would write each of them."""
-        weight = self._model.lm_head.weight
+        weight = self._model.lm_head.weight.to(states.dtype)
         largest = torch.full_like(states[:, 0], -torch.inf)
         chosen = torch.full_like(targets, -1)
         for start, end in self._ranges(targets):

@@ -30,6 +30,9 @@ from proxylm.models.rotary import Rotation, rotation_of
 # its own, and torch's own limit (8) would leave FlexAttention uncompiled after a few of them.
 _COMPILED_FORMS = 64
 
+# Matrices are widened where they are multiplied (``stored_matrices``).
+_STORED = torch.float32, torch.bfloat16
+
 LayersStep = Callable[[Layers, Tensor, Cache, Feed], Tensor]
 """All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both."""
 
@@ -59,16 +62,16 @@ def run_by_hand(settings: HalfSettings, block: Block, x: Tensor) -> Tensor:
     rows = AttentionHalf.apply(
         x.flatten(0, 1),
         block.input_layernorm.scale(),
-        torch.cat([projection.weight for projection in projections]),
-        attention.o_proj.weight,
+        torch.cat([projection.weight for projection in projections]).float(),
+        attention.o_proj.weight.float(),
         *attention.summary_vectors(),
         settings,
     )
     rows = FeedForwardHalf.apply(
         rows,
         block.post_attention_layernorm.scale(),
-        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
-        mlp.down_proj.weight,
+        torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).float(),
+        mlp.down_proj.weight.float(),
         settings,
     )
     # Not a view, which the hooks of divided models (FSDP) could lose; nothing else has ``rows``.
@@ -116,7 +119,7 @@ def step_for(config: ModelConfig, weight: Tensor) -> LayersStep:
 
 
 def _by_hand(config: ModelConfig, weight: Tensor) -> bool:
-    return config.is_plain and weight.device.type == "cpu" and weight.dtype == torch.float32
+    return config.is_plain and weight.device.type == "cpu" and weight.dtype in _STORED
 
 
 def _rounds() -> bool:

@@ -15,7 +15,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from proxylm.models.kernels.decoding.compiled import compiled
+from proxylm.models.kernels.decoding.compiled import compiled, inlined
 
 _LOG2_E = np.float32(1.44269504)
 _LN_2_HIGH = np.float32(0.693359375)  # exact in a few bits: a product with it is exact
@@ -42,8 +42,7 @@ def _float_of_bits(_: Any, bits: Any) -> Generated:
 
 
 @intrinsic
-def widened(_: Any, weight: Any) -> Generated:
-    """A weight as float32: itself, or of the bits of a bfloat16, which are its upper half."""
+def _widened(_: Any, weight: Any) -> Generated:
     is_bits = weight == types.uint16
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -54,6 +53,12 @@ def widened(_: Any, weight: Any) -> Generated:
         return builder.bitcast(upper, ir.FloatType())
 
     return types.float32(weight), generate
+
+
+@inlined
+def widened(weight: Any) -> Any:
+    """A weight as float32: itself, or of the bits of a bfloat16, which are its upper half."""
+    return _widened(weight)  # type: ignore[call-arg]
 
 
 @compiled

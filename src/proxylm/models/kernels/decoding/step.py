@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxylm.models.blocks import Block, Layers
 from proxylm.models.cache import Cache, LayerCache, attend
@@ -32,6 +32,7 @@ from proxylm.models.kernels.decoding.few_rows import (
 )
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
+from proxylm.models.stored_matrices import Projection
 
 ONE_THREAD_PRODUCTS = 1 << 20
 """Up to this many products ``B H M D``, one thread attends faster than a pool could start."""
@@ -81,7 +82,7 @@ def _arrays_of(block: Block) -> LayerArrays:
     return LayerArrays._make([first, *map(_weights, projections), second, *map(_weights, inner)])
 
 
-def _weights(projection: nn.Linear) -> Weights:
+def _weights(projection: Projection) -> Weights:
     return weights_of(projection.weight)
 
 
