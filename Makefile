@@ -52,10 +52,11 @@ test-long: lint $(LONG_INSTALLED)
 	$(BIN)/python -m pytest $(DIVIDED) --timeout 3600 -m "long or not long" \
 		--cov --cov-report term:skip-covered
 
-# What only GPUs show: attention's backward there, bfloat16, ranks over NCCL. Where there are none,
-# or too few, it says what it leaves out.
+# What only GPUs show: attention's backward there, bfloat16, ranks over NCCL; then tables of training,
+# decoding and agreement with the CPU. Where there are none, or too few, it says what it leaves out.
 gpu-check: $(DEV_INSTALLED)
 	$(BIN)/python -m pytest -rs tests/models/test_gpu_passes.py tests/training/test_gpu_ranks.py
+	$(BIN)/proxylm bench gpu
 
 lint: $(DEV_INSTALLED)
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,15 @@ from torch import Tensor
 
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig
 from proxylm.models.feed import SymbolTree
+from proxylm.models.kernels import dispatch
 from proxylm.models.kernels.decoding import step as step_module
 from proxylm.models.kernels.decoding.step import step_layers
-from proxylm.models.kernels.dispatch import LayersStep, step_for, step_modules
+from proxylm.models.kernels.dispatch import (
+    LayersStep,
+    half_blocks_on,
+    step_for,
+    step_modules,
+)
 from proxylm.models.language_model import LanguageModel
 
 ATTENTIONS = {"eva": EvaAttention(window=16, chunk=4), "causal": CausalAttention(kv_heads=2)}
@@ -120,3 +128,22 @@ def test_device_type_and_autocast_choose_it(model: LanguageModel) -> None:
     assert step_for(model.config, weight.double()) is step_modules
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert step_for(model.config, weight) is step_modules
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch compiles for a CPU with a C++ one")
+def test_the_compiled_halves_of_a_gpus_step_equal_the_modules(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxylm.models.language_model.step_for", lambda *_: step_modules)
+    ids, sizes = some_ids(rows=2), [20, 1, 1, 5, 1, 22]
+
+    def stepped() -> Tensor:
+        cache = model.new_cache(len(ids))
+        parts = ids[:, : sum(sizes)].split(sizes, dim=1)
+        return torch.cat([step_hidden(model, part, cache) for part in parts], dim=1)
+
+    expected = stepped()
+    compiled = half_blocks_on("cuda")
+    monkeypatch.setattr(dispatch, "half_blocks_on", lambda _: compiled)
+    torch.testing.assert_close(stepped(), expected, rtol=1e-5, atol=1e-6)

@@ -57,6 +57,24 @@ def train(
 
 
 @app.command()
+def gpu(json: JsonOption = False) -> None:
+    """What a GPU trains and decodes, and how far its numbers lie from the CPU's.
+
+    Where there is none it says so, and measures nothing.
+
+    Example: proxylm bench gpu --json
+    """
+    import torch
+
+    from proxylm.bench.gpu import run_gpu_benchmark
+
+    if torch.cuda.is_available():
+        _print("gpu", run_gpu_benchmark, as_json=json)
+    else:
+        note("no GPU that torch can use: training, decoding and agreement there are not measured")
+
+
+@app.command()
 def generate(json: JsonOption = False) -> None:
     """Decoding byte by byte, beside the matrix products it cannot avoid; several bytes per pass.
 

@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from proxylm.models.attention import AttentionForm
-from proxylm.models.cache import LayerCache
 from proxylm.models.config import CausalAttention, EvaAttention, ModelConfig, RopeScaling
-from proxylm.models.feed import Feed
 from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, rotate
 from proxylm.models.stored_matrices import Projection
@@ -86,15 +84,9 @@ class SelfAttention(nn.Module):
             query, key = self.q_norm(query).to(x.dtype), self.k_norm(key).to(x.dtype)
         return rotate(query, rotation), rotate(key, rotation), self.v_proj(x).view(split)
 
-    def forward(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
-        """Attention over whole contexts, ``[B, N, width]``."""
-        query, key, value = self.project(x, rotation)
-        return self.o_proj(form.attend(query, key, value, *self.summary_vectors()).flatten(-2))
-
-    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
-        """Attention of a pass's ``T`` symbols through a cache, ``[T, width]``."""
-        query, key, value = self.project(x, rotation)
-        return self.o_proj(cache.attend(query, key, value, feed, self.summary_vectors).flatten(-2))
+    def output(self, mixed: Tensor) -> Tensor:
+        """What attention mixed, ``[..., heads, D]``, as ``[..., width]``."""
+        return self.o_proj(mixed.flatten(-2))
 
 
 class GatedFeedForward(nn.Module):
@@ -144,15 +136,19 @@ class Block(nn.Module):
 
     def plain(self, x: Tensor, rotation: Rotation, form: AttentionForm) -> Tensor:
         """The definition: the block's own modules over whole contexts."""
-        return self._through(x, lambda n: self.self_attn(n, rotation, form))
+        query, key, value = self.into_attention(x, rotation)
+        mixed = form.attend(query, key, value, *self.self_attn.summary_vectors())
+        return self.behind_attention(x, mixed)
 
-    def step(self, x: Tensor, rotation: Rotation, cache: LayerCache, feed: Feed) -> Tensor:
-        """The same for a pass's ``T`` symbols through a cache, ``[T, width]``."""
-        return self._through(x, lambda n: self.self_attn.step(n, rotation, cache, feed))
+    def into_attention(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: ``[..., heads, D]`` each, of ``[..., width]``."""
+        return self.self_attn.project(x if self.norms_after else self.input_layernorm(x), rotation)
 
-    def _through(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+    def behind_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The block's ``[..., width]``, of its input and what attention mixed ``[..., H, D]``."""
+        attended = self.self_attn.output(mixed)
         if self.norms_after:
-            x = x + self.post_attention_layernorm(attend(x))
+            x = x + self.post_attention_layernorm(attended)
             return x + self.post_feedforward_layernorm(self.mlp(x))
-        x = x + attend(self.input_layernorm(x))
+        x = x + attended
         return x + self.mlp(self.post_attention_layernorm(x))

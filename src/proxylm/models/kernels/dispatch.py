@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ _COMPILED_FORMS = 64
 # Matrices are widened where they are multiplied (``stored_matrices``).
 _STORED = torch.float32, torch.bfloat16
 
+IntoAttention = Callable[[Block, Tensor, Rotation], tuple[Tensor, Tensor, Tensor]]
+BehindAttention = Callable[[Block, Tensor, Tensor], Tensor]
+"""The halves of a block: ``Block.into_attention``, ``Block.behind_attention``."""
+
 LayersStep = Callable[[Layers, Tensor, Cache, Feed], Tensor]
 """All layers over a pass's symbols, embedded, to final states: ``[T, width]`` float32 both."""
 
@@ -48,11 +53,33 @@ def _whole_block(block: Block, x: Tensor, rotation: Rotation, form: AttentionFor
 
 @cache
 def _whole_block_on(device_type: str) -> Callable[..., Tensor]:
+    # Uncompiled, every small operation is a pass through memory.
+    return _compiled(_whole_block) if device_type == "cuda" else _whole_block
+
+
+def _into_attention(block: Block, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+    return block.into_attention(x, rotation)
+
+
+def _behind_attention(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
+    return block.behind_attention(x, mixed)
+
+
+@cache
+def half_blocks_on(device_type: str) -> tuple[IntoAttention, BehindAttention]:
+    """A block's halves as they run on a kind of device."""
     if device_type != "cuda":
-        return _whole_block
-    # Uncompiled, every small operation is a pass through memory. (torch's own annotations do not
-    # know the limit.)
-    return torch.compile(_whole_block, recompile_limit=_COMPILED_FORMS)  # type: ignore[call-overload]
+        return _into_attention, _behind_attention
+    # What a pass of a few symbols waits for is the starting of operations. Attention, between the
+    # halves, has other shapes in every pass.
+    return _compiled(_into_attention, dynamic=True), _compiled(_behind_attention, dynamic=True)
+
+
+def _compiled(function: Callable[..., Any], *, dynamic: bool | None = None) -> Callable[..., Any]:
+    # (torch's own annotations do not know the limit.)
+    return torch.compile(  # type: ignore[call-overload]
+        function, dynamic=dynamic, recompile_limit=_COMPILED_FORMS
+    )
 
 
 def run_by_hand(settings: HalfSettings, block: Block, x: Tensor) -> Tensor:
@@ -105,10 +132,13 @@ def execution_for(
 
 
 def step_modules(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
-    """The layers' own modules."""
+    """The layers' own modules, around attention through the cache."""
+    into_attention, behind_attention = half_blocks_on(x.device.type)
     rotation = rotation_of(torch.from_numpy(feed.position_ids).to(x.device), *layers.rope)
     for block, layer_cache in zip(layers.blocks, cache.layers, strict=True):
-        x = block.step(x, rotation, layer_cache, feed)
+        vectors = block.self_attn.summary_vectors
+        mixed = layer_cache.attend(*into_attention(block, x, rotation), feed, vectors)
+        x = behind_attention(block, x, mixed)
     out: Tensor = layers.norm(x)
     return out
 

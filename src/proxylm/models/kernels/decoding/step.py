@@ -3,8 +3,8 @@
 A single symbol does so little work per operation that calling it costs more than doing it, and a
 thread pool costs more than both. A few symbols therefore go through all blocks in one compiled
 loop on one thread. For more symbols, a prompt's, or where a window ends, the products are the
-library's, and norms, rotation and attention over the cache are loops. ``Block.step`` is the
-reference the tests compare with.
+library's, and norms, rotation and attention over the cache are loops. ``dispatch.step_modules`` is
+the reference the tests compare with.
 
 Shapes: ``T`` symbols of a pass, ``t`` of one round of it; rotation ``[T, 1, D/2]``.
 """
