@@ -34,8 +34,9 @@ from proxylm.models.norm import RMSNorm
 from proxylm.models.rotary import Rotation, inverse_frequencies, rotation_of
 from proxylm.models.stored_matrices import Projection
 
-ONE_THREAD_PRODUCTS = 1 << 20
-"""Up to this many products ``B H M D``, one thread attends faster than a pool could start."""
+ONE_THREAD_PRODUCTS = 1 << 23
+"""Up to this many products of a round, divided by the threads that a pool would have, the loops
+attend faster than the library, which pads every row to the one that sees most."""
 
 
 def step_layers(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
@@ -55,8 +56,8 @@ def step_layers(layers: Layers, x: Tensor, cache: Cache, feed: Feed) -> Tensor:
 
 
 def _is_small(width: int, round_: Round) -> bool:
-    """Whether one thread attends faster than a pool could start; ``width`` is that of queries."""
-    return width * round_.products <= ONE_THREAD_PRODUCTS
+    """Whether the loops attend faster than the library; ``width`` is that of queries."""
+    return width * round_.products * torch.get_num_threads() <= ONE_THREAD_PRODUCTS
 
 
 class LayerArrays(NamedTuple):
