@@ -37,7 +37,7 @@ def test_it_runs_to_its_end_and_again(tmp_path: Path) -> None:
     }
 
     def measured() -> list[str]:
-        command = ["sh", SCRIPT]
+        command = ["sh", str(SCRIPT)]
         result = subprocess.run(
             command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True
         )
