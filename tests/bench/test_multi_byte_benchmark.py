@@ -38,6 +38,9 @@ def test_rows_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             per_pass = rows[f"{case}/bytes-per-pass"]
             assert 1 <= per_pass.value <= 9
             assert per_pass.yardstick == 1
+            gained = rows[f"{case}/times-one-byte"]
+            assert gained.value == pytest.approx(rows[case].ratio)
+            assert gained.yardstick > 0
         assert rows[f"generate/{kind}/same-bytes"].value == 1
         assert rows[f"generate/{kind}/on-text"].value >= 1
     assert 0 < rows["generate/distinct-8-grams"].value <= 1

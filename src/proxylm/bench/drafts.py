@@ -8,6 +8,9 @@ A model that is greedy repeats itself, and what repeats is easy to draft. The sh
 8-grams tells how much it does, beside the same share of the texts themselves; sampled
 continuations, which repeat less, have rows of their own; and on the texts themselves it is counted
 how many bytes a pass would have given had the model written just that.
+
+What drafts could give at most is what their bytes per pass are worth where a pass is one step of so
+many symbols through the model and nothing else: no draft, no verification, no choice of a byte.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from proxylm.bench.generate import bare_products
 from proxylm.bench.report import BenchmarkRow, alternate
@@ -36,6 +42,8 @@ from proxylm.threads import torch_threads
 GRAM = 8
 SAMPLED = {"temperature": 0.7, "top_p": 0.95}
 ONE_BYTE = "one-byte"
+STEPS_PER_TIMING = 8
+STEP_REPEATS = 5
 
 
 @dataclass(kw_only=True)
@@ -44,12 +52,14 @@ class Tally:
 
     Attributes:
         seconds, passes: after those that read the prompts.
+        fed: symbols of these passes.
         given: bytes that these had given before.
         outputs: of each prompt.
     """
 
     seconds: float = 0.0
     passes: int = 0
+    fed: int = 0
     given: int = 0
     outputs: list[bytes] = field(default_factory=list)
 
@@ -67,6 +77,11 @@ class Tally:
     def bytes_per_pass(self) -> float:
         """As ``bytes_per_second``."""
         return self.new_bytes / self.passes
+
+    @property
+    def symbols_per_pass(self) -> float:
+        """As ``bytes_per_second``, drafted ones included."""
+        return self.fed / self.passes
 
 
 def stretches(documents: Sequence[bytes], count: int, num_bytes: int) -> list[bytes]:
@@ -138,8 +153,9 @@ def measure_drafts(
             if not one.new_bytes:
                 raise UsageError("the model ends every text at once: there is nothing to draft")
             rows.append(_one_byte_row(f"{name}/{ONE_BYTE}{suffix}", model, one))
+            steps = StepCosts(model, starts[0])
             for kind in drafters:
-                rows += _rows(f"{name}/{kind}{suffix}", tallies[kind], one)
+                rows += _rows(f"{name}/{kind}{suffix}", tallies[kind], one, steps)
             case, ours = f"{name}{suffix}/distinct-{GRAM}-grams", distinct_grams(one.outputs)
             rows.append(BenchmarkRow(case, ours, "share", own, "how the files themselves go on"))
         for kind, drafter in drafters.items():
@@ -189,6 +205,7 @@ def _continue(
     start = time.perf_counter()
     while decoder.active:
         tally.passes += 1
+        tally.fed += 1 + sum(len(draft.symbols) for draft in decoder.drafts.values())
         for delta in decoder.step():
             new += delta.data
     tally.seconds += time.perf_counter() - start
@@ -245,7 +262,44 @@ def _one_byte_row(case: str, model: LanguageModel, tally: Tally) -> BenchmarkRow
     return BenchmarkRow(case, tally.bytes_per_second, "bytes/s", steps / seconds, products)
 
 
-def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
+class StepCosts:
+    """What steps of several symbols after a prompt cost, in steps of one.
+
+    Args:
+        model: the model.
+        prompt: what is read before.
+    """
+
+    def __init__(self, model: LanguageModel, prompt: bytes) -> None:
+        self._model = model
+        self._symbols = torch.from_numpy(prompt_symbols(prompt, sentinels=model.config.sentinels))
+        self._cache = model.new_cache(1)
+        self._step(self._symbols)
+        self._read = int(self._cache.positions[0])
+
+    def of(self, count: int) -> float:
+        """A step of so many symbols over one of one symbol, measured in turn."""
+        several, one = (partial(self._again, self._symbols[:number]) for number in (count, 1))
+        seconds = alternate(several, one, repeats=STEP_REPEATS)
+        return seconds[0] / seconds[1]
+
+    def _again(self, symbols: Tensor) -> None:
+        for _ in range(STEPS_PER_TIMING):
+            self._step(symbols)
+            self._cache.rewind(self._read)
+
+    def _step(self, symbols: Tensor) -> None:
+        feed = self._cache.plan(np.array([len(symbols)]))
+        with torch.inference_mode():
+            self._model.step_feed(symbols, self._cache, feed)
+
+
+def _rows(case: str, tally: Tally, one: Tally, steps: StepCosts) -> list[BenchmarkRow]:
+    symbols = max(1, round(tally.symbols_per_pass))
+    cost = steps.of(symbols)
+    gained = tally.bytes_per_second / one.bytes_per_second
+    possible = tally.bytes_per_pass / one.bytes_per_pass / cost
+    ideal = f"their bytes per pass, a pass of {symbols} symbols being {cost:.2f} bare steps of one"
     beside = "one byte per pass, same model and prompts"
     per_second = tally.bytes_per_second, "bytes/s", one.bytes_per_second
     per_pass = tally.bytes_per_pass, "bytes/pass", one.bytes_per_pass
@@ -253,5 +307,6 @@ def _rows(case: str, tally: Tally, one: Tally) -> list[BenchmarkRow]:
     return [
         BenchmarkRow(case, *per_second, beside),
         BenchmarkRow(f"{case}/bytes-per-pass", *per_pass, beside),
+        BenchmarkRow(f"{case}/times-one-byte", gained, "times", possible, ideal),
         BenchmarkRow(f"{case}/same-bytes", same, "share", 1, "every continuation the same"),
     ]
