@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from browsers import WIDTHS, OpenPage, launched, pages
 from proxylm.inspector.holdings import Holdings
 from proxylm.inspector.running import serve_page
 from proxylm.serving.lifecycle import listen
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTHS = {"phone": 390, "tablet": 834, "desktop": 1440}
 
 
 @pytest.fixture(scope="module")
@@ -33,40 +30,16 @@ def url(holdings: Holdings) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium without a window; skipped where it, or what drives it, is not there."""
-    api = pytest.importorskip("playwright.sync_api", reason="needs proxylm[browser]")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("there is no Chromium on the path")
-    with api.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+    """Chromium without a window."""
+    with launched() as one:
+        yield one
 
 
 @pytest.fixture
-def opened(browser: Any, url: str) -> Iterator[Any]:
-    """Opens pages of a width and a colour scheme; none of them may complain or ask elsewhere."""
-    contexts, complaints = [], []
-
-    def elsewhere(asked: Any) -> bool:
-        return not asked.url.startswith((url, "data:"))
-
-    def open_page(width: str = "desktop", scheme: str = "light") -> Any:
-        size = {"width": WIDTHS[width], "height": 1000}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "error" in said.type else 0)
-        page.on("request", lambda asked: complaints.append(asked.url) if elsewhere(asked) else 0)
-        page.goto(url)
-        page.wait_for_selector("#view-list [data-index]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+def opened(browser: Any, url: str) -> Iterator[OpenPage]:
+    """Opens pages of a width and a colour scheme."""
+    with pages(browser, url, ready="#view-list [data-index]") as open_page:
+        yield open_page
 
 
 def spans(page: Any, view: str) -> list[str]:

@@ -45,11 +45,11 @@ def write_report(
         CannotWriteError: the disk is full, or the file cannot be written.
     """
     shown = dict(sections or {}) | {"Runs": html_table(*_table(runs), about="runs")}
-    if differ := differences(runs):
-        shown["What the runs' configurations differ in"] = _differences(runs, differ)
     shown["Curves"] = _read(PAGE / "curves.html")
     if histograms:
         shown["Distributions"] = '<div class="charts" id="histograms"></div>'
+    if differ := differences(runs):
+        shown["What the runs' configurations differ in"] = _differences(runs, differ)
     parts = [_section(name, body) for name, body in (shown | dict(further or {})).items()]
     values = {
         "runs": [printable(run.name) for run in runs],
