@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--api-key", "key\n"], "--api-key"),
         (["--api-key", "schlüssel"], "--api-key"),
         (["--port", "99999"], "--port"),
-        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
+        (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid, --port"),
         (["--device", "tpu"], "device"),
         (["--drafter", "forest"], "forest"),
     ],

@@ -56,7 +56,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot listen on --host {host} --port {port}: {reason}") from None
+        raise UsageError(f"cannot listen on {host}, --port {port}: {reason}") from None
 
 
 def server_config(app: ASGIApp, client_seconds: float) -> uvicorn.Config:
