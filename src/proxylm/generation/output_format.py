@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from proxylm.models.language_model import LanguageModel
+from proxylm.models.stored_matrices import product
 from proxylm.symbols import EOS, Format
 
 
@@ -55,5 +55,5 @@ def head_0_logits(
     The output layer's first rows are head 0's, and specials and bytes come first among them:
     where only bytes are written, those of compressed symbols are not computed.
     """
-    logits = torch.nn.functional.linear(hidden, model.lm_head.weight[:end].to(hidden.dtype))
+    logits = product(hidden, model.lm_head.weight[:end])
     return logits.float().cpu().numpy()

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float32, Int
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ from proxylm.models.loss import (
 )
 from proxylm.models.masks import positions_within
 from proxylm.models.norm import RMSNorm
-from proxylm.models.stored_matrices import Projection
+from proxylm.models.stored_matrices import Projection, product
 from proxylm.symbols import COMPRESSED_OFFSET
 
 
@@ -74,7 +73,7 @@ class TiedOutput(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[..., width]`` to ``[..., V]``."""
-        return F.linear(hidden, self.weight.to(hidden.dtype))
+        return product(hidden, self.weight)
 
 
 PerPosition = Int[Tensor, "#batch position"]

@@ -30,7 +30,15 @@ class Projection(nn.Linear):
 
     def forward(self, rows: Tensor) -> Tensor:
         """``[..., inputs]`` to ``[..., outputs]``."""
-        return F.linear(rows, self.weight.to(rows.dtype), self.bias)
+        return product(rows, self.weight, self.bias)
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows [..., inputs]`` by a matrix ``[outputs, inputs]`` of whatever type."""
+    # Autocast chooses the type itself, and keeps what it made of a weight for the whole pass.
+    if weight.dtype != rows.dtype and not torch.is_autocast_enabled(rows.device.type):
+        weight = weight.to(rows.dtype)
+    return F.linear(rows, weight, bias)
 
 
 def store_matrices(module: nn.Module, weights: WeightType) -> None:
