@@ -1,6 +1,6 @@
 #!/bin/sh
 # SmolLM2-135M (Apache-2.0, dequantized from Q4_1) gets a byte interface, and leaves for llama.cpp.
-# Hours on two cores; stopped and given again, it goes on. A look in minutes: SYMBOLS=100_000
+# Hours on two cores; stopped and given again, it goes on. A first look: SYMBOLS=200_000
 # Needs: pip install 'proxylm[gguf]'. MODEL may be any Llama, Qwen or OLMo 2: a folder or a GGUF file.
 set -eu
 WORK=${WORK:-byteified}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from browsers import launched
 from small_disk import mounted_small_disk
 
 # Two workers on a 2-core machine: more threads each would only get in each other's way.
@@ -68,6 +70,13 @@ def _turn(item: pytest.Item) -> int:
 def golden() -> Path:
     """Golden values that the tests carry."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, for the tests of one file: its driver runs an event loop."""
+    with launched() as one:
+        yield one
 
 
 @pytest.fixture

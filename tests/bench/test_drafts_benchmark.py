@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from proxylm.bench import drafts
 from proxylm.bench.drafts import (
     bytes_per_pass_on,
     continue_in_turn,
@@ -16,6 +18,8 @@ from proxylm.bench.drafts import (
 from proxylm.errors import UsageError
 from proxylm.generation.drafts import Chain, Drafter, Lookup, Tree
 from proxylm.generation.options import GenerationOptions
+from proxylm.models.cache import Cache
+from proxylm.models.feed import Feed
 from small_models import small_model
 from trained_models import source_text, trained_model
 
@@ -84,3 +88,33 @@ def test_acceptance_on_a_models_own_text_is_that_of_writing_it(drafter: Drafter)
     assert len(tally.outputs[0]) == 60
     per_pass = bytes_per_pass_on(model, [prompt + tally.outputs[0]], len(prompt), drafter)
     assert per_pass == pytest.approx(tally.bytes_per_pass, abs=0.15)
+
+
+def test_a_steps_cost_is_that_of_so_many_symbols_over_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    fed: list[tuple[int, int]] = []
+    step = model.step_feed
+
+    def counted(symbols: torch.Tensor, cache: Cache, feed: Feed) -> torch.Tensor:
+        fed.append((len(symbols), int(cache.positions[0])))
+        return step(symbols, cache, feed)
+
+    monkeypatch.setattr(model, "step_feed", counted)
+    monkeypatch.setattr(
+        drafts, "alternate", lambda *actions, **_: [run() or 6.0 for run in actions]
+    )
+    steps = drafts.StepCosts(model, b"def area(radius):\n")
+    [(read, at)] = fed
+    assert at == 0 and read > 18
+    assert steps.of(3) == 1.0
+    times = drafts.STEPS_PER_TIMING
+    assert fed[1:] == [(3, read)] * times + [(1, read)] * times
+
+
+def test_symbols_are_counted_with_those_that_were_drafted() -> None:
+    model, prompt = small_model(), b"ab" * 20
+    options = GenerationOptions(max_new_bytes=12)
+    tallies = continue_in_turn(model, [prompt], options, {"lookup": Lookup(nodes=3)})
+    one, lookup = tallies[drafts.ONE_BYTE], tallies["lookup"]
+    assert one.fed == one.passes
+    assert lookup.passes < lookup.fed <= 4 * lookup.passes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browsers import WIDTHS, OpenPage, launched, pages
+from browsers import WIDTHS, OpenPage, pages
 from proxylm.inspector.holdings import Holdings
 from proxylm.inspector.running import serve_page
 from proxylm.serving.lifecycle import listen
@@ -26,13 +26,6 @@ def url(holdings: Holdings) -> Iterator[str]:
     ).start()
     assert ready.wait(60)
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    with launched() as one:
-        yield one
 
 
 @pytest.fixture

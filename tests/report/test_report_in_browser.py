@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browsers import WIDTHS, OpenPage, launched, pages
+from browsers import WIDTHS, OpenPage, pages
 from proxylm.cli.main import run as run_command
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -40,13 +40,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / "report.html"
     assert run_command(["report", *(str(folder / name) for name in RUNS), "--out", str(out)]) == 0
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    with launched() as one:
-        yield one
 
 
 @pytest.fixture

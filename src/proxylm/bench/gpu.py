@@ -12,8 +12,7 @@ On a CPU (``device="cpu"``) the same code runs with small sizes; that measures n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
@@ -22,12 +21,11 @@ from torch import Tensor
 
 from proxylm.bench.generate import PROMPT, bare_reading, endless_model
 from proxylm.bench.report import BenchmarkRow, alternate, rows_of
-from proxylm.bench.train import run_train_benchmark
+from proxylm.bench.train import run_train_benchmark, waited_for
 from proxylm.bench.train_step import document_layout, symbols
 from proxylm.device import resolve_device
 from proxylm.generation.byte_model import ByteModel
 from proxylm.models.config import Attention, CausalAttention, EvaAttention, ModelConfig
-from proxylm.models.kernels import dispatch
 from proxylm.models.language_model import LanguageModel
 from proxylm.models.presets import preset
 from proxylm.progress import TellCount, untold
@@ -50,7 +48,6 @@ def run_gpu_benchmark(
     rows: tuple[int, ...] = ROWS,
     new_bytes: int = NEW_BYTES,
     repeats: int = REPEATS,
-    trains: bool = True,
     progress: TellCount = untold,
 ) -> list[BenchmarkRow]:
     """Measure all cases.
@@ -59,9 +56,9 @@ def run_gpu_benchmark(
         UsageError: see ``resolve_device``.
     """
     place = resolve_device(device)
-    cases: list[Callable[[], list[BenchmarkRow]]] = []
-    if trains:
-        cases.append(partial(run_train_benchmark, device, repeats=repeats))
+    cases: list[Callable[[], list[BenchmarkRow]]] = [
+        partial(run_train_benchmark, device, repeats=repeats)
+    ]
     model = partial(_on, place, decoded)
     cases += [partial(decoding_rows, model, count, new_bytes, repeats) for count in rows]
     cases += [partial(parity_rows, parity, attention, place) for attention in _attentions(parity)]
@@ -83,10 +80,11 @@ def decoding_rows(
         assert all(len(data) == new_bytes for data in made)
 
     def decode_uncompiled() -> None:
-        with uncompiled_halves():
+        with torch.compiler.set_stance("force_eager"):
             decode()
 
-    read = _waited_for(bare_reading(model.module, new_bytes), model.module.lm_head.weight)
+    device = model.module.lm_head.weight.device
+    read = waited_for(bare_reading(model.module, new_bytes), device)
     compiled, plain, reading = alternate(decode, decode_uncompiled, read, repeats=repeats)
     amount, case = rows * new_bytes, f"gpu/decode/{rows}"
     return [
@@ -101,26 +99,6 @@ def decoding_rows(
             "every weight matrix read once per pass",
         ),
     ]
-
-
-@contextmanager
-def uncompiled_halves() -> Iterator[None]:
-    """Every device steps through the blocks' halves as they are."""
-    compiled = dispatch.half_blocks_on
-    dispatch.half_blocks_on = lambda _: compiled("cpu")  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        dispatch.half_blocks_on = compiled
-
-
-def _waited_for(action: Callable[[], None], somewhere: Tensor) -> Callable[[], None]:
-    def wait() -> None:
-        action()
-        if somewhere.is_cuda:
-            torch.cuda.synchronize(somewhere.device)
-
-    return wait
 
 
 def _attentions(config: ModelConfig) -> dict[str, Attention]:

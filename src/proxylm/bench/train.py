@@ -113,7 +113,7 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     configs = {case: scale.config(case, context) for case in scale.cases[context]}
     steps = {case: model_step(config, scale.place) for case, config in configs.items()}
     steps |= {"plain": _plain_step(scale, context), "product": _matrix_product_step(scale)}
-    actions = [_waited_for(step, scale.place.device) for step in steps.values()]
+    actions = [waited_for(step, scale.place.device) for step in steps.values()]
     seconds = dict(zip(steps, alternate(*actions, repeats=repeats), strict=True))
     peak_flops = _PRODUCTS_PER_TIMING * 2 * scale.matrix_size**3 / seconds["product"]
     rows = []
@@ -129,7 +129,7 @@ def _rows_at(context: int, scale: Scale, repeats: int) -> list[BenchmarkRow]:
     return rows
 
 
-def _waited_for(step: Step, device: torch.device) -> Step:
+def waited_for(step: Step, device: torch.device) -> Step:
     """The step until a GPU, which is told of work and does it later, has done it."""
 
     def wait() -> None:

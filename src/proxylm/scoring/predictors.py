@@ -21,6 +21,7 @@ from proxylm.errors import DamagedWeightsError, DataError, UsageError
 from proxylm.models.cross_entropy import Ranges, chunked_cross_entropy
 from proxylm.models.formats import Region
 from proxylm.models.language_model import LanguageModel
+from proxylm.models.stored_matrices import product
 from proxylm.ranks import ALONE, Ranks
 from proxylm.symbols import Format
 
@@ -132,11 +133,11 @@ class OurPredictor(Predictor):
 
     def are_largest(self, states: States, targets: Targets) -> bool:
         """Whether greedy decoding inside the targets' format would write each of them."""
-        weight = self._model.lm_head.weight.to(states.dtype)
+        weight = self._model.lm_head.weight
         largest = torch.full_like(states[:, 0], -torch.inf)
         chosen = torch.full_like(targets, -1)
         for start, end in self._ranges(targets):
-            values, places = (states @ weight[start:end].T).max(dim=1)
+            values, places = product(states, weight[start:end]).max(dim=1)
             chosen = torch.where(values > largest, places + start, chosen)
             largest = torch.maximum(values, largest)
         return bool((chosen == targets).all())
